@@ -1,0 +1,1 @@
+//! The frozen C contract between Sluice and a channel plugin.

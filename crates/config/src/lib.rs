@@ -1,0 +1,1 @@
+//! The configuration language: text, what was written, what it means.

@@ -1,0 +1,1 @@
+//! The core dispatcher: accept, route, queue, release, settle, notify.

@@ -1,0 +1,1 @@
+//! Plugin host: load, shake hands, run workers, contain failures.

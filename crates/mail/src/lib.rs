@@ -1,0 +1,1 @@
+//! Addresses, envelopes, outcomes and status codes.

@@ -1,0 +1,1 @@
+//! What waits, by channel and destination domain: due times, leases, holds.

@@ -1,0 +1,1 @@
+//! Rewrite rules: an address and a direction become a route or a refusal.

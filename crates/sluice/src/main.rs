@@ -1,0 +1,3 @@
+//! Sluice, a store-and-forward mail hub.
+
+fn main() {}

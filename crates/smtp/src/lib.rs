@@ -1,0 +1,1 @@
+//! SMTP without IO: commands, replies, server and client state machines.

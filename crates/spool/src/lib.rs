@@ -1,0 +1,1 @@
+//! The spool: segments, journal, group commit, recovery.

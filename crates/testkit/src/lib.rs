@@ -1,0 +1,1 @@
+//! Fixtures for tests: sites, sinks, ports, a stepping clock.

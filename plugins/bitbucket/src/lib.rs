@@ -1,0 +1,1 @@
+//! Channel plugin: delivers to nowhere.

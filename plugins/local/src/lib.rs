@@ -1,0 +1,1 @@
+//! Channel plugin: delivery into maildirs.

@@ -1,0 +1,1 @@
+//! The hostile fixture: a channel plugin that fails in every way.

@@ -1,0 +1,1 @@
+//! Channel plugin: SMTP client over TCP.
