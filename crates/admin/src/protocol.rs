@@ -1,0 +1,192 @@
+//! Requests and answers of the control socket, as they are written in JSON.
+//!
+//! Field names are the contract that scripts use: the command line prints the same objects with `--format json`.
+//! Not here: sockets. Times are RFC 3339 in UTC, sizes are octets, `null` says that there is nothing to tell.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What an operator asks of the hub.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case")]
+pub enum Request {
+    /// Makes what waits under a selector due now; answers one [`Triggered`].
+    Trigger {
+        /// `example.com`, `@example.com`, `#tcp_dialup` or `id:…`.
+        selector: String,
+    },
+    /// The waiting entries, one [`EntryRow`] each, oldest first.
+    QueueList {
+        /// Only what this selector names; everything when left out.
+        selector: Option<String>,
+        /// At most so many rows.
+        limit: u64,
+    },
+    /// One [`SummaryRow`] for each channel and destination domain with mail.
+    QueueSummarize,
+    /// One [`ChannelRow`] for each channel of the configuration, and for those that only have mail left.
+    ChannelList,
+    /// One [`PluginRow`] for each plugin that is loaded.
+    PluginList,
+    /// Reads the configuration again; answers its diagnostics, and a fault when the old one stays.
+    Reload,
+    /// Asks nothing; the answer shows that the hub is there ([`HubRow`]).
+    Ping,
+}
+
+/// One line of an answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Line {
+    /// A row of the answer.
+    Data(Value),
+    /// The answer is complete.
+    End {},
+    /// The answer ends here because of this.
+    Fault(Fault),
+}
+
+/// Why a request could not be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// What sort of trouble; the command line's exit status follows from it.
+    pub kind: FaultKind,
+    /// For a person, lower case, without a full stop.
+    pub message: String,
+    /// Names that may have been meant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nearest: Vec<String>,
+}
+
+/// The sorts of [`Fault`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultKind {
+    /// The request does not make sense; the same request will fail again (exit 64).
+    Malformed,
+    /// A channel, domain or message that is not there (exit 65).
+    Unknown,
+    /// The configuration was refused (exit 78).
+    Configuration,
+    /// Not now: the hub is starting, stopping or unwell (exit 75).
+    Unavailable,
+}
+
+impl Fault {
+    /// A fault without suggestions.
+    pub fn new(kind: FaultKind, message: impl Into<String>) -> Fault {
+        Fault { kind, message: message.into(), nearest: Vec::new() }
+    }
+}
+
+/// What a trigger set in motion.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Triggered {
+    /// The selector as it was understood.
+    pub selector: String,
+    /// Channels that run because of it.
+    pub channels: Vec<String>,
+    /// Messages it covers, each counted once, also those in delivery already.
+    pub messages: u64,
+}
+
+/// What waits for one destination domain on one channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SummaryRow {
+    /// The channel's name.
+    pub channel: String,
+    /// The destination domain, in lower case.
+    pub domain: String,
+    /// Messages with at least one recipient here.
+    pub messages: u64,
+    /// Their sizes added up, in octets.
+    pub bytes: u64,
+    /// When the oldest of them came in.
+    pub oldest: Option<String>,
+    /// How many of them are on hold.
+    pub held: u64,
+    /// How many of them a channel is working on.
+    pub active: u64,
+    /// When the next attempt is due; `null` when only a release or the periodic service will start one.
+    pub next_due: Option<String>,
+}
+
+/// One message in one queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryRow {
+    /// The queue id, as in `Received:` and in the log.
+    pub id: String,
+    /// The channel's name.
+    pub channel: String,
+    /// The destination domain.
+    pub domain: String,
+    /// `waiting`, `active` or `held`.
+    pub state: String,
+    /// The envelope sender; empty for notices.
+    pub sender: String,
+    /// The recipients that are still to be reached here.
+    pub recipients: Vec<String>,
+    /// Octets of content.
+    pub bytes: u64,
+    /// When it came in.
+    pub arrived: String,
+    /// Attempts made.
+    pub attempts: u32,
+    /// When the next attempt is due; `null` as in [`SummaryRow::next_due`].
+    pub due: Option<String>,
+}
+
+/// One channel and how it is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelRow {
+    /// The channel's name.
+    pub channel: String,
+    /// Its official host name; empty for a channel that only has mail left.
+    pub official_host: String,
+    /// The plugin that runs it.
+    pub plugin: Option<String>,
+    /// `idle`, `running`, `stopped`, `failed`, `no plugin` or `not configured`.
+    pub status: String,
+    /// How it starts: `immediate`, `periodic`, `slave`.
+    pub schedule: String,
+    /// Messages in its queues.
+    pub messages: u64,
+    /// Jobs at work now.
+    pub jobs: u32,
+    /// Most jobs at once (`maxjobs`).
+    pub max_jobs: u32,
+    /// The pool its jobs count in.
+    pub pool: String,
+    /// What last went wrong with the plugin.
+    pub error: Option<String>,
+}
+
+/// One loaded plugin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginRow {
+    /// The name that the configuration uses.
+    pub plugin: String,
+    /// The shared library it came from.
+    pub file: String,
+    /// Its own version.
+    pub version: String,
+    /// The version of the contract that it was built for.
+    pub abi: u32,
+    /// What it says of itself.
+    pub description: String,
+    /// Names of the options it takes.
+    pub options: Vec<String>,
+    /// Channels that use it.
+    pub channels: Vec<String>,
+    /// Why it could not be loaded; the fields above are then empty.
+    pub error: Option<String>,
+}
+
+/// The hub itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HubRow {
+    /// Sluice's version.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+}
