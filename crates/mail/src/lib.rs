@@ -1,1 +1,28 @@
-//! Addresses, envelopes, outcomes and status codes.
+//! Addresses, envelopes, outcomes and status codes: the facts every other part of the house agrees on.
+//!
+//! Everything here is plain data with the conversions that belong to it: an [`Address`] and its written form, an
+//! [`Envelope`] and its bytes, a [`Status`] and its three numbers. [`notice`] turns given facts into a delivery status
+//! notification; [`wire`] knows about the dots of RFC 5321 section 4.5.2.
+//!
+//! # Invariants
+//! Nothing here reads a clock, a file or the environment; the time is always handed in. Nothing here panics on bytes
+//! or text that came from outside.
+//! # Not here
+//! What an address *means* (`rewrite`), SMTP commands and replies (`smtp`), where envelopes are kept (`spool`).
+#![forbid(unsafe_code)]
+
+mod address;
+mod domain;
+mod envelope;
+pub mod notice;
+mod outcome;
+mod status;
+mod time;
+pub mod wire;
+
+pub use address::{Address, AddressError};
+pub use domain::ReversedDomain;
+pub use envelope::{Envelope, EnvelopeError, Priority, Recipient};
+pub use outcome::{Outcome, Refusal};
+pub use status::{Status, StatusError};
+pub use time::{Time, rfc5322_date};

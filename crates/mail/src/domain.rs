@@ -1,0 +1,116 @@
+//! Domains by reversed labels, so that a domain and all that is under it are neighbours.
+
+use std::fmt;
+use std::ops::Bound;
+
+/// A domain with its labels reversed and each ended by a dot: `site7.example.com` is `com.example.site7.`.
+///
+/// The order of these texts makes a domain and everything under it one contiguous range, which is how a release for a
+/// subnet finds its queues without looking at others. A domain literal (`[192.0.2.1]`) is a single label.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReversedDomain(String);
+
+impl ReversedDomain {
+    /// Reverses a domain; case-blind, and blind to a trailing dot and to whether a name is written in Unicode or as
+    /// its A-labels (RFC 5890).
+    pub fn new(domain: &str) -> ReversedDomain {
+        if domain.starts_with('[') {
+            return ReversedDomain(format!("{}.", domain.to_ascii_lowercase()));
+        }
+        let lower = if domain.is_ascii() {
+            domain.to_ascii_lowercase()
+        } else {
+            idna::domain_to_ascii(domain).unwrap_or_else(|_| domain.to_lowercase())
+        };
+        let name = lower.strip_suffix('.').unwrap_or(&lower);
+        let mut reversed = String::with_capacity(name.len() + 1);
+        for label in name.rsplit('.') {
+            reversed.push_str(label);
+            reversed.push('.');
+        }
+        ReversedDomain(reversed)
+    }
+
+    /// The reversed text, `com.example.site7.`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The domain the right way round again, in lower case.
+    pub fn to_domain(&self) -> String {
+        let text = self.0.strip_suffix('.').unwrap_or(&self.0);
+        if text.starts_with('[') {
+            return text.to_owned();
+        }
+        text.rsplit('.').collect::<Vec<_>>().join(".")
+    }
+
+    /// Is this the other domain, or under it?
+    pub fn is_within(&self, other: &ReversedDomain) -> bool {
+        self.0.starts_with(&other.0)
+    }
+
+    /// The range of all reversed domains that are this one or under it, for a `BTreeMap`'s `range`.
+    pub fn subtree_range(&self) -> (Bound<ReversedDomain>, Bound<ReversedDomain>) {
+        // `/` is the character after `.`, so the end lies right behind the last name that continues with a label.
+        let mut end = self.0.clone();
+        end.pop();
+        end.push('/');
+        (Bound::Included(self.clone()), Bound::Excluded(ReversedDomain(end)))
+    }
+}
+
+impl fmt::Display for ReversedDomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn labels_are_reversed_and_lower_case() {
+        assert_eq!(ReversedDomain::new("Site7.Example.COM").as_str(), "com.example.site7.");
+        assert_eq!(ReversedDomain::new("example.com.").as_str(), "com.example.");
+        assert_eq!(ReversedDomain::new("[192.0.2.1]").as_str(), "[192.0.2.1].");
+        assert_eq!(ReversedDomain::new("bücher.example").as_str(), "example.xn--bcher-kva.");
+        assert_eq!(ReversedDomain::new("").as_str(), ".");
+    }
+
+    #[test]
+    fn the_way_back() {
+        for domain in ["site7.example.com", "localhost", "[192.0.2.1]", "[ipv6:2001:db8::1]"] {
+            assert_eq!(ReversedDomain::new(domain).to_domain(), domain);
+        }
+    }
+
+    #[test]
+    fn a_subtree_is_one_range_without_strangers() {
+        let all: BTreeSet<ReversedDomain> = [
+            "example.com",
+            "a.example.com",
+            "b.a.example.com",
+            "x-example.com",
+            "examplex.com",
+            "example-x.com",
+            "example.comx",
+            "com",
+            "0.example.com",
+            "-.example.com",
+            "~.example.com",
+        ]
+        .into_iter()
+        .map(ReversedDomain::new)
+        .collect();
+        let top = ReversedDomain::new("EXAMPLE.com");
+        let found: BTreeSet<String> = all.range(top.subtree_range()).map(ReversedDomain::to_domain).collect();
+        let within: BTreeSet<String> =
+            all.iter().filter(|d| d.is_within(&top)).map(ReversedDomain::to_domain).collect();
+        assert_eq!(found, within);
+        assert_eq!(found.len(), 6, "{found:?}");
+    }
+}

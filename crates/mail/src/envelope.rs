@@ -1,0 +1,329 @@
+//! The envelope of a queued message, and its bytes.
+//!
+//! The layout is drawn in `docs/internals/envelope-format.md`; a test decodes the example printed there. The bytes carry
+//! no checksum of their own: whoever stores them (`spool`) checks the record they are part of.
+//!
+//! # Not here
+//! What has happened to a recipient since (`queue` keeps that as entry state, apart from the envelope).
+
+use crate::Time;
+
+/// How urgent a message is (header field `Priority:`, RFC 2156). Decides when a channel starts at enqueue and which
+/// retry and age lists apply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(u8)]
+pub enum Priority {
+    /// `Priority: urgent`.
+    Urgent = 0,
+    /// No field, or `Priority: normal`.
+    #[default]
+    Normal = 1,
+    /// `Priority: non-urgent`.
+    Nonurgent = 2,
+}
+
+impl Priority {
+    /// The priority with this number on disk.
+    pub const fn from_number(number: u8) -> Option<Priority> {
+        match number {
+            0 => Some(Priority::Urgent),
+            1 => Some(Priority::Normal),
+            2 => Some(Priority::Nonurgent),
+            _ => None,
+        }
+    }
+}
+
+/// One recipient as it is queued.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Recipient {
+    /// What the channel puts into RCPT TO: after rewriting and line-3 names, `@route:local@host`.
+    pub address: String,
+    /// As the client gave it, for `Original-Recipient`.
+    pub original: String,
+    /// Name of the channel that owns it.
+    pub channel: String,
+    /// Queue key: lower-cased host the channel would connect for.
+    pub domain: String,
+}
+
+/// Everything about a message that is not its content.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Envelope {
+    /// Return path; empty for the null reverse-path.
+    pub sender: String,
+    /// When the message was accepted; ages are counted from here.
+    pub arrived: Time,
+    /// Channel the message came in by.
+    pub source_channel: String,
+    /// Urgency.
+    pub priority: Priority,
+    /// BODY=8BITMIME was said, or 8-bit bytes were seen.
+    pub eight_bit: bool,
+    /// SMTPUTF8 was asked for.
+    pub smtputf8: bool,
+    /// Accepted on hold (hold limit, too many Received lines).
+    pub held: bool,
+    /// Everyone the message is for.
+    pub recipients: Vec<Recipient>,
+}
+
+/// Why bytes are not an envelope.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EnvelopeError {
+    /// Written by a version this program does not know.
+    #[error("envelope version {0} is not known to this program (it reads version {VERSION})")]
+    Version(u8),
+    /// A length points behind the end, or the bytes stop early.
+    #[error("the envelope is cut off at byte {at}: {what} needs {needs} bytes more")]
+    Short {
+        /// Offset at which reading stopped.
+        at: usize,
+        /// What was being read.
+        what: &'static str,
+        /// How many bytes are missing.
+        needs: usize,
+    },
+    /// A field holds a value that has no meaning.
+    #[error("{what} at byte {at} has no meaning")]
+    Value {
+        /// Offset of the field.
+        at: usize,
+        /// Its name.
+        what: &'static str,
+    },
+    /// Bytes follow the last recipient.
+    #[error("{0} bytes follow the last recipient")]
+    Trailing(usize),
+}
+
+const VERSION: u8 = 1;
+const EIGHT_BIT: u16 = 1;
+const SMTPUTF8: u16 = 2;
+const HELD: u16 = 4;
+/// Four empty strings: the least a recipient takes.
+const RECIPIENT_SIZE_MIN: usize = 16;
+
+impl Envelope {
+    /// The bytes of this envelope, version 1.
+    pub fn encode(&self) -> Vec<u8> {
+        let strings = self.recipients.iter().map(|r| {
+            RECIPIENT_SIZE_MIN + r.address.len() + r.original.len() + r.channel.len() + r.domain.len()
+        });
+        let size = 24 + self.sender.len() + self.source_channel.len() + strings.sum::<usize>();
+        let flags = [(self.eight_bit, EIGHT_BIT), (self.smtputf8, SMTPUTF8), (self.held, HELD)];
+        let flags: u16 = flags.into_iter().filter(|(set, _)| *set).map(|(_, bit)| bit).sum();
+        let mut bytes = Vec::with_capacity(size);
+        bytes.push(VERSION);
+        bytes.push(self.priority as u8);
+        bytes.extend(flags.to_le_bytes());
+        bytes.extend(length(self.recipients.len()));
+        bytes.extend(self.arrived.0.to_le_bytes());
+        let recipients =
+            self.recipients.iter().flat_map(|r| [&r.address, &r.original, &r.channel, &r.domain]);
+        for text in [&self.sender, &self.source_channel].into_iter().chain(recipients) {
+            bytes.extend(length(text.len()));
+            bytes.extend(text.as_bytes());
+        }
+        debug_assert_eq!(bytes.len(), size, "the size is computed from the same strings");
+        bytes
+    }
+
+    /// Reads what [`Envelope::encode`] wrote. Every length is checked before it is believed.
+    pub fn decode(bytes: &[u8]) -> Result<Envelope, EnvelopeError> {
+        let mut reader = Reader { bytes, at: 0 };
+        let version = reader.array::<1>("the version")?[0];
+        if version != VERSION {
+            return Err(EnvelopeError::Version(version));
+        }
+        let priority = Priority::from_number(reader.array::<1>("the priority")?[0])
+            .ok_or(EnvelopeError::Value { at: 1, what: "the priority" })?;
+        let flags = u16::from_le_bytes(reader.array("the flags")?);
+        if flags & !(EIGHT_BIT | SMTPUTF8 | HELD) != 0 {
+            return Err(EnvelopeError::Value { at: 2, what: "the flags" });
+        }
+        let count = reader.length("the number of recipients")?;
+        let arrived = Time(u64::from_le_bytes(reader.array("the time of arrival")?));
+        let sender = reader.text("the sender")?;
+        let source_channel = reader.text("the source channel")?;
+        reader.room_for(count.saturating_mul(RECIPIENT_SIZE_MIN), "the recipients")?;
+        let mut recipients = Vec::with_capacity(count);
+        for _ in 0..count {
+            recipients.push(Recipient {
+                address: reader.text("a recipient's address")?,
+                original: reader.text("a recipient's original address")?,
+                channel: reader.text("a recipient's channel")?,
+                domain: reader.text("a recipient's domain")?,
+            });
+        }
+        if reader.at != bytes.len() {
+            return Err(EnvelopeError::Trailing(bytes.len() - reader.at));
+        }
+        Ok(Envelope {
+            sender,
+            arrived,
+            source_channel,
+            priority,
+            eight_bit: flags & EIGHT_BIT != 0,
+            smtputf8: flags & SMTPUTF8 != 0,
+            held: flags & HELD != 0,
+            recipients,
+        })
+    }
+}
+
+/// Lengths and counts are 32 bits wide on disk; nothing that large is ever accepted from outside.
+fn length(length: usize) -> [u8; 4] {
+    u32::try_from(length)
+        .expect("limits on addresses and recipients keep lengths far below 4 GiB")
+        .to_le_bytes()
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn room_for(&self, size: usize, what: &'static str) -> Result<(), EnvelopeError> {
+        let left = self.bytes.len() - self.at;
+        if size > left { Err(EnvelopeError::Short { at: self.at, what, needs: size - left }) } else { Ok(()) }
+    }
+
+    fn take(&mut self, size: usize, what: &'static str) -> Result<&'a [u8], EnvelopeError> {
+        self.room_for(size, what)?;
+        let taken = &self.bytes[self.at..self.at + size];
+        self.at += size;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], EnvelopeError> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N, what)?);
+        Ok(array)
+    }
+
+    fn length(&mut self, what: &'static str) -> Result<usize, EnvelopeError> {
+        Ok(u32::from_le_bytes(self.array(what)?) as usize)
+    }
+
+    fn text(&mut self, what: &'static str) -> Result<String, EnvelopeError> {
+        let size = self.length(what)?;
+        let at = self.at;
+        let bytes = self.take(size, what)?;
+        let text = std::str::from_utf8(bytes).map_err(|_| EnvelopeError::Value { at, what })?;
+        Ok(text.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Envelope {
+        Envelope {
+            sender: "a@b.example".into(),
+            arrived: Time(1_795_296_600_123),
+            source_channel: "tcp_local".into(),
+            priority: Priority::Nonurgent,
+            eight_bit: true,
+            smtputf8: false,
+            held: true,
+            recipients: vec![Recipient {
+                address: "u@site7.example".into(),
+                original: "U@Site7.example".into(),
+                channel: "tcp_dialup".into(),
+                domain: "site7.example".into(),
+            }],
+        }
+    }
+
+    #[test]
+    fn the_example_in_the_format_page_is_what_we_write_and_read() {
+        let page = include_str!("../../../docs/internals/envelope-format.md");
+        let block = page.split("```hex\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let bytes: Vec<u8> = block
+            .lines()
+            .flat_map(|line| line.split('|').next().unwrap().split_whitespace().skip(1))
+            .map(|pair| u8::from_str_radix(pair, 16).unwrap())
+            .collect();
+        let dump: String = example()
+            .encode()
+            .chunks(16)
+            .enumerate()
+            .map(|(row, chunk)| {
+                let hex: Vec<String> = chunk.iter().map(|b| format!("{b:02x}")).collect();
+                let text: String =
+                    chunk.iter().map(|b| if b.is_ascii_graphic() { char::from(*b) } else { '.' }).collect();
+                format!("{:04x}  {:<47} | {text}\n", row * 16, hex.join(" "))
+            })
+            .collect();
+        assert_eq!(example().encode(), bytes, "the page should print\n{dump}");
+        assert_eq!(block, dump);
+        assert_eq!(Envelope::decode(&bytes), Ok(example()));
+    }
+
+    #[test]
+    fn every_combination_of_flags_comes_back() {
+        for bits in 0..8 {
+            let envelope = Envelope {
+                eight_bit: bits & 1 != 0,
+                smtputf8: bits & 2 != 0,
+                held: bits & 4 != 0,
+                ..example()
+            };
+            assert_eq!(Envelope::decode(&envelope.encode()), Ok(envelope));
+        }
+        let none = Envelope::default();
+        assert_eq!(Envelope::decode(&none.encode()), Ok(none));
+    }
+
+    #[test]
+    fn every_cut_is_noticed() {
+        let bytes = example().encode();
+        for end in 0..bytes.len() {
+            assert!(
+                matches!(Envelope::decode(&bytes[..end]), Err(EnvelopeError::Short { .. })),
+                "cut at {end}"
+            );
+        }
+        let mut longer = bytes;
+        longer.push(0);
+        assert_eq!(Envelope::decode(&longer), Err(EnvelopeError::Trailing(1)));
+    }
+
+    #[test]
+    fn lengths_are_not_believed() {
+        let mut bytes = example().encode();
+        bytes[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert!(matches!(Envelope::decode(&bytes), Err(EnvelopeError::Short { what: "the recipients", .. })));
+        let mut bytes = example().encode();
+        bytes[16..20].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert!(matches!(Envelope::decode(&bytes), Err(EnvelopeError::Short { what: "the sender", .. })));
+    }
+
+    #[test]
+    fn values_without_meaning_are_named() {
+        let with = |at: usize, value: u8| {
+            let mut bytes = example().encode();
+            bytes[at] = value;
+            Envelope::decode(&bytes)
+        };
+        assert_eq!(with(0, 9), Err(EnvelopeError::Version(9)));
+        assert_eq!(with(1, 3), Err(EnvelopeError::Value { at: 1, what: "the priority" }));
+        assert_eq!(with(3, 0x80), Err(EnvelopeError::Value { at: 2, what: "the flags" }));
+        assert_eq!(with(20, 0xff), Err(EnvelopeError::Value { at: 20, what: "the sender" }));
+    }
+
+    #[test]
+    fn damaged_bytes_never_panic() {
+        let good = example().encode();
+        for at in 0..good.len() {
+            for value in [0, 1, 0x7f, 0x80, 0xff] {
+                let mut bytes = good.clone();
+                bytes[at] = value;
+                let _ = Envelope::decode(&bytes);
+            }
+        }
+    }
+}

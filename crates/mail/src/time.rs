@@ -1,0 +1,82 @@
+//! Points in time, and their written form in message headers.
+//!
+//! # Not here
+//! The clock: whoever needs "now" is handed a [`Time`].
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Milliseconds since the Unix epoch, in UTC.
+///
+/// Milliseconds because retry times below a second matter in tests and nowhere else; 64 bits because they are written
+/// to disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Time(pub u64);
+
+impl Time {
+    /// The given number of whole seconds after the epoch.
+    pub const fn from_secs(secs: u64) -> Time {
+        Time(secs.saturating_mul(1000))
+    }
+
+    /// Whole seconds since the epoch, rounded down.
+    pub const fn secs(self) -> u64 {
+        self.0 / 1000
+    }
+
+    /// This time moved into the future; stays at the end of time instead of overflowing.
+    pub fn plus(self, duration: Duration) -> Time {
+        Time(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// This time moved into the past; stays at the epoch instead of going below it.
+    pub fn minus(self, duration: Duration) -> Time {
+        Time(self.0.saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// How long after `earlier` this is; zero when it is before it (clocks are set back sometimes).
+    pub const fn since(self, earlier: Time) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl From<SystemTime> for Time {
+    fn from(time: SystemTime) -> Time {
+        let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Time(0).plus(since_epoch)
+    }
+}
+
+/// The date as RFC 5322 section 3.3 writes it in a header field, in UTC: `Sat, 21 Nov 2026 21:30:00 +0000`.
+///
+/// A time after the year 9999 is written as the last one that has a four-digit year.
+pub fn rfc5322_date(time: Time) -> String {
+    let secs = i64::try_from(time.secs()).unwrap_or(i64::MAX);
+    let timestamp = jiff::Timestamp::from_second(secs).unwrap_or(jiff::Timestamp::MAX);
+    timestamp.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_written_in_utc_with_english_names() {
+        assert_eq!(rfc5322_date(Time(0)), "Thu, 01 Jan 1970 00:00:00 +0000");
+        assert_eq!(rfc5322_date(Time::from_secs(1_795_296_600)), "Sat, 21 Nov 2026 21:30:00 +0000");
+    }
+
+    #[test]
+    fn a_date_beyond_the_calendar_is_written_as_its_last_day() {
+        assert!(rfc5322_date(Time(u64::MAX)).contains(" Dec 9999 "));
+    }
+
+    #[test]
+    fn arithmetic_saturates() {
+        assert_eq!(Time(u64::MAX).plus(Duration::MAX), Time(u64::MAX));
+        assert_eq!(Time(5).minus(Duration::from_secs(1)), Time(0));
+        assert_eq!(Time(5).since(Time(9)), Duration::ZERO);
+        assert_eq!(Time::from_secs(3).since(Time(500)), Duration::from_millis(2500));
+        assert_eq!(Time::from_secs(u64::MAX), Time(u64::MAX));
+        assert_eq!(Time(1999).secs(), 1);
+    }
+}
