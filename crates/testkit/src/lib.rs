@@ -1,1 +1,2 @@
 //! Fixtures for tests: sites, sinks, ports, a stepping clock.
+#![forbid(unsafe_code)]

@@ -1,0 +1,37 @@
+//! Files that are generated from a table in a crate, and the test that compares each.
+//!
+//! The crates own both the data and the writing: their test compares the file in the tree with what the table gives,
+//! and writes it anew when the variable is set. This verb only knows whom to ask.
+
+use crate::cargo::{cargo, root, step};
+use anyhow::Result;
+
+/// A family of generated files: which package writes it, and what makes it write.
+struct Generated {
+    what: &'static str,
+    package: &'static str,
+    variable: &'static str,
+}
+
+const GENERATED: &[Generated] = &[
+    Generated {
+        what: "docs/reference, from the keyword and option tables",
+        package: "sluice-config",
+        variable: "UPDATE_REFERENCE",
+    },
+    Generated { what: "include/sluice.h, from the ABI", package: "sluice-abi", variable: "UPDATE_HEADER" },
+];
+
+/// Writes all of them.
+pub(crate) fn run() -> Result<()> {
+    let root = root()?;
+    for generated in GENERATED {
+        step(
+            generated.what,
+            cargo(&root, &["test", "--quiet", "--package", generated.package]).env(generated.variable, "1"),
+            "read the failure above",
+        )?;
+    }
+    eprintln!("see what changed: git diff --stat");
+    Ok(())
+}
