@@ -1,0 +1,111 @@
+//! The trait that a channel plugin implements, and how it says that it cannot.
+
+use crate::{Context, Worker};
+
+/// A channel: where mail goes that was routed to it. One value for each configured channel; `run` is called on several
+/// threads at once.
+pub trait Channel: Send + Sync + Sized + 'static {
+    /// Name of the plugin: lower-case letters, digits, `_` and `-`.
+    const NAME: &'static str;
+    /// Version of the plugin, usually `env!("CARGO_PKG_VERSION")`.
+    const VERSION: &'static str;
+    /// One line for the operator.
+    const DESCRIPTION: &'static str;
+    /// The options that the channel's option file may set. The host checks the file against this table and prints help
+    /// from it, without running any code of the plugin.
+    const OPTIONS: &'static [OptionSpec] = &[];
+
+    /// Makes the channel of its settings. Must not wait for the network: it has a deadline, and no mail moves before.
+    ///
+    /// # Errors
+    /// What is wrong with the settings, or what is missing at the moment.
+    fn create(context: Context) -> Result<Self, CreateError>;
+
+    /// Works: asks `worker` for deliveries until it says [`Next::Stop`](crate::Next::Stop).
+    ///
+    /// # Errors
+    /// Why no delivery can be made at all; the host runs the worker again later. What concerns one message or one
+    /// recipient is an [`Outcome`](crate::Outcome), not an error.
+    fn run(&self, worker: &mut Worker<'_>) -> Result<(), RunError>;
+
+    /// Wakes whatever this channel's workers wait for outside of [`Worker::next`], which wakes by itself. Called while
+    /// they run; must return at once.
+    fn stop(&self) {}
+}
+
+/// What an option's value looks like. The host refuses other values before the plugin sees them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OptionKind {
+    /// Any text.
+    Text,
+    /// A decimal number that is not negative.
+    Integer,
+    /// `0` or `1`.
+    Switch,
+    /// A decimal number of seconds.
+    Seconds,
+    /// A file or folder.
+    Path,
+}
+
+/// One option of the channel's option file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OptionSpec {
+    /// Upper-case letters, digits and `_`.
+    pub name: &'static str,
+    /// What its value looks like.
+    pub kind: OptionKind,
+    /// What an absent line means; `None` when absence itself means something.
+    pub default: Option<&'static str>,
+    /// A sentence or two for the operator.
+    pub help: &'static str,
+}
+
+/// Why a channel cannot be created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CreateError {
+    /// The settings are wrong: the operator has to change them, the host does not try again until then.
+    Refused(String),
+    /// Something is missing at the moment; the host tries again.
+    Failed(String),
+}
+
+impl CreateError {
+    /// The settings are wrong: say which, and what would be right.
+    pub fn refused(text: impl Into<String>) -> CreateError {
+        CreateError::Refused(text.into())
+    }
+
+    /// Not now: say what is missing.
+    pub fn failed(text: impl Into<String>) -> CreateError {
+        CreateError::Failed(text.into())
+    }
+}
+
+impl std::fmt::Display for CreateError {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (CreateError::Refused(text) | CreateError::Failed(text)) = self;
+        to.write_str(text)
+    }
+}
+
+impl std::error::Error for CreateError {}
+
+/// Why a worker gives up; the host starts another one, later and later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunError(pub String);
+
+impl RunError {
+    /// Why no delivery can be made at all.
+    pub fn new(text: impl Into<String>) -> RunError {
+        RunError(text.into())
+    }
+}
+
+impl std::fmt::Display for RunError {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for RunError {}

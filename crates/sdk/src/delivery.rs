@@ -1,0 +1,292 @@
+//! A worker and the deliveries it is lent.
+
+use crate::export::{RawDelivery, RawWorker};
+use crate::{Level, Outcome, Reader};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// One worker thread's line to the host.
+#[derive(Debug)]
+pub struct Worker<'w> {
+    pub(crate) raw: RawWorker<'w>,
+}
+
+/// What a worker is to do next.
+#[derive(Debug)]
+pub enum Next<'w> {
+    /// Deliver this.
+    Delivery(Delivery<'w>),
+    /// Nothing came within the time asked for: a moment to close idle connections.
+    Idle,
+    /// Nothing may be queued, but the peer is to be asked for its mail.
+    Poll,
+    /// Finish what you hold and return from `run`.
+    Stop,
+}
+
+impl<'w> Worker<'w> {
+    /// Waits at most `timeout` for something to do. May be called again before the last delivery is dropped: a worker
+    /// may hold several at once, and settle them in any order.
+    pub fn next(&mut self, timeout: Duration) -> Next<'w> {
+        self.raw.next(timeout)
+    }
+
+    /// Writes a line about the channel to the host's log.
+    pub fn log(&self, level: Level, text: &str) {
+        self.raw.log().write(level, None, text);
+    }
+}
+
+/// How urgent a message is (RFC 1327, `Priority:`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// Before others.
+    Urgent,
+    /// As usual.
+    Normal,
+    /// After others.
+    Nonurgent,
+}
+
+/// One recipient of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recipient<'d> {
+    /// What [`Delivery::settle`] wants. Ascending, not necessarily consecutive.
+    pub index: u32,
+    /// The address to use with the next hop, without angle brackets; it may have a source route.
+    pub address: &'d str,
+    /// The address as the message's submitter gave it.
+    pub original: &'d str,
+    /// The destination domain, lower case: the same for all recipients of a delivery.
+    pub domain: &'d str,
+}
+
+/// One message for one or more recipients. Borrows the host's memory; give it back by dropping it.
+#[derive(Debug)]
+pub struct Delivery<'w> {
+    raw: RawDelivery<'w>,
+    /// One for each recipient, by position. Atomic because a delivery may be shared among threads of one `run`.
+    claimed: Box<[AtomicBool]>,
+}
+
+impl<'w> Delivery<'w> {
+    pub(crate) fn new(raw: RawDelivery<'w>) -> Delivery<'w> {
+        let claimed = (0..raw.recipient_count()).map(|_| AtomicBool::new(false)).collect();
+        Delivery { raw, claimed }
+    }
+
+    /// The message's queue id, for logs and for what is said to the peer.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.raw.id()
+    }
+
+    /// Envelope sender without angle brackets; empty is the null reverse-path.
+    #[must_use]
+    pub fn sender(&self) -> &str {
+        self.raw.sender()
+    }
+
+    /// The destination domain of all recipients.
+    #[must_use]
+    pub fn domain(&self) -> &str {
+        self.recipients().next().map_or("", |recipient| recipient.domain)
+    }
+
+    /// All recipients, settled or not.
+    #[must_use]
+    pub fn recipients(&self) -> Recipients<'_> {
+        Recipients { raw: &self.raw, position: 0, count: self.claimed.len() }
+    }
+
+    /// The message in wire form: CRLF line ends, dot-stuffed, without the closing dot line.
+    #[must_use]
+    pub fn pieces(&self) -> Pieces<'_> {
+        self.raw.pieces()
+    }
+
+    /// Reads the message without its dot-stuffing.
+    #[must_use]
+    pub fn reader(&self) -> Reader<'_> {
+        Reader::new(self.pieces())
+    }
+
+    /// Length of the wire form.
+    #[must_use]
+    pub fn body_size(&self) -> u64 {
+        self.raw.get().body_size
+    }
+
+    /// How often delivery was tried before.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.raw.get().attempts
+    }
+
+    /// When the message was accepted, milliseconds since 1970-01-01 UTC.
+    #[must_use]
+    pub fn arrived_ms(&self) -> u64 {
+        self.raw.get().arrived_ms
+    }
+
+    /// How urgent it is.
+    #[must_use]
+    pub fn priority(&self) -> Priority {
+        match self.raw.get().priority {
+            0 => Priority::Urgent,
+            2 => Priority::Nonurgent,
+            _ => Priority::Normal,
+        }
+    }
+
+    /// The message is not pure seven-bit text (RFC 6152).
+    #[must_use]
+    pub fn eight_bit(&self) -> bool {
+        self.raw.get().flags & sluice_abi::DELIVERY_EIGHT_BIT != 0
+    }
+
+    /// The message needs SMTPUTF8 (RFC 6531).
+    #[must_use]
+    pub fn smtputf8(&self) -> bool {
+        self.raw.get().flags & sluice_abi::DELIVERY_SMTPUTF8 != 0
+    }
+
+    /// Another delivery for the same destination follows at once: a connection is worth keeping.
+    #[must_use]
+    pub fn more_follows(&self) -> bool {
+        self.raw.get().flags & sluice_abi::DELIVERY_MORE != 0
+    }
+
+    /// Deliveries with the same number came as one batch, for one destination.
+    #[must_use]
+    pub fn lease(&self) -> u64 {
+        self.raw.get().lease
+    }
+
+    /// Time until the host takes the delivery away, counts the worker as hung, and gives the mail to another. Zero when
+    /// that has happened.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        self.raw.remaining()
+    }
+
+    /// The right to settle the recipient with this index: given once, `None` ever after, and for an index that is not
+    /// in this delivery. A claim that is dropped unused leaves the recipient to be deferred.
+    #[must_use]
+    pub fn claim(&self, index: u32) -> Option<Claim<'_>> {
+        let position = self.raw.position_of(index)?;
+        let taken = self.claimed[position].swap(true, Ordering::Relaxed);
+        (!taken).then_some(Claim { raw: &self.raw, index })
+    }
+
+    /// Settles the recipient with this index, unless that was done before: then, and for an index that is not in this
+    /// delivery, a warning is logged and nothing changes.
+    pub fn settle(&self, index: u32, outcome: Outcome) {
+        match self.claim(index) {
+            Some(claim) => claim.settle(outcome),
+            None => {
+                self.log(Level::Warn, &format!("recipient {index} cannot be settled (again) as {outcome:?}"));
+            }
+        }
+    }
+
+    /// Indexes of the recipients that nobody has settled or claimed.
+    #[must_use]
+    pub fn unsettled(&self) -> Vec<u32> {
+        let open = self.claimed.iter().enumerate().filter(|(_, claimed)| !claimed.load(Ordering::Relaxed));
+        open.map(|(position, _)| self.raw.index_at(position)).collect()
+    }
+
+    /// Settles alike all that were not settled, and gives the delivery back.
+    pub fn settle_all(self, outcome: &Outcome) {
+        for index in self.unsettled() {
+            if let Some(claim) = self.claim(index) {
+                self.raw.settle(claim.index, outcome);
+            }
+        }
+    }
+
+    /// Writes a line about this message to the host's log.
+    pub fn log(&self, level: Level, text: &str) {
+        self.raw.log().write(level, Some(self.id()), text);
+    }
+
+    /// Hands an outcome to the host without any guard, as a careless plugin in C would. For testing hosts.
+    #[doc(hidden)]
+    pub fn settle_unguarded(&self, index: u32, outcome: &Outcome) -> u32 {
+        self.raw.settle(index, outcome)
+    }
+}
+
+/// The right to settle one recipient.
+#[derive(Debug)]
+pub struct Claim<'d> {
+    raw: &'d RawDelivery<'d>,
+    index: u32,
+}
+
+impl Claim<'_> {
+    /// Which recipient.
+    #[must_use]
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// Tells the host what became of it.
+    #[allow(clippy::needless_pass_by_value)] // The outcome is used up, like the claim.
+    pub fn settle(self, outcome: Outcome) {
+        self.raw.settle(self.index, &outcome);
+    }
+}
+
+/// The recipients of a delivery.
+#[derive(Clone, Debug)]
+pub struct Recipients<'d> {
+    raw: &'d RawDelivery<'d>,
+    position: usize,
+    count: usize,
+}
+
+impl<'d> Iterator for Recipients<'d> {
+    type Item = Recipient<'d>;
+
+    fn next(&mut self) -> Option<Recipient<'d>> {
+        let position = self.position;
+        if position >= self.count {
+            return None;
+        }
+        self.position += 1;
+        Some(self.raw.recipient(position))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.count - self.position;
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Recipients<'_> {}
+
+/// The pieces of a message, in order.
+#[derive(Clone, Debug)]
+pub struct Pieces<'d> {
+    pub(crate) raw: &'d RawDelivery<'d>,
+    pub(crate) position: usize,
+}
+
+impl<'d> Iterator for Pieces<'d> {
+    type Item = &'d [u8];
+
+    fn next(&mut self) -> Option<&'d [u8]> {
+        let piece = self.raw.piece(self.position)?;
+        self.position += 1;
+        Some(piece)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.raw.get().piece_count - self.position;
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Pieces<'_> {}

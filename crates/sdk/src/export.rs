@@ -1,0 +1,514 @@
+//! The edge itself: the exported table, the panic fence, and the only `unsafe` of a plugin written in Rust.
+//!
+//! Everything here turns what the host lends (pointers and lengths) into borrowed Rust values, and back. The promises
+//! relied upon are the host's, written in `docs/internals/abi.md`; each `SAFETY` comment names the one it needs.
+//!
+//! # Not here
+//! Anything that an author calls by name, apart from [`export_channel!`](crate::export_channel).
+#![allow(unsafe_code)]
+
+use crate::context::{Context, Level, Log, Setting, SettingKind};
+use crate::delivery::{Delivery, Next, Pieces, Recipient, Worker};
+use crate::{Channel, CreateError, OptionKind, OptionSpec, Outcome, Status};
+use sluice_abi as abi;
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::ffi::c_void;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+use std::time::Duration;
+
+/// Exports a type that implements [`Channel`](crate::Channel) as the plugin of this library. Once per library.
+#[macro_export]
+macro_rules! export_channel {
+    ($channel:ty) => {
+        const _: () = {
+            const OPTIONS: &[$crate::OptionSpec] = <$channel as $crate::Channel>::OPTIONS;
+            static TABLE: $crate::export::OptionTable<{ OPTIONS.len() }> =
+                $crate::export::OptionTable::new(OPTIONS);
+            #[unsafe(export_name = "sluice_plugin")]
+            #[used]
+            static PLUGIN: $crate::export::Exported = $crate::export::Exported::new::<$channel, _>(&TABLE);
+        };
+    };
+}
+
+/// The option table in the form that crosses the edge.
+#[repr(transparent)]
+#[derive(Debug)]
+pub struct OptionTable<const N: usize>([abi::OptionSpec; N]);
+
+// SAFETY: the pointers in it lead to `'static` text that nobody changes (`OptionSpec` has only `&'static str`).
+unsafe impl<const N: usize> Sync for OptionTable<N> {}
+
+impl<const N: usize> OptionTable<N> {
+    /// The same table, made when the plugin is compiled.
+    #[must_use]
+    pub const fn new(options: &[OptionSpec]) -> OptionTable<N> {
+        const EMPTY: abi::OptionSpec = abi::OptionSpec {
+            name: abi::Text::NONE,
+            kind: 0,
+            reserved: 0,
+            default: abi::Text::NONE,
+            help: abi::Text::NONE,
+        };
+        let mut table = [EMPTY; N];
+        let mut at = 0;
+        while at < N {
+            let option = &options[at];
+            table[at].name = abi::Text::of(option.name);
+            table[at].kind = match option.kind {
+                OptionKind::Text => abi::OPTION_TEXT,
+                OptionKind::Integer => abi::OPTION_INTEGER,
+                OptionKind::Switch => abi::OPTION_SWITCH,
+                OptionKind::Seconds => abi::OPTION_SECONDS,
+                OptionKind::Path => abi::OPTION_PATH,
+            };
+            if let Some(default) = option.default {
+                table[at].default = abi::Text::of(default);
+            }
+            table[at].help = abi::Text::of(option.help);
+            at += 1;
+        }
+        OptionTable(table)
+    }
+}
+
+/// The data symbol `sluice_plugin`.
+#[repr(transparent)]
+#[derive(Debug)]
+pub struct Exported(abi::Plugin);
+
+// SAFETY: the pointers in it lead to `'static` data that nobody changes.
+unsafe impl Sync for Exported {}
+
+impl Exported {
+    /// The table of the plugin `C`.
+    #[must_use]
+    pub const fn new<C: Channel, const N: usize>(options: &'static OptionTable<N>) -> Exported {
+        Exported(abi::Plugin {
+            abi_version: abi::ABI_VERSION,
+            size: size_of::<abi::Plugin>() as u32,
+            name: abi::Text::of(C::NAME),
+            version: abi::Text::of(C::VERSION),
+            description: abi::Text::of(C::DESCRIPTION),
+            options: options.0.as_ptr(),
+            option_count: N,
+            option_size: size_of::<abi::OptionSpec>() as u32,
+            reserved: 0,
+            create: Some(create::<C>),
+            run: Some(run::<C>),
+            stop: Some(stop::<C>),
+            destroy: Some(destroy::<C>),
+            reserved_functions: [std::ptr::null(); 4],
+        })
+    }
+}
+
+/// The host's callbacks, all of them present.
+#[derive(Clone, Copy, Debug)]
+struct Callbacks {
+    next: unsafe extern "C" fn(*const abi::Worker, u64, *mut *const abi::Delivery) -> u32,
+    settle: unsafe extern "C" fn(*const abi::Worker, u64, u32, *const abi::Outcome) -> u32,
+    finish: unsafe extern "C" fn(*const abi::Worker, u64) -> u32,
+    deadline: unsafe extern "C" fn(*const abi::Worker, u64) -> u64,
+    log: unsafe extern "C" fn(*const abi::Channel, u32, abi::Text, abi::Text),
+    explain: unsafe extern "C" fn(*const abi::Channel, abi::Text),
+}
+
+/// What the host keeps for us between calls.
+struct Kept<C> {
+    channel: C,
+    callbacks: Callbacks,
+    log: RawLog,
+}
+
+unsafe extern "C" fn create<C: Channel>(
+    host: *const abi::Host,
+    create: *const abi::Create,
+    channel: *mut *mut c_void,
+) -> i32 {
+    // SAFETY: the host gives pointers to its table and to the settings, both at least as large as their `size` says,
+    // and alive at least as long as this call; the first two fields of the table never move.
+    let (callbacks, create) = match unsafe { (callbacks(host), create.as_ref()) } {
+        (Some(callbacks), Some(create)) if !channel.is_null() => (callbacks, create),
+        _ => return abi::STATUS_REFUSED,
+    };
+    let log = RawLog { callback: callbacks.log, handle: create.handle };
+    let made = fenced(|| {
+        // SAFETY: as above.
+        let context = unsafe { context::<C>(create, log) }?;
+        C::create(context)
+    });
+    let (status, text) = match made {
+        Ok(Ok(made)) => {
+            let kept = Box::new(Kept { channel: made, callbacks, log });
+            // SAFETY: not null (checked above), and the host's own place for this pointer.
+            unsafe { *channel = Box::into_raw(kept).cast() };
+            return abi::STATUS_OK;
+        }
+        Ok(Err(CreateError::Refused(text))) => (abi::STATUS_REFUSED, text),
+        Ok(Err(CreateError::Failed(text))) => (abi::STATUS_FAILED, text),
+        Err(text) => (abi::STATUS_PANIC, text),
+    };
+    // SAFETY: the callback takes any text that is alive for the length of the call.
+    unsafe { (callbacks.explain)(create.handle, abi::Text::of(&text)) };
+    status
+}
+
+unsafe extern "C" fn run<C: Channel>(channel: *mut c_void, worker: *const abi::Worker) -> i32 {
+    // SAFETY: the host gives back the pointer that `create` stored, and not after `destroy`.
+    let Some(kept) = (unsafe { channel.cast::<Kept<C>>().as_ref() }) else { return abi::STATUS_FAILED };
+    let raw = RawWorker { pointer: worker, callbacks: kept.callbacks, log: kept.log, run: PhantomData };
+    let (status, text) = match fenced(|| kept.channel.run(&mut Worker { raw })) {
+        Ok(Ok(())) => return abi::STATUS_OK,
+        Ok(Err(error)) => (abi::STATUS_FAILED, error.0),
+        Err(text) => (abi::STATUS_PANIC, text),
+    };
+    // SAFETY: the callback takes any text that is alive for the length of the call.
+    unsafe { (kept.callbacks.explain)(kept.log.handle, abi::Text::of(&text)) };
+    status
+}
+
+unsafe extern "C" fn stop<C: Channel>(channel: *mut c_void) {
+    // SAFETY: as in `run`.
+    let Some(kept) = (unsafe { channel.cast::<Kept<C>>().as_ref() }) else { return };
+    if let Err(text) = fenced(|| kept.channel.stop()) {
+        kept.log.write(Level::Error, None, &format!("stop: {text}"));
+    }
+}
+
+unsafe extern "C" fn destroy<C: Channel>(channel: *mut c_void) {
+    if channel.is_null() {
+        return;
+    }
+    // SAFETY: the host calls this once, with the pointer that `create` stored, after every `run` has returned.
+    let kept = unsafe { Box::from_raw(channel.cast::<Kept<C>>()) };
+    let log = kept.log;
+    if let Err(text) = fenced(|| drop(kept)) {
+        log.write(Level::Error, None, &format!("destroy: {text}"));
+    }
+}
+
+/// # Safety
+/// `host` is null, or leads to a host table that is never freed.
+unsafe fn callbacks(host: *const abi::Host) -> Option<Callbacks> {
+    if host.is_null() {
+        return None;
+    }
+    // SAFETY: the caller's promise; version and size are the first fields of every version of the table.
+    let (version, size) = unsafe { ((*host).abi_version, (*host).size) };
+    if version != abi::ABI_VERSION || (size as usize) < size_of::<abi::Host>() {
+        return None;
+    }
+    // SAFETY: the caller's promise, and the size was checked.
+    let host = unsafe { &*host };
+    Some(Callbacks {
+        next: host.next?,
+        settle: host.settle?,
+        finish: host.finish?,
+        deadline: host.deadline?,
+        log: host.log?,
+        explain: host.explain?,
+    })
+}
+
+/// # Safety
+/// The settings live, and are as many as `create` says.
+unsafe fn context<C: Channel>(create: &abi::Create, log: RawLog) -> Result<Context, CreateError> {
+    if (create.size as usize) < size_of::<abi::Create>()
+        || (create.setting_size as usize) < size_of::<abi::Setting>()
+    {
+        return Err(CreateError::refused("the host's settings are smaller than this plugin needs"));
+    }
+    // SAFETY: the host's texts live for the length of `create`.
+    let text = |text: &abi::Text| match unsafe { borrowed(text) } {
+        Some(text) => Ok(text.to_owned()),
+        None => Err(CreateError::refused("the host's settings are not UTF-8")),
+    };
+    let mut settings = Vec::with_capacity(create.setting_count);
+    for at in 0..create.setting_count {
+        // SAFETY: `at` is below the count; the host states the stride.
+        let setting = unsafe { &*create.settings.byte_add(at * create.setting_size as usize) };
+        let kind = match setting.kind {
+            abi::SETTING_KEYWORD => SettingKind::Keyword,
+            abi::SETTING_OPTION => SettingKind::Option,
+            abi::SETTING_FACT => SettingKind::Fact,
+            _ => continue, // A kind from a newer host: not for us.
+        };
+        settings.push(Setting { kind, name: text(&setting.name)?, value: text(&setting.value)? });
+    }
+    Ok(Context { channel: text(&create.channel)?, settings, options: C::OPTIONS, log: Log { raw: log } })
+}
+
+/// `None` when it is not UTF-8. Absent text is empty.
+///
+/// # Safety
+/// The text lives for `'t` and nobody changes it.
+unsafe fn borrowed<'t>(text: &abi::Text) -> Option<&'t str> {
+    if text.data.is_null() || text.len == 0 {
+        return Some("");
+    }
+    // SAFETY: the caller's promise.
+    std::str::from_utf8(unsafe { std::slice::from_raw_parts(text.data, text.len) }).ok()
+}
+
+/// The way to the log across the edge.
+#[derive(Clone, Copy, Debug)]
+pub struct RawLog {
+    callback: unsafe extern "C" fn(*const abi::Channel, u32, abi::Text, abi::Text),
+    handle: *const abi::Channel,
+}
+
+// SAFETY: the host's promise: `log` may be called from any thread, the handle is never freed.
+unsafe impl Send for RawLog {}
+// SAFETY: as above.
+unsafe impl Sync for RawLog {}
+
+impl RawLog {
+    pub(crate) fn write(self, level: Level, id: Option<&str>, text: &str) {
+        let level = match level {
+            Level::Error => abi::LOG_ERROR,
+            Level::Warn => abi::LOG_WARN,
+            Level::Info => abi::LOG_INFO,
+            Level::Debug => abi::LOG_DEBUG,
+            Level::Trace => abi::LOG_TRACE,
+        };
+        let id = id.map_or(abi::Text::NONE, abi::Text::of);
+        // SAFETY: both texts live for the length of the call.
+        unsafe { (self.callback)(self.handle, level, id, abi::Text::of(text)) };
+    }
+}
+
+/// A worker across the edge; `'w` is the length of one `run`.
+#[derive(Clone, Copy, Debug)]
+pub struct RawWorker<'w> {
+    pointer: *const abi::Worker,
+    callbacks: Callbacks,
+    log: RawLog,
+    run: PhantomData<&'w ()>,
+}
+
+// SAFETY: the host's promise: callbacks may be called from any thread while `run` has not returned, which is `'w`.
+unsafe impl Send for RawWorker<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for RawWorker<'_> {}
+
+impl<'w> RawWorker<'w> {
+    pub(crate) fn log(&self) -> RawLog {
+        self.log
+    }
+
+    pub(crate) fn next(&self, timeout: Duration) -> Next<'w> {
+        let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        let mut lent: *const abi::Delivery = std::ptr::null();
+        // SAFETY: the pointer is the host's own, and `'w` has not ended.
+        match unsafe { (self.callbacks.next)(self.pointer, timeout_ms, &raw mut lent) } {
+            abi::NEXT_DELIVERY => match self.accept(lent) {
+                Some(raw) => Next::Delivery(Delivery::new(raw)),
+                None => Next::Idle,
+            },
+            abi::NEXT_POLL => Next::Poll,
+            abi::NEXT_STOP => Next::Stop,
+            _ => Next::Idle, // Also an answer from a newer host that we do not know.
+        }
+    }
+
+    /// Looks at every text once, so that nobody has to afterwards.
+    fn accept(&self, lent: *const abi::Delivery) -> Option<RawDelivery<'w>> {
+        // SAFETY: the host stored a pointer to a delivery that lives until `finish` or the end of `run`.
+        let delivery = unsafe { lent.as_ref() }?;
+        let raw = RawDelivery { lent: delivery, worker: *self };
+        let sized = delivery.size as usize >= size_of::<abi::Delivery>()
+            && delivery.recipient_size as usize >= size_of::<abi::Recipient>();
+        // SAFETY: the host's texts live as long as the delivery.
+        let readable = |text: &abi::Text| unsafe { borrowed(text) }.is_some();
+        let fits = sized
+            && readable(&delivery.id)
+            && readable(&delivery.sender)
+            && (0..delivery.recipient_count).all(|position| {
+                let one = raw.at(position);
+                readable(&one.address) && readable(&one.original) && readable(&one.domain)
+            });
+        if fits {
+            return Some(raw);
+        }
+        self.log.write(Level::Error, None, "the host's delivery cannot be read; it is given back");
+        None // Dropping `raw` gives it back.
+    }
+}
+
+/// A delivery across the edge. Gives itself back when it is dropped.
+#[derive(Debug)]
+pub struct RawDelivery<'w> {
+    lent: &'w abi::Delivery,
+    worker: RawWorker<'w>,
+}
+
+// SAFETY: what it leads to does not change while it is lent, and may be read from any thread.
+unsafe impl Send for RawDelivery<'_> {}
+// SAFETY: as above; settling is a callback, which any thread may call.
+unsafe impl Sync for RawDelivery<'_> {}
+
+impl RawDelivery<'_> {
+    pub(crate) fn get(&self) -> &abi::Delivery {
+        self.lent
+    }
+
+    pub(crate) fn log(&self) -> RawLog {
+        self.worker.log
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        self.text(&self.lent.id)
+    }
+
+    pub(crate) fn sender(&self) -> &str {
+        self.text(&self.lent.sender)
+    }
+
+    pub(crate) fn recipient_count(&self) -> usize {
+        self.lent.recipient_count
+    }
+
+    pub(crate) fn index_at(&self, position: usize) -> u32 {
+        self.at(position).index
+    }
+
+    /// The host promises ascending indexes.
+    pub(crate) fn position_of(&self, index: u32) -> Option<usize> {
+        let (mut low, mut high) = (0, self.recipient_count());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.index_at(middle).cmp(&index) {
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+                std::cmp::Ordering::Equal => return Some(middle),
+            }
+        }
+        None
+    }
+
+    pub(crate) fn recipient(&self, position: usize) -> Recipient<'_> {
+        let one = self.at(position);
+        Recipient {
+            index: one.index,
+            address: self.text(&one.address),
+            original: self.text(&one.original),
+            domain: self.text(&one.domain),
+        }
+    }
+
+    pub(crate) fn pieces(&self) -> Pieces<'_> {
+        Pieces { raw: self, position: 0 }
+    }
+
+    pub(crate) fn piece(&self, position: usize) -> Option<&[u8]> {
+        if position >= self.lent.piece_count {
+            return None;
+        }
+        // SAFETY: below the count; pieces and their bytes live as long as the delivery, and are never null.
+        Some(unsafe {
+            let piece = &*self.lent.pieces.add(position);
+            std::slice::from_raw_parts(piece.data, piece.len)
+        })
+    }
+
+    pub(crate) fn remaining(&self) -> Duration {
+        // SAFETY: `'w` has not ended.
+        Duration::from_millis(unsafe {
+            (self.worker.callbacks.deadline)(self.worker.pointer, self.lent.token)
+        })
+    }
+
+    pub(crate) fn settle(&self, index: u32, outcome: &Outcome) -> u32 {
+        let (kind, status, text, peer) = match outcome {
+            Outcome::Delivered { status, text, peer } => (abi::OUTCOME_DELIVERED, status, text, peer),
+            Outcome::Deferred { status, text, peer } => (abi::OUTCOME_DEFERRED, status, text, peer),
+            Outcome::Failed { status, text, peer } => (abi::OUTCOME_FAILED, status, text, peer),
+        };
+        let Status { class, subject, detail } = *status;
+        let outcome = abi::Outcome {
+            size: size_of::<abi::Outcome>() as u32,
+            kind,
+            class: u16::from(class),
+            subject,
+            detail,
+            reserved: 0,
+            text: abi::Text::of(text),
+            peer: abi::Text::of(peer),
+        };
+        // SAFETY: the outcome and its texts live for the length of the call; `'w` has not ended.
+        unsafe {
+            (self.worker.callbacks.settle)(self.worker.pointer, self.lent.token, index, &raw const outcome)
+        }
+    }
+
+    fn at(&self, position: usize) -> &abi::Recipient {
+        assert!(position < self.lent.recipient_count, "a recipient that is not in the delivery");
+        // SAFETY: below the count; the host states the stride; recipients live as long as the delivery.
+        unsafe { &*self.lent.recipients.byte_add(position * self.lent.recipient_size as usize) }
+    }
+
+    fn text(&self, text: &abi::Text) -> &str {
+        // SAFETY: texts live as long as the delivery.
+        unsafe { borrowed(text) }.expect("`accept` has looked at every text")
+    }
+}
+
+impl Drop for RawDelivery<'_> {
+    fn drop(&mut self) {
+        // SAFETY: `'w` has not ended; nothing borrowed from the delivery outlives it.
+        unsafe { (self.worker.callbacks.finish)(self.worker.pointer, self.lent.token) };
+    }
+}
+
+thread_local! {
+    /// Inside the fence on this thread?
+    static FENCED: Cell<bool> = const { Cell::new(false) };
+    /// Where the last panic inside the fence happened.
+    static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Runs author's code; a panic becomes its message and place.
+fn fenced<T>(code: impl FnOnce() -> T) -> Result<T, String> {
+    // Each plugin has its own copy of the standard library, so the hook is the plugin's own affair.
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if FENCED.get() {
+                let place = panic.location().map(ToString::to_string).unwrap_or_default();
+                PLACE.set(place);
+            } else {
+                before(panic);
+            }
+        }));
+    });
+    let outer = FENCED.replace(true);
+    // The channel may be seen in a half-changed state afterwards; that is its author's to consider, as with a `Mutex`.
+    let result = catch_unwind(AssertUnwindSafe(code));
+    FENCED.set(outer);
+    result.map_err(|payload| {
+        let text = message(payload.as_ref());
+        // What was thrown may panic again when it is dropped.
+        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(again);
+        }
+        match PLACE.take() {
+            place if place.is_empty() => format!("panicked: {text}"),
+            place => format!("panicked at {place}: {text}"),
+        }
+    })
+}
+
+fn message(payload: &(dyn Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "something that is not text was thrown".to_owned()
+    }
+}
