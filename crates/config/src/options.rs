@@ -1,0 +1,226 @@
+//! What the option files mean: `option.dat` for the whole hub, `CHANNEL_option` for the server side of a channel.
+//!
+//! Each option stands once in a table of [`crate::option_table`], with its type, default and help; the fields here are
+//! filled from those tables.
+
+use crate::keyword::Status;
+use sluice_diag::Span;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// `option.dat`, typed, defaults applied.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// `SPOOL_DIR`: where messages wait.
+    pub spool_dir: PathBuf,
+    /// `PLUGIN_PATH`: folders searched for plugins after the built-in ones.
+    pub plugin_path: Vec<PathBuf>,
+    /// `CONTROL_SOCKET`: where the running hub listens for `sluice` commands; `control.sock` in the spool if not set.
+    pub control_socket: PathBuf,
+    /// `BLOCK_SIZE`: bytes in a block, the unit of `blocklimit` and its kind.
+    pub block_size: u64,
+    /// `BLOCK_LIMIT` in bytes: largest message of all.
+    pub block_limit: Option<u64>,
+    /// `RETURN_UNITS`: whether the numbers of `notices` are hours; otherwise they are days.
+    pub return_units_hours: bool,
+    /// `RETURN_ADDRESS`: who notices come from; `postmaster` at the official local host if not set.
+    pub return_address: Option<String>,
+    /// `RETURN_PERSONAL`: the display name that goes with it.
+    pub return_personal: Option<String>,
+    /// `HISTORY_TO_RETURN`: most delivery attempts told in a notice.
+    pub history_to_return: u32,
+    /// `LINES_TO_RETURN`: most lines of a returned message's body in a notice.
+    pub lines_to_return: u32,
+    /// `MAX_RECEIVED_LINES`: a message with more `Received:` lines is put on hold.
+    pub max_received_lines: u32,
+    /// `POST_INTERVAL` (also `PMDF_POST_INTERVAL`): time between two periodic services.
+    pub post_interval: Duration,
+    /// `RETURN_INTERVAL`: time between two looks at the ages of what waits.
+    pub return_interval: Duration,
+    /// `MAX_MESSAGE_SIZE` in bytes: largest message that is accepted.
+    pub max_message_size: u64,
+    /// `MAX_RECIPIENTS`: most recipients in one transaction.
+    pub max_recipients: u32,
+    /// `DELIVERY_DEADLINE`: how long a plugin may keep a delivery without settling it.
+    pub delivery_deadline: Duration,
+    /// `SEGMENT_SIZE` in bytes: size of a spool segment.
+    pub segment_size: u64,
+    /// `LOG_CONNECTION` bits: 1 transport data in records, 2 connections, 4 ETRN.
+    pub log_connection: u32,
+    /// Lines whose option does nothing in this release or is not known at all, as written.
+    pub others: Vec<OtherOption>,
+}
+
+/// A line of `option.dat` that changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherOption {
+    /// Left of the equals sign, upper case.
+    pub name: String,
+    /// Right of it.
+    pub value: String,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// What a channel's option file means to the SMTP server, defaults applied.
+///
+/// PMDF's server reads only the file of the channel on which a session starts, not of one it is switched to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerOptions {
+    /// `ALLOW_ETRNS_PER_SESSION`. `None`: not set; the server then allows 8, or as many as the peer owns nodes.
+    pub allow_etrns_per_session: Option<u32>,
+    /// `ETRN_DOMAIN_PLAIN` (ours): `domainetrn` admits `ETRN domain` beside `ETRN @domain`.
+    pub etrn_domain_plain: bool,
+    /// `ALLOW_RECIPIENTS_PER_TRANSACTION`: further recipients get 452.
+    pub allow_recipients_per_transaction: Option<u32>,
+    /// `REJECT_RECIPIENTS_PER_TRANSACTION`: with more recipients the whole message is refused.
+    pub reject_recipients_per_transaction: Option<u32>,
+    /// `ALLOW_REJECTIONS_BEFORE_DEFERRAL`: after so many refused recipients all further ones get a temporary error.
+    pub allow_rejections_before_deferral: Option<u32>,
+    /// `ALLOW_TRANSACTIONS_PER_SESSION`: messages in one session.
+    pub allow_transactions_per_session: Option<u32>,
+    /// `ALLOW_RELAY` (ours): sessions that stay on the channel may send to the channel itself.
+    pub allow_relay: bool,
+    /// `BANNER_HOST`: the name in the greeting, and in the client's EHLO.
+    pub banner_host: Option<String>,
+    /// `BANNER_ADDITION`: text added to the greeting.
+    pub banner_addition: Option<String>,
+    /// `CUSTOM_VERSION_STRING`: program and version in the greeting.
+    pub custom_version_string: Option<String>,
+    /// `HIDE_VERIFY`: VRFY is answered vaguely.
+    pub hide_verify: bool,
+    /// `COMMAND_RECEIVE_TIME`: wait for a command.
+    pub command_receive_time: Duration,
+    /// `DATA_RECEIVE_TIME`: wait for more of a message.
+    pub data_receive_time: Duration,
+    /// `STATUS_TRANSMIT_TIME`: time to get rid of a reply.
+    pub status_transmit_time: Duration,
+    /// `MAX_HELO_DOMAIN_LENGTH`: longest name in HELO and EHLO.
+    pub max_helo_domain_length: Option<u32>,
+    /// `LOG_CONNECTION` of the channel, where it differs from the global one.
+    pub log_connection: Option<u32>,
+}
+
+/// A row of an option table.
+#[derive(Debug, PartialEq, Eq)]
+pub struct OptionInfo {
+    /// The name, upper case.
+    pub name: &'static str,
+    /// What stands right of the equals sign.
+    pub kind: OptionKind,
+    /// The default, as an operator would write it or say it.
+    pub default: &'static str,
+    /// What this release makes of it.
+    pub status: Status,
+    /// What it does, in a line or two.
+    pub help: &'static str,
+}
+
+/// What stands right of the equals sign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OptionKind {
+    /// An integer in a range; `b%v` gives it in base b.
+    Integer {
+        /// The least that is allowed.
+        least: i64,
+        /// The most.
+        most: i64,
+    },
+    /// 0 or 1.
+    Switch,
+    /// Bytes: an integer, or one with K, M or G behind it.
+    Size {
+        /// The least that is allowed.
+        least: u64,
+    },
+    /// A length of time: `30s`, `4h`, `1h30m`, `PT4H`; a bare number is in seconds.
+    Duration,
+    /// A time in minutes, with a fraction if need be, as PMDF's channel options have it.
+    Minutes,
+    /// Text up to the end of the line.
+    Text,
+    /// A file or folder; a relative one starts from the configuration folder.
+    Path,
+    /// Folders separated by colons or commas.
+    Paths,
+    /// Ports with or without address: `25`, `[127.0.0.1]2525`, comma separated.
+    Ports,
+    /// An IP address.
+    Address,
+}
+
+impl OptionKind {
+    /// How the value is named in help and reference.
+    #[must_use]
+    pub fn describe(self) -> String {
+        match self {
+            OptionKind::Integer { least, most: i64::MAX } => format!("integer from {least}"),
+            OptionKind::Integer { least, most } => format!("integer {least}–{most}"),
+            OptionKind::Switch => "0 or 1".to_owned(),
+            OptionKind::Size { .. } => "bytes (K, M, G)".to_owned(),
+            OptionKind::Duration => "duration".to_owned(),
+            OptionKind::Minutes => "minutes".to_owned(),
+            OptionKind::Text => "text".to_owned(),
+            OptionKind::Path => "path".to_owned(),
+            OptionKind::Paths => "paths".to_owned(),
+            OptionKind::Ports => "ports".to_owned(),
+            OptionKind::Address => "IP address".to_owned(),
+        }
+    }
+}
+
+/// Where messages wait when `SPOOL_DIR` is not set.
+pub const SPOOL_DIR: &str = "/var/spool/sluice";
+/// Name of the control socket in the spool when `CONTROL_SOCKET` is not set.
+pub const CONTROL_SOCKET: &str = "control.sock";
+
+const MINUTE: u64 = 60;
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            spool_dir: PathBuf::from(SPOOL_DIR),
+            plugin_path: Vec::new(),
+            control_socket: PathBuf::from(SPOOL_DIR).join(CONTROL_SOCKET),
+            block_size: 1024,
+            block_limit: None,
+            return_units_hours: false,
+            return_address: None,
+            return_personal: None,
+            history_to_return: 20,
+            lines_to_return: 20,
+            max_received_lines: 50,
+            post_interval: Duration::from_secs(240 * MINUTE),
+            return_interval: Duration::from_secs(60 * MINUTE),
+            max_message_size: 64 << 20,
+            max_recipients: 1000,
+            delivery_deadline: Duration::from_secs(30 * MINUTE),
+            segment_size: 64 << 20,
+            log_connection: 7,
+            others: Vec::new(),
+        }
+    }
+}
+
+impl Default for ServerOptions {
+    fn default() -> ServerOptions {
+        ServerOptions {
+            allow_etrns_per_session: None,
+            etrn_domain_plain: false,
+            allow_recipients_per_transaction: None,
+            reject_recipients_per_transaction: None,
+            allow_rejections_before_deferral: None,
+            allow_transactions_per_session: None,
+            allow_relay: false,
+            banner_host: None,
+            banner_addition: None,
+            custom_version_string: None,
+            hide_verify: false,
+            command_receive_time: Duration::from_secs(10 * MINUTE),
+            data_receive_time: Duration::from_secs(5 * MINUTE),
+            status_transmit_time: Duration::from_secs(10 * MINUTE),
+            max_helo_domain_length: None,
+            log_connection: None,
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! What the keywords of a channel mean, one typed field for each thing that acts.
+//!
+//! Every field has PMDF's default. [`Settings::default`] is a channel on which no keyword is written; reading a block
+//! starts from it and lets the keywords in force change it from left to right.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// The meaning of a channel's keywords.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// `smtp`, `smtp_cr`, `smtp_lf`, `smtp_crlf`, `smtp_crorlf`: the channel speaks SMTP. `None` is `nosmtp`, the default.
+    pub smtp: Option<LineEnds>,
+    /// `mx` and its relatives: how the target of a connection is looked up.
+    pub mx: Mx,
+    /// The host all mail goes to: the argument of `daemon`, or the official host of the channel when that argument is
+    /// not a full domain name.
+    pub daemon: Option<String>,
+    /// `port`: where to connect to.
+    pub port: u16,
+    /// `interfaceaddress`: the address that outgoing connections come from.
+    pub interface_address: Option<IpAddr>,
+    /// `lastresort`: tried when no regular target can be reached.
+    pub last_resort: Option<String>,
+    /// `nameservers`: asked instead of the system's own; empty is `defaultnameservers`.
+    pub name_servers: Vec<IpAddr>,
+
+    /// `master`, `slave`, `bidirectional`: who may start a transfer.
+    pub direction: Direction,
+    /// `immurgent`, `immnormal`, `immnonurgent`: the lowest priority that starts a job when it is queued.
+    pub immediate: Immediate,
+    /// `periodic`: nothing starts a job at enqueue, whatever its priority.
+    pub periodic: bool,
+    /// `period`: takes part in every n-th periodic service only.
+    pub period: u32,
+    /// `after`: how long the start of a job is put off.
+    pub after: Duration,
+    /// `serviceall`: a job started for one message takes everything that waits on the channel.
+    pub service_all: bool,
+    /// `backoff` and its kind: waits between attempts, the last repeats. Never empty.
+    pub backoff: PerPriority<Vec<Duration>>,
+    /// `notices` and its kind: ages at which the sender is warned; at the last the message is returned. Never empty.
+    pub notices: PerPriority<Vec<Duration>>,
+    /// `maxjobs`: most jobs of the channel at a time.
+    pub max_jobs: u32,
+    /// `pool` or `queue`, or the job controller's own word for the channel; a pool that exists.
+    pub pool: String,
+    /// `threaddepth`: messages for one host that one worker takes before another helps.
+    pub thread_depth: u32,
+    /// `holdlimit`: a message for more recipients is put on hold.
+    pub hold_limit: Option<u32>,
+    /// `addrsperfile`: most recipients in one queue entry.
+    pub addrs_per_file: Option<u32>,
+    /// `addrsperjob`: a job for each so many recipients.
+    pub addrs_per_job: Option<u32>,
+    /// `filesperjob`: a job for each so many entries.
+    pub files_per_job: Option<u32>,
+    /// `multiple`, `single`, `single_sys`: how recipients share an entry.
+    pub copies: Copies,
+    /// `expandlimit`: recipients of one submission beyond which expansion is put off.
+    pub expand_limit: Option<u32>,
+
+    /// `allowetrn`, `silentetrn`, `domainetrn`, `disableetrn`: what ETRN may do on sessions of this channel.
+    pub etrn: EtrnPolicy,
+    /// `blocketrn`: ETRN may not start this channel.
+    pub block_etrn: bool,
+    /// `sendetrn`: the name the client sends in ETRN.
+    pub send_etrn: Option<String>,
+
+    /// `switchchannel`, `allowswitchchannel`, `noswitchchannel`.
+    pub switch_channel: SwitchChannel,
+    /// `blocklimit` in bytes: larger messages are refused for this channel.
+    pub block_limit: Option<u64>,
+    /// `sourceblocklimit` in bytes: larger messages are refused from this channel.
+    pub source_block_limit: Option<u64>,
+    /// `urgentblocklimit` in bytes: a larger urgent message counts as normal.
+    pub urgent_block_limit: Option<u64>,
+    /// `normalblocklimit` in bytes: a larger normal message counts as nonurgent.
+    pub normal_block_limit: Option<u64>,
+    /// `nonurgentblocklimit` in bytes: a larger nonurgent message waits for the periodic service.
+    pub nonurgent_block_limit: Option<u64>,
+    /// `linelimit`: messages of more lines are refused.
+    pub line_limit: Option<u32>,
+    /// `recipientlimit`: most recipients that are accepted in one transaction.
+    pub recipient_limit: Option<u32>,
+    /// `recipientcutoff`: with more recipients the whole message is refused.
+    pub recipient_cutoff: Option<u32>,
+    /// `transactionlimit`: most messages in one session.
+    pub transaction_limit: Option<u32>,
+    /// `deferralrejectlimit`: refused recipients after which all further ones get a temporary error.
+    pub deferral_reject_limit: Option<u32>,
+    /// `disconnectbadcommandlimit`: bad commands before the server hangs up.
+    pub disconnect_bad_command_limit: Option<u32>,
+    /// `disconnectcommandlimit`: commands before the server hangs up.
+    pub disconnect_command_limit: Option<u32>,
+    /// `disconnectrecipientlimit`: recipients in a session before the server hangs up.
+    pub disconnect_recipient_limit: Option<u32>,
+    /// `disconnectrejectlimit`: refused recipients before the server hangs up.
+    pub disconnect_reject_limit: Option<u32>,
+    /// `disconnecttransactionlimit`: transactions before the server hangs up.
+    pub disconnect_transaction_limit: Option<u32>,
+    /// `acceptalladdresses`: every RCPT is accepted, bad addresses bounce later.
+    pub accept_all_addresses: bool,
+
+    /// `rules`, `norules`: whether channel checks in rewrite rules count for this channel.
+    pub rules: bool,
+    /// `routelocal`: routes through this system are dropped while addresses from the channel are rewritten.
+    pub route_local: bool,
+    /// `bangoverpercent`: `a!b%c` is read as `a!(b%c)`.
+    pub bang_over_percent: bool,
+    /// `aliaslocal`: aliases are looked up for addresses that end on this channel.
+    pub alias_local: bool,
+    /// `exproute`: an explicit route through this system on addresses sent to the channel.
+    pub explicit_route: bool,
+    /// `improute`: routing through the channel is implied for addresses it is known by.
+    pub implicit_route: bool,
+    /// `dequeue_removeroute`: source routes are taken off when a message leaves.
+    pub remove_route_at_dequeue: bool,
+    /// `defaulthost`: what is put behind bare addresses from the channel; the second is for RCPT TO.
+    pub default_host: Option<(String, Option<String>)>,
+    /// `remotehost`: bare addresses get the sending host's name instead of ours.
+    pub remote_host: bool,
+    /// `sourceroute`/`822`, `percents`/`733`, `uucp`/`bangstyle`: how routes are written in the envelope.
+    pub env_address_style: AddressStyle,
+    /// `header_822`, `header_733`, `header_uucp`: how routes are written in the header.
+    pub header_address_style: AddressStyle,
+
+    /// `sendpost` and its kind: which returned messages the postmaster gets a copy of.
+    pub send_post: PostmasterCopies,
+    /// `warnpost` and its kind: which warnings the postmaster gets a copy of.
+    pub warn_post: PostmasterCopies,
+    /// `returnaddress`: the postmaster's address in notices of this channel.
+    pub return_address: Option<String>,
+    /// `returnpersonal`: the name that goes with it.
+    pub return_personal: Option<String>,
+    /// `user`: the account that local and pipe deliveries run under.
+    pub user: Option<String>,
+    /// `vrfyallow`, `vrfydefault`, `vrfyhide`: how VRFY is answered.
+    pub vrfy: Vrfy,
+    /// `ehlo`, `checkehlo`, `noehlo`: how the client greets.
+    pub helo: Ehlo,
+    /// `logging`: a record in the log for what happens on the channel.
+    pub logging: bool,
+    /// `master_debug`: the delivering side tells more.
+    pub master_debug: bool,
+    /// `slave_debug`: the receiving side tells more.
+    pub slave_debug: bool,
+}
+
+/// One value for each priority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PerPriority<T> {
+    /// For urgent mail.
+    pub urgent: T,
+    /// For mail without a priority of its own.
+    pub normal: T,
+    /// For nonurgent mail.
+    pub nonurgent: T,
+}
+
+impl<T: Clone> PerPriority<T> {
+    /// The same value for all.
+    pub fn all(value: T) -> PerPriority<T> {
+        PerPriority { urgent: value.clone(), normal: value.clone(), nonurgent: value }
+    }
+}
+
+/// What ends a line on an SMTP channel, apart from message content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LineEnds {
+    /// `smtp`, `smtp_crorlf`: CR, LF, or both.
+    CrOrLf,
+    /// `smtp_crlf`: only both.
+    Crlf,
+    /// `smtp_cr`.
+    Cr,
+    /// `smtp_lf`.
+    Lf,
+}
+
+/// How the name of a target becomes addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mx {
+    /// `defaultmx`: like `mx` where there is a name service.
+    #[default]
+    Default,
+    /// `mx`: MX records, in the same way as `nonrandommx`.
+    Mx,
+    /// `randommx`: MX records, those of equal preference in random order.
+    Random,
+    /// `nonrandommx`: MX records, those of equal preference in the order received.
+    NonRandom,
+    /// `nomx`: address records only.
+    NoMx,
+    /// `nodns`: the local host table only.
+    NoDns,
+}
+
+/// Who may start transfers of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Direction {
+    /// `master`: we do, and the periodic service does even when nothing waits (polling).
+    Master,
+    /// `slave`: only the other side; we never run the channel.
+    Slave,
+    /// `bidirectional`: both.
+    #[default]
+    Bidirectional,
+}
+
+/// The lowest priority that starts a job at enqueue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Immediate {
+    /// Only urgent mail.
+    Urgent,
+    /// Urgent and normal mail.
+    #[default]
+    Normal,
+    /// All mail.
+    Nonurgent,
+}
+
+/// How recipients of one message share queue entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Copies {
+    /// One for all recipients on the channel.
+    #[default]
+    Multiple,
+    /// One for each recipient.
+    Single,
+    /// One for each destination host.
+    SingleSystem,
+}
+
+/// What ETRN may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EtrnPolicy {
+    /// All forms, and the reply names the channel.
+    Allow,
+    /// All forms; the reply does not name the channel.
+    #[default]
+    Silent,
+    /// Only the form with `@`; the reply does not name the channel.
+    Domain,
+    /// Not offered, not known.
+    Disable,
+}
+
+/// Whether sessions may change their source channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SwitchChannel {
+    /// The client's address chooses the channel; sessions may also be switched to this one.
+    Switch,
+    /// Sessions may be switched to this channel.
+    #[default]
+    Allow,
+    /// Neither from nor to.
+    Never,
+}
+
+/// How a route is written in an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AddressStyle {
+    /// `@a:u@b`.
+    #[default]
+    SourceRoute,
+    /// `u%b@a`.
+    Percent,
+    /// `a!b!u`.
+    Bang,
+}
+
+/// When the postmaster gets a copy of a notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PostmasterCopies {
+    /// Always.
+    Always,
+    /// Except for messages whose return address is empty (PMDF's choice where no keyword is written).
+    #[default]
+    UnlessNullSender,
+    /// Only when the notice cannot go to the sender.
+    OnError,
+    /// Never.
+    Never,
+}
+
+/// How the server answers VRFY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Vrfy {
+    /// In full.
+    Allow,
+    /// As the option `HIDE_VERIFY` of the channel says.
+    #[default]
+    Default,
+    /// Vaguely.
+    Hide,
+}
+
+/// How the client greets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ehlo {
+    /// EHLO, and HELO when that is not understood.
+    #[default]
+    Default,
+    /// `ehlo`: always EHLO.
+    Ehlo,
+    /// `checkehlo`: EHLO when the greeting of the server says ESMTP.
+    Check,
+    /// `noehlo`: always HELO.
+    Helo,
+}
+
+const MINUTE: u64 = 60;
+const DAY: u64 = 24 * 60 * MINUTE;
+
+/// Jobs of a channel at a time without `maxjobs`, as the products are shipped.
+pub const MAX_JOBS: u32 = 7;
+/// The pool that always exists.
+pub const DEFAULT_POOL: &str = "DEFAULT";
+/// Messages for one host that a worker takes before another helps, without `threaddepth`.
+pub const THREAD_DEPTH: u32 = 10;
+
+fn minutes<const N: usize>(list: [u64; N]) -> Vec<Duration> {
+    list.iter().map(|minutes| Duration::from_secs(minutes * MINUTE)).collect()
+}
+
+/// The waits between attempts where no keyword says otherwise.
+#[must_use]
+pub fn default_backoff() -> PerPriority<Vec<Duration>> {
+    PerPriority {
+        urgent: minutes([30, 60, 60, 120, 120, 120, 240]),
+        normal: minutes([60, 120, 120, 240, 240, 240, 480]),
+        nonurgent: minutes([120, 240, 240, 480, 480, 480, 960]),
+    }
+}
+
+/// The ages of warnings and of the return, where neither the channel nor the local channel says otherwise: 3, 6, 9 and
+/// 12 days.
+#[must_use]
+pub fn default_notices() -> PerPriority<Vec<Duration>> {
+    PerPriority::all([3, 6, 9, 12].iter().map(|days| Duration::from_secs(days * DAY)).collect())
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            smtp: None,
+            mx: Mx::default(),
+            daemon: None,
+            port: 25,
+            interface_address: None,
+            last_resort: None,
+            name_servers: Vec::new(),
+            direction: Direction::default(),
+            immediate: Immediate::default(),
+            periodic: false,
+            period: 1,
+            after: Duration::ZERO,
+            service_all: false,
+            backoff: default_backoff(),
+            notices: default_notices(),
+            max_jobs: MAX_JOBS,
+            pool: DEFAULT_POOL.to_owned(),
+            thread_depth: THREAD_DEPTH,
+            hold_limit: None,
+            addrs_per_file: None,
+            addrs_per_job: None,
+            files_per_job: None,
+            copies: Copies::default(),
+            expand_limit: None,
+            etrn: EtrnPolicy::default(),
+            block_etrn: false,
+            send_etrn: None,
+            switch_channel: SwitchChannel::default(),
+            block_limit: None,
+            source_block_limit: None,
+            urgent_block_limit: None,
+            normal_block_limit: None,
+            nonurgent_block_limit: None,
+            line_limit: None,
+            recipient_limit: None,
+            recipient_cutoff: None,
+            transaction_limit: None,
+            deferral_reject_limit: None,
+            disconnect_bad_command_limit: None,
+            disconnect_command_limit: None,
+            disconnect_recipient_limit: None,
+            disconnect_reject_limit: None,
+            disconnect_transaction_limit: None,
+            accept_all_addresses: false,
+            rules: true,
+            route_local: false,
+            bang_over_percent: false,
+            alias_local: false,
+            explicit_route: false,
+            implicit_route: false,
+            remove_route_at_dequeue: false,
+            default_host: None,
+            remote_host: false,
+            env_address_style: AddressStyle::default(),
+            header_address_style: AddressStyle::default(),
+            send_post: PostmasterCopies::default(),
+            warn_post: PostmasterCopies::default(),
+            return_address: None,
+            return_personal: None,
+            user: None,
+            vrfy: Vrfy::default(),
+            helo: Ehlo::default(),
+            logging: false,
+            master_debug: false,
+            slave_debug: false,
+        }
+    }
+}
