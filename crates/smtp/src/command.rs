@@ -1,0 +1,239 @@
+//! Reads one command line of a client.
+//!
+//! Addresses are handed on as they were written: source routes, quotes and literals matter to the rewrite rules. Only
+//! what no address can be is refused here. Verbs are taken in any case, blanks behind the colon of `MAIL FROM:` are
+//! tolerated; an address without angle brackets is not.
+//!
+//! # Not here
+//! Cutting lines out of a stream (`line`), whether the command is in order now (`server`), what an ETRN argument means
+//! (`etrn`).
+
+mod path;
+
+use crate::line::COMMAND_OCTETS_MAX;
+use crate::replies;
+use crate::reply::Reply;
+
+pub use path::PATH_OCTETS_MAX;
+
+/// Longest command line without its end, for all verbs but MAIL and RCPT (RFC 5321 section 4.5.3.1.4: 512 with CR LF).
+/// MAIL and RCPT have [`COMMAND_OCTETS_MAX`], since extensions add parameters.
+pub const SHORT_COMMAND_OCTETS_MAX: usize = 510;
+/// Longest name in EHLO and HELO: a domain has 253 octets, some clients send a little more.
+pub const HELLO_OCTETS_MAX: usize = 255;
+
+/// The verbs that this server has, as HELP shows them.
+pub const VERBS: &str = "HELO EHLO MAIL RCPT DATA RSET NOOP VRFY ETRN HELP QUIT";
+
+/// A well-formed command. Its order in the session has not been looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command<'l> {
+    /// HELO and the client's name.
+    Helo(&'l str),
+    /// EHLO and the client's name.
+    Ehlo(&'l str),
+    /// MAIL FROM. The path is without angle brackets, empty for `<>`.
+    Mail {
+        /// As written.
+        path: &'l str,
+        /// What was said behind it.
+        params: MailParams,
+    },
+    /// RCPT TO. The path is without angle brackets.
+    Rcpt {
+        /// As written; never empty.
+        path: &'l str,
+    },
+    /// DATA.
+    Data,
+    /// RSET.
+    Rset,
+    /// NOOP, with any argument.
+    Noop,
+    /// VRFY and what to verify.
+    Vrfy(&'l str),
+    /// HELP, with any argument.
+    Help,
+    /// ETRN and all of its argument; empty if there was none.
+    Etrn(&'l str),
+    /// QUIT.
+    Quit,
+}
+
+/// Parameters of MAIL that are offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MailParams {
+    /// `SIZE=` (RFC 1870): what the client thinks the message has; absent or 0 when it does not know.
+    pub size: Option<u64>,
+    /// `BODY=` (RFC 6152).
+    pub body: Body,
+    /// `SMTPUTF8` (RFC 6531).
+    pub smtputf8: bool,
+}
+
+/// Value of `BODY=`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Body {
+    /// `7BIT`, or nothing said.
+    #[default]
+    SevenBit,
+    /// `8BITMIME`.
+    EightBitMime,
+}
+
+/// Why a line is not a command that can be carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mistake {
+    /// The reply says it all; the session goes on.
+    Answer(Reply),
+    /// Another protocol speaks (HTTP): close at once, for what follows is not meant for us.
+    ForeignProtocol,
+}
+
+impl From<Reply> for Mistake {
+    fn from(reply: Reply) -> Mistake {
+        Mistake::Answer(reply)
+    }
+}
+
+/// Reads a command line, without its line end.
+pub fn parse(line: &[u8]) -> Result<Command<'_>, Mistake> {
+    let text = match std::str::from_utf8(line) {
+        Ok(text) if !text.chars().any(|c| c.is_control() && c != '\t') => text,
+        _ => return Err(replies::illegal_characters().into()),
+    };
+    let text = trim_end(text);
+    let (verb, argument) = match text.find([' ', '\t']) {
+        Some(blank) => (&text[..blank], text[blank..].trim_start_matches([' ', '\t'])),
+        None => (text, ""),
+    };
+    let mut upper = [0; 8];
+    let Some(upper) = upper.get_mut(..verb.len()) else {
+        return Err(replies::unknown_command().into());
+    };
+    upper.copy_from_slice(verb.as_bytes());
+    upper.make_ascii_uppercase();
+    let is_long = line.len() > SHORT_COMMAND_OCTETS_MAX;
+    if is_long && !matches!(&*upper, b"MAIL" | b"RCPT") || line.len() > COMMAND_OCTETS_MAX {
+        return Err(replies::line_too_long().into());
+    }
+    match &*upper {
+        b"HELO" => hello(argument).map(Command::Helo),
+        b"EHLO" => hello(argument).map(Command::Ehlo),
+        b"MAIL" => mail(argument),
+        b"RCPT" => rcpt(argument),
+        b"DATA" => without_argument("DATA", argument, Command::Data),
+        b"RSET" => without_argument("RSET", argument, Command::Rset),
+        b"QUIT" => without_argument("QUIT", argument, Command::Quit),
+        b"NOOP" => Ok(Command::Noop),
+        b"HELP" => Ok(Command::Help),
+        b"VRFY" if argument.is_empty() => Err(replies::argument_missing("VRFY").into()),
+        b"VRFY" => Ok(Command::Vrfy(argument)),
+        b"ETRN" => Ok(Command::Etrn(argument)),
+        b"EXPN" => Err(replies::not_implemented("EXPN").into()),
+        b"TURN" => Err(replies::not_implemented("TURN").into()),
+        b"ATRN" => Err(replies::not_implemented("ATRN").into()),
+        b"STARTTLS" => Err(replies::not_implemented("STARTTLS").into()),
+        b"AUTH" => Err(replies::not_implemented("AUTH").into()),
+        b"BDAT" => Err(replies::not_implemented("BDAT").into()),
+        b"GET" | b"POST" | b"PUT" | b"HEAD" | b"OPTIONS" | b"CONNECT" => Err(Mistake::ForeignProtocol),
+        _ => Err(replies::unknown_command().into()),
+    }
+}
+
+fn trim_end(text: &str) -> &str {
+    text.trim_end_matches([' ', '\t'])
+}
+
+fn without_argument<'l>(verb: &str, argument: &str, command: Command<'l>) -> Result<Command<'l>, Mistake> {
+    if argument.is_empty() { Ok(command) } else { Err(replies::no_argument_allowed(verb).into()) }
+}
+
+/// The client's name. What a site calls itself is often wrong and never proof of anything: any word of printable
+/// ASCII will do.
+fn hello(argument: &str) -> Result<&str, Mistake> {
+    let name = argument.split([' ', '\t']).next().unwrap_or_default();
+    let fits = !name.is_empty() && name.len() <= HELLO_OCTETS_MAX && name.bytes().all(|b| b.is_ascii_graphic());
+    if fits { Ok(name) } else { Err(replies::hello_syntax().into()) }
+}
+
+fn mail(argument: &str) -> Result<Command<'_>, Mistake> {
+    let rest = after_word(argument, "FROM:").ok_or_else(replies::mail_syntax)?;
+    if !rest.starts_with('<') {
+        return Err(replies::mail_syntax().into());
+    }
+    let (path, rest) = path::split(rest).ok_or_else(replies::bad_sender)?;
+    let params = mail_params(rest)?;
+    if !path.is_ascii() && !params.smtputf8 {
+        return Err(replies::address_needs_smtputf8().into());
+    }
+    Ok(Command::Mail { path, params })
+}
+
+fn rcpt(argument: &str) -> Result<Command<'_>, Mistake> {
+    let rest = after_word(argument, "TO:").ok_or_else(replies::rcpt_syntax)?;
+    if !rest.starts_with('<') {
+        return Err(replies::rcpt_syntax().into());
+    }
+    let (path, rest) = path::split(rest).ok_or_else(replies::bad_recipient)?;
+    if path.is_empty() {
+        return Err(replies::bad_recipient().into());
+    }
+    match rest.split([' ', '\t']).find(|word| !word.is_empty()) {
+        // NOTIFY and ORCPT belong to DSN (RFC 3461), which is not offered: to take them and forget them would be a lie.
+        Some(parameter) => Err(replies::unknown_parameter(&keyword(parameter)).into()),
+        None => Ok(Command::Rcpt { path }),
+    }
+}
+
+/// What follows `word`, in any case, and blanks behind it.
+fn after_word<'l>(text: &'l str, word: &str) -> Option<&'l str> {
+    let start = text.get(..word.len())?;
+    start.eq_ignore_ascii_case(word).then(|| text[word.len()..].trim_start_matches([' ', '\t']))
+}
+
+fn mail_params(text: &str) -> Result<MailParams, Mistake> {
+    let mut params = MailParams::default();
+    let (mut size_seen, mut body_seen) = (false, false);
+    for word in text.split([' ', '\t']).filter(|word| !word.is_empty()) {
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (word, None),
+        };
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        let bad = || Mistake::from(replies::bad_parameter(&keyword(word)));
+        if is("SIZE") {
+            let digits = value.filter(|value| value.bytes().all(|b| b.is_ascii_digit()));
+            // RFC 1870 section 3 allows twenty digits, which is more than any limit we can have.
+            let digits = digits.filter(|digits| (1..=20).contains(&digits.len()) && !size_seen).ok_or_else(bad)?;
+            params.size = Some(digits.parse().unwrap_or(u64::MAX));
+            size_seen = true;
+        } else if is("BODY") {
+            params.body = match value {
+                Some(value) if body_seen || value.is_empty() => return Err(bad()),
+                Some(value) if value.eq_ignore_ascii_case("7BIT") => Body::SevenBit,
+                Some(value) if value.eq_ignore_ascii_case("8BITMIME") => Body::EightBitMime,
+                _ => return Err(bad()),
+            };
+            body_seen = true;
+        } else if is("SMTPUTF8") {
+            if value.is_some() || params.smtputf8 {
+                return Err(bad());
+            }
+            params.smtputf8 = true;
+        } else {
+            return Err(replies::unknown_parameter(&keyword(word)).into());
+        }
+    }
+    Ok(params)
+}
+
+/// The name of a parameter, as it is repeated to the client: shortened, in capitals.
+fn keyword(word: &str) -> String {
+    let name = word.split('=').next().unwrap_or_default();
+    name.chars().take(32).collect::<String>().to_ascii_uppercase()
+}
+
+#[cfg(test)]
+#[path = "command/tests.rs"]
+mod tests;

@@ -1,0 +1,183 @@
+//! Every reply this server gives, by name. Nothing else in the server writes reply text.
+//!
+//! [`TABLE`] has the same rows as `docs/internals/wire-replies.md`; a test compares them, and another one demands that
+//! each row occurs in a dialogue. Refusals of a sender or recipient and answers to VRFY come from the intake and pass
+//! through unnamed.
+
+use sluice_mail::Status;
+
+use crate::reply::Reply;
+
+/// A row of the table of replies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// Name of the function that makes it.
+    pub name: &'static str,
+    /// The reply code.
+    pub code: u16,
+    /// The enhanced code, if it carries one.
+    pub status: Option<(u8, u16, u16)>,
+    /// The text; the arguments in braces.
+    pub text: &'static str,
+}
+
+macro_rules! status {
+    (-) => { None };
+    (($class:literal, $subject:literal, $detail:literal)) => { Some(($class, $subject, $detail)) };
+}
+
+macro_rules! replies {
+    ($( $(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*) = $code:literal $status:tt $text:literal; )*) => {
+        $(
+            $(#[$doc])*
+            pub fn $name($($argument: $type),*) -> Reply {
+                reply($code, status!($status), replies!(@text $text $($argument)*))
+            }
+        )*
+
+        /// All of them, in the order in which a session meets them.
+        pub const TABLE: &[Row] = &[
+            $( Row { name: stringify!($name), code: $code, status: status!($status), text: $text }, )*
+        ];
+    };
+    (@text $text:literal) => { std::borrow::Cow::Borrowed($text) };
+    (@text $text:literal $($argument:ident)+) => { std::borrow::Cow::Owned(format!($text)) };
+}
+
+fn reply(code: u16, status: Option<(u8, u16, u16)>, text: std::borrow::Cow<'static, str>) -> Reply {
+    let status = status.map(|(class, subject, detail)| Status::new(class, subject, detail));
+    Reply { code, status, lines: vec![text] }
+}
+
+replies! {
+    /// The greeting.
+    greeting(host: &str) = 220 - "{host} ESMTP Sluice ready";
+    /// Instead of the greeting: the service or the server serves as many as it may.
+    too_many_connections(host: &str) = 421 - "{host} Too many connections, try again later";
+    /// Instead of the greeting: this client has as many connections as it may.
+    too_many_connections_of_client(host: &str) = 421 - "{host} Too many connections from your address, close one first";
+    /// First line of the reply to EHLO, and the whole reply to HELO.
+    hello(host: &str, client: &str) = 250 - "{host} Hello {client}";
+    /// EHLO or HELO without a usable name.
+    hello_syntax() = 501 - "Syntax: EHLO domain or HELO domain";
+
+    /// MAIL accepted.
+    sender_ok() = 250 (2, 1, 0) "Sender OK";
+    /// RCPT accepted.
+    recipient_ok() = 250 (2, 1, 5) "Recipient OK";
+    /// DATA may begin.
+    start_data() = 354 - "Start mail input; end with <CRLF>.<CRLF>";
+    /// The message is safe on disk.
+    accepted(id: &str) = 250 (2, 6, 0) "Message accepted, id {id}";
+    /// RSET.
+    reset() = 250 (2, 0, 0) "Reset, no transaction";
+    /// NOOP.
+    noop() = 250 (2, 0, 0) "OK";
+    /// VRFY, unless the intake says more.
+    cannot_verify() = 252 (2, 0, 0) "Cannot verify, but a message for it would be tried";
+    /// First line of the reply to HELP.
+    help(verbs: &str) = 214 (2, 0, 0) "Commands: {verbs}";
+    /// QUIT.
+    goodbye(host: &str) = 221 (2, 0, 0) "{host} closing connection";
+
+    /// The verb is unknown.
+    unknown_command() = 500 (5, 5, 2) "Command not recognized";
+    /// The command line is longer than its verb allows.
+    line_too_long() = 500 (5, 5, 2) "Command line too long";
+    /// A NUL, a carriage return inside the line, or octets that are not UTF-8.
+    illegal_characters() = 500 (5, 5, 2) "Illegal character in command line";
+    /// A command this server knows and does not have.
+    not_implemented(verb: &str) = 502 (5, 5, 1) "{verb} not implemented";
+    /// HTTP and the like: the connection is closed at once.
+    not_smtp() = 421 (4, 7, 0) "This is an SMTP server; closing connection";
+    /// An argument where none belongs.
+    no_argument_allowed(verb: &str) = 501 (5, 5, 4) "{verb} takes no argument";
+    /// No argument where one is needed.
+    argument_missing(verb: &str) = 501 (5, 5, 4) "{verb} needs an argument";
+    /// MAIL is not `MAIL FROM:<address>`.
+    mail_syntax() = 501 (5, 5, 4) "Syntax: MAIL FROM:<address> [parameters]";
+    /// RCPT is not `RCPT TO:<address>`.
+    rcpt_syntax() = 501 (5, 5, 4) "Syntax: RCPT TO:<address> [parameters]";
+    /// What stands between the angle brackets of MAIL is not an address.
+    bad_sender() = 501 (5, 1, 7) "Bad sender address syntax";
+    /// What stands between the angle brackets of RCPT is not an address.
+    bad_recipient() = 501 (5, 1, 3) "Bad recipient address syntax";
+    /// A known parameter with a value that it cannot have, or given twice.
+    bad_parameter(name: &str) = 501 (5, 5, 4) "Bad value of parameter {name}";
+    /// A parameter that is not offered here.
+    unknown_parameter(name: &str) = 555 (5, 5, 4) "Parameter {name} not recognized or not offered";
+    /// Characters beyond ASCII in an address, without SMTPUTF8 in MAIL.
+    address_needs_smtputf8() = 553 (5, 6, 7) "Address is not ASCII: SMTPUTF8 needed";
+
+    /// EHLO or HELO must come first.
+    hello_first() = 503 (5, 5, 1) "Send EHLO or HELO first";
+    /// MAIL inside a transaction.
+    nested_mail() = 503 (5, 5, 1) "Sender already given";
+    /// RCPT or DATA outside a transaction.
+    mail_first() = 503 (5, 5, 1) "Send MAIL first";
+    /// DATA before RCPT.
+    rcpt_first() = 503 (5, 5, 1) "Send RCPT first";
+    /// DATA after nothing but refused recipients.
+    no_valid_recipients() = 554 (5, 5, 1) "No valid recipients";
+
+    /// SIZE in MAIL is more than is taken.
+    declared_too_large(octets: u64) = 552 (5, 3, 4) "Message size exceeds limit of {octets} octets";
+    /// One recipient too many. The ones before stay accepted.
+    too_many_recipients() = 452 (4, 5, 3) "Too many recipients";
+    /// The session has sent as many messages as it may.
+    too_many_messages() = 421 (4, 7, 0) "Too many messages on this connection, open another";
+    /// The session has made as many errors as it may; instead of the reply to the last one.
+    too_many_errors() = 421 (4, 7, 0) "Too many errors, closing connection";
+    /// No whole command line came in time.
+    command_timeout(host: &str) = 421 (4, 4, 2) "{host} Timeout waiting for a command, closing connection";
+    /// The message did not come in time, or by drops.
+    data_timeout(host: &str) = 421 (4, 4, 2) "{host} Timeout waiting for message content, closing connection";
+    /// The server stops.
+    shutting_down(host: &str) = 421 (4, 3, 2) "{host} Shutting down, try again later";
+
+    /// A carriage return or line feed alone in the message.
+    bare_line_end() = 554 (5, 6, 0) "Message has CR or LF alone; lines end in CRLF";
+    /// A NUL in the message.
+    nul_in_message() = 554 (5, 6, 0) "Message contains NUL";
+    /// A line of the message is too long.
+    message_line_too_long(octets: usize) = 554 (5, 6, 0) "Message has a line longer than {octets} octets";
+    /// The message itself is more than is taken.
+    message_too_large(octets: u64) = 552 (5, 3, 4) "Message exceeds limit of {octets} octets";
+    /// A message that was refused already goes on without end; the connection is closed.
+    endless_message() = 421 (4, 7, 0) "Refused message does not end, closing connection";
+    /// The store takes no new mail.
+    store_full() = 452 (4, 3, 1) "Insufficient storage, try again later";
+    /// The message could not be kept, or nobody answered for it.
+    not_stored() = 451 (4, 3, 0) "Message not stored, try again later";
+
+    /// ETRN where it is switched off.
+    etrn_disabled() = 502 (5, 5, 1) "ETRN not implemented";
+    /// ETRN inside a transaction, which goes on.
+    etrn_in_transaction() = 503 (5, 5, 1) "ETRN not allowed inside a mail transaction";
+    /// ETRN with no node, more than one, or a malformed one.
+    etrn_syntax() = 501 (5, 5, 4) "Syntax Error in Parameters: ETRN domain, @domain or #queue";
+    /// More ETRN commands than a session may send.
+    etrn_session_limit() = 458 (4, 7, 1) "ETRN session limit reached";
+    /// Far more of them.
+    etrn_far_over_limit() = 421 (4, 7, 0) "Too many ETRN commands, closing connection";
+    /// ETRN accepted; nothing is said about whether mail waits.
+    etrn_started(node: &str) = 250 (2, 0, 0) "OK, queuing for node {node} started";
+    /// Certain: nothing waits.
+    etrn_nothing_waiting(node: &str) = 251 (2, 0, 0) "OK, no messages waiting for node {node}";
+    /// Certain: something waits.
+    etrn_pending(node: &str) = 252 (2, 0, 0) "OK, pending messages for node {node} started";
+    /// So much waits.
+    etrn_pending_count(count: u64, node: &str) = 253 (2, 0, 0) "OK, {count} pending messages for node {node} started";
+    /// As `etrn_started`, under `allowetrn`.
+    etrn_channel_started(node: &str, channel: &str) = 250 (2, 0, 0) "OK, queuing for node {node} started, channel {channel}";
+    /// As `etrn_pending`, under `allowetrn`.
+    etrn_channel_pending(node: &str, channel: &str) = 252 (2, 0, 0) "OK, pending messages for node {node} started, channel {channel}";
+    /// As `etrn_pending_count`, under `allowetrn`.
+    etrn_channel_pending_count(count: u64, node: &str, channel: &str) = 253 (2, 0, 0) "OK, {count} pending messages for node {node} started, channel {channel}";
+    /// The queue cannot do it now, or nobody answered in time.
+    etrn_unable(node: &str) = 458 (4, 3, 0) "Unable to queue messages for node {node}";
+    /// Not for this client, or not this form.
+    etrn_not_allowed(node: &str, reason: &str) = 459 (4, 7, 1) "Node {node} not allowed: {reason}";
+    /// No such node here.
+    etrn_unknown_node(node: &str) = 459 (4, 5, 4) "Node {node} not allowed: not served here";
+}

@@ -1,0 +1,145 @@
+//! What the listeners need from the rest of the house.
+//!
+//! [`Intake`] is asked about a connection, a sender, a recipient; [`Incoming`] takes one message. Everything that may
+//! wait for a disk or another thread answers through a callback, so that no session ever blocks a runtime thread.
+//! A callback that is dropped without being called counts as a temporary failure.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluice_mail::{Envelope, Recipient, Refusal};
+pub use sluice_smtp::command::{Body, MailParams};
+pub use sluice_smtp::etrn::EtrnPolicy;
+use sluice_smtp::replies;
+use sluice_smtp::reply::Reply;
+
+/// One accepted connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// The address it connected to.
+    pub local: SocketAddr,
+    /// Name of the service that listens there.
+    pub service: Arc<str>,
+    /// The service's channel, lower case: what the source channel is unless `admit` says otherwise.
+    pub channel: Arc<str>,
+}
+
+/// A connection after [`Intake::admit`], with what the client has said about itself.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// The connection.
+    pub connection: Connection,
+    /// What was decided about it.
+    pub admission: Admission,
+    /// The name given with EHLO or HELO; empty before. A stranger's text.
+    pub helo: String,
+    /// EHLO was said, not HELO.
+    pub extended: bool,
+}
+
+/// What is decided about a connection once, before the greeting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admission {
+    /// Channel the mail comes in by, after `switchchannel`.
+    pub source_channel: String,
+    /// Our name in the greeting, the EHLO reply and `Received:`.
+    pub banner_host: String,
+    /// How ETRN is served.
+    pub etrn: EtrnPolicy,
+    /// What one session may use up.
+    pub limits: Limits,
+}
+
+/// What one session may use up. [`Limits::default`] has the values that suit a hub on the open net.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest message in octets (offered with SIZE); 0 is no limit.
+    pub max_message_size: u64,
+    /// Recipients of one message; RFC 5321 section 4.5.3.1.8 demands at least 100.
+    pub max_recipients: u32,
+    /// Permanent refusals and errors before 421. An accepted message takes the count back to nought.
+    pub max_errors: u32,
+    /// Messages on one connection before 421; 0 is no limit.
+    pub max_transactions: u32,
+    /// ETRN commands that are served (`ALLOW_ETRNS_PER_SESSION`); the next ones get 458.
+    pub etrn_per_session: u32,
+    /// More `Received:` fields than this in a message: it is accepted on hold, for it runs in a circle.
+    pub max_received_lines: u32,
+    /// Time for one command line to arrive whole (RFC 5321 section 4.5.3.2.7: five minutes), and for a reply to leave.
+    pub command_timeout: Duration,
+    /// Within this time [`crate::DATA_WINDOW_OCTETS`] of a message, or its end, must arrive.
+    pub data_timeout: Duration,
+    /// Time for a whole message to arrive.
+    pub data_total_timeout: Duration,
+    /// Time that the intake has for one answer. RFC 5321 section 4.5.3.2.6 lets a client wait ten minutes.
+    pub intake_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            max_message_size: 50 << 20,
+            max_recipients: 1000,
+            max_errors: 20,
+            max_transactions: 0,
+            etrn_per_session: 8,
+            max_received_lines: 50,
+            command_timeout: Duration::from_secs(300),
+            data_timeout: Duration::from_secs(300),
+            data_total_timeout: Duration::from_secs(6 * 3600),
+            intake_timeout: Duration::from_secs(300),
+        }
+    }
+}
+
+/// Called when a piece or a message is where it should be, or why it is not.
+pub type Done = Box<dyn FnOnce(Result<(), Refusal>) + Send>;
+
+/// The front door of the house, as the sessions see it.
+///
+/// `admit`, `sender`, `recipient` and `verify` are called on the runtime's threads: they compute, and wait for nothing.
+pub trait Intake: Send + Sync + 'static {
+    /// Decides about a connection: source channel, name in the greeting, limits. Called once, before the greeting.
+    fn admit(&self, connection: &Connection) -> Result<Admission, Refusal>;
+
+    /// Whether mail of this sender is taken. `path` is the address without angle brackets, empty for `<>`.
+    fn sender(&self, session: &Session, path: &str, params: &MailParams) -> Result<(), Refusal>;
+
+    /// Where this recipient goes, or why it is refused. `path` is the address without angle brackets, as written.
+    fn recipient(&self, session: &Session, path: &str) -> Result<Recipient, Refusal>;
+
+    /// The answer to VRFY. Unless overridden it says neither yes nor no.
+    fn verify(&self, session: &Session, text: &str) -> Reply {
+        let _ = (session, text);
+        replies::cannot_verify()
+    }
+
+    /// A place for a message whose content is about to arrive.
+    fn begin(&self) -> Box<dyn Incoming>;
+
+    /// Answers ETRN. `argument` is a well-formed node (`sluice_smtp::etrn::Node` reads it) in a form that the policy
+    /// permits; `sluice_smtp::etrn::Answers` has the replies.
+    fn etrn(&self, session: &Session, argument: &str, done: Box<dyn FnOnce(EtrnAnswer) + Send>);
+}
+
+/// One message on its way in. Dropped without `commit`, it leaves nothing behind.
+pub trait Incoming: Send {
+    /// The queue id, for `Received:` and the reply after DATA.
+    fn id(&self) -> String;
+
+    /// Takes the next piece of the content, in wire form. The next call comes after `done`.
+    fn chunk(&mut self, bytes: Vec<u8>, done: Done);
+
+    /// Takes the rest of the content and the envelope. `done(Ok)` means the message is safe: the client then gets 250.
+    fn commit(self: Box<Self>, envelope: Envelope, tail: Vec<u8>, done: Done);
+}
+
+/// What the client gets for its ETRN.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EtrnAnswer {
+    /// The whole reply.
+    pub reply: Reply,
+}
