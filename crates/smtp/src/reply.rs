@@ -186,9 +186,8 @@ impl fmt::Display for Reply {
 
 impl From<Refusal> for Reply {
     fn from(refusal: Refusal) -> Reply {
-        let status = (refusal.status.class.into(), refusal.code / 100);
-        let status: Option<Status> = (status.0 == status.1).then_some(refusal.status);
-        let status = status.unwrap_or(Status::of_reply_code(refusal.code));
+        let agrees = u16::from(refusal.status.class) == refusal.code / 100;
+        let status = if agrees { refusal.status } else { Status::of_reply_code(refusal.code) };
         Reply::new(refusal.code, status, refusal.text)
     }
 }
