@@ -1,1 +1,725 @@
-//! The client's side of an SMTP connection, without IO.
+//! The client's side of one SMTP connection, without IO and without a clock.
+//!
+//! A [`Client`] is told what came from the server ([`Client::receive`]) or that the connection is gone
+//! ([`Client::lost`]), and says in [`Client::step`] what is to be done next: write, read, send the message, take the
+//! results. Whoever has the socket decides how long each [`Wait`] may last. Message bytes never pass through here; they
+//! are in wire form already (RFC 5321 section 4.5.2) and [`terminator`] closes them.
+//!
+//! The commands of a transaction go out in groups where PIPELINING is offered (RFC 2920), one by one where not. RSET is
+//! sent only where the server may still hold a transaction, in the same group as the next MAIL.
+//!
+//! # Invariants
+//! Each reply is matched with the command it answers; a reply that nobody asked for ends the connection, since every
+//! later match would be off by one and a refusal could be read as an acceptance.
+//! Each recipient of a transaction gets exactly one [`Verdict`], whatever happens to the connection.
+//! No byte of an address can end a command line or begin another parameter.
+//! # Failure
+//! What the server refuses and what happens to the line are outcomes, not errors. Nothing a server sends makes this
+//! panic or grow beyond fixed bounds.
+//! # Not here
+//! Choosing the peer, timeouts, sockets, trying again elsewhere (the tcp plugin). STARTTLS and AUTH.
+
+mod offers;
+mod verdict;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use sluice_mail::{Outcome, Status};
+
+use crate::reply::{Reply, ReplyReader};
+
+pub use offers::Offers;
+pub use verdict::{Ending, Settled, Verdict};
+use verdict::{deferred, failed, outcome_of, path_fault, shown};
+
+/// Commands of one pipelined group are at most this long together: a group and its replies must fit the socket buffers
+/// of both sides, or each could wait for the other to read (RFC 2920 section 3.1).
+const GROUP_BYTES_MAX: usize = 8 * 1024;
+/// Recipients of one pipelined group, for the sake of the replies, which may be 512 bytes each.
+const GROUP_RECIPIENTS_MAX: usize = 50;
+
+/// How to behave on a connection.
+#[derive(Debug, Clone, Default)]
+pub struct Manner {
+    /// Our name in EHLO.
+    pub name: String,
+    /// The peer's name as it shall stand in outcomes.
+    pub peer: String,
+    /// EHLO or HELO.
+    pub hello: Hello,
+    /// Send this name in ETRN before the first transaction, if the server offers it (channel keyword `sendetrn`).
+    pub etrn: Option<String>,
+    /// The peer takes 8-bit content whether it offers 8BITMIME or not (channel keyword `eightbit`).
+    pub eight_bit: bool,
+}
+
+/// Which greeting the client uses (channel keywords `ehlo`, `checkehlo`, `noehlo`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Hello {
+    /// EHLO, and HELO if that is refused.
+    #[default]
+    Ehlo,
+    /// EHLO if the server's banner says ESMTP, else HELO.
+    IfAnnounced,
+    /// HELO only.
+    Helo,
+}
+
+/// What MAIL says about a message.
+#[derive(Debug, Clone, Copy)]
+pub struct Mail<'a> {
+    /// Reverse-path without angle brackets; empty is the null one.
+    pub sender: &'a str,
+    /// Size of the message in bytes, for SIZE (RFC 1870).
+    pub size: Option<u64>,
+    /// The content is not 7-bit.
+    pub eight_bit: bool,
+    /// The message needs SMTPUTF8 (RFC 6531).
+    pub smtputf8: bool,
+}
+
+/// What to do next.
+#[derive(Debug, PartialEq)]
+pub enum Step {
+    /// Write [`Client::output`], then call [`Client::output_sent`].
+    Write,
+    /// Read, and pass what came to [`Client::receive`].
+    Read(Wait),
+    /// The connection stands and is free for [`Client::begin`] or [`Client::quit`].
+    Ready,
+    /// Write the message and its [`terminator`], then call [`Client::content_sent`].
+    Content,
+    /// The transaction is over; the connection is Ready or Over.
+    Settled(Settled),
+    /// Nothing more can be done with this connection.
+    Over(Ending),
+}
+
+/// What a read waits for; each has its own least timeout in RFC 5321 section 4.5.3.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// The server's banner: 5 minutes.
+    Greeting,
+    /// The reply to EHLO or HELO.
+    Hello,
+    /// The reply to ETRN.
+    Etrn,
+    /// The reply to RSET.
+    Reset,
+    /// The reply to MAIL: 5 minutes.
+    Mail,
+    /// The reply to a RCPT: 5 minutes.
+    Rcpt,
+    /// The reply to DATA: 2 minutes.
+    Data,
+    /// The reply to the message's final dot: 10 minutes.
+    Dot,
+    /// The reply to QUIT.
+    Quit,
+}
+
+impl Wait {
+    /// In words, for outcomes: `connection lost while waiting for ...`.
+    fn what(self) -> &'static str {
+        match self {
+            Wait::Greeting => "the greeting",
+            Wait::Hello => "the reply to EHLO",
+            Wait::Etrn => "the reply to ETRN",
+            Wait::Reset => "the reply to RSET",
+            Wait::Mail => "the reply to MAIL",
+            Wait::Rcpt => "the reply to RCPT",
+            Wait::Data => "the reply to DATA",
+            Wait::Dot => "the reply to the end of the message",
+            Wait::Quit => "the reply to QUIT",
+        }
+    }
+}
+
+/// How a connection was lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Loss {
+    /// The peer closed it.
+    Closed,
+    /// The time for this step is over.
+    TimedOut,
+    /// The system reported an error.
+    Failed(String),
+    /// We are stopping and do not wait any longer.
+    Stopping,
+}
+
+/// A command that waits for its reply.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Asked {
+    Greeting,
+    Ehlo,
+    Helo,
+    Etrn,
+    Reset,
+    Mail,
+    Rcpt(usize),
+    Data,
+    /// The end of a message; `false` when no recipient was left and the message was not sent.
+    Dot(bool),
+    Quit,
+}
+
+impl Asked {
+    fn wait(self) -> Wait {
+        match self {
+            Asked::Greeting => Wait::Greeting,
+            Asked::Ehlo | Asked::Helo => Wait::Hello,
+            Asked::Etrn => Wait::Etrn,
+            Asked::Reset => Wait::Reset,
+            Asked::Mail => Wait::Mail,
+            Asked::Rcpt(_) => Wait::Rcpt,
+            Asked::Data => Wait::Data,
+            Asked::Dot(_) => Wait::Dot,
+            Asked::Quit => Wait::Quit,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Phase {
+    Opening,
+    Ready,
+    Envelope,
+    Content,
+    Dot,
+    Closing,
+    Over(Ending),
+}
+
+/// The transaction at hand.
+#[derive(Debug, Default)]
+struct Transaction {
+    mail: Vec<u8>,
+    /// The RCPT commands one after the other, and where each ends.
+    rcpt: Vec<u8>,
+    rcpt_ends: Vec<usize>,
+    verdicts: Vec<Option<Verdict>>,
+    mail_sent: bool,
+    mail_answered: bool,
+    /// Set when MAIL was refused: what that means for every recipient.
+    mail_refused: Option<Outcome>,
+    rcpt_sent: usize,
+    accepted: Vec<usize>,
+    /// The server has said that it takes no more recipients in this transaction.
+    full: bool,
+}
+
+/// The state of one connection.
+#[derive(Debug)]
+pub struct Client {
+    manner: Manner,
+    phase: Phase,
+    reader: ReplyReader,
+    output: Vec<u8>,
+    asked: VecDeque<Asked>,
+    offers: Offers,
+    extended: bool,
+    etrn_reply: Option<String>,
+    transaction: Transaction,
+    settled: Option<Settled>,
+    /// Transactions that were begun here, the one at hand included.
+    begun: u32,
+    needs_reset: bool,
+}
+
+/// What closes a message on the wire, given the message's last bytes (fewer than two only when it is that short).
+///
+/// A message in wire form ends with CRLF or is empty (RFC 5321 section 4.1.1.4), and then the answer is a lone dot
+/// line. For anything else the line is ended first, so that the dot can never become part of a line.
+pub fn terminator(last: &[u8]) -> &'static [u8] {
+    if last.is_empty() || last.ends_with(b"\r\n") { b".\r\n" } else { b"\r\n.\r\n" }
+}
+
+impl Client {
+    /// A connection that was just made; the server speaks first.
+    pub fn new(manner: Manner) -> Client {
+        Client {
+            manner,
+            phase: Phase::Opening,
+            reader: ReplyReader::new(),
+            output: Vec::new(),
+            asked: VecDeque::from([Asked::Greeting]),
+            offers: Offers::default(),
+            extended: false,
+            etrn_reply: None,
+            transaction: Transaction::default(),
+            settled: None,
+            begun: 0,
+            needs_reset: false,
+        }
+    }
+
+    /// What the server offers; all off until it has been greeted.
+    pub fn offers(&self) -> Offers {
+        self.offers
+    }
+
+    /// Transactions that were begun on this connection.
+    pub fn transactions(&self) -> u32 {
+        self.begun
+    }
+
+    /// The reply to ETRN in one line, once it came. `None` when ETRN was not wanted or not offered.
+    pub fn etrn_reply(&self) -> Option<&str> {
+        self.etrn_reply.as_deref()
+    }
+
+    /// What is to be done next.
+    pub fn step(&mut self) -> Step {
+        if !self.output.is_empty() {
+            return Step::Write;
+        }
+        if let Some(settled) = self.settled.take() {
+            return Step::Settled(settled);
+        }
+        match (&self.phase, self.asked.front()) {
+            (Phase::Over(ending), _) => Step::Over(ending.clone()),
+            (_, Some(asked)) => Step::Read(asked.wait()),
+            (Phase::Content, None) => Step::Content,
+            (_, None) => Step::Ready,
+        }
+    }
+
+    /// The bytes to write.
+    pub fn output(&self) -> &[u8] {
+        &self.output
+    }
+
+    /// [`Client::output`] has been written.
+    pub fn output_sent(&mut self) {
+        self.output.clear();
+    }
+
+    /// The message and its terminator have been written.
+    pub fn content_sent(&mut self) {
+        if self.phase == Phase::Content {
+            self.phase = Phase::Dot;
+            self.asked.push_back(Asked::Dot(true));
+        }
+    }
+
+    /// Starts a transaction on a connection that is [`Step::Ready`]. On any other it settles all recipients as
+    /// deferred, to be tried on a new connection.
+    pub fn begin<'a>(&mut self, mail: &Mail<'_>, recipients: impl IntoIterator<Item = &'a str>) {
+        let usable = self.phase == Phase::Ready;
+        self.begun = self.begun.saturating_add(1);
+        self.start(mail, recipients);
+        if usable {
+            self.phase = Phase::Envelope;
+            self.advance();
+        } else {
+            debug_assert!(matches!(self.phase, Phase::Over(_)), "begin() while {:?}", self.phase);
+            let outcome = match &self.phase {
+                Phase::Over(ending) => ending.outcome.clone(),
+                _ => deferred(Status::new(4, 3, 0), "the connection is not free", ""),
+            };
+            self.settle(&outcome, true);
+        }
+    }
+
+    /// Says goodbye, if the connection is in a state for that. Nobody needs to wait long for the reply.
+    pub fn quit(&mut self) {
+        let polite = match &self.phase {
+            Phase::Ready => true,
+            Phase::Over(ending) => ending.polite,
+            _ => false,
+        };
+        if polite {
+            self.phase = Phase::Closing;
+            self.ask(Asked::Quit, b"QUIT\r\n");
+        }
+    }
+
+    /// Takes what the server sent.
+    pub fn receive(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() && !matches!(self.phase, Phase::Over(_)) {
+            match self.reader.read(&mut bytes) {
+                Ok(None) => {}
+                Ok(Some(answer)) => self.answered(&answer),
+                Err(error) => self.violated(&error.to_string()),
+            }
+        }
+        // Half a reply that nobody asked for is as bad as a whole one.
+        if self.asked.is_empty() && self.reader.is_within_reply() && !matches!(self.phase, Phase::Over(_)) {
+            self.violated("the server speaks without being asked");
+        }
+    }
+
+    /// The connection is gone, or given up.
+    pub fn lost(&mut self, loss: &Loss) {
+        if matches!(self.phase, Phase::Over(_)) {
+            return;
+        }
+        let doing = match (self.asked.front(), &self.phase) {
+            (Some(asked), _) => format!("waiting for {}", asked.wait().what()),
+            (None, Phase::Content | Phase::Dot) => "sending the message".to_owned(),
+            (None, _) => "nothing was going on".to_owned(),
+        };
+        let (status, text) = match loss {
+            Loss::Closed => (Status::new(4, 4, 2), format!("connection lost while {doing}")),
+            Loss::TimedOut => (Status::new(4, 4, 2), format!("timed out while {doing}")),
+            Loss::Failed(error) => (Status::new(4, 4, 2), format!("connection lost while {doing}: {error}")),
+            Loss::Stopping => (Status::new(4, 3, 2), format!("stopped while {doing}")),
+        };
+        let outcome = deferred(status, &text, &self.manner.peer);
+        self.over(outcome, false);
+    }
+
+    // The connection.
+
+    fn answered(&mut self, answer: &Reply) {
+        let Some(asked) = self.asked.pop_front() else {
+            if answer.code == 421 {
+                self.closing(answer, None);
+            } else {
+                self.violated(&format!("the server speaks without being asked: {}", shown(answer)));
+            }
+            return;
+        };
+        // RFC 5321 section 3.8: 421 may be the answer to anything and the connection is over.
+        if answer.code == 421 && asked != Asked::Quit {
+            return self.closing(answer, Some(asked));
+        }
+        if answer.is_intermediate() && !(answer.code == 354 && asked == Asked::Data) {
+            return self.violated(&format!(
+                "no possible answer to what was asked ({}): {}",
+                asked.wait().what(),
+                shown(answer)
+            ));
+        }
+        let good = answer.is_success();
+        match asked {
+            Asked::Greeting if good => self.greeted(answer),
+            Asked::Ehlo if good => {
+                self.extended = true;
+                self.offers = Offers::read(&answer.lines);
+                self.opened();
+            }
+            Asked::Helo if good => self.opened(),
+            // RFC 5321 sections 3.2 and 4.1.4: a server that does not know EHLO is asked with HELO. It may say 500, 501,
+            // 502, 504 or 550; whichever 5xx it is, HELO tells what is meant.
+            Asked::Ehlo if answer.is_permanent() => self.hello(Asked::Helo),
+            Asked::Greeting | Asked::Ehlo | Asked::Helo => {
+                let outcome = outcome_of(answer, asked.wait(), &self.manner.peer);
+                self.over(outcome, true);
+            }
+            // No answer to ETRN can fail a delivery.
+            Asked::Etrn => {
+                self.etrn_reply = Some(shown(answer));
+                self.phase = Phase::Ready;
+            }
+            Asked::Quit => {
+                self.over(deferred(Status::NOT_NOW, "the connection was closed by us", ""), false);
+            }
+            Asked::Reset if good => self.needs_reset = false,
+            Asked::Reset => self.violated(&format!("RSET was refused: {}", shown(answer))),
+            Asked::Mail => self.mail_answered(answer),
+            Asked::Rcpt(recipient) => self.rcpt_answered(recipient, answer),
+            Asked::Data => self.data_answered(answer),
+            Asked::Dot(sent) => self.dot_answered(sent, answer),
+        }
+        if self.phase == Phase::Envelope && self.asked.is_empty() {
+            self.advance();
+        }
+    }
+
+    fn greeted(&mut self, banner: &Reply) {
+        let announced = banner.lines.iter().any(|line| line.to_ascii_uppercase().contains("ESMTP"));
+        let extended = match self.manner.hello {
+            Hello::Ehlo => true,
+            Hello::IfAnnounced => announced,
+            Hello::Helo => false,
+        };
+        self.hello(if extended { Asked::Ehlo } else { Asked::Helo });
+    }
+
+    fn hello(&mut self, asked: Asked) {
+        let verb = if asked == Asked::Ehlo { "EHLO" } else { "HELO" };
+        let line = command(verb, &self.manner.name);
+        self.ask(asked, &line);
+    }
+
+    fn opened(&mut self) {
+        match &self.manner.etrn {
+            Some(name) if self.offers.etrn => {
+                let line = command("ETRN", name);
+                self.ask(Asked::Etrn, &line);
+            }
+            _ => self.phase = Phase::Ready,
+        }
+    }
+
+    fn ask(&mut self, asked: Asked, line: &[u8]) {
+        debug_assert!(line.ends_with(b"\r\n"));
+        self.output.extend_from_slice(line);
+        self.asked.push_back(asked);
+    }
+
+    /// 421: the server closes the connection. A connection that has served before may have been idle for too long or
+    /// have reached the server's limit of messages; then the transaction is worth a new connection at once.
+    fn closing(&mut self, answer: &Reply, asked: Option<Asked>) {
+        let wait = asked.map_or(Wait::Greeting, Asked::wait);
+        let outcome = outcome_of(answer, wait, &self.manner.peer);
+        self.over(outcome, false);
+    }
+
+    /// The server does not speak SMTP as we know it: nothing it says from here on can be trusted.
+    fn violated(&mut self, why: &str) {
+        let outcome =
+            deferred(Status::new(4, 5, 0), &format!("protocol violation: {why}"), &self.manner.peer);
+        self.over(outcome, false);
+    }
+
+    /// Ends the connection; recipients without a verdict get this outcome.
+    fn over(&mut self, outcome: Outcome, polite: bool) {
+        if matches!(self.phase, Phase::Envelope | Phase::Content | Phase::Dot) {
+            let stale = self.begun > 1 && !self.transaction.mail_answered;
+            self.settle(&outcome, stale);
+        }
+        self.output.clear();
+        self.asked.clear();
+        self.phase = Phase::Over(Ending { outcome, polite });
+    }
+
+    // The transaction.
+
+    fn start<'a>(&mut self, mail: &Mail<'_>, recipients: impl IntoIterator<Item = &'a str>) {
+        let peer = &self.manner.peer;
+        let transaction = &mut self.transaction;
+        transaction.clear();
+        let utf8 = mail.smtputf8 || !mail.sender.is_ascii();
+        transaction.mail_refused = if path_fault(mail.sender, true) {
+            let text = format!(
+                "the sender's address cannot be written in SMTP: {}",
+                verdict::printable(mail.sender)
+            );
+            Some(failed(Status::new(5, 1, 7), &text, ""))
+        } else if utf8 && !self.offers.smtputf8 {
+            Some(failed(
+                Status::new(5, 6, 7),
+                &format!("the message needs SMTPUTF8, which {peer} does not offer"),
+                "",
+            ))
+        } else if mail.eight_bit && !self.offers.eight_bit_mime && !self.manner.eight_bit {
+            Some(failed(
+                Status::new(5, 6, 3),
+                &format!("the message has 8-bit content and {peer} does not offer 8BITMIME"),
+                "",
+            ))
+        } else {
+            None
+        };
+        let mut needs_utf8 = utf8;
+        for recipient in recipients {
+            let refused = if path_fault(recipient, false) {
+                let text =
+                    format!("the address cannot be written in SMTP: {}", verdict::printable(recipient));
+                Some(failed(Status::new(5, 1, 3), &text, ""))
+            } else if !recipient.is_ascii() && !self.offers.smtputf8 {
+                let text = format!("the address needs SMTPUTF8, which {peer} does not offer");
+                Some(failed(Status::new(5, 6, 7), &text, ""))
+            } else {
+                needs_utf8 |= !recipient.is_ascii();
+                None
+            };
+            if refused.is_none() {
+                transaction.rcpt.extend_from_slice(b"RCPT TO:<");
+                transaction.rcpt.extend_from_slice(recipient.as_bytes());
+                transaction.rcpt.extend_from_slice(b">\r\n");
+            }
+            transaction.rcpt_ends.push(transaction.rcpt.len());
+            transaction.verdicts.push(refused.map(Verdict::of));
+        }
+        let line = &mut transaction.mail;
+        line.extend_from_slice(b"MAIL FROM:<");
+        line.extend_from_slice(mail.sender.as_bytes());
+        line.push(b'>');
+        if let (Some(size), true) = (mail.size, self.offers.size) {
+            line.extend_from_slice(format!(" SIZE={size}").as_bytes());
+        }
+        if mail.eight_bit && self.offers.eight_bit_mime {
+            line.extend_from_slice(b" BODY=8BITMIME");
+        }
+        if needs_utf8 && self.offers.smtputf8 {
+            line.extend_from_slice(b" SMTPUTF8");
+        }
+        line.extend_from_slice(b"\r\n");
+    }
+
+    /// Sends what comes next in the envelope, or ends the transaction when nothing can come of it. Called when no
+    /// reply is outstanding.
+    fn advance(&mut self) {
+        if let Some(outcome) = self.transaction.mail_refused.take() {
+            return self.settle(&outcome, false);
+        }
+        let pipelining = self.offers.pipelining;
+        let (mut first, mut recipients) = (true, 0);
+        loop {
+            let room = first
+                || (pipelining && self.output.len() < GROUP_BYTES_MAX && recipients < GROUP_RECIPIENTS_MAX);
+            if !room {
+                return;
+            }
+            let transaction = &mut self.transaction;
+            transaction.skip_settled();
+            if !transaction.mail_sent && transaction.rcpt.is_empty() {
+                // Every recipient was refused before anything was said.
+                return self.settle(&nothing_said(), false);
+            }
+            if self.needs_reset && first {
+                self.ask(Asked::Reset, b"RSET\r\n");
+            } else if !transaction.mail_sent {
+                transaction.mail_sent = true;
+                self.asked.push_back(Asked::Mail);
+                self.output.extend_from_slice(&transaction.mail);
+            } else if transaction.rcpt_sent < transaction.rcpt_ends.len() && !transaction.full {
+                let recipient = transaction.rcpt_sent;
+                transaction.rcpt_sent += 1;
+                self.asked.push_back(Asked::Rcpt(recipient));
+                self.output.extend_from_slice(transaction.command(recipient));
+                recipients += 1;
+            } else if transaction.accepted.is_empty() && first {
+                // All answers are in and nobody is left; the server still has the sender.
+                self.needs_reset = true;
+                return self.settle(&nothing_said(), false);
+            } else {
+                self.ask(Asked::Data, b"DATA\r\n");
+                return;
+            }
+            first = false;
+        }
+    }
+
+    fn mail_answered(&mut self, answer: &Reply) {
+        self.transaction.mail_answered = true;
+        if !answer.is_success() {
+            let outcome = outcome_of(answer, Wait::Mail, &self.manner.peer);
+            self.transaction.mail_refused = Some(outcome);
+        }
+    }
+
+    fn rcpt_answered(&mut self, recipient: usize, answer: &Reply) {
+        if self.transaction.mail_refused.is_some() {
+            return;
+        }
+        if answer.is_success() {
+            self.transaction.accepted.push(recipient);
+            return;
+        }
+        let outcome = outcome_of(answer, Wait::Rcpt, &self.manner.peer);
+        let surplus = verdict::says_too_many(answer) && !self.transaction.accepted.is_empty();
+        self.transaction.full |= surplus;
+        self.transaction.verdicts[recipient] = Some(Verdict { outcome, surplus });
+    }
+
+    fn data_answered(&mut self, answer: &Reply) {
+        let nobody = self.transaction.accepted.is_empty() || self.transaction.mail_refused.is_some();
+        if answer.code == 354 {
+            if nobody {
+                // RFC 2920 section 3.1: with nobody to send to, the server gets an empty message, and whatever it says
+                // to that is of no interest.
+                self.phase = Phase::Dot;
+                self.ask(Asked::Dot(false), b".\r\n");
+            } else {
+                self.phase = Phase::Content;
+            }
+            return;
+        }
+        if answer.is_success() {
+            return self.violated(&format!("DATA was answered without 354: {}", shown(answer)));
+        }
+        self.needs_reset = self.transaction.mail_refused.is_none();
+        let outcome = match self.transaction.mail_refused.take() {
+            Some(refused) => refused,
+            None => outcome_of(answer, Wait::Data, &self.manner.peer),
+        };
+        self.settle(&outcome, false);
+    }
+
+    fn dot_answered(&mut self, sent: bool, answer: &Reply) {
+        let outcome = match self.transaction.mail_refused.take() {
+            Some(refused) => refused,
+            None if sent => outcome_of(answer, Wait::Dot, &self.manner.peer),
+            None => nothing_said(),
+        };
+        self.settle(&outcome, false);
+    }
+
+    /// Ends the transaction: whoever has no verdict yet gets this one. Recipients beyond what the server takes at once
+    /// keep their own.
+    fn settle(&mut self, outcome: &Outcome, stale: bool) {
+        let transaction = &mut self.transaction;
+        let unsent = transaction.rcpt_sent..;
+        let full = transaction.full;
+        let verdicts = transaction
+            .verdicts
+            .drain(..)
+            .enumerate()
+            .map(|(recipient, verdict)| match verdict {
+                Some(verdict) => verdict,
+                None if full && unsent.contains(&recipient) => Verdict {
+                    outcome: deferred(
+                        Status::new(4, 5, 3),
+                        "the server takes no more recipients at once",
+                        &self.manner.peer,
+                    ),
+                    surplus: true,
+                },
+                None => Verdict::of(outcome.clone()),
+            })
+            .collect();
+        self.settled = Some(Settled { verdicts, stale });
+        if !matches!(self.phase, Phase::Over(_)) {
+            self.phase = Phase::Ready;
+        }
+    }
+}
+
+impl Transaction {
+    /// Empties it for the next message and keeps its memory.
+    fn clear(&mut self) {
+        let mut old = std::mem::take(self);
+        old.mail.clear();
+        old.rcpt.clear();
+        old.rcpt_ends.clear();
+        old.verdicts.clear();
+        old.accepted.clear();
+        self.mail = old.mail;
+        self.rcpt = old.rcpt;
+        self.rcpt_ends = old.rcpt_ends;
+        self.verdicts = old.verdicts;
+        self.accepted = old.accepted;
+    }
+
+    fn command(&self, recipient: usize) -> &[u8] {
+        let start = recipient.checked_sub(1).map_or(0, |before| self.rcpt_ends[before]);
+        &self.rcpt[start..self.rcpt_ends[recipient]]
+    }
+
+    /// Recipients that were refused by us are not sent.
+    fn skip_settled(&mut self) {
+        while self.verdicts.get(self.rcpt_sent).is_some_and(Option::is_some) {
+            self.rcpt_sent += 1;
+        }
+    }
+}
+
+/// For a recipient that got no answer of its own although all answers are in. There is none; if there were, trying
+/// again is the safe side.
+fn nothing_said() -> Outcome {
+    deferred(Status::new(4, 5, 0), "the server said nothing about this recipient", "")
+}
+
+/// A command with one argument from the configuration. What could end the line is left out, whoever checked before.
+fn command(verb: &str, argument: &str) -> Vec<u8> {
+    let argument: String = argument.chars().filter(|c| !c.is_control()).collect();
+    format!("{verb} {argument}\r\n").into_bytes()
+}
