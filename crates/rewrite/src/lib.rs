@@ -1,1 +1,34 @@
 //! Rewrite rules: an address and a direction become a route or a refusal.
+//!
+//! The rules of a configuration are compiled once ([`Rewriter::compile`]); each address then asks a hash table for the
+//! patterns that could match its first host, from the most to the least specific, and runs the templates of the first
+//! that has any. The language and the algorithm are those of the PMDF System Manager's Guide, chapter 2 (rewrite rules),
+//! with the additions of Messaging Server's rules; the tests in `tests/*.md` are written to be read beside it.
+//!
+//! # Invariants
+//! Rewriting ends: an `A%B` template repeats at most [`REPEATS_MAX`] times, every other turn takes a host away, and no
+//! part grows beyond the longest address. Nothing panics on an address, a rule or any byte of them.
+//! # Failure
+//! Mistakes in rules are diagnostics, and a rule with a mistake never applies. An address that goes nowhere is a
+//! [`Rejected`], which is ordinary business. A header address that is rejected stays as it was; only envelope addresses
+//! turn mail away, and that is the caller's to do.
+//! # Not here
+//! Reading the configuration (`config`), aliases, mapping tables and databases, the look of addresses in a channel.
+#![forbid(unsafe_code)]
+
+mod check;
+mod codes;
+mod evaluate;
+mod glob;
+mod known;
+mod place;
+mod probe;
+mod rewriter;
+mod template;
+mod trace;
+
+pub use codes::codes;
+pub use evaluate::Failure;
+pub use place::Position;
+pub use rewriter::{Context, DEFAULT_ERROR_TEXT, Kind, REPEATS_MAX, Rejected, Rewriter, Route};
+pub use trace::{RuleText, Step, Trace};

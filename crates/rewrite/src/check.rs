@@ -1,0 +1,369 @@
+//! What can be said about rules when the configuration is read: mistakes in a template, and rules that do nothing.
+//!
+//! # Not here
+//! The texts that explain each kind of remark (`codes`).
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::ops::Range;
+
+use sluice_config::{Config, Rule};
+use sluice_diag::{Diagnostic, nearest};
+
+use crate::codes;
+use crate::glob::Glob;
+use crate::template::{Need, Op, ProblemKind, Separator, Template};
+
+/// PMDF keeps this many characters of a pattern or template.
+const RULE_PART_LENGTH_MAX: usize = 252;
+/// Longest tag.
+const TAG_LENGTH_MAX: usize = 32;
+
+/// All remarks about the rules of a configuration, in the order of the file.
+pub(crate) fn check(config: &Config, templates: &[Template]) -> Vec<Diagnostic> {
+    let tags: Vec<&str> = templates.iter().flat_map(|template| &template.ops).filter_map(tag_of).collect();
+    let mut checker = Checker { config, tags, certain: HashMap::new(), found: Vec::new() };
+    for (index, (rule, template)) in config.rules.iter().zip(templates).enumerate() {
+        checker.rule(index, rule, template);
+    }
+    checker.found
+}
+
+fn tag_of((op, _): &(Op, Range<usize>)) -> Option<&str> {
+    match op {
+        Op::Tag(tag) => Some(tag),
+        _ => None,
+    }
+}
+
+struct Checker<'c> {
+    config: &'c Config,
+    /// Every tag that some template sets.
+    tags: Vec<&'c str>,
+    /// Pattern to the first rule that always applies.
+    certain: HashMap<String, usize>,
+    found: Vec<Diagnostic>,
+}
+
+impl<'c> Checker<'c> {
+    fn rule(&mut self, index: usize, rule: &'c Rule, template: &Template) {
+        self.pattern(rule);
+        for problem in &template.problems {
+            self.problem(rule, problem.kind, problem.place.clone());
+        }
+        for (op, place) in &template.ops {
+            self.op(rule, op, place.clone());
+        }
+        self.never(rule, template);
+        let broken = template.ops.iter().any(|(op, _)| matches!(op, Op::Broken));
+        if !broken {
+            self.shape(rule, template);
+        }
+        self.reach(index, rule, template);
+        if template.only_text {
+            self.lone_text(rule, template);
+        }
+        for (part, span) in [(&rule.pattern, rule.span), (&rule.template, rule.template_span)] {
+            if part.chars().count() > RULE_PART_LENGTH_MAX {
+                let message = format!("{} characters in one part of a rule", part.chars().count());
+                self.found.push(Diagnostic::new(&codes::TOO_LONG, message).at(span));
+            }
+        }
+    }
+
+    fn pattern(&mut self, rule: &Rule) {
+        if rule.pattern.contains("&/") {
+            let message = "`&/…/` in a pattern is not supported";
+            self.found.push(Diagnostic::new(&codes::MACRO, message).at(rule.span));
+        }
+        let pattern = rule.pattern.to_lowercase();
+        let untagged = pattern.rfind('|').map_or(pattern.as_str(), |bar| &pattern[bar + 1..]);
+        let mut readings =
+            vec![untagged].into_iter().chain(self.tags.iter().filter_map(|tag| pattern.strip_prefix(tag)));
+        if untagged.starts_with('$') && !matches!(untagged, "$*" | "$%" | "$!") {
+            let message = format!("no host is ever compared with `{}`", rule.pattern);
+            self.found.push(Diagnostic::new(&codes::UNKNOWN_PATTERN, message).at(rule.span));
+        } else if !readings.any(|pattern| asterisks_lead(pattern)) {
+            let message = format!("`{}` never matches: `*` replaces whole leading labels only", rule.pattern);
+            let mut diagnostic = Diagnostic::new(&codes::ASTERISK, message).at(rule.span);
+            if let Some(rest) = untagged.strip_prefix(".*.") {
+                diagnostic = diagnostic.help(format!("to match any host under it, write `.{rest}`"));
+            }
+            self.found.push(diagnostic);
+        }
+    }
+
+    fn problem(&mut self, rule: &Rule, kind: ProblemKind, place: Range<usize>) {
+        let text = &rule.template[place.clone()];
+        let (code, message, help) = match kind {
+            ProblemKind::Unknown => {
+                let help = match text.as_bytes().last() {
+                    Some(b'y' | b'Y') => Some("`$Y` belongs to mapping tables".to_owned()),
+                    _ => Some("write `$$` for a dollar sign".to_owned()),
+                };
+                (&codes::UNKNOWN_SEQUENCE, format!("`{text}` means nothing in a template"), help)
+            }
+            ProblemKind::Dangling => (
+                &codes::UNKNOWN_SEQUENCE,
+                "`$` at the end of a template".to_owned(),
+                Some("write `$$` for a dollar sign, or finish the sequence".to_owned()),
+            ),
+            ProblemKind::NoDigit => (
+                &codes::UNKNOWN_SEQUENCE,
+                format!("`{text}` needs a digit, the number of a label"),
+                Some(format!("`{text}0` is the first label counted from its end")),
+            ),
+            ProblemKind::Unclosed => (&codes::UNCLOSED, format!("`{text}` is not closed"), None),
+            ProblemKind::NoName => (&codes::NO_NAME, format!("`{text}` has no name behind it"), None),
+            ProblemKind::InName => {
+                (&codes::NO_NAME, format!("`{text}` may not stand in the name behind `$V` or `$Z`"), None)
+            }
+        };
+        let mut diagnostic = Diagnostic::new(code, message).at(rule.template_part(place.start, place.end));
+        diagnostic.help = help;
+        self.found.push(diagnostic);
+    }
+
+    fn op(&mut self, rule: &Rule, op: &Op, place: Range<usize>) {
+        let span = rule.template_part(place.start, place.end);
+        match op {
+            Op::Source { name, .. } | Op::Destination { name, .. } => self.channel_name(rule, name, place),
+            Op::Tag(tag) if tag.chars().count() > TAG_LENGTH_MAX => {
+                let message =
+                    format!("a tag of {} characters; {TAG_LENGTH_MAX} is the limit", tag.chars().count());
+                self.found.push(Diagnostic::new(&codes::TAG_TOO_LONG, message).at(span));
+            }
+            Op::LookUp(kind) => {
+                let message =
+                    format!("the rule is skipped: it asks {}, which this version does not do", kind.words());
+                self.found.push(Diagnostic::new(&codes::NOT_AVAILABLE, message).at(span));
+            }
+            Op::EndOfPart => {
+                let message = "`$,` ends the part; what follows up to the next separator is left out";
+                self.found.push(Diagnostic::new(&codes::DOLLAR_COMMA, message).at(span));
+            }
+            Op::ErrorText { text, .. } if !text.is_ascii() => {
+                let message = "the text behind `$?` is not plain ASCII";
+                self.found.push(Diagnostic::new(&codes::ERROR_TEXT, message).at(span));
+            }
+            Op::Text(text) if text.contains("&/") => {
+                let message = "`&/…/` in a template is not supported";
+                self.found.push(Diagnostic::new(&codes::MACRO, message).at(span));
+            }
+            _ => {}
+        }
+    }
+
+    fn channel_name(&mut self, rule: &Rule, name: &Glob, place: Range<usize>) {
+        let channels = &self.config.channels;
+        if channels.iter().any(|channel| name.matches(&channel.name)) {
+            return;
+        }
+        let control = &rule.template[place.start..place.start + 2];
+        let message = format!("`{control}` checks for channel `{}`, and there is none", name.as_str());
+        let span = rule.template_part(place.start, place.end);
+        let mut diagnostic = Diagnostic::new(&codes::UNKNOWN_CHANNEL, message).at(span);
+        if let Some((channel, _)) = channels.by_host(name.as_str()) {
+            let help = format!("`{}` is a host name; its channel is `{}`", name.as_str(), channel.name);
+            diagnostic = diagnostic.help(help);
+        } else if let Some(near) = nearest(name.as_str(), channels.iter().map(|c| c.name.as_str())) {
+            diagnostic = diagnostic.help(format!("did you mean `{control}{near}`?"));
+        }
+        self.found.push(diagnostic);
+    }
+
+    /// `$E$B` and `$F$R`.
+    fn never(&mut self, rule: &Rule, template: &Template) {
+        let has = |need: Need| template.ops.iter().any(|(op, _)| *op == Op::Need(need));
+        for (one, other, words) in [
+            (Need::Envelope, Need::Header, "`$E` and `$B`"),
+            (Need::Forward, Need::Backward, "`$F` and `$R`"),
+        ] {
+            if has(one) && has(other) {
+                let message = format!("{words} exclude each other: the rule never applies");
+                let span = rule.template_span;
+                self.found.push(
+                    Diagnostic::new(&codes::NEVER_APPLIES, message)
+                        .at(span)
+                        .help("leave both out to take either"),
+                );
+            }
+        }
+    }
+
+    /// Number and order of the parts, and a constant routing system.
+    fn shape(&mut self, rule: &Rule, template: &Template) {
+        if template.only_text || is_open_ended(template) {
+            return;
+        }
+        let separators: Vec<Separator> = template
+            .ops
+            .iter()
+            .filter_map(|(op, _)| if let Op::Separator(s) = op { Some(*s) } else { None })
+            .collect();
+        use Separator::{At, Percent};
+        let message = match separators[..] {
+            [] => "the template has one part; it needs a user and a host",
+            [Percent] | [At] | [Percent, At] | [At, At] | [At, At, At] => {
+                match parts(template).iter().skip(1).position(Vec::is_empty) {
+                    Some(_) => "a host of the template is empty",
+                    None => {
+                        if separators != [Percent] {
+                            self.routing_system(rule, template);
+                        }
+                        return;
+                    }
+                }
+            }
+            _ => "the separators of the template make none of the known shapes",
+        };
+        let help =
+            "a template is A%B@C, A@B, A%B, A@B@C, A@B@C@D or $?text; write $% and $@ for plain characters";
+        self.found.push(Diagnostic::new(&codes::SHAPE, message).at(rule.template_span).help(help));
+    }
+
+    fn routing_system(&mut self, rule: &Rule, template: &Template) {
+        let parts = parts(template);
+        let Some(last) = parts.last() else { return };
+        let mut system = String::new();
+        for (op, _) in last {
+            match op {
+                Op::Text(text) => system.push_str(text),
+                _ => return,
+            }
+        }
+        let channels = &self.config.channels;
+        if channels.by_host(&system).is_some() {
+            return;
+        }
+        let (Some((_, first)), Some((_, end))) = (last.first(), last.last()) else { return };
+        let span = rule.template_part(first.start, end.end);
+        let message = format!("`{system}` is no host of any channel: addresses that match are refused");
+        let mut diagnostic = Diagnostic::new(&codes::NO_CHANNEL_HOST, message).at(span);
+        let hosts = channels.iter().flat_map(|channel| &channel.hosts).map(|host| host.name.as_str());
+        if channels
+            .by_name(&system)
+            .is_some_and(|channel| !channel.official_host.eq_ignore_ascii_case(&system))
+        {
+            let host = &channels.by_name(&system).expect("found in the line above").official_host;
+            diagnostic = diagnostic.help(format!("`{system}` is a channel name; its host is `{host}`"));
+        } else if let Some(near) = nearest(&system, hosts) {
+            diagnostic = diagnostic.help(format!("did you mean `{near}`?"));
+        } else if self.config.rules.iter().any(|other| other.pattern.eq_ignore_ascii_case(&system)) {
+            diagnostic = diagnostic.help(format!(
+                "a rule for `{system}` is not used for it: write the routing system of that rule here"
+            ));
+        }
+        self.found.push(diagnostic);
+    }
+
+    fn reach(&mut self, index: usize, rule: &'c Rule, template: &Template) {
+        match self.certain.entry(rule.pattern.to_lowercase()) {
+            Entry::Occupied(first) => {
+                let first = &self.config.rules[*first.get()];
+                let message =
+                    format!("the rule is never tried: one for `{}` above it always applies", rule.pattern);
+                self.found.push(
+                    Diagnostic::new(&codes::UNREACHABLE, message)
+                        .at(rule.span)
+                        .note(first.span, "the rule that always applies"),
+                );
+            }
+            Entry::Vacant(place) => {
+                if always_applies(&rule.pattern, template) {
+                    place.insert(index);
+                }
+            }
+        }
+    }
+
+    /// Controls behind a lone `$?` are part of its text.
+    fn lone_text(&mut self, rule: &Rule, template: &Template) {
+        let Some((Op::ErrorText { text, .. }, place)) = template.ops.last() else { return };
+        if text.contains('$') {
+            let message = "the text behind a lone `$?` runs to the end of the line, `$` sequences included";
+            let span = rule.template_part(place.start, place.end);
+            self.found.push(
+                Diagnostic::new(&codes::ERROR_TEXT, message).at(span).help("put controls in front of `$?`"),
+            );
+        }
+    }
+}
+
+/// A `*` may only stand for whole leading labels, or for every element of a domain literal.
+fn asterisks_lead(pattern: &str) -> bool {
+    if !pattern.contains('*') || pattern == "$*" {
+        return true;
+    }
+    if let Some(inside) = pattern.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return inside.split('.').all(|label| label == "*");
+    }
+    pattern.split('.').skip_while(|label| *label == "*").all(|label| !label.contains('*'))
+}
+
+/// Its parts cannot be counted in advance.
+fn is_open_ended(template: &Template) -> bool {
+    template.ops.iter().any(|(op, _)| matches!(op, Op::LookUp(_) | Op::CheckNow { or_stop: true }))
+}
+
+/// The instructions that make text, by part; those behind `$,` are left out.
+fn parts(template: &Template) -> Vec<Vec<&(Op, Range<usize>)>> {
+    let mut parts = vec![Vec::new()];
+    let mut ended = false;
+    for item in &template.ops {
+        match &item.0 {
+            Op::Separator(_) => {
+                parts.push(Vec::new());
+                ended = false;
+            }
+            Op::EndOfPart => ended = true,
+            op if !ended && (matches!(op, Op::Text(_)) || op.is_substitution()) => {
+                if let Some(part) = parts.last_mut() {
+                    part.push(item);
+                }
+            }
+            _ => {}
+        }
+    }
+    parts
+}
+
+/// No control, look-up or label in it can fail, and its parts are in order.
+fn always_applies(pattern: &str, template: &Template) -> bool {
+    let can_fail = |op: &Op| {
+        !matches!(
+            op,
+            Op::Text(_)
+                | Op::User
+                | Op::UserWithoutSubaddress
+                | Op::Subaddress
+                | Op::Case(_)
+                | Op::QuoteForLdap
+                | Op::EndOfPart
+                | Op::Unique
+                | Op::Tag(_)
+                | Op::ErrorText { .. }
+                | Op::Separator(_)
+        ) && !matches!(
+            op,
+            Op::Domain(_) | Op::Host(_) | Op::Literal | Op::AddressCharacter(_) | Op::WholeHostLabel(_)
+        )
+    };
+    if template.ops.iter().any(|(op, _)| can_fail(op)) {
+        return false;
+    }
+    // What a pattern leaves open is never empty in `$H`, what it spells out never in `$D`.
+    let pattern = pattern.rsplit('|').next().unwrap_or(pattern);
+    let open = pattern.starts_with(['.', '*', '$']);
+    let spelled = pattern.starts_with('[') || pattern.contains(char::is_alphanumeric);
+    let certain = |op: &Op| match op {
+        Op::Text(_) | Op::Unique => true,
+        Op::Host(0) => open,
+        Op::Domain(0) => spelled,
+        _ => false,
+    };
+    let parts = parts(template);
+    template.only_text
+        || (2..=4).contains(&parts.len())
+            && parts.iter().skip(1).all(|part| part.iter().any(|item| certain(&item.0)))
+}

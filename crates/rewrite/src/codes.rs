@@ -1,0 +1,158 @@
+//! The kinds of remark about rewrite rules, each with its explanation.
+
+use sluice_diag::{Code, Severity};
+
+/// All codes of this crate, for `sluice explain`.
+pub fn codes() -> &'static [&'static Code] {
+    &CODES
+}
+
+static CODES: [&Code; 16] = [
+    &UNKNOWN_SEQUENCE,
+    &UNCLOSED,
+    &NO_NAME,
+    &SHAPE,
+    &ASTERISK,
+    &UNKNOWN_CHANNEL,
+    &NO_CHANNEL_HOST,
+    &UNREACHABLE,
+    &TAG_TOO_LONG,
+    &NEVER_APPLIES,
+    &NOT_AVAILABLE,
+    &DOLLAR_COMMA,
+    &MACRO,
+    &ERROR_TEXT,
+    &TOO_LONG,
+    &UNKNOWN_PATTERN,
+];
+
+pub(crate) static UNKNOWN_SEQUENCE: Code = Code {
+    name: "rewrite-unknown-sequence",
+    severity: Severity::Error,
+    summary: "a `$` sequence that rewrite templates do not have",
+    explanation: "In a template, `$` begins a substitution such as `$U` or `$H`, or a control such as `$M` or `$?`. This one has no \
+meaning, so the rule could only do something else than what was meant.\n\nWrite `$$` for a dollar sign, `$%` for a percent sign and `$@` \
+for an at sign. `$&`, `$!`, `$*` and `$#` want a digit behind them. The same letters mean other things in mapping tables.",
+};
+
+pub(crate) static UNCLOSED: Code = Code {
+    name: "rewrite-unclosed-lookup",
+    severity: Severity::Error,
+    summary: "a look-up in a template is not closed",
+    explanation: "`$(text)` asks the general database, `${mapping,text}` a mapping table, `$[image,routine,text]` a routine, `$]url[` a \
+directory and `$.text.` sets what a temporary failure gives. Each needs its closing character; the first one found ends it.",
+};
+
+pub(crate) static NO_NAME: Code = Code {
+    name: "rewrite-missing-name",
+    severity: Severity::Error,
+    summary: "a control that needs a name has none",
+    explanation: "`$M`, `$N`, `$Q` and `$C` are followed by a channel name, `$T` by a tag, `$V` and `$Z` by a domain. The name ends at `@`, \
+`%`, the next of these controls, `$?`, `$~`, or the end of the template; so it is best written last.",
+};
+
+pub(crate) static SHAPE: Code = Code {
+    name: "rewrite-template-shape",
+    severity: Severity::Warning,
+    summary: "the parts of a template make no address and routing system",
+    explanation: "A template is one of `A%B@C` (address A@B by routing system C), `A@B` (the same with C = B), `A%B` (A@B, rewritten \
+again), `A@B@C` and `A@B@C@D` (a source route in front), or `$?text` alone. Anything else, and an empty B, C or D, makes the rule fail each \
+time, as if it were not there.\n\nOnly `%` and `@` written in the template separate; `$%` and `$@` are characters of the address.",
+};
+
+pub(crate) static ASTERISK: Code = Code {
+    name: "rewrite-asterisk-not-leading",
+    severity: Severity::Warning,
+    summary: "an asterisk stands where no host is ever compared with one",
+    explanation: "Hosts are compared with patterns as text. Before that, whole labels are replaced by `*` from the left: `a.b.c` is tried \
+as `*.b.c`, `*.*.c` and `*.*.*`. A pattern such as `a.*.com` or `a*.com` therefore never matches.\n\n`*` matches one label exactly; to match \
+any number of labels begin the pattern with a dot: `.b.c`.",
+};
+
+pub(crate) static UNKNOWN_CHANNEL: Code = Code {
+    name: "rewrite-unknown-channel",
+    severity: Severity::Warning,
+    summary: "a channel check names no channel",
+    explanation: "`$M`, `$N`, `$Q` and `$C` compare channel names, the first word of a channel block; they do not compare host names. No \
+block has the name written here, so `$M` and `$Q` never hold and `$N` and `$C` always do. `*` stands for any characters.",
+};
+
+pub(crate) static NO_CHANNEL_HOST: Code = Code {
+    name: "rewrite-no-channel-host",
+    severity: Severity::Warning,
+    summary: "the routing system of a template is no host of any channel",
+    explanation: "The last part of a template is looked up among the official host names and the further host names of all channel blocks. \
+It is not rewritten again, and when it is not found the address is refused at once: no other rule is tried. That may be intended, to stop \
+unknown hosts of a domain; then this warning can be left alone.",
+};
+
+pub(crate) static UNREACHABLE: Code = Code {
+    name: "rewrite-unreachable-rule",
+    severity: Severity::Warning,
+    summary: "a rule that is never tried",
+    explanation: "Rules with the same pattern are tried in the order of the file. One that stands above this one has no control and no \
+substitution that can fail, so it always applies. Put the rule with conditions first.",
+};
+
+pub(crate) static TAG_TOO_LONG: Code = Code {
+    name: "rewrite-tag-too-long",
+    severity: Severity::Error,
+    summary: "a tag is longer than 32 characters",
+    explanation: "The tag that `$T` sets is put in front of every pattern that is asked for afterwards. 32 characters are the limit.",
+};
+
+pub(crate) static NEVER_APPLIES: Code = Code {
+    name: "rewrite-never-applies",
+    severity: Severity::Warning,
+    summary: "controls of a rule exclude each other",
+    explanation: "`$E` asks for an envelope address and `$B` for one from the header; `$F` for one that points forward and `$R` for one that \
+points backward. Each fails for the other kind, so a rule with both never applies. Leave both out to take either.",
+};
+
+pub(crate) static NOT_AVAILABLE: Code = Code {
+    name: "rewrite-lookup-not-available",
+    severity: Severity::Warning,
+    summary: "a look-up that this version does not do",
+    explanation: "Templates may ask a database, a mapping table, a routine or a directory for text. This version reads such templates and \
+skips their rules, as if nothing had been found: a rule below, or with a more general pattern, takes the address.",
+};
+
+pub(crate) static DOLLAR_COMMA: Code = Code {
+    name: "rewrite-dollar-comma",
+    severity: Severity::Warning,
+    summary: "`$,` is taken as the end of the part it stands in",
+    explanation: "Some generated rules hold `$,`, whose meaning is not documented. It is taken as the end of the part: what follows it up \
+to the next `%` or `@` is left out.",
+};
+
+pub(crate) static MACRO: Code = Code {
+    name: "rewrite-macro-not-supported",
+    severity: Severity::Error,
+    summary: "a macro of another configuration format",
+    explanation: "`&/NAME/` belongs to the XML form of the configuration and is replaced there before rules are read. Write the value in \
+its place.",
+};
+
+pub(crate) static ERROR_TEXT: Code = Code {
+    name: "rewrite-error-text",
+    severity: Severity::Warning,
+    summary: "the text behind `$?` is probably not what was meant",
+    explanation: "When a template is nothing but `$?text`, the text runs to the end of the line, and whatever looks like a control in it is \
+part of the text; controls go in front. The text becomes part of an SMTP reply and must be plain ASCII.",
+};
+
+pub(crate) static TOO_LONG: Code = Code {
+    name: "rewrite-rule-too-long",
+    severity: Severity::Warning,
+    summary: "a part of a rule is longer than 252 characters",
+    explanation: "PMDF and Messaging Server keep at most 252 characters of a pattern or template. It works here; a configuration that is \
+shared with them should be shorter.",
+};
+
+pub(crate) static UNKNOWN_PATTERN: Code = Code {
+    name: "rewrite-pattern-never-asked",
+    severity: Severity::Warning,
+    summary: "a special pattern that is never asked for",
+    explanation: "The patterns that begin with `$` are `$*` (before all others), `$%` and `$!` (for hosts in the local part that failed in \
+every other way). No other is ever asked for.",
+};

@@ -1,0 +1,232 @@
+//! The order in which patterns are asked for a host, and what each kind of match leaves for `$H`, `$D` and `$L`.
+//!
+//! # Not here
+//! The table itself and the rules behind a pattern (`rewriter`).
+
+use std::borrow::Cow;
+
+/// The parts of a host as a pattern divided it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Matched<'h> {
+    /// A name: `$H` is what the pattern left open, `$D` what it spelled out (with its leading dot).
+    Name { host: &'h str, domain: &'h str },
+    /// A domain literal: the elements the pattern spelled out (with their dot), and the rest, `$L`.
+    Literal { domain: &'h str, rest: &'h str },
+}
+
+impl<'h> Matched<'h> {
+    /// Nothing spelled out: `.`, `$*`, `$%`, `$!`.
+    pub(crate) fn open(host: &'h str) -> Matched<'h> {
+        Matched::Name { host, domain: "" }
+    }
+
+    /// `$H`.
+    pub(crate) fn host(&self) -> &'h str {
+        match self {
+            Matched::Name { host, .. } => host,
+            Matched::Literal { .. } => "",
+        }
+    }
+
+    /// `$D`.
+    pub(crate) fn domain(&self) -> Cow<'h, str> {
+        match self {
+            Matched::Name { domain, .. } => Cow::Borrowed(domain),
+            Matched::Literal { domain, .. } => Cow::Owned(format!("[{domain}]")),
+        }
+    }
+
+    /// `$L`.
+    pub(crate) fn literal(&self) -> &'h str {
+        match self {
+            Matched::Name { .. } => "",
+            Matched::Literal { rest, .. } => rest,
+        }
+    }
+}
+
+/// Calls `ask` with each probe, from most to least specific, until it answers `Some`.
+///
+/// `host` is the host as it stands in the address, `lower` the same in lower case (the probe is made of that one, the
+/// parts of the match of the other). `buffer` holds the tag in its first `tag` bytes and gets each probe behind it.
+/// Probes longer than `length_max` bytes are not asked: no pattern is that long.
+pub(crate) fn probe<'h, T>(
+    host: &'h str,
+    lower: &str,
+    buffer: &mut String,
+    length_max: usize,
+    mut ask: impl FnMut(&str, Matched<'h>) -> Option<T>,
+) -> Option<T> {
+    let tag = buffer.len();
+    let mut ask = |buffer: &mut String, probe: &[&str], matched: Matched<'h>| {
+        if tag + probe.iter().map(|part| part.len()).sum::<usize>() > length_max {
+            return None;
+        }
+        buffer.truncate(tag);
+        buffer.extend(probe.iter().copied());
+        ask(buffer, matched)
+    };
+    if let Some(found) = ask(buffer, &["$*"], Matched::open(host)) {
+        return Some(found);
+    }
+    let inside = |text: &str| text.len() >= 2 && text.starts_with('[') && text.ends_with(']');
+    let found = if inside(host) && inside(lower) {
+        literal(&host[1..host.len() - 1], host, &lower[1..lower.len() - 1], &mut |probe, matched| {
+            ask(buffer, probe, matched)
+        })
+    } else {
+        name(host, lower, length_max, &mut |probe, matched| ask(buffer, probe, matched))
+    };
+    found.or_else(|| ask(buffer, &["."], Matched::open(host)))
+}
+
+type Ask<'a, 'h, T> = dyn FnMut(&[&str], Matched<'h>) -> Option<T> + 'a;
+
+/// `a.b.c`, `*.b.c`, `.b.c`, `*.*.c`, `.c`, `*.*.*`.
+fn name<'h, T>(host: &'h str, lower: &str, length_max: usize, ask: &mut Ask<'_, 'h, T>) -> Option<T> {
+    if let Some(found) = ask(&[lower], Matched::Name { host: "", domain: host }) {
+        return Some(found);
+    }
+    let mut stars = String::new();
+    let (mut at, mut lower_at) = (0, 0);
+    loop {
+        // Lower-casing neither makes nor takes away dots, so the n-th dot of both texts is the same one.
+        let label_end = |text: &str, from: usize| text[from..].find('.').map(|dot| from + dot);
+        let dots = label_end(host, at).zip(label_end(lower, lower_at));
+        let (end, lower_end) = dots.unwrap_or((host.len(), lower.len()));
+        if stars.len() < length_max {
+            stars.push_str(if stars.is_empty() { "*" } else { ".*" });
+        }
+        let matched = Matched::Name { host: &host[..end], domain: &host[end..] };
+        if let Some(found) = ask(&[&stars, &lower[lower_end..]], matched) {
+            return Some(found);
+        }
+        if dots.is_none() {
+            return None;
+        }
+        if let Some(found) = ask(&[&lower[lower_end..]], matched) {
+            return Some(found);
+        }
+        (at, lower_at) = (end + 1, lower_end + 1);
+    }
+}
+
+/// `[a.b.c.d]`, `[a.b.c.]`, `[a.b.]`, `[a.]`, `[]`, `[*.*.*.*]`.
+fn literal<'h, T>(inside: &'h str, whole: &'h str, lower: &str, ask: &mut Ask<'_, 'h, T>) -> Option<T> {
+    if let Some(found) = ask(&["[", lower, "]"], Matched::Name { host: "", domain: whole }) {
+        return Some(found);
+    }
+    if inside.is_empty() {
+        return ask(&["[*]"], Matched::Literal { domain: "", rest: "" });
+    }
+    // The end of the part still spelled out, in both texts; each turn drops one element from the right.
+    let before = |text: &str, end: usize| text[..end].rfind('.');
+    let (mut end, mut lower_end) = (inside.len(), lower.len());
+    while let Some((dot, lower_dot)) = before(inside, end).zip(before(lower, lower_end)) {
+        let matched = Matched::Literal { domain: &inside[..=dot], rest: &inside[dot + 1..] };
+        if let Some(found) = ask(&["[", &lower[..=lower_dot], "]"], matched) {
+            return Some(found);
+        }
+        (end, lower_end) = (dot, lower_dot);
+    }
+    let rest = Matched::Literal { domain: "", rest: inside };
+    if let Some(found) = ask(&["[]"], rest) {
+        return Some(found);
+    }
+    let stars = vec!["*"; inside.split('.').count()].join(".");
+    ask(&["[", &stars, "]"], rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn probes(host: &str) -> Vec<String> {
+        let mut seen = Vec::new();
+        let none: Option<()> = probe(host, &host.to_lowercase(), &mut String::new(), 1000, |key, _| {
+            seen.push(key.to_owned());
+            None
+        });
+        assert_eq!(none, None);
+        assert_eq!(seen.remove(0), "$*");
+        seen
+    }
+
+    /// `$H`, `$D` and `$L` when this probe is the one that matches.
+    fn parts(host: &str, pattern: &str) -> (String, String, String) {
+        probe(host, &host.to_lowercase(), &mut String::new(), 1000, |key, matched| {
+            (key == pattern)
+                .then(|| (matched.host().into(), matched.domain().into(), matched.literal().into()))
+        })
+        .unwrap_or_else(|| panic!("{pattern} is not probed for {host}"))
+    }
+
+    #[test]
+    fn a_name_is_probed_from_exact_to_anything() {
+        assert_eq!(
+            probes("SC.cs.example.com"),
+            [
+                "sc.cs.example.com",
+                "*.cs.example.com",
+                ".cs.example.com",
+                "*.*.example.com",
+                ".example.com",
+                "*.*.*.com",
+                ".com",
+                "*.*.*.*",
+                "."
+            ]
+        );
+        assert_eq!(probes("foo"), ["foo", "*", "."]);
+        assert_eq!(probes("sc.cs"), ["sc.cs", "*.cs", ".cs", "*.*", "."]);
+    }
+
+    #[test]
+    fn a_literal_loses_elements_from_the_right() {
+        assert_eq!(probes("[1.2.3.4]"), ["[1.2.3.4]", "[1.2.3.]", "[1.2.]", "[1.]", "[]", "[*.*.*.*]", "."]);
+        assert_eq!(probes("[IPv6:::1]"), ["[ipv6:::1]", "[]", "[*]", "."]);
+        assert_eq!(probes("[]"), ["[]", "[*]", "."]);
+    }
+
+    #[test]
+    fn every_kind_of_match_has_its_host_domain_and_literal() {
+        let table = [
+            ("A.b.C", "a.b.c", "", "A.b.C", ""),
+            ("x.A.b.c", ".b.c", "x.A", ".b.c", ""),
+            ("a.B.c", ".b.c", "a", ".B.c", ""),
+            ("a.b.c", "*.b.c", "a", ".b.c", ""),
+            ("a.b.c", "*.*.c", "a.b", ".c", ""),
+            ("a", "*", "a", "", ""),
+            ("a.b", "*.*", "a.b", "", ""),
+            ("a.b", ".", "a.b", "", ""),
+            ("a.b", "$*", "a.b", "", ""),
+            ("[1.2.3.4]", "[1.2.3.4]", "", "[1.2.3.4]", ""),
+            ("[1.2.3.4]", "[1.2.]", "", "[1.2.]", "3.4"),
+            ("[1.2.3.4]", "[]", "", "[]", "1.2.3.4"),
+            ("[1.2.3.4]", "[*.*.*.*]", "", "[]", "1.2.3.4"),
+            ("[1.2.3.4]", ".", "[1.2.3.4]", "", ""),
+            ("[IPv6:::1]", "[]", "", "[]", "IPv6:::1"),
+        ];
+        for (host, pattern, h, d, l) in table {
+            assert_eq!(parts(host, pattern), (h.into(), d.into(), l.into()), "{host} by {pattern}");
+        }
+    }
+
+    #[test]
+    fn odd_hosts_end_too() {
+        for host in ["", ".", "..", ".a", "a.", "a..b", "[", "]", "[]", "[.]", "[..]", "İ.İ", "*", "a%%b"] {
+            assert_eq!(probes(host).last().map(String::as_str), Some("."), "{host:?}");
+        }
+    }
+
+    #[test]
+    fn probes_longer_than_any_pattern_are_not_asked() {
+        let mut longest = 0;
+        let host = "label.".repeat(200) + "end";
+        let _: Option<()> = probe(&host, &host, &mut String::new(), 20, |key, _| {
+            longest = longest.max(key.len());
+            None
+        });
+        assert!(longest <= 20);
+    }
+}

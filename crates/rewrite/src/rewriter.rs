@@ -1,0 +1,522 @@
+//! The compiled rules and the walk of one address through them.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use sluice_config::{Channel, Config, Rule};
+use sluice_diag::{Diagnostic, Span};
+use sluice_mail::{Address, Refusal, Status};
+
+use crate::check;
+use crate::evaluate::{self, ErrorText, Failure, Output, Program, Shape, Subject, Surroundings};
+use crate::known::Known;
+use crate::place::{self, First, Position};
+use crate::probe::{self, Matched};
+use crate::template;
+use crate::trace::{RuleText, Step, Trace};
+
+/// How many times `A%B` templates may send one address round again before it is refused. The documents name no limit;
+/// honest rules need two or three.
+pub const REPEATS_MAX: u32 = 32;
+
+/// The reason given when no rule has its own: the words of PMDF's rewriting test.
+pub const DEFAULT_ERROR_TEXT: &str = "illegal host/domain name found";
+
+const LOOP_TEXT: &str = "rewrite loop";
+
+/// What an address is for: in the envelope or in the header, pointing forward (to whom) or backward (from whom).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// An envelope recipient.
+    EnvelopeTo,
+    /// The envelope sender.
+    EnvelopeFrom,
+    /// `To`, `Cc`, `Bcc`, `Resent-To` and so on.
+    HeaderTo,
+    /// `From`, `Sender`, `Reply-To` and so on.
+    HeaderFrom,
+}
+
+impl Kind {
+    /// In the envelope (`$E`), not the header (`$B`).
+    pub const fn is_envelope(self) -> bool {
+        matches!(self, Kind::EnvelopeTo | Kind::EnvelopeFrom)
+    }
+
+    /// Pointing forward (`$F`), not backward (`$R`).
+    pub const fn is_forward(self) -> bool {
+        matches!(self, Kind::EnvelopeTo | Kind::HeaderTo)
+    }
+
+    /// The name scripts use: `envelope-to` and so on.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Kind::EnvelopeTo => "envelope-to",
+            Kind::EnvelopeFrom => "envelope-from",
+            Kind::HeaderTo => "header-to",
+            Kind::HeaderFrom => "header-from",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn from_name(name: &str) -> Option<Kind> {
+        [Kind::EnvelopeTo, Kind::EnvelopeFrom, Kind::HeaderTo, Kind::HeaderFrom]
+            .into_iter()
+            .find(|kind| kind.name() == name)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Under what circumstances an address is rewritten.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// What the address is for.
+    pub kind: Kind,
+    /// Name of the channel doing the rewriting: the one the message comes from.
+    pub source_channel: &'a str,
+    /// Name of the channel the copy goes to, when it is known. Not looked at for envelope recipients, which decide it.
+    pub destination_channel: Option<&'a str>,
+}
+
+/// Where an address goes, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The address after rewriting.
+    pub address: Address,
+    /// Name of the channel.
+    pub channel: String,
+    /// The host by which the channel was found.
+    pub routing_system: String,
+    /// What the envelope of the channel gets: host names of the channel table replaced by their proper names.
+    pub final_address: Address,
+    /// The host the channel would connect for: the first of the route of `final_address`, else its host.
+    pub host: String,
+}
+
+/// An address that goes nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// The reason; [`DEFAULT_ERROR_TEXT`] unless a rule gave one.
+    pub text: String,
+    /// Its enhanced code.
+    pub status: Status,
+    /// The SMTP reply code, 550 or 450.
+    pub code: u16,
+}
+
+impl Rejected {
+    fn new(text: impl Into<String>, status: Status) -> Rejected {
+        Rejected { text: text.into(), status, code: if status.is_transient() { 450 } else { 550 } }
+    }
+
+    /// What an SMTP client is told: `550 5.1.2 unknown host or domain: user@host`, or the rule's own reason with the
+    /// address behind it.
+    pub fn into_refusal(&self, address: &str) -> Refusal {
+        let reason = if self.text == DEFAULT_ERROR_TEXT { "unknown host or domain" } else { &self.text };
+        let shown: String = address.chars().filter(|c| !c.is_control()).take(256).collect();
+        Refusal::new(self.code, self.status, format!("{reason}: {shown}"))
+    }
+}
+
+/// The rules and the channel table of one configuration, ready for any number of threads.
+pub struct Rewriter {
+    config: Arc<Config>,
+    rules: Vec<CompiledRule>,
+    /// Lower-cased pattern, with its tag in front, to its rules in the order of the file.
+    table: HashMap<Box<str>, Vec<u32>>,
+    pattern_length_max: usize,
+    known: Known,
+    hosted: Box<dyn Fn(&str) -> bool + Send + Sync>,
+}
+
+struct CompiledRule {
+    pattern: Box<str>,
+    template: Box<str>,
+    span: Span,
+    program: Program,
+}
+
+impl fmt::Debug for Rewriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rewriter").field("rules", &self.rules.len()).finish_non_exhaustive()
+    }
+}
+
+impl Rewriter {
+    /// Compiles the rules of a configuration and checks them. A rule with a mistake never applies; the others do.
+    pub fn compile(config: Arc<Config>) -> (Rewriter, Vec<Diagnostic>) {
+        let templates: Vec<_> = config.rules.iter().map(|rule| template::parse(&rule.template)).collect();
+        let diagnostics = check::check(&config, &templates);
+        let mut table: HashMap<Box<str>, Vec<u32>> = HashMap::with_capacity(config.rules.len());
+        let mut rules = Vec::with_capacity(config.rules.len());
+        for (index, (rule, template)) in (0u32..).zip(config.rules.iter().zip(&templates)) {
+            table.entry(key(rule)).or_default().push(index);
+            rules.push(CompiledRule {
+                pattern: rule.pattern.as_str().into(),
+                template: rule.template.as_str().into(),
+                span: rule.span,
+                program: Program::new(template),
+            });
+        }
+        let pattern_length_max = table.keys().map(|pattern| pattern.len()).max().unwrap_or(0);
+        let known = Known::new(&config);
+        let rewriter =
+            Rewriter { config, rules, table, pattern_length_max, known, hosted: Box::new(|_| false) };
+        (rewriter, diagnostics)
+    }
+
+    /// The same rules with an answer for `$V` and `$Z`: is this domain (lower case) hosted here? Without one, none is.
+    #[must_use]
+    pub fn with_hosted(mut self, hosted: impl Fn(&str) -> bool + Send + Sync + 'static) -> Rewriter {
+        self.hosted = Box::new(move |domain| hosted(&domain.to_lowercase()));
+        self
+    }
+
+    /// The configuration the rules are from.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// Is there a rule pattern or a channel host that is this domain, or under it? Costs by the logarithm of the rules.
+    pub fn knows_under(&self, domain: &str) -> bool {
+        self.known.under(domain)
+    }
+
+    /// Rewrites one address.
+    ///
+    /// An address without local part is not changed, but the channel its host belongs to is still found: that is how
+    /// the address of a client is asked for its channel.
+    pub fn route(
+        &self,
+        address: &Address,
+        context: &Context<'_>,
+        trace: Option<&mut Trace>,
+    ) -> Result<Route, Rejected> {
+        let channels = &self.config.channels;
+        let destination = match context.kind {
+            Kind::EnvelopeTo => None,
+            _ => context.destination_channel.map(|name| (name, channels.by_name(name))),
+        };
+        let source = channels.by_name(context.source_channel);
+        let mut walk = Walk {
+            rewriter: self,
+            surroundings: Surroundings {
+                kind: context.kind,
+                source_name: context.source_channel,
+                source,
+                destination,
+                hosted: &*self.hosted,
+            },
+            bang_over_percent: source.is_some_and(|channel| channel.settings.bang_over_percent),
+            trace,
+            tag: "",
+            error: None,
+            repeats: 0,
+        };
+        walk.step(|| Step::Begin {
+            address: address.to_string(),
+            kind: context.kind,
+            source_channel: context.source_channel.to_owned(),
+        });
+        let result = walk.route(address);
+        match &result {
+            Ok(route) => walk
+                .step(|| Step::Done { address: route.address.to_string(), channel: route.channel.clone() }),
+            Err(rejected) => walk.step(|| Step::Refused { text: rejected.text.clone() }),
+        }
+        result
+    }
+}
+
+/// The key of a rule in the table: patterns are compared without case.
+fn key(rule: &Rule) -> Box<str> {
+    rule.pattern.to_lowercase().into()
+}
+
+/// One address on its way. The tag and the error text stay for the whole way.
+struct Walk<'r, 't> {
+    rewriter: &'r Rewriter,
+    surroundings: Surroundings<'r>,
+    bang_over_percent: bool,
+    trace: Option<&'t mut Trace>,
+    tag: &'r str,
+    error: Option<ErrorText<'r>>,
+    repeats: u32,
+}
+
+/// What one turn of the walk came to.
+enum Turn {
+    Again,
+    Done(Route),
+}
+
+/// A template's result that no longer borrows the address it was made from.
+struct Built<'r> {
+    target: Target,
+    tag: Option<&'r str>,
+    error: Option<ErrorText<'r>>,
+}
+
+enum Target {
+    Again { user: String, host: String },
+    Routed { user: String, host: String, via: Option<String>, system: String },
+    AsIs,
+}
+
+impl<'r> Walk<'r, '_> {
+    fn step(&mut self, step: impl FnOnce() -> Step) {
+        if let Some(trace) = &mut self.trace {
+            trace.steps.push(step());
+        }
+    }
+
+    fn route(&mut self, address: &Address) -> Result<Route, Rejected> {
+        let mut work = address.clone();
+        if address.is_null() {
+            self.step(|| Step::NotRewritten);
+            let local = self.rewriter.config.channels.local();
+            return Ok(Route {
+                address: work.clone(),
+                channel: local.name.clone(),
+                routing_system: local.official_host.clone(),
+                final_address: work,
+                host: local.official_host.clone(),
+            });
+        }
+        loop {
+            if let Turn::Done(mut route) = self.turn(&mut work)? {
+                if address.local.is_empty() {
+                    self.step(|| Step::NotRewritten);
+                    route.address = address.clone();
+                    route.final_address = address.clone();
+                }
+                return Ok(route);
+            }
+        }
+    }
+
+    /// Handles the first host of `work`.
+    fn turn(&mut self, work: &mut Address) -> Result<Turn, Rejected> {
+        if place::first_host(work, self.bang_over_percent).is_none() {
+            self.complete(work);
+        }
+        let Some(first) = place::first_host(work, self.bang_over_percent) else {
+            return Err(self.reject());
+        };
+        self.step(|| Step::FirstHost {
+            address: work.to_string(),
+            host: first.host.to_owned(),
+            position: first.position,
+            user: first.user.to_owned(),
+        });
+        let position = first.position;
+        let has_more = place::has_more(work, first, self.bang_over_percent);
+        let mut built = self.scan(first);
+        if built.is_none() {
+            self.step(|| Step::AsIs { host: first.host.to_owned() });
+        }
+        let mut special_tried = false;
+        loop {
+            let (user, host, via, system) = match built.take() {
+                None => (first.user.to_owned(), first.host.to_owned(), None, first.host.to_owned()),
+                Some(rule) => {
+                    self.apply(&rule);
+                    match rule.target {
+                        Target::AsIs => {
+                            (first.user.to_owned(), first.host.to_owned(), None, first.host.to_owned())
+                        }
+                        Target::Again { user, host } => {
+                            place::put(work, position, user, host);
+                            return self.again(work);
+                        }
+                        Target::Routed { user, host, via, system } => (user, host, via, system),
+                    }
+                }
+            };
+            let Some((channel, _)) = self.rewriter.config.channels.by_host(&system) else {
+                self.step(|| Step::NoChannel { routing_system: system });
+                let in_local_part = matches!(position, Position::Percent | Position::Bang);
+                if !in_local_part || special_tried {
+                    return Err(self.reject());
+                }
+                special_tried = true;
+                built = self.special(first);
+                if built.is_none() {
+                    return Ok(Turn::Done(self.mailbox(work)));
+                }
+                continue;
+            };
+            self.step(|| Step::ChannelFound {
+                routing_system: system.clone(),
+                channel: channel.name.clone(),
+            });
+            if has_more && (self.is_local(channel) || channel.settings.route_local) {
+                let host = first.host.to_owned();
+                place::remove(work, position, self.bang_over_percent);
+                self.step(|| Step::HostRemoved {
+                    host,
+                    channel: channel.name.clone(),
+                    address: work.to_string(),
+                });
+                return Ok(Turn::Again);
+            }
+            place::put(work, position, user, host);
+            if let Some(via) = via {
+                work.route.insert(0, via);
+            }
+            return Ok(Turn::Done(self.finish(work, channel, system)));
+        }
+    }
+
+    fn is_local(&self, channel: &Channel) -> bool {
+        std::ptr::eq(channel, self.rewriter.config.channels.local())
+    }
+
+    /// A bare name gets the default host of its source channel, or the name of this system.
+    fn complete(&mut self, work: &mut Address) {
+        let default = self.surroundings.source.and_then(|channel| channel.settings.default_host.as_ref());
+        let default = default.and_then(|(first, second)| match self.surroundings.kind {
+            // The second host of `defaulthost` is for RCPT TO; without one, recipients are local.
+            Kind::EnvelopeTo => second.as_ref(),
+            _ => Some(first),
+        });
+        let host = default.unwrap_or(&self.rewriter.config.channels.local().official_host);
+        work.host = Some(host.clone());
+        self.step(|| Step::Completed { address: work.to_string(), default_host: default.is_some() });
+    }
+
+    /// Tag and error text of a rule that applies stay with the address.
+    fn apply(&mut self, rule: &Built<'r>) {
+        if let Some(tag) = rule.tag {
+            self.tag = tag;
+            self.step(|| Step::Tagged(tag.to_owned()));
+        }
+        if let Some(error) = rule.error {
+            self.error = Some(error);
+        }
+    }
+
+    fn again(&mut self, work: &Address) -> Result<Turn, Rejected> {
+        self.repeats += 1;
+        if self.repeats > REPEATS_MAX {
+            return Err(Rejected::new(LOOP_TEXT, Status::new(5, 4, 6)));
+        }
+        let repeats = self.repeats;
+        self.step(|| Step::Again { address: work.to_string(), repeats });
+        Ok(Turn::Again)
+    }
+
+    fn reject(&self) -> Rejected {
+        match &self.error {
+            Some(error) if !error.text.is_empty() => Rejected::new(error.text, error.status()),
+            Some(error) => Rejected::new(DEFAULT_ERROR_TEXT, error.status()),
+            None => Rejected::new(DEFAULT_ERROR_TEXT, Status::NO_SUCH_HOST),
+        }
+    }
+
+    /// Asks the table for the host, most specific pattern first; the first rule that applies.
+    fn scan(&mut self, first: First<'_>) -> Option<Built<'r>> {
+        let lower = first.host.to_lowercase();
+        let mut buffer = String::with_capacity(self.tag.len() + lower.len() + 2);
+        buffer.push_str(self.tag);
+        // With a trace every probe is shown, also those no pattern is long enough for.
+        let length_max = if self.trace.is_some() { usize::MAX } else { self.rewriter.pattern_length_max };
+        let ask = |key: &str, matched| self.ask(key, Subject { first, matched });
+        probe::probe(first.host, &lower, &mut buffer, length_max, ask)
+    }
+
+    /// The rules `$%` and `$!`, for hosts in the local part that failed in every other way.
+    fn special(&mut self, first: First<'_>) -> Option<Built<'r>> {
+        let pattern = if first.position == Position::Percent { "$%" } else { "$!" };
+        let key = format!("{}{pattern}", self.tag);
+        self.ask(&key, Subject { first, matched: Matched::open(first.host) })
+    }
+
+    /// Tries the rules of one pattern in the order of the file.
+    fn ask(&mut self, key: &str, subject: Subject<'_>) -> Option<Built<'r>> {
+        let rewriter = self.rewriter;
+        let rules = rewriter.table.get(key).map_or(&[][..], Vec::as_slice);
+        self.step(|| Step::Probe { pattern: key.to_owned(), rules: rules.len() });
+        for rule in rules {
+            let rule = &rewriter.rules[*rule as usize];
+            match self.try_rule(rule, subject) {
+                Ok(built) => {
+                    self.step(|| Step::RuleApplied { rule: rule.text(), result: built.target.words() });
+                    return Some(built);
+                }
+                Err(why) => self.step(|| Step::RuleFailed { rule: rule.text(), why }),
+            }
+        }
+        None
+    }
+
+    fn try_rule(&self, rule: &'r CompiledRule, subject: Subject<'_>) -> Result<Built<'r>, Failure> {
+        let Output { shape, tag, error } = evaluate::run(&rule.program, subject, self.surroundings)?;
+        let target = match shape {
+            Shape::AsIs => Target::AsIs,
+            Shape::Again { user, host } => Target::Again { user: user.into_owned(), host: host.into_owned() },
+            Shape::Routed { user, host, via, system } => Target::Routed {
+                user: user.into_owned(),
+                host: host.into_owned(),
+                via: via.map(|via| via.into_owned()),
+                system: system.into_owned(),
+            },
+        };
+        Ok(Built { target, tag, error })
+    }
+
+    /// The whole local part becomes a mailbox name of this system.
+    fn mailbox(&mut self, work: &mut Address) -> Route {
+        let local = self.rewriter.config.channels.local();
+        work.host = Some(local.official_host.clone());
+        self.step(|| Step::Mailbox { address: work.to_string() });
+        self.finish(work, local, local.official_host.clone())
+    }
+
+    fn finish(&mut self, work: &mut Address, channel: &Channel, routing_system: String) -> Route {
+        let address = std::mem::take(work);
+        let mut final_address = address.clone();
+        if self.surroundings.kind == Kind::EnvelopeTo {
+            self.proper_name(&mut final_address, channel);
+        }
+        let host = final_address.route.first().or(final_address.host.as_ref());
+        let host = host.unwrap_or(&channel.official_host).clone();
+        Route { address, channel: channel.name.clone(), routing_system, final_address, host }
+    }
+
+    /// A host that stands in the channel's own table is replaced by its proper name.
+    fn proper_name(&mut self, address: &mut Address, channel: &Channel) {
+        let Some(host) = address.route.first_mut().or(address.host.as_mut()) else { return };
+        let Some((owner, entry)) = self.rewriter.config.channels.by_host(host) else { return };
+        let Some(proper) = entry.proper.as_ref().filter(|_| std::ptr::eq(owner, channel)) else { return };
+        let named = std::mem::replace(host, proper.clone());
+        self.step(|| Step::ProperName { host: named, proper: proper.clone(), channel: channel.name.clone() });
+    }
+}
+
+impl CompiledRule {
+    fn text(&self) -> RuleText {
+        RuleText { pattern: self.pattern.to_string(), template: self.template.to_string(), span: self.span }
+    }
+}
+
+impl Target {
+    fn words(&self) -> String {
+        match self {
+            Target::Again { user, host } => format!("{user}@{host}, to be rewritten again"),
+            Target::Routed { user, host, via: Some(via), system } => {
+                format!("@{via}:{user}@{host}, routing system {system}")
+            }
+            Target::Routed { user, host, via: None, system } => {
+                format!("{user}@{host}, routing system {system}")
+            }
+            Target::AsIs => "the address stays as it is".to_owned(),
+        }
+    }
+}
