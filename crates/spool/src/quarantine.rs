@@ -1,0 +1,105 @@
+//! Damage, moved aside and named.
+//!
+//! The damaged bytes are copied into `quarantine/`, with a text file beside them that says where they came from and what
+//! is wrong. The original is not touched. Names are made from file and offset, so that damage that is found again after
+//! a restart is not copied again.
+
+use std::io::{self, IoSlice};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use crate::ids::{EntryId, Location};
+use crate::record::{self, Stamp};
+use crate::spool::Shared;
+use crate::storage::Storage;
+
+/// One damaged place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The file.
+    pub path: PathBuf,
+    /// Where the damage begins.
+    pub offset: u64,
+    /// How many bytes of the file are not understood.
+    pub length: u64,
+    /// What is wrong, in words.
+    pub what: String,
+    /// The entry that cannot be read because of it, when that is known.
+    pub entry: Option<EntryId>,
+    /// The copy in `quarantine/`; `None` when there was nothing to copy or it could not be written.
+    pub kept: Option<PathBuf>,
+}
+
+/// Copies bytes into quarantine. The path is that of the copy; the flag says whether it is new.
+pub(crate) fn keep(
+    storage: &dyn Storage,
+    file: &str,
+    offset: usize,
+    bytes: &[u8],
+    what: &str,
+) -> io::Result<(PathBuf, bool)> {
+    let name = format!("quarantine/{file}.{offset:010}.bytes");
+    let copy = match storage.create(&name, 0) {
+        Ok(copy) => copy,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return Ok((storage.path(&name), false));
+        }
+        Err(error) => return Err(error),
+    };
+    let report = format!(
+        "file: {}\noffset: {offset}\nlength: {}\nproblem: {what}\n",
+        storage.path(file).display(),
+        bytes.len()
+    );
+    let result = fill(copy, bytes).and_then(|()| {
+        let text = storage.create(&format!("quarantine/{file}.{offset:010}.txt"), 0)?;
+        fill(text, report.as_bytes())?;
+        storage.sync_dir()
+    });
+    match result {
+        Ok(()) => Ok((storage.path(&name), true)),
+        Err(error) => {
+            // A half-written copy would look like a whole one next time.
+            let _ = storage.remove(&name);
+            let _ = storage.remove(&format!("quarantine/{file}.{offset:010}.txt"));
+            Err(error)
+        }
+    }
+}
+
+fn fill(mut file: Box<dyn crate::storage::File>, bytes: &[u8]) -> io::Result<()> {
+    file.write_at(0, &[IoSlice::new(bytes)])?;
+    file.sync()
+}
+
+/// How many bytes of damage there are at the start of `bytes`: the whole record when its head is good, else up to the
+/// next good record or the last byte that is not zero.
+pub(crate) fn extent(bytes: &[u8], stamp: Stamp) -> usize {
+    if let Ok(record) = record::parse(bytes, stamp) {
+        return record.len().min(bytes.len());
+    }
+    record::resync(bytes, record::ALIGNMENT, stamp).unwrap_or_else(|| trimmed(bytes))
+}
+
+/// Length without the zeros at the end.
+pub(crate) fn trimmed(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+}
+
+/// Keeps what a reader found damaged.
+pub(crate) fn keep_damaged(shared: &Shared, at: Location, what: &str) {
+    let Some(segment) = shared.segments.read().get(&at.segment).cloned() else { return };
+    let offset = at.offset as usize;
+    let kept = segment.view(&*shared.storage, offset).map_err(io::Error::other).and_then(|bytes| {
+        let bytes = &bytes[..extent(bytes, segment.stamp())];
+        keep(&*shared.storage, segment.name(), offset, bytes, what)
+    });
+    match kept {
+        Ok((path, true)) => {
+            shared.counters.quarantined.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(copy = %path.display(), "the damaged bytes were copied to quarantine");
+        }
+        Ok((_, false)) => {}
+        Err(error) => tracing::error!(%error, "the damaged bytes could not be copied to quarantine"),
+    }
+}

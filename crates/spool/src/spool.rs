@@ -1,0 +1,460 @@
+//! The handles: [`Spool`], which everybody holds, and [`Draft`], a message that is being received.
+//!
+//! Nothing here touches a file. A call computes checksums, hands the request to the writer thread and returns; the
+//! answer comes through a callback.
+//!
+//! # Callbacks
+//! Every callback is called exactly once: with the result, or with [`SealError::Closed`] when the spool ends first.
+//! Usually it runs on the writer thread, in the middle of group commit, so it must not wait for anything: send on a
+//! channel with room, wake a task, return. A refusal that is known at once ([`SealError::Busy`], `Closed`,
+//! `TooLarge`) is told on the caller's own thread, before the call returns.
+//!
+//! # Two queues
+//! Drafts come from strangers and go through a bounded queue: when it is full the answer is `Busy`, never a wait.
+//! Transitions come from the one owner of the queue, are a few dozen bytes each, and must not be refused; theirs is
+//! unbounded. (Were it bounded, the owner could wait for the writer while the writer's callback waits for the owner.)
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use parking_lot::{Mutex, RwLock};
+
+use crate::checkpoint::{Checkpointer, Cut};
+use crate::error::{CheckpointError, OpenError, ReadError, SealError};
+use crate::ids::{EntryId, Location};
+use crate::recovery::{self, Recovered};
+use crate::segment::{PIECE_MAX, Piece, SegmentFile};
+use crate::storage::Storage;
+use crate::stored::{self, Stored};
+use crate::writer::{self, Message, Transition, Work};
+use crate::{journal, record};
+
+/// Told when something is durable, or that it is not.
+pub type Done = Box<dyn FnOnce(Result<(), SealError>) + Send>;
+
+/// Smallest segment or journal file: room for a header and something to say.
+pub const FILE_SIZE_MIN: u64 = 4096;
+
+/// Largest segment or journal file: offsets are 32 bits, and a whole file is mapped at once.
+pub const FILE_SIZE_MAX: u64 = 1 << 30;
+
+/// Sizes and delays of a spool. The default is what `sluice run` uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Length of a segment file, reserved when it is begun. Larger ones mean fewer files, and later return of room
+    /// that one long-waiting message keeps; 64 MiB holds some ten thousand ordinary messages.
+    pub segment_size: u64,
+    /// Length of a journal file. A checkpoint drops whole files only.
+    pub journal_size: u64,
+    /// Longest time a lazy transition stays in memory only. This is the window in which a crash delivers twice.
+    pub lazy_delay: Duration,
+    /// How long after a failed write the writer tries by itself again.
+    pub retry_delay: Duration,
+    /// Chunks and commits that may wait for the writer before the answer is [`SealError::Busy`]. A session has one of
+    /// them under way at a time, so this is a number of sessions.
+    pub queue_length: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            segment_size: 64 << 20,
+            journal_size: 16 << 20,
+            lazy_delay: Duration::from_millis(50),
+            retry_delay: Duration::from_secs(1),
+            queue_length: 16_384,
+        }
+    }
+}
+
+impl Options {
+    /// Refuses sizes that cannot work.
+    pub(crate) fn check(&self) -> Result<(), OpenError> {
+        for (name, size) in [("segment", self.segment_size), ("journal", self.journal_size)] {
+            if !(FILE_SIZE_MIN..=FILE_SIZE_MAX).contains(&size) || size % 8 != 0 {
+                return Err(OpenError::Options {
+                    what: format!(
+                        "a {name} size of {size} bytes cannot be used; give a multiple of eight from \
+                         {FILE_SIZE_MIN} to {FILE_SIZE_MAX}"
+                    ),
+                });
+            }
+        }
+        if self.queue_length == 0 {
+            return Err(OpenError::Options { what: "a queue length of 0 would accept nothing".to_owned() });
+        }
+        Ok(())
+    }
+
+    /// Longest piece of a body that is one record.
+    pub(crate) fn piece_max(&self) -> usize {
+        (PIECE_MAX.min(self.segment_size as usize / 4)) & !7
+    }
+}
+
+/// When a transition is on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// With the next batch, within [`Options::lazy_delay`]. A crash before that forgets the transition, so what it
+    /// settled is delivered a second time. For the results of deliveries.
+    Lazy,
+    /// At once; the callback comes after `fdatasync`. For what a person was told, such as a hold.
+    Sync,
+}
+
+/// How the disk is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Health {
+    /// The last write succeeded.
+    #[default]
+    Ok,
+    /// The disk is full: new mail is refused, what is queued stays.
+    Full,
+    /// The last write or sync failed.
+    Failing {
+        /// The error with its chain, for the log and the health page.
+        what: String,
+    },
+}
+
+/// Counters since the spool was opened, and sizes as they are now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Messages committed.
+    pub commits: u64,
+    /// Messages refused, for whatever reason.
+    pub refused: u64,
+    /// Times the segment was synced. `commits / syncs` is the mean size of a group commit.
+    pub syncs: u64,
+    /// Times the journal was synced.
+    pub journal_syncs: u64,
+    /// Bytes written to segments.
+    pub written: u64,
+    /// Entries that are not removed.
+    pub entries: u64,
+    /// Segment files.
+    pub segments: u64,
+    /// Bytes journalled since the last checkpoint.
+    pub journal_bytes: u64,
+    /// Transitions that are in memory only, waiting for the next batch or for the disk to work again.
+    pub transitions_waiting: u64,
+    /// Damaged places that were found and copied to `quarantine/`, at recovery and since.
+    pub quarantined: u64,
+}
+
+/// What the handles, the readers and the writer thread share.
+pub(crate) struct Shared {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) options: Options,
+    pub(crate) spool_id: u64,
+    pub(crate) segments: RwLock<HashMap<u32, Arc<SegmentFile>>>,
+    pub(crate) health: Mutex<writer::Conditions>,
+    pub(crate) counters: Counters,
+    pub(crate) next_id: AtomicU64,
+    pub(crate) reserved_id: AtomicU64,
+    pub(crate) checkpointer: Mutex<Checkpointer>,
+    pub(crate) checkpoint_running: AtomicBool,
+}
+
+/// [`Stats`] as it is counted.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) commits: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) syncs: AtomicU64,
+    pub(crate) journal_syncs: AtomicU64,
+    pub(crate) written: AtomicU64,
+    pub(crate) entries: AtomicU64,
+    pub(crate) journal_bytes: AtomicU64,
+    pub(crate) transitions_waiting: AtomicU64,
+    pub(crate) quarantined: AtomicU64,
+}
+
+/// One store of messages; cheap to clone. The last clone that goes away closes it.
+#[derive(Clone)]
+pub struct Spool {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    work: Sender<Work>,
+    own: Sender<Message>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let _ = self.own.send(Message::Close);
+        self.join();
+    }
+}
+
+impl Inner {
+    /// Waits for the writer to end, unless this *is* the writer (a callback held the last handle).
+    fn join(&self) {
+        if let Some(thread) = self.thread.lock().take()
+            && thread.thread().id() != std::thread::current().id()
+            && thread.join().is_err()
+        {
+            tracing::error!("the spool writer ended by a panic");
+        }
+    }
+}
+
+impl Spool {
+    /// Takes the folder, recovers what is in it, and starts the writer thread.
+    ///
+    /// The entries and notes are handed back once; the spool itself remembers only where live entries are. The owner
+    /// should write a checkpoint soon after, so that the next start is quick.
+    #[allow(clippy::needless_pass_by_value)] // The spool shares the storage with its caller; that is what an `Arc` says.
+    pub fn open(storage: Arc<dyn Storage>, options: Options) -> Result<(Spool, Recovered), OpenError> {
+        options.check()?;
+        let (start, recovered) = recovery::recover(&storage, options)?;
+        let (work_sender, work_receiver) = crossbeam_channel::bounded(start.shared.options.queue_length);
+        let (own_sender, own_receiver) = crossbeam_channel::unbounded();
+        let shared = Arc::clone(&start.shared);
+        let path = shared.storage.path("");
+        let thread = std::thread::Builder::new()
+            .name("spool-writer".to_owned())
+            .spawn(move || writer::run(start, &work_receiver, &own_receiver))
+            .map_err(|source| OpenError::Write { path, source })?;
+        let inner = Inner { shared, work: work_sender, own: own_sender, thread: Mutex::new(Some(thread)) };
+        Ok((Spool { inner: Arc::new(inner) }, recovered))
+    }
+
+    /// Begins a message and gives it its id. Costs no disk access; a draft that is dropped leaves no entry.
+    pub fn draft(&self) -> Draft {
+        let shared = &self.inner.shared;
+        let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
+        let reserved = shared.reserved_id.load(Ordering::Relaxed);
+        // Half a block ahead of need, so that the mark is on the disk long before the ids behind it are used.
+        if id + journal::ID_BLOCK / 2 >= reserved {
+            let mark = id + journal::ID_BLOCK;
+            if shared
+                .reserved_id
+                .compare_exchange(reserved, mark, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+            {
+                let _ = self.inner.own.send(Message::Transition(Transition::reserve(mark)));
+            }
+        }
+        let state = DraftState { id: EntryId(id), pieces: Mutex::new(DraftPieces::default()) };
+        Draft { spool: self.clone(), state: Arc::new(state) }
+    }
+
+    /// Reads a message: its envelope at once, its body as slices of the mapped segment.
+    ///
+    /// The record and the envelope are verified every time, the body the first time it is read in this process. What
+    /// does not verify is copied to `quarantine/` and reported; the entry stays until it is removed.
+    pub fn read(&self, at: Location) -> Result<Stored, ReadError> {
+        let result = stored::read(&self.inner.shared, at);
+        if let Err(ReadError::Damaged { path, offset, what }) = &result {
+            tracing::error!(path = %path.display(), offset, what, "a stored message is damaged");
+            let report = Message::Damaged { at: self.damaged_at(at, path, *offset), what: what.clone() };
+            let _ = self.inner.own.send(report);
+        }
+        result
+    }
+
+    /// A damaged chunk may be in another segment than its message.
+    fn damaged_at(&self, asked: Location, path: &std::path::Path, offset: u64) -> Location {
+        let segments = self.inner.shared.segments.read();
+        let segment =
+            segments.values().find(|segment| segment.path() == path).map_or(asked.segment, |s| s.number());
+        Location { segment, offset: u32::try_from(offset).unwrap_or(asked.offset) }
+    }
+
+    /// Replaces the state of an entry; the last writer wins.
+    ///
+    /// The callback's `Err` means "not on the disk *yet*": the transition is kept and written as soon as the disk takes
+    /// it again. Only [`SealError::TooLarge`] and [`SealError::Closed`] are final.
+    pub fn set_state(
+        &self,
+        id: EntryId,
+        at: Location,
+        state: Vec<u8>,
+        durability: Durability,
+        done: Option<Done>,
+    ) {
+        self.transition(Transition::state(id, at, state, durability, done));
+    }
+
+    /// The entry is settled whole. When nothing else in its segments is live, they are removed, after the removal is
+    /// durable. Removing what is already removed does nothing.
+    pub fn remove(&self, id: EntryId, at: Location, durability: Durability, done: Option<Done>) {
+        self.transition(Transition::remove(id, at, durability, done));
+    }
+
+    /// Journals a record of the owner that belongs to no entry. Notes come back at recovery in the order they were
+    /// given, until a checkpoint replaces them.
+    pub fn note(&self, note: Vec<u8>, durability: Durability, done: Option<Done>) {
+        self.transition(Transition::note(note, durability, done));
+    }
+
+    fn transition(&self, transition: Transition) {
+        let len = transition.record_len() as u64;
+        let limit = self.inner.shared.options.journal_size - record::FILE_HEADER_LEN as u64;
+        if len > limit {
+            tracing::error!(len, limit, "a transition is too long for the journal");
+            transition.finish(Err(SealError::TooLarge { len, limit }));
+            return;
+        }
+        // When the writer has ended, the unsent transition is dropped, and dropping it tells its owner `Closed`.
+        let _ = self.inner.own.send(Message::Transition(transition));
+    }
+
+    /// Bytes journalled since the last checkpoint: the measure of what the next start has to replay.
+    pub fn journal_bytes_since_checkpoint(&self) -> u64 {
+        self.inner.shared.counters.journal_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Writes a checkpoint: [`Spool::cut`] and [`Cut::write`] in one, on the caller's thread.
+    pub fn checkpoint<S: AsRef<[u8]>, N: AsRef<[u8]>>(
+        &self,
+        entries: impl IntoIterator<Item = (EntryId, Location, S)>,
+        notes: impl IntoIterator<Item = N>,
+    ) -> Result<(), CheckpointError> {
+        self.cut()?.write(entries, notes)
+    }
+
+    /// Draws the line that a checkpoint stands for: all transitions asked for before this call are behind it.
+    ///
+    /// It waits for the writer, which takes one batch. The owner may then take a copy of its index and let another
+    /// thread write it with [`Cut::write`], while it goes on.
+    pub fn cut(&self) -> Result<Cut, CheckpointError> {
+        let shared = &self.inner.shared;
+        if shared.checkpoint_running.swap(true, Ordering::Acquire) {
+            return Err(CheckpointError::Running);
+        }
+        let (sender, receiver): (Sender<_>, Receiver<_>) = crossbeam_channel::bounded(1);
+        let cut = self.inner.own.send(Message::Cut(sender)).ok().and_then(|()| receiver.recv().ok());
+        match cut {
+            Some(line) => Ok(Cut::new(Arc::clone(shared), line)),
+            None => {
+                shared.checkpoint_running.store(false, Ordering::Release);
+                Err(CheckpointError::Closed)
+            }
+        }
+    }
+
+    /// How the disk is doing. A spool that is not `Ok` tries by itself and becomes `Ok` again without a restart.
+    pub fn health(&self) -> Health {
+        self.inner.shared.health.lock().health()
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> Stats {
+        let counters = &self.inner.shared.counters;
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            commits: get(&counters.commits),
+            refused: get(&counters.refused),
+            syncs: get(&counters.syncs),
+            journal_syncs: get(&counters.journal_syncs),
+            written: get(&counters.written),
+            entries: get(&counters.entries),
+            segments: self.inner.shared.segments.read().len() as u64,
+            journal_bytes: get(&counters.journal_bytes),
+            transitions_waiting: get(&counters.transitions_waiting),
+            quarantined: get(&counters.quarantined),
+        }
+    }
+
+    /// Makes durable what waits, ends the writer thread and gives the lock back. Other clones get `Closed` from now on;
+    /// messages that were read stay readable as long as they are held.
+    pub fn close(self) {
+        let _ = self.inner.own.send(Message::Close);
+        self.inner.join();
+    }
+}
+
+/// One stretch of a body that becomes one record, with its checksum.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    pub(crate) range: Range<usize>,
+    pub(crate) crc: u32,
+}
+
+/// Cuts bytes into records. The checksums are made here, on the thread that brought the bytes.
+fn parts(bytes: &[u8], longest: usize) -> Vec<Part> {
+    let mut parts = Vec::with_capacity(bytes.len().div_ceil(longest));
+    let mut start = 0;
+    for piece in bytes.chunks(longest) {
+        parts.push(Part { range: start..start + piece.len(), crc: crc32c::crc32c(piece) });
+        start += piece.len();
+    }
+    parts
+}
+
+/// What the writer knows of a draft.
+pub(crate) struct DraftState {
+    pub(crate) id: EntryId,
+    pub(crate) pieces: Mutex<DraftPieces>,
+}
+
+/// The chunks written so far. Each pin keeps a segment from being removed under the draft.
+#[derive(Default)]
+pub(crate) struct DraftPieces {
+    pub(crate) written: Vec<Piece>,
+    pub(crate) pins: Vec<(u32, Arc<()>)>,
+    pub(crate) body_len: u64,
+    pub(crate) broken: bool,
+}
+
+/// A message that is being received. Dropping it gives the message up.
+pub struct Draft {
+    spool: Spool,
+    state: Arc<DraftState>,
+}
+
+impl Draft {
+    /// The id the message will have.
+    pub fn id(&self) -> EntryId {
+        self.state.id
+    }
+
+    /// Appends to the body. `done` comes when the bytes are written (not yet synced): the moment to read more from the
+    /// client, so that a large body is never in memory as a whole.
+    pub fn chunk(&mut self, bytes: Vec<u8>, done: impl FnOnce(Result<(), SealError>) + Send + 'static) {
+        let parts = parts(&bytes, self.spool.inner.shared.options.piece_max());
+        let done = writer::Promise::new(Box::new(done));
+        self.spool.send_work(Work::Chunk { draft: Arc::clone(&self.state), bytes, parts, done });
+    }
+
+    /// Ends the message: `envelope` and the rest of the body (`tail`) become its record.
+    ///
+    /// `done` with `Ok` is *the instant of acceptance*: record, chunks and the name of the segment are on the disk.
+    pub fn commit(
+        self,
+        envelope: Vec<u8>,
+        tail: Vec<u8>,
+        done: impl FnOnce(Result<Location, SealError>) + Send + 'static,
+    ) {
+        let longest = self.spool.inner.shared.options.piece_max();
+        let chunked = tail.len() > longest;
+        let parts = parts(&tail, longest);
+        let done = writer::Promise::new(Box::new(done));
+        let draft = Arc::clone(&self.state);
+        self.spool.send_work(Work::Commit { draft, envelope, tail, parts, chunked, done });
+    }
+}
+
+impl Spool {
+    fn send_work(&self, work: Work) {
+        match self.inner.work.try_send(work) {
+            Ok(()) => {}
+            Err(TrySendError::Full(work)) => {
+                work.draft().pieces.lock().broken = true;
+                self.inner.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
+                work.refuse(SealError::Busy);
+            }
+            Err(TrySendError::Disconnected(work)) => work.refuse(SealError::Closed),
+        }
+    }
+}
