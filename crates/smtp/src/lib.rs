@@ -17,6 +17,8 @@
 pub mod line;
 pub mod command;
 pub mod etrn;
+pub mod content;
+pub mod server;
 pub mod reply;
 pub mod replies;
 pub mod client;

@@ -140,7 +140,7 @@ replies! {
     /// A NUL in the message.
     nul_in_message() = 554 (5, 6, 0) "Message contains NUL";
     /// A line of the message is too long.
-    message_line_too_long(octets: usize) = 554 (5, 6, 0) "Message has a line longer than {octets} octets";
+    message_line_too_long(octets: u64) = 554 (5, 6, 0) "Message has a line longer than {octets} octets";
     /// The message itself is more than is taken.
     message_too_large(octets: u64) = 552 (5, 3, 4) "Message exceeds limit of {octets} octets";
     /// A message that was refused already goes on without end; the connection is closed.

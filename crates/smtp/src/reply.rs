@@ -94,6 +94,11 @@ impl Reply {
         self.lines.join(" ")
     }
 
+    /// The same as a refusal, for those who refuse with a reply of [`crate::replies`].
+    pub fn into_refusal(self) -> Refusal {
+        Refusal { code: self.code, status: self.status_or_class(), text: self.text() }
+    }
+
     /// Appends the wire form in ASCII.
     pub fn write_to(&self, out: &mut Vec<u8>) {
         self.write_in(Charset::Ascii, out);

@@ -1,16 +1,40 @@
 //! SMTP listeners and sessions.
 //!
-//! A [`Server`](crate) binds the addresses it is given and runs one task per connection. Each session feeds bytes to
-//! the state machine of `sluice_smtp` and carries out what it asks for; whatever needs the rest of the house goes
-//! through [`Intake`].
+//! A [`Server`] binds the addresses it is given and runs one task per connection. Each session feeds bytes to the state
+//! machine of `sluice_smtp` and carries out what it asks for; whatever needs the rest of the house goes through
+//! [`Intake`]. Replies to pipelined commands leave in one write.
+//!
+//! # Invariants
+//! 250 after DATA is sent only after the intake has said that the message is safe. A message is never wholly in memory:
+//! beyond [`CHUNK_OCTETS`] it is handed on in pieces, and nothing more is read before a piece is taken. No file is
+//! touched and no lock is held across an `await`.
+//! # Failure
+//! A client that goes away, is slow or breaks rules costs its own connection. A session that panics is logged; its
+//! connection closes and no other notices.
+//! # Not here
+//! The order of commands and the words of replies (`smtp`), routing and storing (behind [`Intake`]).
 #![forbid(unsafe_code)]
 
 mod intake;
+mod server;
+mod gate;
+mod session;
+mod delivery;
+mod trace;
 
 /// A client that sends less of a message than this within [`Limits::data_timeout`] is cut off: without it, one octet
 /// every few minutes would hold a connection for ever. A line of 9600 bit/s brings twenty times as much.
 pub const DATA_WINDOW_OCTETS: u64 = 16 * 1024;
 
+/// A message is handed to [`Incoming::chunk`] in pieces of about this size; what is left at its end goes to
+/// [`Incoming::commit`]. So a session holds at most two of them: one on its way, one being filled.
+pub const CHUNK_OCTETS: usize = 256 * 1024;
+
+/// So much of a message is read and thrown away after it has been refused, so that the client gets to read why. A
+/// client that goes on is cut off.
+pub const SWALLOW_OCTETS_MAX: u64 = 64 << 20;
+
 pub use intake::{
     Admission, Body, Connection, Done, EtrnAnswer, EtrnPolicy, Incoming, Intake, Limits, MailParams, Session,
 };
+pub use server::{BindError, Server, Service, Settings};

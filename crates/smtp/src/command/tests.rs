@@ -1,1 +1,114 @@
 use super::*;
+
+fn said(line: &str) -> String {
+    match parse(line.as_bytes()) {
+        Ok(command) => format!("{command:?}"),
+        Err(Mistake::Answer(reply)) => reply.to_string(),
+        Err(Mistake::ForeignProtocol) => "foreign protocol".to_owned(),
+    }
+}
+
+#[test]
+fn paths_are_handed_on_as_written() {
+    let paths = [
+        "a@b.example", "", "postmaster", "user", "@a,@b:c@d.example", "\"a b\"@c.example", "\"a@b\"@gw", "\"a\\\"b>\"@c",
+        "\"<>\"@c", "u@[192.0.2.1]", "u@[IPv6:2001:db8::1]", "a!b!c", "a%b@c", "\"\"@c", "a@b.example:c", "o'neil@x",
+    ];
+    for path in paths {
+        let found = match parse(format!("MAIL FROM:<{path}>").as_bytes()) {
+            Ok(Command::Mail { path, .. }) => path.to_owned(),
+            other => panic!("{path}: {other:?}"),
+        };
+        assert_eq!(found, path);
+        if !path.is_empty() {
+            let line = format!("RCPT TO:<{path}>  ");
+            assert_eq!(parse(line.as_bytes()), Ok(Command::Rcpt { path }));
+        }
+    }
+}
+
+#[test]
+fn what_no_path_can_be_is_refused() {
+    let long = format!("<{}@b.example>", "x".repeat(PATH_OCTETS_MAX));
+    let bad = [
+        "<", "<a@b.example", "<a b@c>", "<a<b@c>", "<\"a@b>", "<\"a\\", "<a@[1.2.3.4>", "<a@]>", "<a\\b@c>", "<a@>",
+        "<@a,@b>", "<@a:>", "<a@b.example>x", "<a@b.example>SIZE=1", &long,
+    ];
+    for path in bad {
+        assert_eq!(said(&format!("MAIL FROM:{path}")), "501 5.1.7 Bad sender address syntax", "{path}");
+        assert_eq!(said(&format!("RCPT TO:{path}")), "501 5.1.3 Bad recipient address syntax", "{path}");
+    }
+}
+
+#[test]
+fn blanks_and_case_are_forgiven() {
+    let expected = Ok(Command::Rcpt { path: "a@b" });
+    for line in ["RCPT TO:<a@b>", "rcpt to:<a@b>", "Rcpt  To: <a@b>", "RCPT\tTO:\t<a@b>\t", "RCPT TO:<a@b> "] {
+        assert_eq!(parse(line.as_bytes()), expected, "{line:?}");
+    }
+    assert_eq!(parse(b"etrn  a.example  "), Ok(Command::Etrn("a.example")));
+    assert_eq!(parse(b"ETRN a b"), Ok(Command::Etrn("a b")));
+    assert_eq!(parse(b"eHlO a.example (comment)"), Ok(Command::Ehlo("a.example")));
+    assert_eq!(parse(b"noop a b c"), Ok(Command::Noop));
+}
+
+#[test]
+fn parameters_of_mail() {
+    let params = |line: &str| match parse(line.as_bytes()) {
+        Ok(Command::Mail { params, .. }) => params,
+        other => panic!("{line}: {other:?}"),
+    };
+    let all = params("MAIL FROM:<a@b> size=12 body=8bitmime smtputf8");
+    assert_eq!(all, MailParams { size: Some(12), body: Body::EightBitMime, smtputf8: true });
+    assert_eq!(params("MAIL FROM:<> BODY=7BIT").body, Body::SevenBit);
+    assert_eq!(params("MAIL FROM:<> SIZE=99999999999999999999").size, Some(u64::MAX));
+    for bad in ["SIZE", "SIZE=", "SIZE=-1", "SIZE=999999999999999999999", "BODY", "BODY=", "BODY=x", "SMTPUTF8=1"] {
+        assert!(said(&format!("MAIL FROM:<> {bad}")).starts_with("501 5.5.4 Bad value"), "{bad}");
+    }
+    for twice in ["SIZE=1", "BODY=7BIT", "SMTPUTF8"] {
+        assert!(said(&format!("MAIL FROM:<> {twice} {twice}")).starts_with("501 5.5.4 Bad value"), "{twice}");
+    }
+    for unknown in ["RET=FULL", "ENVID=x", "AUTH=<>", "=", "x", "<b@c>"] {
+        assert!(said(&format!("MAIL FROM:<> {unknown}")).starts_with("555 5.5.4"), "{unknown}");
+    }
+}
+
+#[test]
+fn lengths_are_limited_by_verb() {
+    let line = |verb: &str, octets: usize| format!("{verb}{}", "x".repeat(octets - verb.len()));
+    assert_eq!(said(&line("NOOP ", SHORT_COMMAND_OCTETS_MAX)), "Noop");
+    assert_eq!(said(&line("NOOP ", SHORT_COMMAND_OCTETS_MAX + 1)), "500 5.5.2 Command line too long");
+    assert_eq!(said(&line("MAIL FROM:<>", COMMAND_OCTETS_MAX)), "501 5.1.7 Bad sender address syntax");
+    assert_eq!(said(&line("MAIL FROM:<>", COMMAND_OCTETS_MAX + 1)), "500 5.5.2 Command line too long");
+    assert_eq!(said(&line("EHLO ", 300)), "501 Syntax: EHLO domain or HELO domain");
+}
+
+#[test]
+fn control_characters_and_broken_utf8_are_refused() {
+    for line in [&b"NOOP\r"[..], b"NO\0OP", b"MAIL FROM:<a\rb@c>", b"NOOP \x7f", b"NOOP \xff", b"\x16\x03\x01", b"NOOP \xc2\x85"] {
+        assert_eq!(parse(line), Err(replies::illegal_characters().into()), "{line:?}");
+    }
+    assert_eq!(said(""), "500 5.5.2 Command not recognized");
+    assert_eq!(said(" NOOP"), "500 5.5.2 Command not recognized");
+    assert_eq!(said("MA\u{130}L FROM:<>"), "500 5.5.2 Command not recognized");
+    assert_eq!(said("MAIL \u{fc}\u{fc}\u{fc}M:<>"), "501 5.5.4 Syntax: MAIL FROM:<address> [parameters]");
+}
+
+#[test]
+fn an_oracle_agrees_on_plain_commands() {
+    use smtp_proto::Request;
+    for line in ["MAIL FROM:<a@b.example> SIZE=10", "RCPT TO:<a@b.example>", "ETRN #queue", "ETRN @a.example", "RSET"] {
+        let wire = format!("{line}\r\n");
+        let other = Request::parse(&mut wire.as_bytes().iter()).unwrap();
+        let agrees = match (parse(line.as_bytes()).unwrap(), other) {
+            (Command::Mail { path, params }, Request::Mail { from }) => {
+                path == from.address && params.size == Some(from.size as u64)
+            }
+            (Command::Rcpt { path }, Request::Rcpt { to }) => path == to.address,
+            (Command::Etrn(argument), Request::Etrn { name }) => argument == name,
+            (Command::Rset, Request::Rset) => true,
+            _ => false,
+        };
+        assert!(agrees, "{line}");
+    }
+}

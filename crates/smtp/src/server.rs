@@ -1,0 +1,367 @@
+//! The order of a session: which command is allowed when, what is counted, and what must be asked of others.
+//!
+//! A line goes in, a [`Step`] comes out. Most steps are replies. For a sender, a recipient, VRFY, ETRN and a message the
+//! caller asks whoever knows, and hands the answer to the method named at the step. The caller may not hand in another
+//! line before it has done so.
+//!
+//! # Invariants
+//! Every command gets exactly one reply. After [`Step::Close`] nothing more is answered.
+//! # Not here
+//! Cutting lines (`line`), message content (`content`), time and sockets (`smtpd`).
+
+use sluice_mail::{Recipient, Refusal};
+
+use crate::command::{self, Command, MailParams, Mistake, VERBS};
+use crate::content::Fault;
+use crate::etrn::{Answers, EtrnPolicy, Node};
+use crate::replies;
+use crate::reply::{Charset, Reply};
+
+/// So many ETRN commands over the limit are told 458; the one after them ends the session.
+pub const ETRN_OVER_LIMIT_MAX: u32 = 8;
+
+/// What a session may do, fixed before its greeting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Our name.
+    pub host: String,
+    /// How ETRN is served; decides whether EHLO offers it.
+    pub etrn: EtrnPolicy,
+    /// ETRN commands that are carried out.
+    pub etrn_per_session: u32,
+    /// Largest message in octets; 0 is no limit.
+    pub max_message_size: u64,
+    /// Recipients of one message.
+    pub max_recipients: u32,
+    /// Permanent refusals and errors before 421.
+    pub max_errors: u32,
+    /// Messages before 421; 0 is no limit.
+    pub max_transactions: u32,
+}
+
+/// What the caller does next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step<'l> {
+    /// Send this; go on with the next line.
+    Reply(Reply),
+    /// Send this and close the connection.
+    Close(Reply),
+    /// The client has introduced itself: note [`Server::helo`], then as [`Step::Reply`].
+    Hello(Reply),
+    /// Ask about the sender, then [`Server::sender`].
+    Sender {
+        /// Without angle brackets; empty for the null reverse-path.
+        path: &'l str,
+        /// What MAIL said besides.
+        params: MailParams,
+    },
+    /// Ask about the recipient, then [`Server::recipient`].
+    Recipient {
+        /// Without angle brackets.
+        path: &'l str,
+    },
+    /// Ask, then [`Server::answered`].
+    Verify(&'l str),
+    /// Ask, then [`Server::answered`].
+    Etrn(&'l str),
+    /// Send the reply, receive the content, then [`Server::received`].
+    Content(Reply, Box<Transaction>),
+}
+
+/// A transaction whose DATA was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transaction {
+    /// The reverse-path; empty for the null one.
+    pub sender: String,
+    /// Parameters of MAIL.
+    pub params: MailParams,
+    /// The accepted recipients, at least one.
+    pub recipients: Vec<Recipient>,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Received {
+    /// It is safe, under this id.
+    Safe(String),
+    /// Its content is at fault.
+    Faulty(Fault),
+    /// It was not taken.
+    Refused(Refusal),
+}
+
+/// The state of one session.
+#[derive(Debug)]
+pub struct Server {
+    policy: Policy,
+    helo: Option<Helo>,
+    transaction: Option<Open>,
+    transactions: u32,
+    errors: u32,
+    etrn_served: u32,
+    etrn_refused: u32,
+}
+
+/// How the client introduced itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Helo {
+    /// The name it gave. A stranger's text.
+    pub name: String,
+    /// EHLO, not HELO.
+    pub extended: bool,
+}
+
+#[derive(Debug)]
+struct Open {
+    transaction: Transaction,
+    /// A recipient was refused.
+    refused: bool,
+}
+
+impl Server {
+    /// A session that has not said anything yet.
+    pub fn new(policy: Policy) -> Server {
+        Server { policy, helo: None, transaction: None, transactions: 0, errors: 0, etrn_served: 0, etrn_refused: 0 }
+    }
+
+    /// The greeting.
+    pub fn greeting(&self) -> Reply {
+        replies::greeting(&self.policy.host)
+    }
+
+    /// How the client introduced itself, if it has.
+    pub fn helo(&self) -> Option<&Helo> {
+        self.helo.as_ref()
+    }
+
+    /// A transaction is open.
+    pub fn is_in_transaction(&self) -> bool {
+        self.transaction.is_some()
+    }
+
+    /// Characters that may be sent to this client now.
+    pub fn charset(&self) -> Charset {
+        match &self.transaction {
+            Some(open) if open.transaction.params.smtputf8 => Charset::Utf8,
+            _ => Charset::Ascii,
+        }
+    }
+
+    /// Takes a command line, without its end.
+    pub fn line<'l>(&mut self, line: &'l [u8]) -> Step<'l> {
+        match command::parse(line) {
+            Ok(command) => self.command(command),
+            Err(Mistake::Answer(reply)) => self.answered(reply),
+            Err(Mistake::ForeignProtocol) => Step::Close(replies::not_smtp()),
+        }
+    }
+
+    /// A line came that was too long for any command.
+    pub fn line_too_long(&mut self) -> Step<'static> {
+        self.answered(replies::line_too_long())
+    }
+
+    fn command<'l>(&mut self, command: Command<'l>) -> Step<'l> {
+        match command {
+            Command::Helo(name) => self.hello(name, false),
+            Command::Ehlo(name) => self.hello(name, true),
+            Command::Mail { path, params } => self.mail(path, params),
+            Command::Rcpt { path } => self.rcpt(path),
+            Command::Data => self.data(),
+            Command::Rset => {
+                self.transaction = None;
+                Step::Reply(replies::reset())
+            }
+            Command::Noop => Step::Reply(replies::noop()),
+            Command::Help => Step::Reply(self.help()),
+            Command::Vrfy(text) => Step::Verify(text),
+            Command::Etrn(argument) => self.etrn(argument),
+            Command::Quit => Step::Close(replies::goodbye(&self.policy.host)),
+        }
+    }
+
+    fn hello(&mut self, name: &str, extended: bool) -> Step<'static> {
+        // RFC 5321 section 4.1.4: a second EHLO starts over, as RSET does.
+        self.transaction = None;
+        self.helo = Some(Helo { name: name.to_owned(), extended });
+        let mut reply = replies::hello(&self.policy.host, name);
+        if extended {
+            for keyword in ["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"] {
+                reply = reply.and(keyword);
+            }
+            reply = match self.policy.max_message_size {
+                // RFC 1870 section 4: no number means that no fixed limit is in force.
+                0 => reply.and("SIZE"),
+                octets => reply.and(format!("SIZE {octets}")),
+            };
+            if self.policy.etrn != EtrnPolicy::Disable {
+                reply = reply.and("ETRN");
+            }
+            reply = reply.and("HELP");
+        }
+        Step::Hello(reply)
+    }
+
+    fn help(&self) -> Reply {
+        let verbs = match self.policy.etrn {
+            EtrnPolicy::Disable => VERBS.replace(" ETRN", ""),
+            _ => VERBS.to_owned(),
+        };
+        replies::help(&verbs).and("See RFC 5321; for ETRN see RFC 1985")
+    }
+
+    fn mail<'l>(&mut self, path: &'l str, params: MailParams) -> Step<'l> {
+        if self.helo.is_none() {
+            return self.answered(replies::hello_first());
+        }
+        if self.transaction.is_some() {
+            return self.answered(replies::nested_mail());
+        }
+        let limit = self.policy.max_transactions;
+        if limit != 0 && self.transactions >= limit {
+            return Step::Close(replies::too_many_messages());
+        }
+        let limit = self.policy.max_message_size;
+        if limit != 0 && params.size.is_some_and(|size| size > limit) {
+            return self.answered(replies::declared_too_large(limit));
+        }
+        Step::Sender { path, params }
+    }
+
+    /// The answer to [`Step::Sender`].
+    pub fn sender(&mut self, path: &str, params: MailParams, answer: Result<(), Refusal>) -> Step<'static> {
+        match answer {
+            Ok(()) => {
+                let transaction = Transaction { sender: path.to_owned(), params, recipients: Vec::new() };
+                self.transaction = Some(Open { transaction, refused: false });
+                Step::Reply(replies::sender_ok())
+            }
+            Err(refusal) => self.answered(refusal.into()),
+        }
+    }
+
+    fn rcpt<'l>(&mut self, path: &'l str) -> Step<'l> {
+        let Some(open) = &mut self.transaction else {
+            return self.answered(self.mail_missing());
+        };
+        if !path.is_ascii() && !open.transaction.params.smtputf8 {
+            open.refused = true;
+            return self.answered(replies::address_needs_smtputf8());
+        }
+        if open.transaction.recipients.len() >= self.policy.max_recipients as usize {
+            return Step::Reply(replies::too_many_recipients());
+        }
+        Step::Recipient { path }
+    }
+
+    /// The answer to [`Step::Recipient`].
+    pub fn recipient(&mut self, answer: Result<Recipient, Refusal>) -> Step<'static> {
+        let Some(open) = &mut self.transaction else {
+            return self.answered(replies::mail_first());
+        };
+        match answer {
+            Ok(recipient) => {
+                open.transaction.recipients.push(recipient);
+                Step::Reply(replies::recipient_ok())
+            }
+            Err(refusal) => {
+                open.refused = true;
+                self.answered(refusal.into())
+            }
+        }
+    }
+
+    fn mail_missing(&self) -> Reply {
+        if self.helo.is_none() { replies::hello_first() } else { replies::mail_first() }
+    }
+
+    fn data(&mut self) -> Step<'static> {
+        match self.transaction.take() {
+            None => self.answered(self.mail_missing()),
+            Some(open) if !open.transaction.recipients.is_empty() => {
+                self.transactions += 1;
+                Step::Content(replies::start_data(), Box::new(open.transaction))
+            }
+            // RFC 2920 section 3.1: DATA may have been sent together with RCPT commands that were all refused.
+            Some(open) if open.refused => {
+                self.transaction = Some(open);
+                self.answered(replies::no_valid_recipients())
+            }
+            Some(open) => {
+                self.transaction = Some(open);
+                self.answered(replies::rcpt_first())
+            }
+        }
+    }
+
+    /// The message of [`Step::Content`] has ended.
+    pub fn received(&mut self, received: Received) -> Step<'static> {
+        match received {
+            Received::Safe(id) => {
+                // Who gets a message through is no guesser: its errors are forgotten.
+                self.errors = 0;
+                Step::Reply(replies::accepted(&id))
+            }
+            Received::Faulty(fault) => self.answered(fault.reply()),
+            Received::Refused(refusal) => self.answered(refusal.into()),
+        }
+    }
+
+    fn etrn<'l>(&mut self, argument: &'l str) -> Step<'l> {
+        if self.policy.etrn == EtrnPolicy::Disable {
+            return self.answered(replies::etrn_disabled());
+        }
+        if self.helo.is_none() {
+            return self.answered(replies::hello_first());
+        }
+        if self.transaction.is_some() {
+            return self.answered(replies::etrn_in_transaction());
+        }
+        if self.etrn_served >= self.policy.etrn_per_session {
+            self.etrn_refused += 1;
+            return match self.etrn_refused {
+                ..=ETRN_OVER_LIMIT_MAX => Step::Reply(replies::etrn_session_limit()),
+                _ => Step::Close(replies::etrn_far_over_limit()),
+            };
+        }
+        let Ok(node) = argument.parse::<Node>() else {
+            return self.answered(replies::etrn_syntax());
+        };
+        self.etrn_served += 1;
+        if !self.policy.etrn.permits(&node) {
+            let form = if matches!(node, Node::Queue(_)) { "queues are not released here" } else { "use ETRN @domain" };
+            return Step::Reply(Answers::new(self.policy.etrn, &node).not_allowed(form));
+        }
+        Step::Etrn(argument)
+    }
+
+    /// The whole answer to [`Step::Verify`] or [`Step::Etrn`]; also the place where errors are counted.
+    pub fn answered(&mut self, reply: Reply) -> Step<'static> {
+        if reply.is_permanent() {
+            self.errors += 1;
+            if self.errors >= self.policy.max_errors.max(1) {
+                return Step::Close(replies::too_many_errors());
+            }
+        }
+        Step::Reply(reply)
+    }
+
+    /// No command came in time.
+    pub fn command_timeout(&self) -> Reply {
+        replies::command_timeout(&self.policy.host)
+    }
+
+    /// The content did not come in time.
+    pub fn data_timeout(&self) -> Reply {
+        replies::data_timeout(&self.policy.host)
+    }
+
+    /// The server stops while the client is thinking.
+    pub fn shutdown(&self) -> Reply {
+        replies::shutting_down(&self.policy.host)
+    }
+}
+
+#[cfg(test)]
+#[path = "server/dialogues.rs"]
+mod dialogues;

@@ -1,0 +1,380 @@
+//! One connection from its greeting to its end.
+//!
+//! The loop takes every whole command line that is there, gathers the replies, writes them at once and reads more. It is
+//! woken by input, by the deadline of the command, or by the stop of the server; it ends when either side closes.
+//!
+//! # Not here
+//! Which reply is right (`sluice_smtp::server`), message content (`delivery`).
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluice_smtp::etrn::{Answers, Node};
+use sluice_smtp::line::{Line, LineReader};
+use sluice_smtp::reply::{Charset, Reply};
+use sluice_smtp::server::{self, Policy, Step, Transaction};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::delivery::{self, Verdict};
+use crate::intake::{Connection, EtrnAnswer, Intake, Session};
+
+/// Room for one read while commands are expected. A pipelined group of some forty commands fits.
+const COMMAND_READ_OCTETS: usize = 4 * 1024;
+/// Replies are written when so much has gathered, even if more commands are there.
+const OUTPUT_OCTETS_MAX: usize = 16 * 1024;
+/// Before closing on a client that is still sending, so much and for so long is read: a close with input unread would
+/// reset the connection, and the client might never see our last reply.
+const LINGER_OCTETS_MAX: usize = 256 * 1024;
+const LINGER: Duration = Duration::from_secs(1);
+
+/// A session at work.
+pub(crate) struct Talk {
+    pub(crate) stream: TcpStream,
+    pub(crate) input: Input,
+    output: Vec<u8>,
+    lines: LineReader,
+    pub(crate) server: server::Server,
+    pub(crate) session: Session,
+    pub(crate) intake: Arc<dyn Intake>,
+    stopping: watch::Receiver<bool>,
+}
+
+/// What has been read and not yet used.
+#[derive(Default)]
+pub(crate) struct Input {
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl Input {
+    /// What is there.
+    pub(crate) fn unused(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+
+    /// Marks the first `octets` as used.
+    pub(crate) fn used(&mut self, octets: usize) {
+        self.start += octets;
+        if self.start >= self.buffer.len() {
+            self.buffer.clear();
+            self.start = 0;
+        }
+    }
+
+    /// Moves what is left to the front and makes room for `octets` more.
+    fn make_room(&mut self, octets: usize) {
+        if self.start > 0 {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+        }
+        self.buffer.reserve(octets);
+    }
+}
+
+/// What a read brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Got {
+    /// So many octets.
+    Octets(usize),
+    /// The client closed its side.
+    End,
+    /// The deadline passed.
+    Late,
+    /// The server stops.
+    Stopping,
+}
+
+/// What follows a command line.
+enum Next {
+    /// Its reply has been gathered.
+    Line,
+    /// The last reply has been gathered.
+    Close,
+    Etrn(Node, oneshot::Receiver<EtrnAnswer>),
+    Content(Box<Transaction>),
+}
+
+/// Serves one connection to its end.
+pub(crate) async fn serve(
+    stream: TcpStream,
+    connection: Connection,
+    intake: Arc<dyn Intake>,
+    stopping: watch::Receiver<bool>,
+) {
+    // Replies are written whole; waiting for more to fill a packet only costs the client time.
+    let _ = stream.set_nodelay(true);
+    let peer = connection.peer;
+    let mut output = Vec::with_capacity(512);
+    let admission = match intake.admit(&connection) {
+        Ok(admission) => admission,
+        Err(refusal) => {
+            tracing::info!(%peer, service = %connection.service, %refusal, "connection refused");
+            // RFC 2034 section 4: no enhanced code in what stands for the greeting.
+            Reply::from(refusal).without_status().write_to(&mut output);
+            let mut stream = stream;
+            let _ = timeout(LINGER, stream.write_all(&output)).await;
+            return linger(&mut stream).await;
+        }
+    };
+    tracing::debug!(%peer, service = %connection.service, channel = %admission.source_channel, "connected");
+    let policy = Policy {
+        host: admission.banner_host.clone(),
+        etrn: admission.etrn,
+        etrn_per_session: admission.limits.etrn_per_session,
+        max_message_size: admission.limits.max_message_size,
+        max_recipients: admission.limits.max_recipients,
+        max_errors: admission.limits.max_errors,
+        max_transactions: admission.limits.max_transactions,
+    };
+    let mut talk = Talk {
+        stream,
+        input: Input::default(),
+        output,
+        lines: LineReader::default(),
+        server: server::Server::new(policy),
+        session: Session { connection, admission, helo: String::new(), extended: false },
+        intake,
+        stopping,
+    };
+    match talk.run().await {
+        Ok(()) => tracing::debug!(%peer, "disconnected"),
+        Err(error) => tracing::debug!(%peer, %error, "connection lost"),
+    }
+}
+
+impl Talk {
+    async fn run(&mut self) -> io::Result<()> {
+        self.server.greeting().write_to(&mut self.output);
+        let mut deadline = self.command_deadline();
+        loop {
+            while let Some(next) = self.next_command() {
+                match next {
+                    Next::Line => {}
+                    Next::Close => return self.close().await,
+                    Next::Etrn(node, answer) => {
+                        if !self.finish_etrn(node, answer).await? {
+                            return self.close().await;
+                        }
+                    }
+                    Next::Content(transaction) => {
+                        if !self.finish_content(*transaction).await? {
+                            return self.close().await;
+                        }
+                    }
+                }
+                if self.output.len() >= OUTPUT_OCTETS_MAX {
+                    self.flush().await?;
+                }
+                deadline = self.command_deadline();
+            }
+            self.flush().await?;
+            let reply = match self.read_command(deadline).await? {
+                Got::Octets(_) => continue,
+                Got::End => return Ok(()),
+                Got::Late => self.server.command_timeout(),
+                Got::Stopping => self.server.shutdown(),
+            };
+            tracing::debug!(peer = %self.session.connection.peer, %reply, "session ended by us");
+            self.say(&reply);
+            return self.close().await;
+        }
+    }
+
+    /// When the next command must be there as a whole: octets that trickle in do not move it.
+    fn command_deadline(&self) -> Instant {
+        Instant::now() + self.session.admission.limits.command_timeout
+    }
+
+    /// Carries out the next line that is there, as far as that needs no waiting.
+    fn next_command(&mut self) -> Option<Next> {
+        let (line, used) = self.lines.next(self.input.unused());
+        let step = match line {
+            Line::Incomplete => {
+                self.input.used(used);
+                return None;
+            }
+            Line::TooLong => self.server.line_too_long(),
+            Line::Complete(line) => self.server.line(line),
+        };
+        let step = match step {
+            Step::Sender { path, params } => {
+                let answer = self.intake.sender(&self.session, path, &params);
+                self.server.sender(path, params, answer)
+            }
+            Step::Recipient { path } => {
+                let answer = self.intake.recipient(&self.session, path);
+                if let Err(refusal) = &answer {
+                    tracing::info!(peer = %self.session.connection.peer, recipient = ?path, %refusal, "recipient refused");
+                }
+                self.server.recipient(answer)
+            }
+            Step::Verify(text) => {
+                let reply = self.intake.verify(&self.session, text);
+                self.server.answered(reply)
+            }
+            step => step,
+        };
+        let charset = self.server.charset();
+        let next = match step {
+            Step::Reply(reply) => {
+                reply.write_in(charset, &mut self.output);
+                Next::Line
+            }
+            Step::Hello(reply) => {
+                reply.write_in(charset, &mut self.output);
+                if let Some(helo) = self.server.helo() {
+                    self.session.helo.clone_from(&helo.name);
+                    self.session.extended = helo.extended;
+                }
+                Next::Line
+            }
+            Step::Close(reply) => {
+                reply.write_in(charset, &mut self.output);
+                Next::Close
+            }
+            Step::Etrn(argument) => match argument.parse() {
+                Ok(node) => {
+                    let (sender, answer) = oneshot::channel();
+                    let done = Box::new(move |answer| drop(sender.send(answer)));
+                    self.intake.etrn(&self.session, argument, done);
+                    Next::Etrn(node, answer)
+                }
+                // The state machine hands on nothing else; if it did, this would be the reply.
+                Err(_) => {
+                    sluice_smtp::replies::etrn_syntax().write_to(&mut self.output);
+                    Next::Line
+                }
+            },
+            Step::Content(reply, transaction) => {
+                reply.write_to(&mut self.output);
+                Next::Content(transaction)
+            }
+            // Answered above: what these three become is a reply.
+            Step::Sender { .. } | Step::Recipient { .. } | Step::Verify(_) => Next::Close,
+        };
+        self.input.used(used);
+        Some(next)
+    }
+
+    /// Waits for the answer to ETRN; false when the connection is to be closed. The replies before it leave first,
+    /// unless the answer is there already.
+    async fn finish_etrn(&mut self, node: Node, mut answer: oneshot::Receiver<EtrnAnswer>) -> io::Result<bool> {
+        let answer = match answer.try_recv() {
+            Ok(answer) => Some(answer),
+            Err(oneshot::error::TryRecvError::Closed) => None,
+            Err(oneshot::error::TryRecvError::Empty) => {
+                self.flush().await?;
+                let limit = self.session.admission.limits.intake_timeout;
+                timeout(limit, answer).await.ok().and_then(Result::ok)
+            }
+        };
+        let reply = match answer {
+            Some(answer) => answer.reply,
+            None => {
+                tracing::error!(%node, "nobody answered an ETRN");
+                Answers::new(self.session.admission.etrn, &node).unable()
+            }
+        };
+        let peer = self.session.connection.peer;
+        tracing::info!(%peer, channel = %self.session.admission.source_channel, %node, %reply, "ETRN");
+        let step = self.server.answered(reply);
+        Ok(self.carry_out(step))
+    }
+
+    /// Says what the last step of a longer command says; false when the connection is to be closed.
+    fn carry_out(&mut self, step: Step<'static>) -> bool {
+        match step {
+            Step::Reply(reply) => {
+                self.say(&reply);
+                true
+            }
+            Step::Close(reply) => {
+                self.say(&reply);
+                false
+            }
+            // Nothing else comes of an answer.
+            _ => false,
+        }
+    }
+
+    /// Receives a message; false when the connection is to be closed.
+    async fn finish_content(&mut self, transaction: Transaction) -> io::Result<bool> {
+        self.flush().await?;
+        let received = match delivery::receive(self, transaction).await? {
+            Verdict::Received(received) => received,
+            Verdict::Close(reply) => {
+                tracing::info!(peer = %self.session.connection.peer, %reply, "message not received");
+                self.say(&reply);
+                return Ok(false);
+            }
+        };
+        let step = self.server.received(received);
+        Ok(self.carry_out(step))
+    }
+
+    fn say(&mut self, reply: &Reply) {
+        reply.write_in(Charset::Ascii, &mut self.output);
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        if !self.output.is_empty() {
+            let limit = self.session.admission.limits.command_timeout;
+            let written = timeout(limit, self.stream.write_all(&self.output)).await;
+            self.output.clear();
+            written.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the client does not read our replies"))??;
+        }
+        Ok(())
+    }
+
+    /// Reads more, until `deadline` or until the server stops.
+    async fn read_command(&mut self, deadline: Instant) -> io::Result<Got> {
+        self.input.make_room(COMMAND_READ_OCTETS);
+        tokio::select! {
+            biased;
+            _ = self.stopping.wait_for(|stop| *stop) => Ok(Got::Stopping),
+            read = timeout_at(deadline, self.stream.read_buf(&mut self.input.buffer)) => got(read),
+        }
+    }
+
+    /// Reads more of a message. A stop of the server lets it come to its end.
+    pub(crate) async fn read_content(&mut self, room: usize, deadline: Instant) -> io::Result<Got> {
+        self.input.make_room(room);
+        got(timeout_at(deadline, self.stream.read_buf(&mut self.input.buffer)).await)
+    }
+
+    async fn close(&mut self) -> io::Result<()> {
+        self.flush().await?;
+        linger(&mut self.stream).await;
+        Ok(())
+    }
+}
+
+fn got(read: Result<io::Result<usize>, tokio::time::error::Elapsed>) -> io::Result<Got> {
+    match read {
+        Err(_) => Ok(Got::Late),
+        Ok(Ok(0)) => Ok(Got::End),
+        Ok(Ok(octets)) => Ok(Got::Octets(octets)),
+        Ok(Err(error)) => Err(error),
+    }
+}
+
+/// Closes our side and reads what is still coming, briefly.
+async fn linger(stream: &mut TcpStream) {
+    let drain = async {
+        stream.shutdown().await?;
+        let mut left = LINGER_OCTETS_MAX;
+        let mut octets = [0; 1024];
+        while left > 0 {
+            match stream.read(&mut octets).await? {
+                0 => break,
+                read => left = left.saturating_sub(read),
+            }
+        }
+        io::Result::Ok(())
+    };
+    let _ = timeout(LINGER, drain).await;
+}

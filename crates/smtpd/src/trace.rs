@@ -1,0 +1,91 @@
+//! The `Received:` field that this server puts in front of a message (RFC 5321 section 4.4).
+
+use std::net::IpAddr;
+
+use sluice_mail::{Time, rfc5322_date};
+
+/// What the field tells.
+pub(crate) struct Trace<'a> {
+    /// The name the client gave; a stranger's text.
+    pub(crate) helo: &'a str,
+    pub(crate) peer: IpAddr,
+    pub(crate) host: &'a str,
+    /// EHLO was said.
+    pub(crate) extended: bool,
+    pub(crate) smtputf8: bool,
+    pub(crate) id: &'a str,
+    /// The recipient, if there is only one: with more, naming one would tell the others about it.
+    pub(crate) recipient: Option<&'a str>,
+    pub(crate) now: Time,
+}
+
+impl Trace<'_> {
+    /// The field, folded, each line with CR LF.
+    pub(crate) fn field(&self) -> String {
+        // RFC 3848 and RFC 6531 section 4.3 name the values of "with".
+        let with = match (self.extended, self.smtputf8) {
+            (_, true) => "UTF8SMTP",
+            (true, false) => "ESMTP",
+            (false, false) => "SMTP",
+        };
+        let peer = match self.peer {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("IPv6:{address}"),
+        };
+        let helo: String = self.helo.chars().map(|c| if is_name_character(c) { c } else { '?' }).collect();
+        let recipient = self.recipient.map(|address| format!("\r\n\tfor <{address}>")).unwrap_or_default();
+        format!(
+            "Received: from {helo} ([{peer}])\r\n\tby {} (Sluice {}) with {with} id {}{recipient};\r\n\t{}\r\n",
+            self.host,
+            env!("CARGO_PKG_VERSION"),
+            self.id,
+            rfc5322_date(self.now),
+        )
+    }
+}
+
+/// Others could close a comment or begin another clause of the field.
+fn is_name_character(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | '_' | '[' | ']' | ':')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_field_is_folded_and_a_strangers_name_is_cleaned() {
+        let mut trace = Trace {
+            helo: "evil)(;x\"",
+            peer: IpAddr::from([192, 0, 2, 7]),
+            host: "hub.example",
+            extended: true,
+            smtputf8: false,
+            id: "00A7",
+            recipient: Some("@gate:\"a b\"@site.example"),
+            now: Time::from_secs(1_795_296_600),
+        };
+        let shown = |trace: &Trace<'_>| {
+            let field = trace.field().replace(env!("CARGO_PKG_VERSION"), "VERSION");
+            assert!(field.ends_with("\r\n") && !field.replace("\r\n", "").contains(['\r', '\n']));
+            field.replace("\r\n\t", "\n  ")
+        };
+        insta::assert_snapshot!(shown(&trace), @r#"
+        Received: from evil???x? ([192.0.2.7])
+          by hub.example (Sluice VERSION) with ESMTP id 00A7
+          for <@gate:"a b"@site.example>;
+          Sat, 21 Nov 2026 21:30:00 +0000
+        "#);
+        trace.recipient = None;
+        trace.helo = "[192.0.2.7]";
+        trace.peer = "2001:db8::7".parse().unwrap();
+        trace.extended = false;
+        insta::assert_snapshot!(shown(&trace), @r"
+        Received: from [192.0.2.7] ([IPv6:2001:db8::7])
+          by hub.example (Sluice VERSION) with SMTP id 00A7;
+          Sat, 21 Nov 2026 21:30:00 +0000
+        ");
+        trace.smtputf8 = true;
+        assert!(trace.field().contains(" with UTF8SMTP id "));
+    }
+}
