@@ -1,1 +1,42 @@
-//! Plugin host: load, shake hands, run workers, contain failures.
+//! Plugin host: finds and loads channel plugins, runs their workers, and contains their failures.
+//!
+//! A [`Host`] loads libraries and checks them before it calls anything in them; what it knows about one is a
+//! [`Plugin`]. An [`Instance`] is one channel run by one plugin: it takes [`Lease`]s (batches of deliveries for one
+//! destination) into a bounded queue of its own, starts worker threads when there is work and lets them go when there
+//! is none, and tells what happened through [`HostEvent`]s.
+//!
+//! # Invariants
+//! Every delivery that [`Instance::offer`] took ends in exactly one [`HostEvent::Finished`], whatever the plugin does:
+//! panic, hang, return early, forget to settle, settle twice or settle what it was not given. It
+//! names each recipient once, settled or not. Every lease ends in exactly one [`HostEvent::LeaseDone`], after all its
+//! deliveries. An instance says [`HostEvent::Stopped`] once, and nothing afterwards.
+//!
+//! The bytes of a delivery stay alive until the plugin gives it back or its `run` returns, even when the delivery was
+//! taken away from it long before. Libraries are never unloaded.
+//! # Failure
+//! A plugin that panics or returns early costs its channel a pause (1 s, doubling, at most 60 s) and gives its
+//! deliveries back. One that hangs past its deadline loses its deliveries and its thread, which is left alone; after a
+//! few of these the channel is stopped. What a plugin in C does to the memory of the process cannot be contained here.
+//! # Not here
+//! Choosing what to deliver and when to try again (`dispatch`); the contract (`abi`); the author's side (`sdk`).
+#![deny(unsafe_code)]
+
+mod call;
+mod event;
+mod instance;
+mod library;
+mod load;
+mod log;
+mod permissions;
+mod plugin;
+mod spec;
+mod watchdog;
+mod work;
+mod worker;
+
+pub use event::{Cause, Events, Failure, HostEvent, StopReason};
+pub use instance::{Instance, OfferError, Refusal};
+pub use load::{Host, LoadError};
+pub use plugin::{OptionKind, OptionProblem, Plugin, PluginOption};
+pub use spec::{Setting, SettingKind, Spec};
+pub use work::{Content, Delivery, Lease, Recipient};

@@ -1,1 +1,222 @@
-//! The hostile fixture: a channel plugin that fails in every way.
+//! The hostile fixture: a channel plugin that fails in every way that safe code can.
+//!
+//! What it does is chosen by its option `MODE`. It is never shipped; the host's tests and the tests of the whole
+//! program load it to see that its failures cost its own channel and no mail.
+//!
+//! # Not here
+//! Failures of the library itself (wrong version, missing symbol, null functions): tests compile those from C.
+#![forbid(unsafe_code)]
+
+use sluice_sdk::{
+    Channel, Context, CreateError, Delivery, Level, Log, Next, OptionKind, OptionSpec, Outcome, RunError,
+    Status, Worker,
+};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// How to misbehave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    PanicInCreate,
+    FailInCreate,
+    HangInCreate,
+    PanicInRun,
+    PanicOnDelivery,
+    PanicOnce,
+    PanicInDestroy,
+    Hang,
+    HangWhenAddressed,
+    HangInStop,
+    Slow,
+    NeverSettles,
+    SettlesTwice,
+    SettlesWrongIndex,
+    SettlesLate,
+    ReturnsEarly,
+    ReturnsError,
+    Leaks,
+    Hoards,
+    LogsGarbage,
+    IgnoresStop,
+    DefersAll,
+    FailsAll,
+    DeliversAll,
+}
+
+const MODES: &[(&str, Mode)] = &[
+    ("panic_in_create", Mode::PanicInCreate),
+    ("fail_in_create", Mode::FailInCreate),
+    ("hang_in_create", Mode::HangInCreate),
+    ("panic_in_run", Mode::PanicInRun),
+    ("panic_on_delivery", Mode::PanicOnDelivery),
+    ("panic_once", Mode::PanicOnce),
+    ("panic_in_destroy", Mode::PanicInDestroy),
+    ("hang", Mode::Hang),
+    ("hang_when_addressed", Mode::HangWhenAddressed),
+    ("hang_in_stop", Mode::HangInStop),
+    ("slow", Mode::Slow),
+    ("never_settles", Mode::NeverSettles),
+    ("settles_twice", Mode::SettlesTwice),
+    ("settles_wrong_index", Mode::SettlesWrongIndex),
+    ("settles_late", Mode::SettlesLate),
+    ("returns_early", Mode::ReturnsEarly),
+    ("returns_error", Mode::ReturnsError),
+    ("leaks", Mode::Leaks),
+    ("hoards", Mode::Hoards),
+    ("logs_garbage", Mode::LogsGarbage),
+    ("ignores_stop", Mode::IgnoresStop),
+    ("defers_all", Mode::DefersAll),
+    ("fails_all", Mode::FailsAll),
+    ("delivers_all", Mode::DeliversAll),
+];
+
+/// A channel that misbehaves.
+#[derive(Debug)]
+pub struct Misbehaving {
+    mode: Mode,
+    pause: Duration,
+    log: Log,
+    /// How many workers of this channel have panicked on purpose.
+    panicked: AtomicU32,
+}
+
+impl Channel for Misbehaving {
+    const NAME: &'static str = "misbehaving";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const DESCRIPTION: &'static str = "fails in every way; for tests only";
+    const OPTIONS: &'static [OptionSpec] = &[
+        OptionSpec {
+            name: "MODE",
+            kind: OptionKind::Text,
+            default: Some("delivers_all"),
+            help: "How to misbehave, such as panic_on_delivery, hang or never_settles. An unknown one is refused with the list.",
+        },
+        OptionSpec {
+            name: "PAUSE",
+            kind: OptionKind::Integer,
+            default: Some("60000"),
+            help: "Milliseconds that hanging and slow modes take.",
+        },
+    ];
+
+    fn create(context: Context) -> Result<Self, CreateError> {
+        let asked = context.option_text("MODE")?;
+        let Some(&(_, mode)) = MODES.iter().find(|(name, _)| *name == asked) else {
+            let names: Vec<&str> = MODES.iter().map(|(name, _)| *name).collect();
+            return Err(CreateError::refused(format!(
+                "MODE is `{asked}`; it must be one of {}",
+                names.join(", ")
+            )));
+        };
+        let pause = Duration::from_millis(context.option_u64("PAUSE", 0..=3_600_000)?);
+        match mode {
+            Mode::PanicInCreate => panic!("a panic in create"),
+            Mode::FailInCreate => return Err(CreateError::failed("the moon is in the wrong house")),
+            Mode::HangInCreate => thread::sleep(pause),
+            _ => {}
+        }
+        Ok(Misbehaving { mode, pause, log: context.logger(), panicked: AtomicU32::new(0) })
+    }
+
+    fn run(&self, worker: &mut Worker<'_>) -> Result<(), RunError> {
+        let mut hoard = Vec::new();
+        loop {
+            match worker.next(Duration::from_millis(100)) {
+                Next::Delivery(delivery) => match self.mode {
+                    Mode::ReturnsEarly => return Ok(()),
+                    Mode::ReturnsError => return Err(RunError::new("no network today")),
+                    Mode::Hoards => hoard.push(delivery),
+                    _ => self.deliver(delivery),
+                },
+                Next::Idle if self.mode == Mode::PanicInRun => panic!("a panic between deliveries"),
+                Next::Idle => {
+                    for delivery in hoard.drain(..).rev() {
+                        delivered(delivery);
+                    }
+                }
+                Next::Poll => self.log.write(Level::Info, "polled"),
+                Next::Stop if self.mode == Mode::IgnoresStop => thread::sleep(self.pause),
+                Next::Stop => return Ok(()),
+            }
+        }
+    }
+
+    fn stop(&self) {
+        if self.mode == Mode::HangInStop {
+            thread::sleep(self.pause);
+        }
+    }
+}
+
+impl Drop for Misbehaving {
+    fn drop(&mut self) {
+        assert!(self.mode != Mode::PanicInDestroy, "a panic in destroy");
+    }
+}
+
+impl Misbehaving {
+    fn deliver(&self, delivery: Delivery<'_>) {
+        let first = delivery.recipients().next().map_or(0, |recipient| recipient.index);
+        let done = Outcome::delivered("done");
+        match self.mode {
+            Mode::PanicOnDelivery => panic!("a panic on {}", delivery.id()),
+            Mode::PanicOnce if self.panicked.fetch_add(1, Ordering::Relaxed) == 0 => {
+                // Half done: the first recipient has been settled, the others have not.
+                delivery.settle(first, done);
+                panic!("a panic after the first recipient");
+            }
+            Mode::Hang => thread::sleep(self.pause),
+            Mode::HangWhenAddressed if delivery.recipients().any(|one| one.address.contains("hang")) => {
+                thread::sleep(self.pause);
+            }
+            Mode::Slow => {
+                thread::sleep(self.pause);
+                delivered(delivery);
+            }
+            Mode::NeverSettles => {}
+            Mode::SettlesTwice => {
+                delivery.settle_unguarded(first, &done);
+                delivery
+                    .settle_unguarded(first, &Outcome::failed(Status::new(5, 0, 0), "on second thoughts"));
+                delivered_rest(delivery, first);
+            }
+            Mode::SettlesWrongIndex => {
+                delivery.settle_unguarded(u32::MAX, &done);
+                delivery.settle_unguarded(first, &Outcome::deferred(Status::new(9, 0, 0), "no such class"));
+                delivery
+                    .settle_unguarded(first, &Outcome::deferred(Status::new(4, 0, 1000), "no such detail"));
+            }
+            Mode::SettlesLate => {
+                thread::sleep(self.pause);
+                delivery.settle_unguarded(first, &done);
+                // What was lent is still readable although it was taken away long ago.
+                let size: usize = delivery.pieces().map(<[u8]>::len).sum();
+                delivery.log(Level::Info, &format!("late, after reading {size} bytes"));
+            }
+            Mode::Leaks => std::mem::forget(delivery),
+            Mode::LogsGarbage => {
+                let garbage = "\u{1b}[2J\r\nfake line\0\u{202e}".repeat(1000);
+                delivery.log(Level::Warn, &garbage);
+                let peer = "p".repeat(5000);
+                delivery.settle_all(&Outcome::delivered(garbage).from_peer(peer));
+            }
+            Mode::DefersAll => {
+                delivery.settle_all(&Outcome::deferred(Status::new(4, 3, 2), "come back later"))
+            }
+            Mode::FailsAll => delivery.settle_all(&Outcome::failed(Status::new(5, 7, 1), "go away")),
+            _ => delivered(delivery),
+        }
+    }
+}
+
+fn delivered(delivery: Delivery<'_>) {
+    delivery.settle_all(&Outcome::delivered("done"));
+}
+
+fn delivered_rest(delivery: Delivery<'_>, first: u32) {
+    let _settled_unguarded = delivery.claim(first);
+    delivered(delivery);
+}
+
+sluice_sdk::export_channel!(Misbehaving);

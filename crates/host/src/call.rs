@@ -1,0 +1,365 @@
+//! Calls across the edge, in both directions: the plugin's functions, and the callbacks it is given.
+//!
+//! # Invariants
+//! A callback never unwinds into the plugin, trusts no length before it has bounded it, and keeps nothing that the
+//! plugin lends. What the host lends stays where it is: a [`Lent`] owns everything that its pointers lead to.
+//! # Not here
+//! Deciding anything: `worker` answers the callbacks, `instance` starts the threads.
+#![allow(unsafe_code)]
+
+use crate::log::{LINE_MAX, NAME_MAX, OUTCOME_MAX, REASON_MAX, one_line};
+use crate::plugin::Plugin;
+use crate::spec::{SettingKind, Spec};
+use crate::work::Delivery;
+use crate::worker::{Answer, Worker};
+use parking_lot::Mutex;
+use sluice_abi as abi;
+use sluice_mail::{Outcome, Status};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What names a channel in the log. Never freed, because a plugin's own threads may log at any time; one for each pair
+/// of channel and plugin, so that restarts do not add up.
+pub(crate) struct Handle {
+    channel: String,
+    plugin: String,
+}
+
+impl Handle {
+    pub(crate) fn of(channel: &str, plugin: &str) -> &'static Handle {
+        static ALL: Mutex<BTreeMap<(String, String), &'static Handle>> = Mutex::new(BTreeMap::new());
+        let key = (channel.to_owned(), plugin.to_owned());
+        ALL.lock().entry(key).or_insert_with_key(|(channel, plugin)| {
+            Box::leak(Box::new(Handle { channel: channel.clone(), plugin: plugin.clone() }))
+        })
+    }
+}
+
+/// A channel as its plugin made it. `destroy` is called when the last thread that may use it has let go.
+pub(crate) struct Created {
+    plugin: Arc<Plugin>,
+    channel: *mut c_void,
+}
+
+// SAFETY: the contract: a channel may be used and destroyed on any thread, and by several at once.
+unsafe impl Send for Created {}
+// SAFETY: as above.
+unsafe impl Sync for Created {}
+
+/// Why there is no channel.
+pub(crate) enum NotCreated {
+    Refused(String),
+    Failed(String),
+    Panicked(String),
+}
+
+/// Calls `create`.
+pub(crate) fn create(
+    plugin: &Arc<Plugin>,
+    spec: &Spec,
+    handle: &'static Handle,
+) -> Result<Created, NotCreated> {
+    let settings: Vec<abi::Setting> = spec
+        .settings
+        .iter()
+        .map(|setting| abi::Setting {
+            kind: match setting.kind {
+                SettingKind::Keyword => abi::SETTING_KEYWORD,
+                SettingKind::Option => abi::SETTING_OPTION,
+                SettingKind::Fact => abi::SETTING_FACT,
+            },
+            reserved: 0,
+            name: abi::Text::of(&setting.name),
+            value: abi::Text::of(&setting.value),
+        })
+        .collect();
+    let create = abi::Create {
+        size: size_of::<abi::Create>() as u32,
+        setting_size: size_of::<abi::Setting>() as u32,
+        handle: std::ptr::from_ref(handle).cast(),
+        channel: abi::Text::of(&spec.channel),
+        settings: settings.as_ptr(),
+        setting_count: settings.len(),
+    };
+    let mut channel = std::ptr::null_mut();
+    EXPLAINED.take();
+    // SAFETY: the function belongs to a library that is never unloaded; settings and texts live in `spec` and above.
+    let status = unsafe { (plugin.functions.create)(&raw const HOST.0, &raw const create, &raw mut channel) };
+    let text = EXPLAINED.take();
+    let or = |text: String, otherwise: &str| if text.is_empty() { otherwise.to_owned() } else { text };
+    match status {
+        abi::STATUS_OK => Ok(Created { plugin: plugin.clone(), channel }),
+        abi::STATUS_REFUSED => Err(NotCreated::Refused(or(text, "it did not say why"))),
+        abi::STATUS_PANIC => Err(NotCreated::Panicked(or(text, "panicked"))),
+        other => Err(NotCreated::Failed(or(text, &format!("status {other}, and it did not say why")))),
+    }
+}
+
+impl Created {
+    /// Calls `run` on this thread: its status, and its reason if it gave one. `worker` is kept alive by the caller.
+    pub(crate) fn run(&self, worker: &Arc<Worker>) -> (i32, String) {
+        EXPLAINED.take();
+        // SAFETY: the pointer is the one that `create` stored, and `destroy` was not called: that is our own drop. The
+        // worker lives longer than the call.
+        let status = unsafe { (self.plugin.functions.run)(self.channel, Arc::as_ptr(worker).cast()) };
+        (status, EXPLAINED.take())
+    }
+
+    /// Calls `stop`, which may not come back.
+    pub(crate) fn stop(&self) {
+        // SAFETY: as in `run`.
+        unsafe { (self.plugin.functions.stop)(self.channel) };
+    }
+}
+
+impl Drop for Created {
+    fn drop(&mut self) {
+        // SAFETY: the pointer is the one that `create` stored; whoever calls `run` or `stop` has an `Arc` of this, so
+        // none of these calls is going on, and none will follow.
+        unsafe { (self.plugin.functions.destroy)(self.channel) };
+    }
+}
+
+/// A delivery in the form that a plugin sees, together with everything it leads to.
+pub(crate) struct Lent {
+    delivery: Box<abi::Delivery>,
+    source: Delivery,
+    _recipients: Vec<abi::Recipient>,
+    _pieces: Vec<abi::Piece>,
+}
+
+// SAFETY: the pointers lead to heap memory that this value owns, which is not changed until it is dropped.
+unsafe impl Send for Lent {}
+// SAFETY: as above.
+unsafe impl Sync for Lent {}
+
+impl Lent {
+    /// `None` when there is no recipient, or one index twice; the delivery comes back.
+    pub(crate) fn new(mut source: Delivery, token: u64, lease: u64, more: bool) -> Result<Lent, Delivery> {
+        source.recipients.sort_by_key(|recipient| recipient.index);
+        let twice = source.recipients.windows(2).any(|pair| pair[0].index == pair[1].index);
+        if twice || source.recipients.is_empty() {
+            return Err(source);
+        }
+        let recipients: Vec<abi::Recipient> = source
+            .recipients
+            .iter()
+            .map(|recipient| abi::Recipient {
+                index: recipient.index,
+                reserved: 0,
+                address: abi::Text::of(&recipient.address),
+                original: abi::Text::of(&recipient.original),
+                domain: abi::Text::of(&source.domain),
+            })
+            .collect();
+        let mut pieces = Vec::new();
+        let mut body_size = 0;
+        // The pieces are borrowed from inside the `Arc`, which `source` keeps for as long as they are lent.
+        source.content.pieces(&mut |piece| {
+            if !piece.is_empty() {
+                body_size += piece.len() as u64;
+                pieces.push(abi::Piece { data: piece.as_ptr(), len: piece.len() });
+            }
+        });
+        let flag = |on: bool, bit: u32| if on { bit } else { 0 };
+        let delivery = Box::new(abi::Delivery {
+            size: size_of::<abi::Delivery>() as u32,
+            flags: flag(source.eight_bit, abi::DELIVERY_EIGHT_BIT)
+                | flag(source.smtputf8, abi::DELIVERY_SMTPUTF8)
+                | flag(more || source.more_follows, abi::DELIVERY_MORE),
+            token,
+            lease,
+            id: abi::Text::of(&source.id),
+            sender: abi::Text::of(&source.sender),
+            arrived_ms: source.arrived.0,
+            body_size,
+            attempts: source.attempts,
+            priority: source.priority as u32,
+            recipients: recipients.as_ptr(),
+            recipient_count: recipients.len(),
+            recipient_size: size_of::<abi::Recipient>() as u32,
+            reserved: 0,
+            pieces: pieces.as_ptr(),
+            piece_count: pieces.len(),
+        });
+        Ok(Lent { delivery, source, _recipients: recipients, _pieces: pieces })
+    }
+
+    pub(crate) fn source(&self) -> &Delivery {
+        &self.source
+    }
+
+    pub(crate) fn pointer(&self) -> Pointer {
+        Pointer(&raw const *self.delivery)
+    }
+}
+
+/// Where a lent delivery is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pointer(*const abi::Delivery);
+
+/// The callbacks as one table.
+struct Table(abi::Host);
+
+// SAFETY: it never changes; its only pointers are null.
+unsafe impl Sync for Table {}
+
+static HOST: Table = Table(abi::Host {
+    abi_version: abi::ABI_VERSION,
+    size: size_of::<abi::Host>() as u32,
+    next: Some(next),
+    settle: Some(settle),
+    finish: Some(finish),
+    deadline: Some(deadline),
+    log: Some(log),
+    explain: Some(explain),
+    reserved: [std::ptr::null(); 4],
+});
+
+thread_local! {
+    /// What `explain` said on this thread.
+    static EXPLAINED: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Answers with `otherwise` if we panic: that is our mistake, and it must not unwind into the plugin.
+fn guarded<T>(otherwise: T, code: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(code)).unwrap_or_else(|_| {
+        tracing::error!("the plugin host panicked in a callback; please report this");
+        otherwise
+    })
+}
+
+/// # Safety
+/// The pointer is null, or one that `run` was called with, and that `run` has not returned.
+unsafe fn worker<'w>(pointer: *const abi::Worker) -> Option<&'w Worker> {
+    // SAFETY: the caller's promise; the thread that called `run` keeps the worker alive.
+    unsafe { pointer.cast::<Worker>().as_ref() }
+}
+
+unsafe extern "C" fn next(
+    pointer: *const abi::Worker,
+    timeout_ms: u64,
+    lent: *mut *const abi::Delivery,
+) -> u32 {
+    guarded(abi::NEXT_STOP, || {
+        // SAFETY: the plugin's promise in the contract.
+        let Some(worker) = (unsafe { worker(pointer) }) else { return abi::NEXT_STOP };
+        if lent.is_null() {
+            worker.complain("it asked for a delivery without a place to put it");
+            return abi::NEXT_STOP;
+        }
+        match worker.next(Duration::from_millis(timeout_ms)) {
+            Answer::Delivery(delivery) => {
+                // SAFETY: not null; the plugin's promise that it is a place for a pointer.
+                unsafe { *lent = delivery.0 };
+                abi::NEXT_DELIVERY
+            }
+            Answer::Idle => abi::NEXT_IDLE,
+            Answer::Poll => abi::NEXT_POLL,
+            Answer::Stop => abi::NEXT_STOP,
+        }
+    })
+}
+
+unsafe extern "C" fn settle(
+    pointer: *const abi::Worker,
+    token: u64,
+    index: u32,
+    outcome: *const abi::Outcome,
+) -> u32 {
+    guarded(abi::SETTLE_BAD, || {
+        // SAFETY: the plugin's promise in the contract.
+        let Some(worker) = (unsafe { worker(pointer) }) else { return abi::SETTLE_UNKNOWN };
+        // SAFETY: the plugin lends the outcome and its texts for the length of the call.
+        match unsafe { read_outcome(outcome) } {
+            Ok(outcome) => worker.settle(token, index, outcome),
+            Err(problem) => {
+                worker.complain(&format!("it settled recipient {index} with an outcome that {problem}"));
+                abi::SETTLE_BAD
+            }
+        }
+    })
+}
+
+unsafe extern "C" fn finish(pointer: *const abi::Worker, token: u64) -> u32 {
+    guarded(abi::SETTLE_UNKNOWN, || {
+        // SAFETY: the plugin's promise in the contract.
+        unsafe { worker(pointer) }.map_or(abi::SETTLE_UNKNOWN, |worker| worker.finish(token))
+    })
+}
+
+unsafe extern "C" fn deadline(pointer: *const abi::Worker, token: u64) -> u64 {
+    guarded(0, || {
+        // SAFETY: the plugin's promise in the contract.
+        let left = unsafe { worker(pointer) }.map_or(Duration::ZERO, |worker| worker.remaining(token));
+        u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
+    })
+}
+
+unsafe extern "C" fn log(handle: *const abi::Channel, level: u32, id: abi::Text, text: abi::Text) {
+    guarded((), || {
+        // SAFETY: the plugin gives back the handle that `create` got, which is never freed; texts live for the call.
+        let (handle, id, text) =
+            unsafe { (handle.cast::<Handle>().as_ref(), copied(id, NAME_MAX), copied(text, LINE_MAX)) };
+        let Some(Handle { channel, plugin }) = handle else { return };
+        let id = (!id.is_empty()).then_some(id);
+        let id = id.as_deref();
+        match level {
+            abi::LOG_ERROR => tracing::error!(channel, plugin, id, "{text}"),
+            abi::LOG_WARN => tracing::warn!(channel, plugin, id, "{text}"),
+            abi::LOG_INFO => tracing::info!(channel, plugin, id, "{text}"),
+            abi::LOG_DEBUG => tracing::debug!(channel, plugin, id, "{text}"),
+            _ => tracing::trace!(channel, plugin, id, "{text}"),
+        }
+    });
+}
+
+unsafe extern "C" fn explain(_handle: *const abi::Channel, text: abi::Text) {
+    guarded((), || {
+        // SAFETY: the text lives for the length of the call.
+        EXPLAINED.set(unsafe { copied(text, REASON_MAX) });
+    });
+}
+
+/// # Safety
+/// The pointer is null, or leads to an outcome whose texts live for the length of the call.
+unsafe fn read_outcome(outcome: *const abi::Outcome) -> Result<Outcome, &'static str> {
+    // SAFETY: the caller's promise; the size comes first in every version.
+    let size = unsafe { outcome.cast::<u32>().as_ref() }.ok_or("is a null pointer")?;
+    if (*size as usize) < size_of::<abi::Outcome>() {
+        return Err("is smaller than it must be");
+    }
+    // SAFETY: as above.
+    let outcome = unsafe { &*outcome };
+    if !matches!(outcome.class, 2 | 4 | 5) || outcome.subject > 999 || outcome.detail > 999 {
+        return Err("has an impossible status code");
+    }
+    // A remote host may well say 5.1.1 in a 4xx reply; what the plugin decided counts, and the code is made to agree.
+    let status = |class: u8| Status { class, subject: outcome.subject, detail: outcome.detail };
+    // SAFETY: as above.
+    let (text, peer) = unsafe { (copied(outcome.text, OUTCOME_MAX), copied(outcome.peer, NAME_MAX)) };
+    match outcome.kind {
+        abi::OUTCOME_DELIVERED => Ok(Outcome::Delivered { status: status(2), text, peer }),
+        abi::OUTCOME_DEFERRED => Ok(Outcome::Deferred { status: status(4), text, peer }),
+        abi::OUTCOME_FAILED => Ok(Outcome::Failed { status: status(5), text, peer }),
+        _ => Err("is of an unknown kind"),
+    }
+}
+
+/// A bounded copy that is safe to show.
+///
+/// # Safety
+/// The text is absent, or lives for the length of the call.
+unsafe fn copied(text: abi::Text, most: usize) -> String {
+    if text.data.is_null() || text.len == 0 {
+        return String::new();
+    }
+    // One byte more than is kept, so that what was cut can be seen to be cut.
+    // SAFETY: the caller's promise; never more than the plugin said it has.
+    let bytes = unsafe { std::slice::from_raw_parts(text.data, text.len.min(most + 1)) };
+    one_line(bytes, most)
+}

@@ -1,0 +1,521 @@
+//! One channel run by one plugin: its queue, its worker threads, its pauses and its end.
+//!
+//! Threads come with work and go without it: [`Instance::offer`] starts a worker when more leases wait than workers do,
+//! up to the channel's limit; a worker that has been idle for long returns. The channel itself is created by the first
+//! worker's thread, with a deadline.
+//!
+//! # Invariants
+//! A lease that was taken is in the queue, or with one worker, or reported. The queue is only filled under the lock and
+//! while the instance is not stopping, so whoever empties it after `stop` was set empties it for good.
+//! No event is sent on a thread that calls a method of [`Instance`]: the caller may be the one that reads them.
+//! # Failure
+//! After a failure no worker is started for a while. Workers that are left go on; when there is none, the queue is given
+//! back, and offers are refused with the time that is left.
+
+use crate::call::{self, Created, Handle, NotCreated};
+use crate::event::{Cause, Events, Failure, HostEvent, StopReason};
+use crate::load::Host;
+use crate::plugin::Plugin;
+use crate::spec::Spec;
+use crate::watchdog::Watchdog;
+use crate::work::Lease;
+use crate::worker::{Overdue, Worker, untouched_lease};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use sluice_abi::{STATUS_OK, STATUS_PANIC};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long workers get to finish when the instance stops because of its own trouble.
+const OWN_STOP: Duration = Duration::from_secs(10);
+/// How long `destroy` gets, at least, before the stop is reported without it.
+const DESTROY_MIN: Duration = Duration::from_secs(1);
+
+/// A channel that is run by a plugin. Dropping it stops it at once.
+pub struct Instance {
+    inner: Arc<Inner>,
+}
+
+/// A lease that was not taken.
+#[derive(Debug)]
+pub struct OfferError {
+    /// It comes back untouched.
+    pub lease: Lease,
+    /// Why.
+    pub why: Refusal,
+}
+
+/// Why a lease was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// As many leases wait as may.
+    Full,
+    /// The plugin failed; nothing is started for so long.
+    Resting(Duration),
+    /// The instance is stopping, or has stopped.
+    Stopped,
+}
+
+impl Instance {
+    /// Makes a channel. Nothing of the plugin runs before there is work, or [`prepare`](Self::prepare) is called.
+    pub fn start(host: &Host, plugin: Arc<Plugin>, spec: Spec, events: Events) -> Instance {
+        let (sender, receiver) = bounded(spec.queue_bound.max(1));
+        let inner = Inner {
+            handle: Handle::of(&spec.channel, plugin.name()),
+            channel: spec.channel.as_str().into(),
+            plugin,
+            spec,
+            events,
+            receiver,
+            idle: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
+            failures_in_a_row: AtomicUsize::new(0),
+            watchdog: host.watchdog().clone(),
+            state: Mutex::new(State {
+                sender: Some(sender),
+                created: None,
+                workers: Vec::new(),
+                left_behind: 0,
+                reporting: 0,
+                resume: None,
+            }),
+            quiet: Condvar::new(),
+        };
+        Instance { inner: Arc::new(inner) }
+    }
+
+    /// Name of the channel.
+    pub fn channel(&self) -> &str {
+        &self.inner.channel
+    }
+
+    /// The plugin that runs it.
+    pub fn plugin(&self) -> &Arc<Plugin> {
+        &self.inner.plugin
+    }
+
+    /// Creates the channel now rather than with the first lease, so that trouble with its settings shows early.
+    pub fn prepare(&self) {
+        let mut state = self.inner.state.lock();
+        if state.created.is_none()
+            && state.workers.is_empty()
+            && state.sender.is_some()
+            && state.rest().is_zero()
+        {
+            self.inner.start_worker(&mut state);
+        }
+    }
+
+    /// Takes a lease. Never waits.
+    ///
+    /// # Errors
+    /// The lease comes back when the queue is full, the plugin is resting after a failure, or the instance stops.
+    pub fn offer(&self, lease: Lease) -> Result<(), Box<OfferError>> {
+        let refused = |lease, why| Err(Box::new(OfferError { lease, why }));
+        let mut state = self.inner.state.lock();
+        let Some(sender) = &state.sender else { return refused(lease, Refusal::Stopped) };
+        let rest = state.rest();
+        if state.workers.is_empty() && !rest.is_zero() {
+            return refused(lease, Refusal::Resting(rest));
+        }
+        match sender.try_send(lease) {
+            Ok(()) => {}
+            Err(TrySendError::Full(lease)) => return refused(lease, Refusal::Full),
+            Err(TrySendError::Disconnected(lease)) => return refused(lease, Refusal::Stopped),
+        }
+        self.inner.start_worker_if_needed(&mut state);
+        Ok(())
+    }
+
+    /// How many leases wait for a worker.
+    pub fn queued(&self) -> usize {
+        self.inner.receiver.len()
+    }
+
+    /// How many worker threads there are.
+    pub fn workers(&self) -> usize {
+        self.inner.state.lock().workers.len()
+    }
+
+    /// Ends the instance: what waits is given back, workers may finish what they hold until `deadline` is over, and are
+    /// left behind then. Returns at once; [`HostEvent::Stopped`] comes at the end.
+    pub fn stop(&self, deadline: Duration) {
+        self.inner.begin_stop(StopReason::Asked, deadline);
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.inner.begin_stop(StopReason::Asked, Duration::ZERO);
+    }
+}
+
+impl std::fmt::Debug for Instance {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.debug_struct("Instance").field("channel", &self.inner.channel).finish_non_exhaustive()
+    }
+}
+
+/// What a worker got out of the queue.
+pub(crate) enum Received {
+    Lease(Lease),
+    Nothing,
+    Closed,
+}
+
+/// What instance, workers and watchdog share.
+pub(crate) struct Inner {
+    pub(crate) spec: Spec,
+    pub(crate) channel: Arc<str>,
+    pub(crate) plugin: Arc<Plugin>,
+    handle: &'static Handle,
+    events: Events,
+    receiver: Receiver<Lease>,
+    /// Workers that wait for a lease.
+    idle: AtomicUsize,
+    stopping: AtomicBool,
+    failures_in_a_row: AtomicUsize,
+    watchdog: Arc<Watchdog>,
+    state: Mutex<State>,
+    /// The last worker has gone.
+    quiet: Condvar,
+}
+
+struct State {
+    /// `None` once the instance is stopping.
+    sender: Option<Sender<Lease>>,
+    created: Option<Arc<Created>>,
+    workers: Vec<Arc<Worker>>,
+    /// Hung threads that have not come back. Signed, because a thread may come back while it is being given up.
+    left_behind: i64,
+    /// Threads that have left `workers` and still have something to report; the end waits for them.
+    reporting: usize,
+    /// No worker is started before.
+    resume: Option<Instant>,
+}
+
+impl State {
+    fn rest(&self) -> Duration {
+        self.resume.map_or(Duration::ZERO, |resume| resume.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// How a worker's thread ended.
+enum Ending {
+    /// It was told to.
+    Told,
+    /// It was not.
+    Failed(Failure),
+    /// The settings are wrong.
+    Refused(String),
+}
+
+impl Inner {
+    pub(crate) fn send(&self, event: HostEvent) {
+        (self.events)(event);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// The plugin got something done, so earlier failures do not count any more.
+    pub(crate) fn worked(&self) {
+        if self.failures_in_a_row.load(Ordering::Relaxed) != 0 {
+            self.failures_in_a_row.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits for a lease, at most until `until`.
+    pub(crate) fn receive(self: &Arc<Self>, until: Instant) -> Received {
+        match self.receiver.try_recv() {
+            Ok(lease) => return Received::Lease(lease),
+            Err(TryRecvError::Disconnected) => return Received::Closed,
+            Err(TryRecvError::Empty) => {}
+        }
+        self.idle.fetch_add(1, Ordering::SeqCst);
+        let received = self.receiver.recv_deadline(until);
+        self.idle.fetch_sub(1, Ordering::SeqCst);
+        match received {
+            Ok(lease) => {
+                // Someone may have counted on this worker in the moment in which it was no longer idle.
+                if !self.receiver.is_empty() {
+                    self.start_worker_if_needed(&mut self.state.lock());
+                }
+                Received::Lease(lease)
+            }
+            Err(RecvTimeoutError::Timeout) => Received::Nothing,
+            Err(RecvTimeoutError::Disconnected) => Received::Closed,
+        }
+    }
+
+    fn start_worker_if_needed(self: &Arc<Self>, state: &mut State) {
+        let creating = state.created.is_none() && !state.workers.is_empty();
+        let below_limit = state.workers.len() < self.spec.max_workers.max(1) as usize;
+        let wanted = self.receiver.len() > self.idle.load(Ordering::SeqCst);
+        if wanted && below_limit && !creating && state.sender.is_some() && state.rest().is_zero() {
+            self.start_worker(state);
+        }
+    }
+
+    fn start_worker(self: &Arc<Self>, state: &mut State) {
+        let worker = Arc::new(Worker::new(self.clone(), state.created.is_none()));
+        let thread = thread::Builder::new().name(format!("{}-worker", self.channel));
+        let created = state.created.clone();
+        let main = {
+            let worker = worker.clone();
+            move || {
+                let ending = worker.instance.work(&worker, created);
+                worker.instance.worker_ended(&worker, ending);
+            }
+        };
+        self.watchdog.watch(&worker);
+        state.workers.push(worker.clone());
+        if let Err(error) = thread.spawn(main) {
+            // Not here: the caller holds the lock, and may be the one that reads events.
+            let failure = Failure::NoThread(error.to_string());
+            self.watchdog.later(move || worker.instance.worker_ended(&worker, Ending::Failed(failure)));
+        }
+    }
+
+    /// The life of a worker thread.
+    fn work(self: &Arc<Self>, worker: &Arc<Worker>, created: Option<Arc<Created>>) -> Ending {
+        let created = match created {
+            Some(created) => created,
+            None => match call::create(&self.plugin, &self.spec, self.handle) {
+                Ok(created) => {
+                    let created = Arc::new(created);
+                    let mut state = self.state.lock();
+                    if !worker.created() {
+                        return Ending::Told; // Too late: nobody waits for it, and dropping it destroys it.
+                    }
+                    state.created = Some(created.clone());
+                    // The leases that came meanwhile may want more than this one worker.
+                    let waiting = self.receiver.len().min(self.spec.max_workers as usize);
+                    for _ in 1..waiting {
+                        self.start_worker_if_needed(&mut state);
+                    }
+                    created
+                }
+                Err(NotCreated::Refused(text)) => return Ending::Refused(text),
+                Err(NotCreated::Failed(text)) => return Ending::Failed(Failure::CreateFailed(text)),
+                Err(NotCreated::Panicked(text)) => return Ending::Failed(Failure::CreatePanicked(text)),
+            },
+        };
+        let (status, text) = created.run(worker);
+        match status {
+            STATUS_OK if worker.told_to_stop() || self.is_stopping() => Ending::Told,
+            STATUS_PANIC => Ending::Failed(Failure::Panicked(text)),
+            status => Ending::Failed(Failure::Returned { status, text }),
+        }
+    }
+
+    /// Called once on each worker's thread, at its end.
+    fn worker_ended(self: &Arc<Self>, worker: &Arc<Worker>, ending: Ending) {
+        let cause = match &ending {
+            Ending::Told => Cause::Done,
+            Ending::Failed(
+                Failure::CreateFailed(_)
+                | Failure::CreatePanicked(_)
+                | Failure::CreateHung(_)
+                | Failure::NoThread(_),
+            )
+            | Ending::Refused(_) => Cause::NotCreated,
+            Ending::Failed(_) => Cause::WorkerEnded,
+        };
+        if !worker.take_back(&cause) {
+            // It was given up as hung and has come back after all.
+            let mut state = self.state.lock();
+            state.left_behind -= 1;
+            drop(state);
+            tracing::warn!(
+                channel = %self.channel,
+                plugin = self.plugin.name(),
+                "a worker that was given up has returned"
+            );
+            return;
+        }
+        match ending {
+            Ending::Told => {
+                let mut state = self.state.lock();
+                let left_over = self.forget(&mut state, worker);
+                self.report_left_over(state, &left_over, &Cause::WorkerEnded, None);
+            }
+            Ending::Failed(failure) => self.failed(worker, failure, &cause, 0),
+            Ending::Refused(text) => {
+                tracing::error!(
+                    channel = %self.channel,
+                    plugin = self.plugin.name(),
+                    "the channel is stopped: its plugin refuses the settings: {text}"
+                );
+                self.begin_stop(StopReason::Refused(text), OWN_STOP);
+                let mut state = self.state.lock();
+                self.forget(&mut state, worker);
+            }
+        }
+    }
+
+    /// Called by the watchdog for a worker that missed its deadline.
+    pub(crate) fn abandon(self: &Arc<Self>, worker: &Arc<Worker>, overdue: &Overdue) {
+        let (failure, cause) = match overdue {
+            Overdue::Create(limit) => (Failure::CreateHung(*limit), Cause::NotCreated),
+            Overdue::Work(limit) => (Failure::Hung(*limit), Cause::Hung),
+        };
+        if worker.take_back(&cause) {
+            self.failed(worker, failure, &cause, 1);
+        }
+    }
+
+    /// One worker less, in a way that was not meant to be. `hung`: 1 if its thread is still somewhere.
+    fn failed(self: &Arc<Self>, worker: &Arc<Worker>, failure: Failure, cause: &Cause, hung: i64) {
+        let before = self.failures_in_a_row.fetch_add(1, Ordering::Relaxed);
+        let doubled = 1_u32.checked_shl(u32::try_from(before).unwrap_or(u32::MAX)).unwrap_or(u32::MAX);
+        let pause = self.spec.pause_first.saturating_mul(doubled).min(self.spec.pause_max);
+        let mut state = self.state.lock();
+        state.left_behind += hung;
+        state.resume = Some(Instant::now() + pause);
+        let stopping = state.sender.is_none();
+        let hung_now = u32::try_from(state.left_behind).unwrap_or(0);
+        let left_over = self.forget(&mut state, worker);
+        tracing::error!(
+            channel = %self.channel,
+            plugin = self.plugin.name(),
+            pause_secs = pause.as_secs_f64(),
+            "the plugin failed: {failure}"
+        );
+        let failed = HostEvent::WorkerFailed { channel: self.channel.clone(), failure, pause };
+        self.report_left_over(state, &left_over, cause, (!stopping).then_some(failed));
+        if hung_now >= self.spec.hung_max.max(1) && !stopping {
+            tracing::error!(
+                channel = %self.channel,
+                plugin = self.plugin.name(),
+                "the channel is stopped: {hung_now} of its workers hang"
+            );
+            self.begin_stop(StopReason::TooManyHung(hung_now), OWN_STOP);
+        }
+    }
+
+    /// Takes a worker off the list. If leases wait, another is started; if that cannot be and there is none left, the
+    /// leases come back to be reported.
+    fn forget(self: &Arc<Self>, state: &mut State, worker: &Arc<Worker>) -> Vec<Lease> {
+        state.workers.retain(|other| !Arc::ptr_eq(other, worker));
+        if state.sender.is_some() {
+            self.start_worker_if_needed(state);
+        }
+        if state.workers.is_empty() {
+            self.quiet.notify_all();
+        }
+        // Under the lock nobody fills the queue, and nobody is there who empties it. `end` does that when stopping.
+        match state.workers.is_empty() && state.sender.is_some() {
+            true => self.receiver.try_iter().collect(),
+            false => Vec::new(),
+        }
+    }
+
+    /// Reports leases that no worker is left for, then `last`, without the lock, and yet before the end is reported.
+    fn report_left_over(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        left_over: &[Lease],
+        cause: &Cause,
+        last: Option<HostEvent>,
+    ) {
+        if left_over.is_empty() && last.is_none() {
+            return;
+        }
+        state.reporting += 1;
+        drop(state);
+        left_over
+            .iter()
+            .flat_map(|lease| untouched_lease(lease, cause))
+            .chain(last)
+            .for_each(|event| self.send(event));
+        let mut state = self.state.lock();
+        state.reporting -= 1;
+        self.quiet.notify_all();
+    }
+
+    fn begin_stop(self: &Arc<Self>, reason: StopReason, deadline: Duration) {
+        let mut state = self.state.lock();
+        if state.sender.is_none() {
+            return;
+        }
+        self.stopping.store(true, Ordering::Release);
+        // Wakes every worker that waits for a lease.
+        state.sender = None;
+        let nothing_runs = state.workers.is_empty() && state.created.is_none();
+        drop(state);
+        let me = self.clone();
+        if nothing_runs {
+            self.watchdog.later(move || me.end(reason, deadline));
+            return;
+        }
+        let other = reason.clone();
+        let thread = thread::Builder::new().name(format!("{}-stop", self.channel));
+        if thread.spawn(move || me.end(reason, deadline)).is_err() {
+            let me = self.clone();
+            self.watchdog.later(move || me.end(other, Duration::ZERO));
+        }
+    }
+
+    /// The end, on a thread of its own.
+    fn end(self: &Arc<Self>, reason: StopReason, deadline: Duration) {
+        let give_up = Instant::now() + deadline;
+        for lease in self.receiver.try_iter() {
+            untouched_lease(&lease, &Cause::Stopping).into_iter().for_each(|event| self.send(event));
+        }
+        let (workers, created) = {
+            let state = self.state.lock();
+            (state.workers.clone(), state.created.clone())
+        };
+        for worker in &workers {
+            worker.give_back_pending(&Cause::Stopping);
+        }
+        if let Some(created) = created.filter(|_| !workers.is_empty()) {
+            // It may not come back, so nobody waits for it.
+            let thread = thread::Builder::new().name(format!("{}-stopping", self.channel));
+            let _ = thread.spawn(move || created.stop());
+        }
+        drop(workers);
+        let mut state = self.state.lock();
+        // Woken by the last worker, ended by the deadline.
+        while !state.workers.is_empty() && !self.quiet.wait_until(&mut state, give_up).timed_out() {}
+        // Woken by whoever has reported; what they wait for is that their events are taken.
+        while state.reporting > 0 {
+            self.quiet.wait(&mut state);
+        }
+        let remaining = std::mem::take(&mut state.workers);
+        drop(state);
+        let mut late = 0;
+        for worker in remaining {
+            if worker.take_back(&Cause::Stopping) {
+                late += 1;
+            }
+        }
+        let mut state = self.state.lock();
+        state.left_behind += late;
+        let created = state.created.take();
+        let left_behind = u32::try_from(state.left_behind).unwrap_or(0);
+        drop(state);
+        if let Some(created) = created {
+            let left = give_up.saturating_duration_since(Instant::now());
+            self.let_go(created, left.max(DESTROY_MIN));
+        }
+        self.send(HostEvent::Stopped { channel: self.channel.clone(), reason, left_behind });
+    }
+
+    /// Destroys the channel, unless a thread is left that still uses it: that one will.
+    fn let_go(&self, created: Arc<Created>, limit: Duration) {
+        let (done, wait) = bounded::<()>(1);
+        let thread = thread::Builder::new().name(format!("{}-destroy", self.channel));
+        let started = thread.spawn(move || {
+            drop(created);
+            let _ = done.send(());
+        });
+        if started.is_ok() && wait.recv_timeout(limit).is_err() {
+            tracing::error!(channel = %self.channel, plugin = self.plugin.name(), "`destroy` did not return in time");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What the host knows about a plugin without running any of its code.
+
+use crate::library::Functions;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// A loaded plugin. Its library stays loaded until the process ends.
+pub struct Plugin {
+    pub(crate) file: PathBuf,
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) description: String,
+    pub(crate) abi_version: u32,
+    pub(crate) options: Vec<PluginOption>,
+    pub(crate) functions: Functions,
+}
+
+/// One option that a plugin understands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginOption {
+    /// Upper-case letters, digits and `_`.
+    pub name: String,
+    /// What its value looks like.
+    pub kind: OptionKind,
+    /// What an absent line means.
+    pub default: Option<String>,
+    /// A sentence or two for the operator.
+    pub help: String,
+}
+
+/// What the value of an option looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OptionKind {
+    /// Any text.
+    Text,
+    /// A decimal number that is not negative.
+    Integer,
+    /// `0` or `1`.
+    Switch,
+    /// A decimal number of seconds.
+    Seconds,
+    /// A file or folder.
+    Path,
+}
+
+impl fmt::Display for OptionKind {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(match self {
+            OptionKind::Text => "text",
+            OptionKind::Integer => "a whole number",
+            OptionKind::Switch => "0 or 1",
+            OptionKind::Seconds => "a whole number of seconds",
+            OptionKind::Path => "a file or folder",
+        })
+    }
+}
+
+/// What is wrong with a line of an option file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OptionProblem {
+    /// The plugin has no such option.
+    #[error("plugin {plugin} has no option {name}")]
+    Unknown {
+        /// The plugin.
+        plugin: String,
+        /// As written.
+        name: String,
+    },
+    /// The value is not of the option's kind.
+    #[error("option {name} of plugin {plugin} is `{value}`; it must be {kind}")]
+    Value {
+        /// The plugin.
+        plugin: String,
+        /// The option.
+        name: String,
+        /// As written.
+        value: String,
+        /// What it must be.
+        kind: OptionKind,
+    },
+}
+
+impl Plugin {
+    /// The file it was loaded from.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its version.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// One line about it.
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// The version of the contract it was built for; always the host's.
+    pub fn abi_version(&self) -> u32 {
+        self.abi_version
+    }
+
+    /// The options it understands, in its own order.
+    pub fn options(&self) -> &[PluginOption] {
+        &self.options
+    }
+
+    /// Is `value` a good line for option `name`? Names are compared without regard to case.
+    ///
+    /// # Errors
+    /// The plugin has no such option, or the value is not of its kind.
+    pub fn check_option(&self, name: &str, value: &str) -> Result<(), OptionProblem> {
+        let Some(option) = self.options.iter().find(|option| option.name.eq_ignore_ascii_case(name)) else {
+            return Err(OptionProblem::Unknown { plugin: self.name.clone(), name: name.to_owned() });
+        };
+        let number = || {
+            let digits = value.trim();
+            !digits.is_empty()
+                && digits.bytes().all(|byte| byte.is_ascii_digit())
+                && digits.parse::<u64>().is_ok()
+        };
+        let good = match option.kind {
+            OptionKind::Text => true,
+            OptionKind::Integer | OptionKind::Seconds => number(),
+            OptionKind::Switch => matches!(value.trim(), "0" | "1"),
+            OptionKind::Path => !value.trim().is_empty(),
+        };
+        if good {
+            return Ok(());
+        }
+        Err(OptionProblem::Value {
+            plugin: self.name.clone(),
+            name: option.name.clone(),
+            value: value.to_owned(),
+            kind: option.kind,
+        })
+    }
+}
+
+impl fmt::Debug for Plugin {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.debug_struct("Plugin")
+            .field("name", &self.name)
+            .field("version", &self.version)
+            .field("file", &self.file)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,81 @@
+//! What a channel is given to do.
+
+use sluice_mail::{Priority, Time};
+use std::fmt;
+use std::sync::Arc;
+
+/// The bytes of a message, wherever they are kept.
+///
+/// Shown piece by piece, in order, in wire form: CRLF line ends, dot-stuffed, without the closing dot line. The pieces
+/// are lent to a plugin for as long as the `Arc` lives, so they must not depend on anything shorter.
+pub trait Content: Send + Sync + 'static {
+    /// Calls `take` for each piece.
+    fn pieces<'a>(&'a self, take: &mut dyn FnMut(&'a [u8]));
+}
+
+impl Content for Vec<u8> {
+    fn pieces<'a>(&'a self, take: &mut dyn FnMut(&'a [u8])) {
+        take(self);
+    }
+}
+
+/// One message for some of its recipients, all of one destination.
+#[derive(Clone)]
+pub struct Delivery {
+    /// The caller's name for this attempt; comes back in the events.
+    pub token: u64,
+    /// Queue id, for logs and for what is said to the peer.
+    pub id: String,
+    /// Envelope sender; empty is the null reverse-path.
+    pub sender: String,
+    /// Destination domain of all recipients.
+    pub domain: Arc<str>,
+    /// Who it is for; each index once.
+    pub recipients: Vec<Recipient>,
+    /// The message.
+    pub content: Arc<dyn Content>,
+    /// How often delivery was tried before.
+    pub attempts: u32,
+    /// When it was accepted.
+    pub arrived: Time,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// Content is not all seven-bit.
+    pub eight_bit: bool,
+    /// Needs SMTPUTF8.
+    pub smtputf8: bool,
+    /// More for the same destination follows soon, in another lease. Within a lease the host knows by itself.
+    pub more_follows: bool,
+}
+
+/// One recipient of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipient {
+    /// Its index in the envelope, by which it is settled.
+    pub index: u32,
+    /// Address to use with the next hop.
+    pub address: String,
+    /// Address as the client gave it.
+    pub original: String,
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.debug_struct("Delivery")
+            .field("token", &self.token)
+            .field("id", &self.id)
+            .field("recipients", &self.recipients)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A batch of deliveries for one destination. One worker gets all of it, one by one, so that it can keep its connection.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    /// The caller's name for it; comes back in the events.
+    pub lease: u64,
+    /// Ask the peer for its mail first, also when there is nothing to deliver.
+    pub poll: bool,
+    /// What to deliver, in this order.
+    pub deliveries: Vec<Delivery>,
+}

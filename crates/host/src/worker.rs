@@ -1,0 +1,388 @@
+//! One worker thread's side of the host: what it holds, and the answers to its callbacks.
+//!
+//! # Invariants
+//! A delivery is in exactly one place: waiting (`pending`), lent (`held`), or reported. It leaves `held` under the lock,
+//! once, so it is reported once, by whoever took it out: the plugin with `finish`, or the host with
+//! [`take_back`](Worker::take_back). Events are sent without the lock.
+//! # Failure
+//! After `take_back` the worker is gone: it is told to stop, its settlements are refused, and the bytes it was lent are
+//! kept until its thread ends, because nobody knows what it still reads.
+
+use crate::call::{Lent, Pointer};
+use crate::event::{Cause, HostEvent};
+use crate::instance::{Inner, Received};
+use crate::work::{Delivery, Lease};
+use parking_lot::{Condvar, Mutex};
+use sluice_abi as abi;
+use sluice_mail::Outcome;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Longest single wait; a plugin that asks for more is asked to ask again.
+const WAIT_MAX: Duration = Duration::from_secs(3600);
+
+/// Names a delivery towards plugins. For the whole process, so that no plugin can hit another's by mistake.
+static TOKENS: AtomicU64 = AtomicU64::new(1);
+
+/// What `next` answers.
+pub(crate) enum Answer {
+    Delivery(Pointer),
+    Idle,
+    Poll,
+    Stop,
+}
+
+/// One worker thread, as its callbacks and the watchdog see it.
+pub(crate) struct Worker {
+    pub(crate) instance: Arc<Inner>,
+    state: Mutex<State>,
+    /// Something left `held`.
+    room: Condvar,
+}
+
+struct State {
+    /// Still in `create`?
+    creating: bool,
+    /// Since when the thread is in the plugin's code; `None` while it waits in `next`.
+    away_since: Option<Instant>,
+    /// Since when it has had nothing to do.
+    idle_since: Instant,
+    held: Vec<Held>,
+    pending: VecDeque<(u64, Delivery)>,
+    leases: Vec<OpenLease>,
+    /// Lent to a thread that is gone, and kept alive for it.
+    kept: Vec<Held>,
+    /// Was `next` answered with stop?
+    told_to_stop: bool,
+    gone: bool,
+}
+
+struct OpenLease {
+    lease: u64,
+    unfinished: usize,
+    polling: bool,
+}
+
+struct Held {
+    token: u64,
+    lease: u64,
+    due: Instant,
+    lent: Lent,
+    outcomes: Vec<(u32, Outcome)>,
+}
+
+impl Held {
+    fn into_event(self, cause: Cause) -> (HostEvent, Lent) {
+        let Held { lease, lent, outcomes, .. } = self;
+        let settled = |index: u32| outcomes.iter().any(|(done, _)| *done == index);
+        let all = lent.source().recipients.iter().map(|recipient| recipient.index);
+        let unsettled: Vec<u32> = match outcomes.len() == lent.source().recipients.len() {
+            true => Vec::new(),
+            false => all.filter(|index| !settled(*index)).collect(),
+        };
+        (HostEvent::Finished { token: lent.source().token, lease, outcomes, unsettled, cause }, lent)
+    }
+}
+
+/// Everything about a delivery that was never lent.
+pub(crate) fn untouched(lease: u64, delivery: &Delivery, cause: Cause) -> HostEvent {
+    let unsettled = delivery.recipients.iter().map(|recipient| recipient.index).collect();
+    HostEvent::Finished { token: delivery.token, lease, outcomes: Vec::new(), unsettled, cause }
+}
+
+/// Everything about a lease that no worker ever had.
+pub(crate) fn untouched_lease(lease: &Lease, cause: &Cause) -> Vec<HostEvent> {
+    let finished = lease.deliveries.iter().map(|delivery| untouched(lease.lease, delivery, cause.clone()));
+    finished.chain([HostEvent::LeaseDone { lease: lease.lease }]).collect()
+}
+
+impl Worker {
+    pub(crate) fn new(instance: Arc<Inner>, creating: bool) -> Worker {
+        let now = Instant::now();
+        let state = State {
+            creating,
+            away_since: Some(now),
+            idle_since: now,
+            held: Vec::new(),
+            pending: VecDeque::new(),
+            leases: Vec::new(),
+            kept: Vec::new(),
+            told_to_stop: false,
+            gone: false,
+        };
+        Worker { instance, state: Mutex::new(state), room: Condvar::new() }
+    }
+
+    /// `create` is over. `false` when that took too long and nobody waits for the channel any more.
+    pub(crate) fn created(&self) -> bool {
+        let mut state = self.state.lock();
+        state.creating = false;
+        state.away_since = Some(Instant::now());
+        !state.gone
+    }
+
+    pub(crate) fn told_to_stop(&self) -> bool {
+        self.state.lock().told_to_stop
+    }
+
+    pub(crate) fn next(&self, timeout: Duration) -> Answer {
+        let give_up = Instant::now() + timeout.min(WAIT_MAX);
+        self.end_polls();
+        loop {
+            let mut state = self.state.lock();
+            state.away_since = None;
+            if state.gone {
+                return Answer::Stop;
+            }
+            if self.instance.is_stopping() {
+                state.told_to_stop = true;
+                state.away_since = Some(Instant::now());
+                drop(state);
+                self.give_back_pending(&Cause::Stopping);
+                return Answer::Stop;
+            }
+            if state.held.len() >= self.instance.spec.held_max.max(1) {
+                // Woken by `finish` on another thread, ended by the timeout.
+                if self.room.wait_until(&mut state, give_up).timed_out() {
+                    state.away_since = Some(Instant::now());
+                    return Answer::Idle;
+                }
+                continue;
+            }
+            if let Some((lease, delivery)) = state.pending.pop_front() {
+                let more = state.pending.front().is_some_and(|(next, _)| *next == lease);
+                let token = TOKENS.fetch_add(1, Ordering::Relaxed);
+                match Lent::new(delivery, token, lease, more) {
+                    Ok(lent) => return Answer::Delivery(self.lend(&mut state, token, lease, lent)),
+                    Err(delivery) => {
+                        drop(state);
+                        tracing::error!(channel = %self.instance.channel, id = delivery.id, "{}", Cause::Unusable);
+                        self.report(lease, untouched(lease, &delivery, Cause::Unusable));
+                        continue;
+                    }
+                }
+            }
+            let idle_limit = match state.held.is_empty() {
+                true => state.idle_since + self.instance.spec.idle_exit,
+                false => give_up,
+            };
+            drop(state);
+            match self.instance.receive(give_up.min(idle_limit)) {
+                Received::Lease(lease) => {
+                    if self.take(lease) {
+                        return Answer::Poll;
+                    }
+                }
+                Received::Closed => {} // The instance is stopping; the loop sees that.
+                Received::Nothing => {
+                    let now = Instant::now();
+                    let mut state = self.state.lock();
+                    if now >= give_up || now >= idle_limit {
+                        state.away_since = Some(now);
+                        // Whoever offers work from now on starts a new worker, or finds this one not yet ended, and
+                        // that looks at the queue again when it ends.
+                        let retire = now >= idle_limit && state.held.is_empty() && !state.gone;
+                        state.told_to_stop |= retire;
+                        return if retire { Answer::Stop } else { Answer::Idle };
+                    }
+                }
+            }
+        }
+    }
+
+    fn lend(&self, state: &mut State, token: u64, lease: u64, lent: Lent) -> Pointer {
+        let now = Instant::now();
+        let pointer = lent.pointer();
+        state.held.push(Held {
+            token,
+            lease,
+            due: now + self.instance.spec.deadline,
+            lent,
+            outcomes: Vec::new(),
+        });
+        state.away_since = Some(now);
+        state.idle_since = now;
+        pointer
+    }
+
+    /// Registers a lease. `true` when the plugin is to poll first.
+    fn take(&self, lease: Lease) -> bool {
+        let Lease { lease, poll, deliveries } = lease;
+        let mut state = self.state.lock();
+        if state.gone {
+            // Taken from the queue in the same moment as this worker was given up.
+            drop(state);
+            for event in untouched_lease(&Lease { lease, poll, deliveries }, &Cause::Hung) {
+                self.instance.send(event);
+            }
+            return false;
+        }
+        let now = Instant::now();
+        state.idle_since = now;
+        if deliveries.is_empty() && !poll {
+            drop(state);
+            self.instance.send(HostEvent::LeaseDone { lease });
+            return false;
+        }
+        state.leases.push(OpenLease { lease, unfinished: deliveries.len(), polling: poll });
+        state.pending.extend(deliveries.into_iter().map(|delivery| (lease, delivery)));
+        if poll {
+            state.away_since = Some(now);
+        }
+        poll
+    }
+
+    /// The plugin asks for the next thing, so it is done with asking its peer.
+    fn end_polls(&self) {
+        let mut over = Vec::new();
+        let mut state = self.state.lock();
+        for lease in &mut state.leases {
+            lease.polling = false;
+        }
+        state.leases.retain(|lease| {
+            let done = lease.unfinished == 0;
+            if done {
+                over.push(lease.lease);
+            }
+            !done
+        });
+        drop(state);
+        for lease in over {
+            self.instance.send(HostEvent::LeaseDone { lease });
+        }
+    }
+
+    pub(crate) fn settle(&self, token: u64, index: u32, outcome: Outcome) -> u32 {
+        let mut state = self.state.lock();
+        let gone = state.gone;
+        let Some(held) = state.held.iter_mut().find(|held| held.token == token) else {
+            drop(state);
+            let when = if gone { "after its time was over" } else { "of a delivery that it does not hold" };
+            self.complain(&format!("it settled recipient {index} {when}; this is ignored"));
+            return abi::SETTLE_UNKNOWN;
+        };
+        let source = held.lent.source();
+        if source.recipients.binary_search_by_key(&index, |recipient| recipient.index).is_err() {
+            let id = source.id.clone();
+            drop(state);
+            self.complain_about(&id, &format!("it settled recipient {index}, who is not in the delivery"));
+            return abi::SETTLE_NO_RECIPIENT;
+        }
+        if held.outcomes.iter().any(|(done, _)| *done == index) {
+            let id = source.id.clone();
+            drop(state);
+            self.complain_about(&id, &format!("it settled recipient {index} again; the first word counts"));
+            return abi::SETTLE_AGAIN;
+        }
+        held.outcomes.push((index, outcome));
+        abi::SETTLE_OK
+    }
+
+    pub(crate) fn finish(&self, token: u64) -> u32 {
+        let mut state = self.state.lock();
+        let Some(at) = state.held.iter().position(|held| held.token == token) else {
+            return abi::SETTLE_UNKNOWN;
+        };
+        let held = state.held.swap_remove(at);
+        drop(state);
+        self.room.notify_one();
+        if !held.outcomes.is_empty() {
+            self.instance.worked();
+        }
+        let lease = held.lease;
+        let (event, _lent) = held.into_event(Cause::Done);
+        self.report(lease, event);
+        abi::SETTLE_OK
+    }
+
+    pub(crate) fn remaining(&self, token: u64) -> Duration {
+        let state = self.state.lock();
+        let held = state.held.iter().find(|held| held.token == token);
+        held.map_or(Duration::ZERO, |held| held.due.saturating_duration_since(Instant::now()))
+    }
+
+    /// Sends the last word about one delivery, and about its lease when it was the last of it.
+    fn report(&self, lease: u64, event: HostEvent) {
+        self.instance.send(event);
+        // Counted only now, so that the lease is never reported before one of its deliveries.
+        let mut state = self.state.lock();
+        let Some(at) = state.leases.iter().position(|open| open.lease == lease) else { return };
+        let open = &mut state.leases[at];
+        open.unfinished = open.unfinished.saturating_sub(1);
+        if open.unfinished == 0 && !open.polling {
+            state.leases.swap_remove(at);
+            drop(state);
+            self.instance.send(HostEvent::LeaseDone { lease });
+        }
+    }
+
+    /// Reports what was not lent yet.
+    pub(crate) fn give_back_pending(&self, cause: &Cause) {
+        let pending = std::mem::take(&mut self.state.lock().pending);
+        for (lease, delivery) in pending {
+            self.report(lease, untouched(lease, &delivery, cause.clone()));
+        }
+    }
+
+    /// Takes everything from this worker and reports it. `false` when that was done before.
+    pub(crate) fn take_back(&self, cause: &Cause) -> bool {
+        let mut state = self.state.lock();
+        if state.gone {
+            return false;
+        }
+        state.gone = true;
+        for lease in &mut state.leases {
+            lease.polling = false;
+        }
+        let held = std::mem::take(&mut state.held);
+        drop(state);
+        self.room.notify_all();
+        for held in held {
+            let (token, lease, due) = (held.token, held.lease, held.due);
+            let (event, lent) = held.into_event(cause.clone());
+            let kept = Held { token, lease, due, lent, outcomes: Vec::new() };
+            self.state.lock().kept.push(kept);
+            self.report(lease, event);
+        }
+        self.give_back_pending(cause);
+        self.end_polls();
+        true
+    }
+
+    /// How long it was given, if that is over.
+    pub(crate) fn overdue(&self, now: Instant) -> Option<Overdue> {
+        let spec = &self.instance.spec;
+        let state = self.state.lock();
+        if state.gone {
+            return None;
+        }
+        let away = state.away_since.map(|since| now.saturating_duration_since(since));
+        if state.creating {
+            return (away? > spec.create_deadline).then_some(Overdue::Create(spec.create_deadline));
+        }
+        let late = match state.held.is_empty() {
+            true => away.is_some_and(|away| away > spec.deadline),
+            false => state.held.iter().any(|held| now > held.due),
+        };
+        late.then_some(Overdue::Work(spec.deadline))
+    }
+
+    /// Says in the log what the plugin did wrong.
+    pub(crate) fn complain(&self, what: &str) {
+        let instance = &self.instance;
+        tracing::warn!(channel = %instance.channel, plugin = instance.plugin.name(), "the plugin is faulty: {what}");
+    }
+
+    fn complain_about(&self, id: &str, what: &str) {
+        let instance = &self.instance;
+        tracing::warn!(channel = %instance.channel, plugin = instance.plugin.name(), id, "the plugin is faulty: {what}");
+    }
+}
+
+/// What a worker did not do in time.
+pub(crate) enum Overdue {
+    Create(Duration),
+    Work(Duration),
+}
