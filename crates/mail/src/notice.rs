@@ -1,1 +1,302 @@
-//! Delivery status notifications.
+//! Delivery status notifications: the message that tells a sender what could not be delivered, or not yet.
+//!
+//! [`Notice`] holds the facts and [`Notice::build`] makes the message of them: a `multipart/report` (RFC 6522) of a text
+//! for people, a `message/delivery-status` for programs (RFC 3464), and the original message or its header.
+//!
+//! # Invariants
+//! The result has CR LF line ends, no line longer than 998 octets of ours, and no header field that was not put there by
+//! this module: control characters of replies and addresses never reach it.
+//! # Not here
+//! Whether a notice is due, and sending it. The transparency dots ([`crate::wire::stuff`]).
+
+mod text;
+
+use crate::{Status, Time, rfc5322_date};
+
+/// What became of one recipient (RFC 3464 section 2.3.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// It is given up.
+    Failed,
+    /// It is still being tried.
+    Delayed,
+    /// It was delivered.
+    Delivered,
+}
+
+impl Action {
+    const fn name(self) -> &'static str {
+        match self {
+            Action::Failed => "failed",
+            Action::Delayed => "delayed",
+            Action::Delivered => "delivered",
+        }
+    }
+}
+
+/// One recipient in a notice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// As the sender gave it; empty when it is not known.
+    pub original: String,
+    /// As it was at the end.
+    pub final_address: String,
+    /// What became of it.
+    pub action: Action,
+    /// The enhanced code.
+    pub status: Status,
+    /// The remote reply with its code, or our own words.
+    pub diagnostic: String,
+    /// Who said so; empty when it was this system.
+    pub peer: String,
+    /// When it was last tried, if ever.
+    pub last_attempt: Option<Time>,
+    /// Until when it is tried, for [`Action::Delayed`].
+    pub retry_until: Option<Time>,
+}
+
+/// What is returned of the original message. Plain text: without transparency dots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Returned {
+    /// Its header (RFC 6522 section 4, `text/rfc822-headers`).
+    Header(Vec<u8>),
+    /// All of it (`message/rfc822`).
+    Message(Vec<u8>),
+}
+
+impl Returned {
+    /// Most octets of a header that are returned; a longer one is cut at the end of a line.
+    pub const HEADER_SIZE_MAX: usize = 64 * 1024;
+
+    /// The whole message when it has at most `limit` octets, else its header. Stops reading pieces as soon as that is
+    /// decided, so that a large message is never wholly in memory.
+    pub fn of<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limit: usize) -> Returned {
+        let enough = limit.max(Returned::HEADER_SIZE_MAX);
+        let mut kept = Vec::new();
+        for piece in pieces {
+            let room = enough + 1 - kept.len();
+            kept.extend_from_slice(&piece[..piece.len().min(room)]);
+            if kept.len() > enough {
+                break;
+            }
+        }
+        if kept.len() <= limit {
+            return Returned::Message(kept);
+        }
+        let header_end = match memchr::memmem::find(&kept, b"\r\n\r\n") {
+            _ if kept.starts_with(b"\r\n") => 0,
+            Some(end) => end + 2,
+            None => kept.len(),
+        };
+        kept.truncate(header_end);
+        if kept.len() > Returned::HEADER_SIZE_MAX {
+            kept.truncate(Returned::HEADER_SIZE_MAX);
+            let last_line = memchr::memmem::rfind(&kept, b"\r\n").map_or(0, |at| at + 2);
+            kept.truncate(last_line);
+        }
+        Returned::Header(kept)
+    }
+}
+
+/// The facts of a notice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// The name of this system.
+    pub reporting_mta: String,
+    /// Who is told: the return path of the original.
+    pub sender: String,
+    /// Whom people write to about it; also the author of the notice.
+    pub postmaster: String,
+    /// `Message-ID` of the notice, with or without its angle brackets.
+    pub message_id: String,
+    /// Date of the notice.
+    pub date: Time,
+    /// When the original was accepted here.
+    pub arrived: Time,
+    /// Envelope identifier the sender gave (RFC 3461, ENVID); empty when there was none.
+    pub envelope_id: String,
+    /// Who it is about.
+    pub recipients: Vec<Report>,
+    /// What is returned of the original.
+    pub returned: Returned,
+}
+
+impl Notice {
+    /// The notice as a message: CR LF line ends, not dot-stuffed. It holds octets above 127 only when the original or an
+    /// address does; the caller looks for them to set the flags of its envelope.
+    pub fn build(&self) -> Vec<u8> {
+        let (returned, type_of_returned) = match &self.returned {
+            Returned::Header(header) => (text::with_line_ends(header), "text/rfc822-headers"),
+            Returned::Message(message) => (text::with_line_ends(message), "message/rfc822"),
+        };
+        let boundary = self.boundary(&returned);
+        let eight_bit = !returned.is_ascii();
+        let encoding = if eight_bit { "8bit" } else { "7bit" };
+
+        let mut out = text::Writer::with_capacity(returned.len() + 4096);
+        out.field("From", &format!("Mail Delivery System <{}>", text::address(&self.postmaster)));
+        out.field("To", &format!("<{}>", text::address(&self.sender)));
+        out.field("Subject", self.subject());
+        out.field("Date", &rfc5322_date(self.date));
+        let id = text::address(&self.message_id);
+        out.field("Message-ID", &format!("<{}>", id.trim_matches(['<', '>'])));
+        out.field("Auto-Submitted", "auto-replied");
+        out.field("MIME-Version", "1.0");
+        let report = format!("multipart/report; report-type=delivery-status; boundary=\"{boundary}\"");
+        out.field("Content-Type", &report);
+        out.field("Content-Transfer-Encoding", encoding);
+        out.line("");
+        out.line("This is a notice in MIME format about a message you sent.");
+        out.line("");
+
+        out.line(&format!("--{boundary}"));
+        out.field("Content-Description", "Notification");
+        self.for_people(&mut out);
+        out.line("");
+
+        out.line(&format!("--{boundary}"));
+        out.field("Content-Description", "Delivery report");
+        out.field("Content-Type", "message/delivery-status");
+        out.line("");
+        self.for_programs(&mut out);
+
+        out.line(&format!("--{boundary}"));
+        out.field("Content-Description", "Undelivered message");
+        out.field("Content-Type", type_of_returned);
+        out.field("Content-Transfer-Encoding", encoding);
+        out.line("");
+        out.raw(&returned);
+        out.line("");
+        out.line(&format!("--{boundary}--"));
+        out.finish()
+    }
+
+    fn has(&self, action: Action) -> bool {
+        self.recipients.iter().any(|report| report.action == action)
+    }
+
+    fn subject(&self) -> &'static str {
+        if self.has(Action::Failed) {
+            "Your message could not be delivered"
+        } else if self.has(Action::Delayed) {
+            "Your message has not been delivered yet"
+        } else {
+            "Your message was delivered"
+        }
+    }
+
+    /// A delimiter that no line of what is returned begins with.
+    fn boundary(&self, returned: &[u8]) -> String {
+        let mut number = self.date.0;
+        loop {
+            let boundary = format!("=_notice_{number:x}");
+            if memchr::memmem::find(returned, boundary.as_bytes()).is_none() {
+                return boundary;
+            }
+            number = number.wrapping_add(1);
+        }
+    }
+
+    /// The text part: who was not reached, since when, why, and what happens next.
+    fn for_people(&self, out: &mut text::Writer) {
+        let mut words = text::Words::default();
+        words.line(&format!("This is the mail system at {}.", text::plain(&self.reporting_mta)));
+        let arrived = rfc5322_date(self.arrived);
+        for action in [Action::Failed, Action::Delayed, Action::Delivered] {
+            if !self.has(action) {
+                continue;
+            }
+            words.line("");
+            words.line(&match action {
+                Action::Failed => {
+                    format!("The message you sent, which arrived here on {arrived}, could not be delivered to:")
+                }
+                Action::Delayed => {
+                    format!("The message you sent, which arrived here on {arrived}, has not been delivered yet to:")
+                }
+                Action::Delivered => {
+                    format!("The message you sent, which arrived here on {arrived}, was delivered to:")
+                }
+            });
+            for report in self.recipients.iter().filter(|report| report.action == action) {
+                self.recipient_for_people(report, &mut words);
+            }
+            words.line("");
+            words.line(match action {
+                Action::Failed => {
+                    "This is final: the message will not be tried again for them. If it matters, reach them another \
+                     way, or correct the address and send the message again."
+                }
+                Action::Delayed => {
+                    "This is only a warning. You need not send the message again: it is kept here and will be tried \
+                     again. If it cannot be delivered in the end, you will be told."
+                }
+                Action::Delivered => "Nothing more will be sent about them.",
+            });
+        }
+        words.line("");
+        words.line(match self.returned {
+            Returned::Header(_) => "The header of your message is attached, and a report for programs.",
+            Returned::Message(_) => "Your message is attached, and a report for programs.",
+        });
+        words.line(&format!("For help, write to {}.", text::plain(&self.postmaster)));
+        words.write_part(out);
+    }
+
+    fn recipient_for_people(&self, report: &Report, words: &mut text::Words) {
+        let original = text::plain(&report.original);
+        let last = text::plain(&report.final_address);
+        let shown = if original.is_empty() { &last } else { &original };
+        words.line("");
+        words.line(&format!("  <{shown}>"));
+        if !original.is_empty() && !original.eq_ignore_ascii_case(&last) && !last.is_empty() {
+            words.line(&format!("    which here means <{last}>"));
+        }
+        let diagnostic = text::plain(&report.diagnostic);
+        let peer = text::plain(&report.peer);
+        match (peer.is_empty(), diagnostic.is_empty()) {
+            (false, false) => words.line(&format!("    {peer} answered: {diagnostic}")),
+            (true, false) => words.line(&format!("    {diagnostic}")),
+            (_, true) if report.action == Action::Failed => words.line("    No reason is known."),
+            _ => {}
+        }
+        if let (Action::Delayed, Some(until)) = (report.action, report.retry_until) {
+            words.line(&format!("    It will be tried until {}.", rfc5322_date(until)));
+        }
+    }
+
+    /// RFC 3464: fields about the message, then a group for each recipient.
+    fn for_programs(&self, out: &mut text::Writer) {
+        if !self.envelope_id.is_empty() {
+            out.field("Original-Envelope-Id", &text::ascii(&self.envelope_id));
+        }
+        out.field("Reporting-MTA", &format!("dns; {}", text::ascii(&self.reporting_mta)));
+        out.field("Arrival-Date", &rfc5322_date(self.arrived));
+        for report in &self.recipients {
+            out.line("");
+            if !report.original.is_empty() {
+                out.field("Original-Recipient", &text::typed_address(&report.original));
+            }
+            out.field("Final-Recipient", &text::typed_address(&report.final_address));
+            out.field("Action", report.action.name());
+            out.field("Status", &report.status.to_string());
+            if !report.peer.is_empty() {
+                out.field("Remote-MTA", &format!("dns; {}", text::ascii(&report.peer)));
+            }
+            if !report.diagnostic.is_empty() {
+                let said_by = if report.peer.is_empty() { "x-local" } else { "smtp" };
+                out.field("Diagnostic-Code", &format!("{said_by}; {}", text::ascii(&report.diagnostic)));
+            }
+            if let Some(last) = report.last_attempt {
+                out.field("Last-Attempt-Date", &rfc5322_date(last));
+            }
+            if let (Action::Delayed, Some(until)) = (report.action, report.retry_until) {
+                out.field("Will-Retry-Until", &rfc5322_date(until));
+            }
+        }
+        out.line("");
+    }
+}
+
+#[cfg(test)]
+mod tests;
