@@ -52,6 +52,7 @@ mod segment;
 mod spool;
 mod storage;
 mod stored;
+pub mod testing;
 mod writer;
 
 pub use checkpoint::Cut;

@@ -24,7 +24,7 @@ use crate::books::Books;
 use crate::checkpoint::{self, Begin, Checkpointer, LiveRow};
 use crate::error::{OpenError, ReadError};
 use crate::ids::{EntryId, Location};
-use crate::journal::Fact;
+use crate::journal::{self, Fact};
 use crate::map::Map;
 use crate::quarantine::{self, Damage};
 use crate::record::{
@@ -107,6 +107,7 @@ pub(crate) fn recover(storage: &Arc<dyn Storage>, options: Options) -> Result<(S
     recovery.scan(&mut index)?;
     recovery.check_segments(&mut index);
     recovery.remove_temporaries();
+    recovery.reserve_ids();
     Ok(recovery.finish(index, options, lock))
 }
 
@@ -139,6 +140,7 @@ struct Recovery {
     temporaries: Vec<String>,
     files: RwLock<HashMap<u32, Arc<SegmentFile>>>,
     next: Next,
+    reserved: u64,
     valid_checkpoints: Vec<(u32, u32)>,
     /// Segments whose damage could not be copied: they must stay.
     keep: HashSet<u32>,
@@ -174,6 +176,7 @@ impl Recovery {
             temporaries: Vec::new(),
             files: RwLock::new(HashMap::new()),
             next: Next { id: 1, segment: 1, journal: 1, checkpoint: 1 },
+            reserved: 0,
             valid_checkpoints: Vec::new(),
             keep: HashSet::new(),
             found: Recovered::default(),
@@ -250,7 +253,11 @@ impl Recovery {
     fn identity(&mut self) -> Result<u64, OpenError> {
         if self.has_identity {
             match self.header(FileKind::Identity, 0)? {
-                Ok(header) => return Ok(header.spool_id),
+                Ok(header) => {
+                    // The identity has no content of its own; its size field is the mark of used ids.
+                    self.next.id = self.next.id.max(header.size);
+                    return Ok(header.spool_id);
+                }
                 Err(_) => {
                     let map = self.map(&FileKind::Identity.name(0))?;
                     self.damage(FileKind::Identity, 0, 0, whole(&map), "the identity is not readable", None);
@@ -262,7 +269,7 @@ impl Recovery {
             if let Ok(header) = self.header(*kind, *number)?
                 && header.number == *number
             {
-                self.write_identity(header.spool_id)?;
+                self.write_identity(header.spool_id, 0)?;
                 return Ok(header.spool_id);
             }
         }
@@ -272,16 +279,21 @@ impl Recovery {
         self.found.fresh = true;
         // The standard library seeds its hashers from the system's random numbers.
         let spool_id = std::hash::RandomState::new().hash_one(std::process::id());
-        self.write_identity(spool_id)?;
+        self.write_identity(spool_id, 0)?;
         Ok(spool_id)
     }
 
-    fn write_identity(&self, spool_id: u64) -> Result<(), OpenError> {
+    /// Replaces the identity file. Ids below the mark are never handed out again.
+    fn write_identity(&mut self, spool_id: u64, mark: u64) -> Result<(), OpenError> {
         let kind = FileKind::Identity;
-        let header = FileHeader { kind, version: FORMAT_VERSION, number: 0, spool_id, size: 0 };
+        let header = FileHeader { kind, version: FORMAT_VERSION, number: 0, spool_id, size: mark };
         let (name, temporary) = (kind.name(0), format!("{}.new", kind.name(0)));
+        let leftover = self.temporaries.iter().position(|name| *name == temporary);
+        if let Some(place) = leftover {
+            self.temporaries.swap_remove(place);
+        }
         let write = || {
-            if self.temporaries.contains(&temporary) {
+            if leftover.is_some() {
                 self.storage.remove(&temporary)?;
             }
             let mut file = self.storage.create(&temporary, 0)?;
@@ -405,11 +417,7 @@ impl Recovery {
         for (number, map) in journals {
             let bytes = whole(map);
             let stamp = Stamp::new(self.spool_id, FileKind::Journal, *number);
-            if let Err(flaw @ HeaderFlaw::Damaged) = FileHeader::decode(FileKind::Journal, bytes) {
-                let end = bytes.len().min(FILE_HEADER_LEN);
-                flaws.push((*number, Found::Damage(0..end, header_flaw(flaw))));
-            }
-            for found in walk(bytes, stamp, FILE_HEADER_LEN) {
+            for found in walk_file(FileKind::Journal, bytes, stamp) {
                 match found {
                     Found::Record(offset, record) => match Fact::decode(record.kind, record.head) {
                         Some(fact) => facts.push(JournalFact { journal: *number, offset, fact }),
@@ -474,15 +482,14 @@ impl Recovery {
             let file = self.files.read().get(number).cloned();
             let Some(file) = file else { continue };
             let bytes = file.view(&*self.storage, 0).map_err(|error| open_error(error, &file))?;
-            let mut start = FILE_HEADER_LEN;
-            if *number == scan.segment {
-                start = start.max(scan.offset as usize);
-            } else if let Err(flaw @ HeaderFlaw::Damaged) = FileHeader::decode(FileKind::Segment, bytes) {
-                let end = bytes.len().min(FILE_HEADER_LEN);
-                self.damage(FileKind::Segment, *number, 0, &bytes[..end], header_flaw(flaw), None);
-            }
+            let (start, walked) = if *number == scan.segment {
+                let start = FILE_HEADER_LEN.max(scan.offset as usize);
+                (start, walk(bytes, file.stamp(), start))
+            } else {
+                (FILE_HEADER_LEN, walk_file(FileKind::Segment, bytes, file.stamp()))
+            };
             let void = index.void_segments.get(number).copied().unwrap_or(usize::MAX);
-            for found in walk(bytes, file.stamp(), start) {
+            for found in walked {
                 match found {
                     Found::Record(offset, _) if offset >= void => {}
                     Found::Record(offset, record) => {
@@ -587,6 +594,19 @@ impl Recovery {
         }
     }
 
+    /// Reserves the first block of ids of this run. On a disk that takes nothing the spool opens all the same, so that
+    /// what waits can be delivered; the journal then takes the reservation when it can.
+    fn reserve_ids(&mut self) {
+        let mark = self.next.id.saturating_add(journal::ID_BLOCK);
+        match self.write_identity(self.spool_id, mark) {
+            Ok(()) => self.reserved = mark,
+            Err(error) => {
+                tracing::warn!(%error, "cannot reserve entry ids");
+                self.reserved = self.next.id;
+            }
+        }
+    }
+
     fn finish(self, index: Index, options: Options, lock: crate::storage::LockGuard) -> (Start, Recovered) {
         let mut books = Books::default();
         for number in self.segments.keys() {
@@ -615,8 +635,7 @@ impl Recovery {
             health: Mutex::new(Conditions::default()),
             counters,
             next_id: AtomicU64::new(self.next.id),
-            // Nothing is reserved yet in this run: the first draft asks for it.
-            reserved_id: AtomicU64::new(self.next.id),
+            reserved_id: AtomicU64::new(self.reserved),
             checkpointer: Mutex::new(Checkpointer {
                 next: self.next.checkpoint,
                 valid: self.valid_checkpoints,
@@ -791,6 +810,19 @@ enum Found<'a> {
     Newer(u8),
     /// Nothing from here on.
     End(usize),
+}
+
+/// Walks a file from its header on. A header that is not good is damage when records follow it; else the crash came
+/// while the file was begun.
+fn walk_file(kind: FileKind, bytes: &[u8], stamp: Stamp) -> Vec<Found<'_>> {
+    let mut found = walk(bytes, stamp, FILE_HEADER_LEN);
+    if let Err(flaw @ HeaderFlaw::Damaged) = FileHeader::decode(kind, bytes) {
+        let header = 0..bytes.len().min(FILE_HEADER_LEN);
+        let has_records = found.iter().any(|found| matches!(found, Found::Record(..)));
+        let flaw = if has_records { Found::Damage(header, header_flaw(flaw)) } else { Found::Torn(header) };
+        found.insert(0, flaw);
+    }
+    found
 }
 
 /// Walks the records from an offset on.
