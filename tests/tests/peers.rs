@@ -1,0 +1,208 @@
+//! The hub between other people's mail programs: fetchmail, swaks, Postfix's source and sink, aiosmtpd.
+//!
+//! These tests need Debian's packages postfix, swaks, fetchmail and python3-aiosmtpd; `cargo xtask test` installs
+//! them, and `cargo xtask test --no-peers` leaves this file out.
+
+use sluice_testkit::{Program, Sink, below_received, free_port, maildir, message, wait_for};
+use sluice_tests::{Destination, SOON, WHILE, hub, numbers};
+use std::fs;
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Runs a peer to its end.
+fn run(program: &str, arguments: &[&str]) -> Output {
+    let output = Command::new(program).args(arguments).output();
+    let output =
+        output.unwrap_or_else(|error| panic!("{program}: {error}; cargo xtask test installs the peers"));
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+/// A folder that goes with the test.
+fn folder(name: &str) -> tempfile::TempDir {
+    tempfile::Builder::new().prefix(&format!("sluice-{name}-")).tempdir().expect("a temporary folder")
+}
+
+/// Waits until something listens.
+fn listens(port: u16) {
+    wait_for("the peer listens", SOON, || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
+}
+
+/// smtp-sink of Postfix; it writes each message to a file of the folder.
+fn smtp_sink(folder: &Path, port: u16) -> Program {
+    let address = format!("127.0.0.1:{port}");
+    let dump = folder.join("dump");
+    fs::create_dir(&dump).expect("a new folder");
+    let template = format!("{}/%M.", dump.display());
+    let mut arguments = vec!["-d", &template];
+    // As root it insists on becoming somebody else, who must be able to write here. Ourselves is root's own choice.
+    let root = fs::metadata("/proc/self").is_ok_and(|about| std::os::unix::fs::MetadataExt::uid(&about) == 0);
+    if root {
+        arguments.extend(["-u", "root"]);
+    }
+    arguments.extend([address.as_str(), "100"]);
+    let program = Program::start(Path::new("/usr/sbin/smtp-sink"), &arguments, &folder.join("sink.log"))
+        .expect("smtp-sink; cargo xtask test installs the peers");
+    listens(port);
+    program
+}
+
+fn dumped(folder: &Path) -> usize {
+    let files = fs::read_dir(folder.join("dump")).map(|entries| entries.flatten().map(|entry| entry.path()));
+    // A message is there when smtp-sink has written its last line.
+    files
+        .map_or(0, |paths| paths.filter(|path| fs::metadata(path).is_ok_and(|about| about.len() > 0)).count())
+}
+
+#[test]
+fn fetchmail_collects_what_swaks_and_smtp_source_sent() {
+    let here = folder("fetchmail");
+    let (site_port, ship_port) = (free_port(), free_port());
+    let sink = smtp_sink(here.path(), site_port);
+    let mut hub = hub(
+        "fetchmail",
+        &[
+            Destination::held("tcp_dialup", "site7.example", site_port),
+            Destination::held("tcp_ship", "ship.example", ship_port),
+        ],
+    );
+    hub.start();
+    let (port, server) = (hub.address().port().to_string(), hub.address().to_string());
+    let source = [
+        "-s",
+        "10",
+        "-m",
+        "199",
+        "-l",
+        "4096",
+        "-f",
+        "a@origin.example",
+        "-t",
+        "fred@site7.example",
+        &server,
+    ];
+    run("/usr/sbin/smtp-source", &source);
+    run(
+        "swaks",
+        &[
+            "--server",
+            "127.0.0.1",
+            "--port",
+            &port,
+            "--from",
+            "a@origin.example",
+            "--to",
+            "fred@site7.example",
+        ],
+    );
+    run(
+        "swaks",
+        &["--server", "127.0.0.1", "--port", &port, "--from", "a@origin.example", "--to", "x@ship.example"],
+    );
+    assert_eq!(hub.waiting(Some("tcp_dialup")), 200);
+    sluice_testkit::watch("nothing arrives before it is asked for", WHILE, || dumped(here.path()) == 0);
+
+    let rc = here.path().join("fetchmailrc");
+    fs::write(&rc, "").expect("a new file");
+    let set = Command::new("chmod").arg("600").arg(&rc).status();
+    assert!(set.is_ok_and(|status| status.success()));
+    let rc = rc.to_string_lossy().into_owned();
+    run(
+        "fetchmail",
+        &[
+            "-f",
+            &rc,
+            "--nodetach",
+            "--nosyslog",
+            "--pidfile",
+            &format!("{rc}.pid"),
+            "--protocol",
+            "ETRN",
+            "--service",
+            &port,
+            "--fetchdomains",
+            "site7.example",
+            "127.0.0.1",
+        ],
+    );
+    wait_for("all two hundred arrive", SOON, || dumped(here.path()) == 200);
+    hub.wait_for_waiting(Some("tcp_dialup"), 0, SOON);
+    assert_eq!(hub.waiting(Some("tcp_ship")), 1, "the unrelated site's mail stays");
+    hub.stop();
+    drop(sink);
+}
+
+#[test]
+fn aiosmtpd_receives() {
+    let here = folder("aiosmtpd");
+    let port = free_port();
+    let inbox = here.path().join("inbox");
+    let arguments = [
+        "-m",
+        "aiosmtpd",
+        "-n",
+        "-l",
+        &format!("127.0.0.1:{port}"),
+        "-c",
+        "aiosmtpd.handlers.Mailbox",
+        &inbox.to_string_lossy(),
+    ];
+    let server = Program::start(Path::new("/usr/bin/python3"), &arguments, &here.path().join("log"));
+    let server = server.expect("python3 with aiosmtpd; cargo xtask test installs the peers");
+    listens(port);
+    let mut hub = hub("aiosmtpd", &[Destination::direct("tcp_next", "next.example", port)]);
+    hub.start();
+    sluice_testkit::Batch {
+        sessions: 4,
+        ..sluice_testkit::Batch::new(hub.address(), "fred@next.example", 50)
+    }
+    .send_all();
+    wait_for("fifty messages arrive", SOON, || maildir(&inbox).len() == 50);
+    hub.wait_for_waiting(None, 0, SOON);
+    hub.stop();
+    drop(server);
+}
+
+#[test]
+fn swaks_sends_and_what_arrives_is_what_it_sent() {
+    let sink = Sink::start();
+    let mut hub = hub("swaks", &[Destination::direct("tcp_next", "next.example", sink.port())]);
+    hub.start();
+    let here = folder("swaks");
+    let data = here.path().join("message");
+    // swaks reads lines with LF and sends them with CRLF, and stuffs dots itself.
+    let text = String::from_utf8(message(9, 4096)).expect("text").replace("\r\n", "\n");
+    fs::write(&data, &text).expect("a new file");
+    run(
+        "swaks",
+        &[
+            "--server",
+            "127.0.0.1",
+            "--port",
+            &hub.address().port().to_string(),
+            "--from",
+            "a@origin.example",
+            "--to",
+            "fred@next.example,ginger@next.example",
+            "--pipeline",
+            "--data",
+            &data.to_string_lossy(),
+        ],
+    );
+    let arrived = sink.wait(1, SOON);
+    assert_eq!(numbers(&arrived), [9]);
+    assert_eq!(arrived[0].to, ["fred@next.example", "ginger@next.example"]);
+    let got = below_received(&arrived[0].content);
+    // swaks ends the data with an empty line of its own.
+    assert_eq!(
+        String::from_utf8_lossy(got).trim_end(),
+        String::from_utf8_lossy(&message(9, 4096)).trim_end()
+    );
+}
