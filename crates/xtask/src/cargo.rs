@@ -25,7 +25,6 @@ pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
 }
 
 /// Where cargo puts what it builds, by profile folder (`debug`, `release`).
-#[allow(dead_code)]
 pub(crate) fn target(root: &Path, profile: &str) -> PathBuf {
     match std::env::var_os("CARGO_TARGET_DIR") {
         Some(folder) => root.join(folder).join(profile),

@@ -9,12 +9,18 @@
 // This is a program for a person at a terminal: what it has to say goes there.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod bench;
 mod cargo;
 mod check;
+mod demo;
 mod generated;
+mod letters;
+mod peers;
 mod tidy;
+mod whole;
 
 use clap::{Parser, Subcommand};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 /// Everything one does to this tree
@@ -45,6 +51,63 @@ enum Verb {
     /// A test of the crate that owns the data compares each of them, so that none is ever stale.
     #[command(alias = "header")]
     Reference,
+    /// Everything the tests need, and all tests
+    ///
+    /// Installs the Debian packages of the mail programs that the whole-program tests talk to (postfix, swaks,
+    /// fetchmail, python3-aiosmtpd; no service is started), builds the workspace, and runs the tests of the crates and
+    /// those of the whole program. A peer that cannot be installed is a failure.
+    Test {
+        /// Do without the other mail programs, and say so
+        #[arg(long)]
+        no_peers: bool,
+    },
+    /// The dial-up sample, running: a hub that holds mail, and the site that gets it when it asks
+    ///
+    /// Starts both on loopback and prints what to type to send a message, see it wait, release it and see it arrive.
+    /// Ctrl-C stops them cleanly. Everything they write is in a temporary folder.
+    Demo {
+        /// Type by itself: show each step, and fail if something is not as it should be
+        #[arg(long)]
+        auto: bool,
+    },
+    /// Send messages to a mail server, for the demonstration
+    Send {
+        /// The mail server
+        #[arg(long, default_value = "127.0.0.1:10025")]
+        server: SocketAddr,
+        /// The sender's address
+        #[arg(long, default_value = "sender@origin.example")]
+        from: String,
+        /// The recipient's address
+        #[arg(long)]
+        to: String,
+        /// How many messages
+        #[arg(long, default_value_t = 1)]
+        count: usize,
+        /// Bytes in each, roughly
+        #[arg(long, default_value_t = 4096)]
+        size: usize,
+    },
+    /// Ask a mail server to release what it holds, for the demonstration
+    Etrn {
+        /// The mail server
+        #[arg(long, default_value = "127.0.0.1:10025")]
+        server: SocketAddr,
+        /// `DOMAIN`, `@DOMAIN` or `#CHANNEL`
+        argument: String,
+    },
+    /// Measure, beside the programs that people use today
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// smtp-source → relay → smtp-sink, through Sluice and through Postfix in turns
+    ///
+    /// Prints messages per second from the first connection until the sink has the last message, and CPU seconds per
+    /// 1,000 messages of all of the relay's processes. Needs root, for a private Postfix.
+    Relay(bench::Load),
 }
 
 fn main() -> ExitCode {
@@ -53,6 +116,12 @@ fn main() -> ExitCode {
         Verb::Check => check::run(),
         Verb::Tidy => check::tidy(),
         Verb::Reference => generated::run(),
+        Verb::Test { no_peers } => whole::run(no_peers),
+        Verb::Demo { auto } => demo::run(auto),
+        Verb::Send { server, from, to, count, size } => letters::send(server, &from, &to, count, size)
+            .map(|replies| replies.iter().for_each(|reply| println!("{reply}"))),
+        Verb::Etrn { server, argument } => letters::etrn(server, &argument).map(|reply| println!("{reply}")),
+        Verb::Bench(Bench::Relay(load)) => bench::relay(&load),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
