@@ -1,6 +1,6 @@
 //! Every reply this server gives, by name. Nothing else in the server writes reply text.
 //!
-//! [`TABLE`] has the same rows as `docs/internals/wire-replies.md`; a test compares them, and another one demands that
+//! [`TABLE`] is also printed in `docs/internals/wire-replies.md`; a test compares them, and another one demands that
 //! each row occurs in a dialogue. Refusals of a sender or recipient and answers to VRFY come from the intake and pass
 //! through unnamed.
 
@@ -19,6 +19,8 @@ pub struct Row {
     pub status: Option<(u8, u16, u16)>,
     /// The text; the arguments in braces.
     pub text: &'static str,
+    /// When it is given.
+    pub when: &'static str,
 }
 
 macro_rules! status {
@@ -27,9 +29,9 @@ macro_rules! status {
 }
 
 macro_rules! replies {
-    ($( $(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*) = $code:literal $status:tt $text:literal; )*) => {
+    ($( $(#[doc = $doc:literal])+ $name:ident($($argument:ident: $type:ty),*) = $code:literal $status:tt $text:literal; )*) => {
         $(
-            $(#[$doc])*
+            $(#[doc = $doc])+
             pub fn $name($($argument: $type),*) -> Reply {
                 reply($code, status!($status), replies!(@text $text $($argument)*))
             }
@@ -37,7 +39,13 @@ macro_rules! replies {
 
         /// All of them, in the order in which a session meets them.
         pub const TABLE: &[Row] = &[
-            $( Row { name: stringify!($name), code: $code, status: status!($status), text: $text }, )*
+            $( Row {
+                name: stringify!($name),
+                code: $code,
+                status: status!($status),
+                text: $text,
+                when: concat!($($doc),+),
+            }, )*
         ];
     };
     (@text $text:literal) => { std::borrow::Cow::Borrowed($text) };
@@ -180,4 +188,87 @@ replies! {
     etrn_not_allowed(node: &str, reason: &str) = 459 (4, 7, 1) "Node {node} not allowed: {reason}";
     /// No such node here.
     etrn_unknown_node(node: &str) = 459 (4, 5, 4) "Node {node} not allowed: not served here";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIALOGUES: [&str; 2] =
+        [include_str!("server/dialogues.rs"), include_str!("../../smtpd/tests/sessions.rs")];
+
+    fn enhanced(row: &Row) -> String {
+        row.status.map_or(String::new(), |(class, subject, detail)| format!("{class}.{subject}.{detail}"))
+    }
+
+    #[test]
+    fn codes_agree_and_names_are_not_used_twice() {
+        let mut names = std::collections::HashSet::new();
+        for row in TABLE {
+            assert!(names.insert(row.name), "{} twice", row.name);
+            assert!((200..600).contains(&row.code), "{row:?}");
+            if let Some((class, ..)) = row.status {
+                assert_eq!(u16::from(class), row.code / 100, "{row:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_page_about_replies_has_every_row() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/internals/wire-replies.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let (begin, end) = ("<!-- table: begin -->\n", "<!-- table: end -->");
+        let at = (page.find(begin).unwrap() + begin.len(), page.find(end).unwrap());
+        let mut table = String::from("| Name | Code | Enhanced | Text | When |\n|---|---|---|---|---|\n");
+        for row in TABLE {
+            let (text, when) = (row.text.replace('|', "\\|"), row.when.trim());
+            table += &format!("| {} | {} | {} | `{text}` | {when} |\n", row.name, row.code, enhanced(row));
+        }
+        if page[at.0..at.1] != table {
+            if std::env::var_os("UPDATE_PAGES").is_some() {
+                std::fs::write(path, format!("{}{table}{}", &page[..at.0], &page[at.1..])).unwrap();
+                return;
+            }
+            panic!("docs/internals/wire-replies.md differs; UPDATE_PAGES=1 cargo test -p sluice-smtp writes it");
+        }
+    }
+
+    /// Whether a line of a dialogue shows the reply of this row.
+    fn shows(line: &str, row: &Row) -> bool {
+        let starts = ['-', ' '].map(|separator| match enhanced(row).as_str() {
+            "" => format!("{}{separator}", row.code),
+            enhanced => format!("{}{separator}{enhanced} ", row.code),
+        });
+        let line = line.trim().trim_matches(['"', '(', ')', ',', ';']);
+        let Some(at) = starts.iter().find_map(|start| line.find(start.as_str()).map(|at| at + start.len())) else {
+            return false;
+        };
+        let mut rest = &line[at..];
+        let pieces: Vec<&str> = row.text.split(['{', '}']).step_by(2).collect();
+        for (index, piece) in pieces.iter().enumerate() {
+            match rest.find(piece) {
+                Some(0) => rest = &rest[piece.len()..],
+                Some(at) if index > 0 => rest = &rest[at + piece.len()..],
+                _ => return false,
+            }
+        }
+        row.text.ends_with('}') || rest.is_empty() || rest.starts_with('"')
+    }
+
+    #[test]
+    fn each_reply_occurs_in_a_dialogue() {
+        let lines: Vec<&str> = DIALOGUES.iter().flat_map(|text| text.lines()).collect();
+        let missing: Vec<&str> =
+            TABLE.iter().filter(|row| !lines.iter().any(|line| shows(line, row))).map(|row| row.name).collect();
+        assert!(missing.is_empty(), "no dialogue shows {missing:?}");
+    }
+
+    #[test]
+    fn a_line_shows_only_its_own_reply() {
+        let row = |name: &str| TABLE.iter().find(|row| row.name == name).unwrap();
+        let line = "250 2.0.0 OK, queuing for node a.example started, channel tcp_dialup";
+        assert!(!shows(line, row("etrn_started")) && shows(line, row("etrn_channel_started")));
+        assert!(shows("    250 2.0.0 OK", row("noop")) && !shows("250 2.0.0 OK, no", row("noop")));
+        assert!(shows("250-hub.example Hello client.example", row("hello")));
+    }
 }

@@ -365,3 +365,7 @@ impl Server {
 #[cfg(test)]
 #[path = "server/dialogues.rs"]
 mod dialogues;
+
+#[cfg(test)]
+#[path = "server/any_input.rs"]
+mod any_input;
