@@ -153,7 +153,8 @@ fn without_argument<'l>(verb: &str, argument: &str, command: Command<'l>) -> Res
 /// ASCII will do.
 fn hello(argument: &str) -> Result<&str, Mistake> {
     let name = argument.split([' ', '\t']).next().unwrap_or_default();
-    let fits = !name.is_empty() && name.len() <= HELLO_OCTETS_MAX && name.bytes().all(|b| b.is_ascii_graphic());
+    let fits =
+        !name.is_empty() && name.len() <= HELLO_OCTETS_MAX && name.bytes().all(|b| b.is_ascii_graphic());
     if fits { Ok(name) } else { Err(replies::hello_syntax().into()) }
 }
 
@@ -205,7 +206,8 @@ fn mail_params(text: &str) -> Result<MailParams, Mistake> {
         if is("SIZE") {
             let digits = value.filter(|value| value.bytes().all(|b| b.is_ascii_digit()));
             // RFC 1870 section 3 allows twenty digits, which is more than any limit we can have.
-            let digits = digits.filter(|digits| (1..=20).contains(&digits.len()) && !size_seen).ok_or_else(bad)?;
+            let digits =
+                digits.filter(|digits| (1..=20).contains(&digits.len()) && !size_seen).ok_or_else(bad)?;
             params.size = Some(digits.parse().unwrap_or(u64::MAX));
             size_seen = true;
         } else if is("BODY") {

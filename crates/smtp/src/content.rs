@@ -251,7 +251,8 @@ fn field(start: &[u8]) -> Option<Known> {
     if !name.eq_ignore_ascii_case(b"priority") {
         return None;
     }
-    let values: [(&[u8], Priority); 2] = [(b"urgent", Priority::Urgent), (b"non-urgent", Priority::Nonurgent)];
+    let values: [(&[u8], Priority); 2] =
+        [(b"urgent", Priority::Urgent), (b"non-urgent", Priority::Nonurgent)];
     let known = values.iter().find(|(word, _)| value.eq_ignore_ascii_case(word));
     known.map(|(_, priority)| Known::Priority(*priority))
 }

@@ -112,7 +112,9 @@ impl EtrnPolicy {
     /// Whether this form of ETRN is served at all.
     pub fn permits(self, node: &Node) -> bool {
         match (self, node) {
-            (EtrnPolicy::Allow | EtrnPolicy::Silent, _) | (EtrnPolicy::Domain { .. }, Node::Subnet(_)) => true,
+            (EtrnPolicy::Allow | EtrnPolicy::Silent, _) | (EtrnPolicy::Domain { .. }, Node::Subnet(_)) => {
+                true
+            }
             (EtrnPolicy::Domain { plain }, Node::Host(_)) => plain,
             (EtrnPolicy::Domain { .. }, Node::Queue(_)) | (EtrnPolicy::Disable, _) => false,
         }

@@ -14,11 +14,11 @@
 //! Sockets, timers and limits on connections (`smtpd`), what an address means (`rewrite`), what becomes of a message.
 #![forbid(unsafe_code)]
 
-pub mod line;
-pub mod command;
-pub mod etrn;
-pub mod content;
-pub mod server;
-pub mod reply;
-pub mod replies;
 pub mod client;
+pub mod command;
+pub mod content;
+pub mod etrn;
+pub mod line;
+pub mod replies;
+pub mod reply;
+pub mod server;

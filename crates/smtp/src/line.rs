@@ -95,7 +95,11 @@ mod tests {
             for end in ["\n", "\r\n"] {
                 let bytes = format!("{}{end}{fits}{end}NOOP{end}", "y".repeat(length));
                 for split in [1, 7, 1000, 5000, 100_000] {
-                    assert_eq!(lines(bytes.as_bytes(), split), ["(too long)", &fits, "NOOP"], "{length} {split}");
+                    assert_eq!(
+                        lines(bytes.as_bytes(), split),
+                        ["(too long)", &fits, "NOOP"],
+                        "{length} {split}"
+                    );
                 }
             }
         }

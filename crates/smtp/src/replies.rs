@@ -24,8 +24,12 @@ pub struct Row {
 }
 
 macro_rules! status {
-    (-) => { None };
-    (($class:literal, $subject:literal, $detail:literal)) => { Some(($class, $subject, $detail)) };
+    (-) => {
+        None
+    };
+    (($class:literal, $subject:literal, $detail:literal)) => {
+        Some(($class, $subject, $detail))
+    };
 }
 
 macro_rules! replies {
@@ -229,7 +233,9 @@ mod tests {
                 std::fs::write(path, format!("{}{table}{}", &page[..at.0], &page[at.1..])).unwrap();
                 return;
             }
-            panic!("docs/internals/wire-replies.md differs; UPDATE_PAGES=1 cargo test -p sluice-smtp writes it");
+            panic!(
+                "docs/internals/wire-replies.md differs; UPDATE_PAGES=1 cargo test -p sluice-smtp writes it"
+            );
         }
     }
 
@@ -240,7 +246,8 @@ mod tests {
             enhanced => format!("{}{separator}{enhanced} ", row.code),
         });
         let line = line.trim().trim_matches(['"', '(', ')', ',', ';']);
-        let Some(at) = starts.iter().find_map(|start| line.find(start.as_str()).map(|at| at + start.len())) else {
+        let Some(at) = starts.iter().find_map(|start| line.find(start.as_str()).map(|at| at + start.len()))
+        else {
             return false;
         };
         let mut rest = &line[at..];
@@ -258,8 +265,11 @@ mod tests {
     #[test]
     fn each_reply_occurs_in_a_dialogue() {
         let lines: Vec<&str> = DIALOGUES.iter().flat_map(|text| text.lines()).collect();
-        let missing: Vec<&str> =
-            TABLE.iter().filter(|row| !lines.iter().any(|line| shows(line, row))).map(|row| row.name).collect();
+        let missing: Vec<&str> = TABLE
+            .iter()
+            .filter(|row| !lines.iter().any(|line| shows(line, row)))
+            .map(|row| row.name)
+            .collect();
         assert!(missing.is_empty(), "no dialogue shows {missing:?}");
     }
 

@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn long_text_is_folded_and_nothing_of_it_is_lost() {
         let text = "wort ".repeat(300);
-        let reply = wire(&Reply::new(550, Status::new(5, 7, 1), text.clone()));
+        let reply = wire(&Reply::new(550, Status::new(5, 7, 1), text));
         let mut joined = String::new();
         for line in reply.split_inclusive("\r\n") {
             assert!(line.len() <= REPLY_LINE_OCTETS_MAX, "{}", line.len());

@@ -121,7 +121,15 @@ struct Open {
 impl Server {
     /// A session that has not said anything yet.
     pub fn new(policy: Policy) -> Server {
-        Server { policy, helo: None, transaction: None, transactions: 0, errors: 0, etrn_served: 0, etrn_refused: 0 }
+        Server {
+            policy,
+            helo: None,
+            transaction: None,
+            transactions: 0,
+            errors: 0,
+            etrn_served: 0,
+            etrn_refused: 0,
+        }
     }
 
     /// The greeting.
@@ -329,7 +337,11 @@ impl Server {
         };
         self.etrn_served += 1;
         if !self.policy.etrn.permits(&node) {
-            let form = if matches!(node, Node::Queue(_)) { "queues are not released here" } else { "use ETRN @domain" };
+            let form = if matches!(node, Node::Queue(_)) {
+                "queues are not released here"
+            } else {
+                "use ETRN @domain"
+            };
             return Step::Reply(Answers::new(self.policy.etrn, &node).not_allowed(form));
         }
         Step::Etrn(argument)

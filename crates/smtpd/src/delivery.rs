@@ -191,10 +191,7 @@ fn promise() -> (Done, oneshot::Receiver<Result<(), Refusal>>) {
 }
 
 /// Waits for a promise. One that is broken or late is a temporary failure: the client keeps the message and tries again.
-async fn kept(
-    promise: oneshot::Receiver<Result<(), Refusal>>,
-    limit: Duration,
-) -> Result<(), Refusal> {
+async fn kept(promise: oneshot::Receiver<Result<(), Refusal>>, limit: Duration) -> Result<(), Refusal> {
     match timeout(limit, promise).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(_)) | Err(_) => {

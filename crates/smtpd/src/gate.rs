@@ -39,9 +39,21 @@ pub(crate) struct Place {
 
 impl Gate {
     /// A gate for one service. A limit of 0 is no limit. `total` is shared by all services.
-    pub(crate) fn new(total: Arc<AtomicU32>, total_max: u32, of_service_max: u32, of_client_max: u32) -> Arc<Gate> {
+    pub(crate) fn new(
+        total: Arc<AtomicU32>,
+        total_max: u32,
+        of_service_max: u32,
+        of_client_max: u32,
+    ) -> Arc<Gate> {
         let of_client = Mutex::new(HashMap::new());
-        Arc::new(Gate { total, total_max, of_service: AtomicU32::new(0), of_service_max, of_client, of_client_max })
+        Arc::new(Gate {
+            total,
+            total_max,
+            of_service: AtomicU32::new(0),
+            of_service_max,
+            of_client,
+            of_client_max,
+        })
     }
 
     /// Takes a place for a connection from `client`.

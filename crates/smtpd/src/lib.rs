@@ -15,11 +15,11 @@
 //! The order of commands and the words of replies (`smtp`), routing and storing (behind [`Intake`]).
 #![forbid(unsafe_code)]
 
+mod delivery;
+mod gate;
 mod intake;
 mod server;
-mod gate;
 mod session;
-mod delivery;
 mod trace;
 
 /// A client that sends less of a message than this within [`Limits::data_timeout`] is cut off: without it, one octet

@@ -71,7 +71,9 @@ pub enum BindError {
         address: SocketAddr,
     },
     /// Ports below 1024 belong to root.
-    #[error("service {service}: not permitted to listen on {address}; a port below 1024 needs root or CAP_NET_BIND_SERVICE")]
+    #[error(
+        "service {service}: not permitted to listen on {address}; a port below 1024 needs root or CAP_NET_BIND_SERVICE"
+    )]
     NotPermitted {
         /// Name of the service.
         service: String,
@@ -113,11 +115,16 @@ impl Server {
         let mut listeners = Vec::new();
         for service in services {
             let of_client_max = service.max_connections_per_client;
-            let gate =
-                Gate::new(Arc::clone(&total), settings.max_connections, service.max_connections, of_client_max);
+            let gate = Gate::new(
+                Arc::clone(&total),
+                settings.max_connections,
+                service.max_connections,
+                of_client_max,
+            );
             let (name, channel): (Arc<str>, Arc<str>) = (service.name.into(), service.channel.into());
             for (address, port) in service.listen {
-                let (socket, address) = listen(address, port).map_err(|(address, e)| because(&name, address, e))?;
+                let (socket, address) =
+                    listen(address, port).map_err(|(address, e)| because(&name, address, e))?;
                 let (service, channel, gate) = (Arc::clone(&name), Arc::clone(&channel), Arc::clone(&gate));
                 listeners.push(Listener { socket, address, service, channel, gate });
             }
@@ -152,7 +159,10 @@ fn listen(address: Option<IpAddr>, port: u16) -> Result<(TcpListener, SocketAddr
         let all = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
         return match open(all) {
             // A machine without IPv6 has only the other family.
-            Err(error) if error.kind() != io::ErrorKind::AddrInUse && error.kind() != io::ErrorKind::PermissionDenied => {
+            Err(error)
+                if error.kind() != io::ErrorKind::AddrInUse
+                    && error.kind() != io::ErrorKind::PermissionDenied =>
+            {
                 let all = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
                 open(all).map_err(|error| (all, error))
             }

@@ -262,7 +262,11 @@ impl Talk {
 
     /// Waits for the answer to ETRN; false when the connection is to be closed. The replies before it leave first,
     /// unless the answer is there already.
-    async fn finish_etrn(&mut self, node: Node, mut answer: oneshot::Receiver<EtrnAnswer>) -> io::Result<bool> {
+    async fn finish_etrn(
+        &mut self,
+        node: Node,
+        mut answer: oneshot::Receiver<EtrnAnswer>,
+    ) -> io::Result<bool> {
         let answer = match answer.try_recv() {
             Ok(answer) => Some(answer),
             Err(oneshot::error::TryRecvError::Closed) => None,
@@ -325,7 +329,9 @@ impl Talk {
             let limit = self.session.admission.limits.command_timeout;
             let written = timeout(limit, self.stream.write_all(&self.output)).await;
             self.output.clear();
-            written.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the client does not read our replies"))??;
+            written.map_err(|_| {
+                io::Error::new(io::ErrorKind::TimedOut, "the client does not read our replies")
+            })??;
         }
         Ok(())
     }

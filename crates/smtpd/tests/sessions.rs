@@ -1,5 +1,5 @@
 //! Sessions over loopback sockets: what clients see and what the intake gets.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 #[allow(unreachable_pub)]
 mod site;
@@ -50,7 +50,10 @@ fn a_message_arrives_as_it_was_sent_behind_our_received_field() {
     );
     assert!(trace.1.ends_with(" +0000\r\n"), "{}", trace.1);
     let envelope = accepted.envelope;
-    assert_eq!((envelope.sender.as_str(), envelope.source_channel.as_str()), ("a@client.example", "tcp_local"));
+    assert_eq!(
+        (envelope.sender.as_str(), envelope.source_channel.as_str()),
+        ("a@client.example", "tcp_local")
+    );
     assert_eq!((envelope.priority, envelope.eight_bit, envelope.smtputf8), (Priority::Urgent, true, false));
     assert_eq!((envelope.held, envelope.recipients.len()), (false, 1));
     assert_eq!(envelope.recipients[0].original, "\"b c\"@site.example");
@@ -63,7 +66,8 @@ fn replies_to_a_pipelined_group_come_in_one_piece() {
     let site = Site::new(Fake::default());
     let mut client = site.client();
     client.hello();
-    let group = "MAIL FROM:<a@client.example>\r\nRCPT TO:<b@unknown.example>\r\nRCPT TO:<c@site.example>\r\nDATA\r\n";
+    let group =
+        "MAIL FROM:<a@client.example>\r\nRCPT TO:<b@unknown.example>\r\nRCPT TO:<c@site.example>\r\nDATA\r\n";
     client.send(group);
     let mut octets = [0; 4096];
     let read = client.stream.read(&mut octets).unwrap();
@@ -84,7 +88,8 @@ fn etrn_clients_that_end_lines_in_lf_alone_are_served_in_order() {
         fake.etrn = EtrnPolicy::Allow;
         fake.on_etrn = Manner::After(Duration::from_millis(30));
     });
-    let replies = site.silent_client().all_replies_to(b"ehlo site.example\netrn a.example\nNOOP\netrn #q\nquit\n");
+    let replies =
+        site.silent_client().all_replies_to(b"ehlo site.example\netrn a.example\nNOOP\netrn #q\nquit\n");
     assert!(replies[1].starts_with("250 hub.example Hello site.example"));
     assert_eq!(replies[2], "253 2.0.0 OK, 3 pending messages for node a.example started, channel tcp_dialup");
     assert_eq!(replies[3], "250 2.0.0 OK");
@@ -110,7 +115,8 @@ fn an_etrn_that_nobody_answers_is_458() {
 fn octets_may_come_one_by_one() {
     let site = Site::new(Fake::default());
     let mut client = site.client();
-    let text = "EHLO c.example\r\nMAIL FROM:<>\r\nRCPT TO:<b@site.example>\r\nDATA\r\n.\r.\r\n..\r\n.\r\nQUIT\r\n";
+    let text =
+        "EHLO c.example\r\nMAIL FROM:<>\r\nRCPT TO:<b@site.example>\r\nDATA\r\n.\r.\r\n..\r\n.\r\nQUIT\r\n";
     for octet in text.chars() {
         client.send(&octet.to_string());
     }
@@ -131,10 +137,7 @@ fn a_command_must_be_there_in_time_even_if_it_trickles() {
             std::thread::sleep(Duration::from_millis(50));
         }
     });
-    assert_eq!(
-        client.reply(),
-        "421 4.4.2 hub.example Timeout waiting for a command, closing connection"
-    );
+    assert_eq!(client.reply(), "421 4.4.2 hub.example Timeout waiting for a command, closing connection");
     assert!(start.elapsed() < Duration::from_secs(5));
 }
 
@@ -193,7 +196,10 @@ fn connections_are_limited_by_client_and_by_service() {
 fn a_connection_that_is_not_admitted_hears_why() {
     let site = Site::with(Fake::default(), service("closed"), Settings::default());
     let mut client = site.silent_client();
-    assert_eq!((client.reply(), client.reply()), ("554 no service for you".to_owned(), "(closed)".to_owned()));
+    assert_eq!(
+        (client.reply(), client.reply()),
+        ("554 no service for you".to_owned(), "(closed)".to_owned())
+    );
 }
 
 /// A message body of about this many octets in which no two lines are the same.
@@ -252,7 +258,10 @@ fn a_message_over_the_size_limit_is_refused_at_its_end() {
     client.send(&body(1 << 20));
     assert_eq!(client.say("."), "552 5.3.4 Message exceeds limit of 500000 octets");
     assert!(site.accepted().is_empty());
-    assert_eq!(client.say("MAIL FROM:<> SIZE=500001"), "552 5.3.4 Message size exceeds limit of 500000 octets");
+    assert_eq!(
+        client.say("MAIL FROM:<> SIZE=500001"),
+        "552 5.3.4 Message size exceeds limit of 500000 octets"
+    );
 }
 
 #[test]
@@ -298,6 +307,12 @@ fn a_client_that_goes_away_leaves_a_message_only_with_its_whole_content() {
         let told = replies.iter().filter(|reply| reply.starts_with("250 2.6.0")).count();
         let accepted = site.accepted().len() - before;
         assert_eq!(accepted, usize::from(cut >= end), "after {cut} octets");
+        if let Some(last) = site.accepted().last().filter(|_| accepted == 1) {
+            assert!(
+                replies.iter().any(|reply| reply.ends_with(&last.id)),
+                "the id told is the id kept: {replies:?}"
+            );
+        }
         assert_eq!(told, accepted, "after {cut} octets: {replies:?}");
     }
     until("no draft is left", || site.fake.drafts.load(Ordering::SeqCst) == 0);
@@ -309,7 +324,9 @@ fn nothing_is_smuggled() {
     for sequence in ["\n.\n", "\n.\r\n", "\r.\r", "\r\n.\n", "\r\n.\r", "\r\n\0.\r\n"] {
         let mut client = site.client();
         client.begin_message();
-        client.send(&format!("a{sequence}MAIL FROM:<evil@x.example>\r\nRCPT TO:<b@site.example>\r\nDATA\r\nevil\r\n.\r\n"));
+        client.send(&format!(
+            "a{sequence}MAIL FROM:<evil@x.example>\r\nRCPT TO:<b@site.example>\r\nDATA\r\nevil\r\n.\r\n"
+        ));
         assert!(client.reply().starts_with("554 5.6.0 "), "{sequence:?}");
         assert_eq!(client.say("NOOP"), "250 2.0.0 OK", "one reply and no more: {sequence:?}");
     }
@@ -404,7 +421,9 @@ fn an_address_in_use_is_reported_with_service_and_address() {
     let mut second = service("SECOND");
     second.listen = vec![(Some(site.address.ip()), site.address.port())];
     let error = runtime.block_on(Server::bind(vec![second], Settings::default())).unwrap_err();
-    assert!(matches!(&error, BindError::InUse { service, address } if service == "SECOND" && *address == site.address));
+    assert!(
+        matches!(&error, BindError::InUse { service, address } if service == "SECOND" && *address == site.address)
+    );
     let mut nowhere = service("NOWHERE");
     nowhere.listen = vec![(Some("192.0.2.1".parse().unwrap()), 0)];
     let error = runtime.block_on(Server::bind(vec![nowhere], Settings::default())).unwrap_err();

@@ -11,8 +11,22 @@ fn said(line: &str) -> String {
 #[test]
 fn paths_are_handed_on_as_written() {
     let paths = [
-        "a@b.example", "", "postmaster", "user", "@a,@b:c@d.example", "\"a b\"@c.example", "\"a@b\"@gw", "\"a\\\"b>\"@c",
-        "\"<>\"@c", "u@[192.0.2.1]", "u@[IPv6:2001:db8::1]", "a!b!c", "a%b@c", "\"\"@c", "a@b.example:c", "o'neil@x",
+        "a@b.example",
+        "",
+        "postmaster",
+        "user",
+        "@a,@b:c@d.example",
+        "\"a b\"@c.example",
+        "\"a@b\"@gw",
+        "\"a\\\"b>\"@c",
+        "\"<>\"@c",
+        "u@[192.0.2.1]",
+        "u@[IPv6:2001:db8::1]",
+        "a!b!c",
+        "a%b@c",
+        "\"\"@c",
+        "a@b.example:c",
+        "o'neil@x",
     ];
     for path in paths {
         let found = match parse(format!("MAIL FROM:<{path}>").as_bytes()) {
@@ -31,8 +45,21 @@ fn paths_are_handed_on_as_written() {
 fn what_no_path_can_be_is_refused() {
     let long = format!("<{}@b.example>", "x".repeat(PATH_OCTETS_MAX));
     let bad = [
-        "<", "<a@b.example", "<a b@c>", "<a<b@c>", "<\"a@b>", "<\"a\\", "<a@[1.2.3.4>", "<a@]>", "<a\\b@c>", "<a@>",
-        "<@a,@b>", "<@a:>", "<a@b.example>x", "<a@b.example>SIZE=1", &long,
+        "<",
+        "<a@b.example",
+        "<a b@c>",
+        "<a<b@c>",
+        "<\"a@b>",
+        "<\"a\\",
+        "<a@[1.2.3.4>",
+        "<a@]>",
+        "<a\\b@c>",
+        "<a@>",
+        "<@a,@b>",
+        "<@a:>",
+        "<a@b.example>x",
+        "<a@b.example>SIZE=1",
+        &long,
     ];
     for path in bad {
         assert_eq!(said(&format!("MAIL FROM:{path}")), "501 5.1.7 Bad sender address syntax", "{path}");
@@ -43,7 +70,8 @@ fn what_no_path_can_be_is_refused() {
 #[test]
 fn blanks_and_case_are_forgiven() {
     let expected = Ok(Command::Rcpt { path: "a@b" });
-    for line in ["RCPT TO:<a@b>", "rcpt to:<a@b>", "Rcpt  To: <a@b>", "RCPT\tTO:\t<a@b>\t", "RCPT TO:<a@b> "] {
+    for line in ["RCPT TO:<a@b>", "rcpt to:<a@b>", "Rcpt  To: <a@b>", "RCPT\tTO:\t<a@b>\t", "RCPT TO:<a@b> "]
+    {
         assert_eq!(parse(line.as_bytes()), expected, "{line:?}");
     }
     assert_eq!(parse(b"etrn  a.example  "), Ok(Command::Etrn("a.example")));
@@ -62,7 +90,9 @@ fn parameters_of_mail() {
     assert_eq!(all, MailParams { size: Some(12), body: Body::EightBitMime, smtputf8: true });
     assert_eq!(params("MAIL FROM:<> BODY=7BIT").body, Body::SevenBit);
     assert_eq!(params("MAIL FROM:<> SIZE=99999999999999999999").size, Some(u64::MAX));
-    for bad in ["SIZE", "SIZE=", "SIZE=-1", "SIZE=999999999999999999999", "BODY", "BODY=", "BODY=x", "SMTPUTF8=1"] {
+    for bad in
+        ["SIZE", "SIZE=", "SIZE=-1", "SIZE=999999999999999999999", "BODY", "BODY=", "BODY=x", "SMTPUTF8=1"]
+    {
         assert!(said(&format!("MAIL FROM:<> {bad}")).starts_with("501 5.5.4 Bad value"), "{bad}");
     }
     for twice in ["SIZE=1", "BODY=7BIT", "SMTPUTF8"] {
@@ -85,7 +115,15 @@ fn lengths_are_limited_by_verb() {
 
 #[test]
 fn control_characters_and_broken_utf8_are_refused() {
-    for line in [&b"NOOP\r"[..], b"NO\0OP", b"MAIL FROM:<a\rb@c>", b"NOOP \x7f", b"NOOP \xff", b"\x16\x03\x01", b"NOOP \xc2\x85"] {
+    for line in [
+        &b"NOOP\r"[..],
+        b"NO\0OP",
+        b"MAIL FROM:<a\rb@c>",
+        b"NOOP \x7f",
+        b"NOOP \xff",
+        b"\x16\x03\x01",
+        b"NOOP \xc2\x85",
+    ] {
         assert_eq!(parse(line), Err(replies::illegal_characters().into()), "{line:?}");
     }
     assert_eq!(said(""), "500 5.5.2 Command not recognized");
@@ -97,7 +135,9 @@ fn control_characters_and_broken_utf8_are_refused() {
 #[test]
 fn an_oracle_agrees_on_plain_commands() {
     use smtp_proto::Request;
-    for line in ["MAIL FROM:<a@b.example> SIZE=10", "RCPT TO:<a@b.example>", "ETRN #queue", "ETRN @a.example", "RSET"] {
+    for line in
+        ["MAIL FROM:<a@b.example> SIZE=10", "RCPT TO:<a@b.example>", "ETRN #queue", "ETRN @a.example", "RSET"]
+    {
         let wire = format!("{line}\r\n");
         let other = Request::parse(&mut wire.as_bytes().iter()).unwrap();
         let agrees = match (parse(line.as_bytes()).unwrap(), other) {

@@ -1,7 +1,10 @@
 use super::*;
 
-/// Feeds `bytes` in pieces of `split` octets; gives what was kept, what is left behind the end, and the verdict.
-fn receive(bytes: &[u8], split: usize, size_max: u64) -> Option<(Vec<u8>, Vec<u8>, Result<Summary, Fault>)> {
+/// What was kept, what is left behind the end, and the verdict.
+type Message = (Vec<u8>, Vec<u8>, Result<Summary, Fault>);
+
+/// Feeds `bytes` in pieces of `split` octets; `None` when the message does not end in them.
+fn receive(bytes: &[u8], split: usize, size_max: u64) -> Option<Message> {
     let (mut content, mut kept) = (Content::new(size_max), Vec::new());
     let mut at = 0;
     while at < bytes.len() {
@@ -15,10 +18,9 @@ fn receive(bytes: &[u8], split: usize, size_max: u64) -> Option<(Vec<u8>, Vec<u8
 }
 
 /// The same for every split; they must agree. How much was kept of a faulty message may differ.
-fn received(bytes: &[u8]) -> Option<(Vec<u8>, Vec<u8>, Result<Summary, Fault>)> {
-    let of_use = |(kept, rest, verdict): (Vec<u8>, Vec<u8>, Result<Summary, Fault>)| {
-        (if verdict.is_ok() { kept } else { Vec::new() }, rest, verdict)
-    };
+fn received(bytes: &[u8]) -> Option<Message> {
+    let of_use =
+        |(kept, rest, verdict): Message| (if verdict.is_ok() { kept } else { Vec::new() }, rest, verdict);
     let whole = receive(bytes, bytes.len().max(1), 0).map(of_use);
     for split in 1..bytes.len().min(70) {
         let again = receive(bytes, split, 0).map(of_use);
@@ -147,7 +149,10 @@ fn any_octets_in_any_split_give_one_verdict() {
         assert_eq!(whole.as_ref().map(|(_, rest, _)| bytes.len() - rest.len()), expected_end, "{bytes:?}");
         for split in [1, 2, 3, 5] {
             let again = receive(&bytes, split, 0);
-            assert_eq!(again.as_ref().map(|found| (&found.1, &found.2)), whole.as_ref().map(|found| (&found.1, &found.2)));
+            assert_eq!(
+                again.as_ref().map(|found| (&found.1, &found.2)),
+                whole.as_ref().map(|found| (&found.1, &found.2))
+            );
             if whole.as_ref().is_some_and(|found| found.2.is_ok()) {
                 assert_eq!(again, whole, "split every {split}: {bytes:?}");
             }

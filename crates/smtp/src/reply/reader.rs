@@ -85,7 +85,8 @@ impl ReplyReader {
     fn take_line(&mut self, line: &[u8]) -> Result<bool, ReplyError> {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let no_code = || ReplyError::NoCode(String::from_utf8_lossy(&line[..line.len().min(80)]).into_owned());
+        let no_code =
+            || ReplyError::NoCode(String::from_utf8_lossy(&line[..line.len().min(80)]).into_owned());
         let (code, behind) = match line {
             [a @ b'2'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9', behind @ ..] => {
                 let digit = |octet: &u8| u16::from(octet - b'0');
@@ -113,7 +114,8 @@ impl ReplyReader {
 
 /// Takes the enhanced code out of the lines, when the first line has one of the reply's class.
 fn finish(mut reply: Reply) -> Reply {
-    let Some(status) = reply.lines.first().and_then(|line| split_status(line)).map(|(status, _)| status) else {
+    let Some(status) = reply.lines.first().and_then(|line| split_status(line)).map(|(status, _)| status)
+    else {
         return reply;
     };
     if u16::from(status.class) != reply.code / 100 {
@@ -145,7 +147,12 @@ mod tests {
         let mut replies = Vec::new();
         for mut piece in bytes.chunks(split) {
             while let Some(reply) = reader.read(&mut piece)? {
-                replies.push(format!("{:?} {:?} {:?}", reply.code, reply.status.map(|s| s.to_string()), reply.lines));
+                replies.push(format!(
+                    "{:?} {:?} {:?}",
+                    reply.code,
+                    reply.status.map(|s| s.to_string()),
+                    reply.lines
+                ));
             }
         }
         assert!(!reader.is_within_reply());
@@ -178,7 +185,16 @@ mod tests {
 
     #[test]
     fn what_is_no_reply_is_an_error() {
-        for bytes in [&b"hello\r\n"[..], b"\r\n", b"25\r\n", b"250_x\r\n", b"199 a\r\n", b"600 a\r\n", b"2500\r\n", b"SSH-2.0-x\r\n"] {
+        for bytes in [
+            &b"hello\r\n"[..],
+            b"\r\n",
+            b"25\r\n",
+            b"250_x\r\n",
+            b"199 a\r\n",
+            b"600 a\r\n",
+            b"2500\r\n",
+            b"SSH-2.0-x\r\n",
+        ] {
             assert!(matches!(read_all(bytes, 99), Err(ReplyError::NoCode(_))), "{bytes:?}");
         }
         assert_eq!(

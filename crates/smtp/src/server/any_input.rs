@@ -96,10 +96,46 @@ fn say(step: Step<'_>, said: &mut Vec<u8>) -> bool {
 #[test]
 fn any_input_in_any_split_gives_one_conversation() {
     let words: [&[u8]; 40] = [
-        b"EHLO a.example", b"HELO b", b"MAIL FROM:<>", b"MAIL FROM:<a@b> SIZE=5", b"RCPT TO:<c@d>", b"DATA", b"RSET",
-        b"ETRN a.example", b"ETRN #q", b"ETRN", b"QUIT", b"NOOP", b"VRFY x", b"HELP", b"\r\n", b"\r\n", b"\r\n", b"\n",
-        b"\r", b".", b".\r\n", b"\r\n.\r\n", b" ", b"<", b">", b"\"", b"\\", b"[", b"]", b"@", b":", b"\0", b"\xff",
-        "\u{fc}".as_bytes(), b" SMTPUTF8", b" BODY=8BITMIME", b"=", b"GET / HTTP/1.1", b"STARTTLS", &[b'x'; 300],
+        b"EHLO a.example",
+        b"HELO b",
+        b"MAIL FROM:<>",
+        b"MAIL FROM:<a@b> SIZE=5",
+        b"RCPT TO:<c@d>",
+        b"DATA",
+        b"RSET",
+        b"ETRN a.example",
+        b"ETRN #q",
+        b"ETRN",
+        b"QUIT",
+        b"NOOP",
+        b"VRFY x",
+        b"HELP",
+        b"\r\n",
+        b"\r\n",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b".",
+        b".\r\n",
+        b"\r\n.\r\n",
+        b" ",
+        b"<",
+        b">",
+        b"\"",
+        b"\\",
+        b"[",
+        b"]",
+        b"@",
+        b":",
+        b"\0",
+        b"\xff",
+        "\u{fc}".as_bytes(),
+        b" SMTPUTF8",
+        b" BODY=8BITMIME",
+        b"=",
+        b"GET / HTTP/1.1",
+        b"STARTTLS",
+        &[b'x'; 300],
     ];
     // A small generator with a fixed start: every run tries the same inputs.
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -124,9 +160,16 @@ fn any_input_in_any_split_gives_one_conversation() {
         }
         let whole = session(&bytes, bytes.len().max(1));
         for split in [1, 2, 7, 100] {
-            assert_eq!(session(&bytes, split), whole, "split every {split}: {:?}", String::from_utf8_lossy(&bytes));
+            assert_eq!(
+                session(&bytes, split),
+                whole,
+                "split every {split}: {:?}",
+                String::from_utf8_lossy(&bytes)
+            );
         }
-        codes.extend(whole.split(|octet| *octet == b'\n').filter_map(|line| line.get(..3)).map(<[u8]>::to_vec));
+        codes.extend(
+            whole.split(|octet| *octet == b'\n').filter_map(|line| line.get(..3)).map(<[u8]>::to_vec),
+        );
     }
     assert!(codes.len() >= 14, "the inputs reach too little: {codes:?}");
 }

@@ -128,12 +128,8 @@ fn content<'a>(
         let sender = &transaction.sender;
         return Some(match content.finish() {
             Err(fault) => Received::Faulty(fault),
-            Ok(_) if at("full.example", sender) => {
-                Received::Refused(replies::store_full().into_refusal())
-            }
-            Ok(_) if at("broken.example", sender) => {
-                Received::Refused(replies::not_stored().into_refusal())
-            }
+            Ok(_) if at("full.example", sender) => Received::Refused(replies::store_full().into_refusal()),
+            Ok(_) if at("broken.example", sender) => Received::Refused(replies::not_stored().into_refusal()),
             Ok(_) => Received::Safe("0000000000000A7F".into()),
         });
     }
@@ -761,7 +757,9 @@ fn a_session_may_send_so_many_messages() {
 fn no_size_limit_is_offered_as_such() {
     let policy = with(|policy| policy.max_message_size = 0);
     assert!(dialogue(&policy, "EHLO client.example").contains("250-SIZE\n"));
-    assert!(dialogue(&policy, "EHLO a.example\nMAIL FROM:<> SIZE=99999999999999999999").contains("250 2.1.0"));
+    assert!(
+        dialogue(&policy, "EHLO a.example\nMAIL FROM:<> SIZE=99999999999999999999").contains("250 2.1.0")
+    );
 }
 
 #[test]
@@ -816,7 +814,9 @@ fn etrn_under_allowetrn_names_channel_and_count() {
 #[test]
 fn etrn_under_silentetrn_tells_nothing() {
     let policy = with(|policy| policy.etrn_per_session = 99);
-    let said = dialogue(&policy, "
+    let said = dialogue(
+        &policy,
+        "
         EHLO site.example
         ETRN site.example
         ETRN #hidden
@@ -825,9 +825,13 @@ fn etrn_under_silentetrn_tells_nothing() {
         ETRN five.example
         ETRN mine-some.example
         ETRN mine-five.example
-    ");
+    ",
+    );
     let server_lines = said.lines().filter(|line| !line.starts_with("> "));
-    assert!(server_lines.clone().all(|line| !line.contains("tcp_dialup") && !line.contains("hidden")), "{said}");
+    assert!(
+        server_lines.clone().all(|line| !line.contains("tcp_dialup") && !line.contains("hidden")),
+        "{said}"
+    );
     assert_snapshot!(said, @r"
     220 hub.example ESMTP Sluice ready
     > EHLO site.example
@@ -1030,14 +1034,38 @@ fn malformed_nodes() {
     let long_domain = format!("ETRN {}example", "label.".repeat(42));
     let long_queue = format!("ETRN #{}", "q".repeat(64));
     let nodes = [
-        "ETRN", "ETRN a.example b.example", "ETRN example", "ETRN @com", "ETRN @ a.example", "ETRN #", "ETRN # a",
-        "ETRN #a/b", "ETRN %a.example", "ETRN -a.example", "ETRN a-.example", "ETRN .a.example", "ETRN a.example.",
-        "ETRN a_b.example", "ETRN [1.2.3]", "ETRN [1.2.3.4", "ETRN [IPv6:x]", "ETRN @[1.2.3.4]", "ETRN \u{fc}.example",
-        "ETRN @@a.example", "ETRN #../../etc/passwd", "ETRN 'a.example", &long_label, &long_domain, &long_queue,
+        "ETRN",
+        "ETRN a.example b.example",
+        "ETRN example",
+        "ETRN @com",
+        "ETRN @ a.example",
+        "ETRN #",
+        "ETRN # a",
+        "ETRN #a/b",
+        "ETRN %a.example",
+        "ETRN -a.example",
+        "ETRN a-.example",
+        "ETRN .a.example",
+        "ETRN a.example.",
+        "ETRN a_b.example",
+        "ETRN [1.2.3]",
+        "ETRN [1.2.3.4",
+        "ETRN [IPv6:x]",
+        "ETRN @[1.2.3.4]",
+        "ETRN \u{fc}.example",
+        "ETRN @@a.example",
+        "ETRN #../../etc/passwd",
+        "ETRN 'a.example",
+        &long_label,
+        &long_domain,
+        &long_queue,
     ];
     for line in nodes {
         let said = dialogue(&policy(), &format!("EHLO a.example\n{line}"));
-        assert!(said.ends_with("501 5.5.4 Syntax Error in Parameters: ETRN domain, @domain or #queue\n"), "{said}");
+        assert!(
+            said.ends_with("501 5.5.4 Syntax Error in Parameters: ETRN domain, @domain or #queue\n"),
+            "{said}"
+        );
     }
     for line in ["ETRN a.example  ", "ETRN\t[IPv6:2001:db8::1]", "ETRN #A$b_c.d-e", "ETRN XN--A.example"] {
         let said = dialogue(&policy(), &format!("EHLO a.example\n{line}"));

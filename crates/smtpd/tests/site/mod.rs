@@ -11,8 +11,8 @@ use sluice_smtp::etrn::{Answers, Node, Waiting};
 use sluice_smtp::replies;
 use sluice_smtp::reply::{Reply, ReplyReader};
 use sluice_smtpd::{
-    Admission, Connection, Done, EtrnAnswer, EtrnPolicy, Incoming, Intake, Limits, MailParams, Server, Service,
-    Session, Settings,
+    Admission, Connection, Done, EtrnAnswer, EtrnPolicy, Incoming, Intake, Limits, MailParams, Server,
+    Service, Session, Settings,
 };
 use tokio::sync::oneshot;
 
@@ -166,7 +166,8 @@ impl Incoming for Draft {
 
     fn commit(mut self: Box<Self>, envelope: Envelope, tail: Vec<u8>, done: Done) {
         self.bytes.extend(tail);
-        let (id, bytes, chunks) = (self.id.clone(), std::mem::take(&mut self.bytes), std::mem::take(&mut self.chunks));
+        let (id, bytes, chunks) =
+            (self.id.clone(), std::mem::take(&mut self.bytes), std::mem::take(&mut self.chunks));
         let (manner, fake) = (self.fake.on_commit, Arc::clone(&self.fake));
         self.fake.answer(manner, done, move |done| {
             if manner == Manner::Full {
@@ -213,7 +214,8 @@ impl Site {
         let (tell, told) = std::sync::mpsc::channel();
         let door = Arc::new(Door(Arc::clone(&fake)));
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             runtime.block_on(async move {
                 let server = Server::bind(vec![service], settings).await.unwrap();
                 tell.send(server.addresses()[0].1).unwrap();
@@ -309,7 +311,9 @@ impl Client {
     }
 
     pub fn hello(&mut self) {
-        assert!(self.say("EHLO client.example").starts_with("250 hub.example Hello client.example PIPELINING"));
+        assert!(
+            self.say("EHLO client.example").starts_with("250 hub.example Hello client.example PIPELINING")
+        );
     }
 
     /// EHLO, MAIL, RCPT and DATA, up to 354.
