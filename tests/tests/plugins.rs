@@ -1,0 +1,139 @@
+//! A plugin that fails costs an error message and its own channel: never the hub, never a message.
+
+use sluice_testkit::{Batch, Sink, Site, built, wait_for};
+use sluice_tests::{Destination, SOON, WHILE, hub};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A hub with a good channel beside one that is carried by the plugin of the test.
+fn hub_with(name: &str, plugin: &Path, options: &str, good: &Sink) -> Site {
+    let hub = hub(
+        name,
+        &[
+            Destination::direct("tcp_bad", "bad.example", 1),
+            Destination::direct("tcp_next", "next.example", good.port()),
+        ],
+    );
+    hub.write("job_controller.cnf", &format!("[CHANNEL=tcp_bad]\nMASTER_PLUGIN={}\n", plugin.display()));
+    if !options.is_empty() {
+        hub.write("tcp_bad_option", options);
+    }
+    hub
+}
+
+fn misbehaving() -> PathBuf {
+    built("libsluice_misbehaving.so")
+}
+
+/// Mail for the bad channel is kept, mail for the good one passes, and the hub stops as it should.
+fn the_rest_works(hub: &mut Site, good: &Sink) {
+    good.clear();
+    Batch::new(hub.address(), "fred@next.example", 5).send_all();
+    good.wait(5, SOON);
+    assert!(hub.runs());
+    assert_eq!(hub.waiting(Some("tcp_bad")), 3, "mail of the bad channel waits");
+    hub.stop();
+}
+
+/// Waits until the log has this to say.
+fn says(hub: &Site, what: &str) {
+    wait_for(&format!("the log says {what:?}"), SOON, || hub.log().contains(what));
+}
+
+#[test]
+fn a_plugin_that_panics_hangs_or_refuses_costs_its_own_channel() {
+    let modes = [
+        ("panic_in_create", "a panic in create"),
+        ("fail_in_create", "the moon is in the wrong house"),
+        ("panic_on_delivery", "a panic on"),
+        ("returns_error", "no network today"),
+        ("hang", "tcp_bad"),
+        ("never_settles", ""),
+        ("leaks", ""),
+        ("no_such_mode", "no_such_mode"),
+    ];
+    for (mode, message) in modes {
+        let good = Sink::start();
+        let mut hub = hub_with(mode, &misbehaving(), &format!("MODE={mode}\nPAUSE=20000\n"), &good);
+        hub.write("option.dat", "SPOOL_DIR=../spool\nDELIVERY_DEADLINE=1s\n");
+        hub.start();
+        Batch::new(hub.address(), "fred@bad.example", 3).send_all();
+        if !message.is_empty() {
+            says(&hub, message);
+        }
+        the_rest_works(&mut hub, &good);
+
+        // With a plugin that does what it should, the same mail goes out: nothing was lost with the failure.
+        hub.write("tcp_bad_option", "MODE=delivers_all\n");
+        hub.start();
+        hub.json(&["trigger", "#tcp_bad"]);
+        hub.wait_for_waiting(Some("tcp_bad"), 0, SOON);
+        hub.stop();
+    }
+}
+
+#[test]
+fn what_a_plugin_says_cannot_forge_the_log() {
+    let good = Sink::start();
+    let mut hub = hub_with("garbage", &misbehaving(), "MODE=logs_garbage\n", &good);
+    hub.start();
+    Batch::new(hub.address(), "fred@bad.example", 1).send_all();
+    hub.wait_for_waiting(Some("tcp_bad"), 0, SOON);
+    says(&hub, "fake line");
+    assert!(!hub.log().lines().any(|line| line.starts_with("fake line")), "a line of the plugin's own");
+    assert!(!hub.log().contains("\u{1b}[2J"), "a terminal sequence in the log");
+    hub.stop();
+}
+
+#[test]
+fn a_file_that_others_can_write_is_not_loaded() {
+    let good = Sink::start();
+    let mut hub = hub_with("permissions", Path::new("/nowhere"), "", &good);
+    let copy = hub.folder().join("libsluice_loose.so");
+    fs::copy(misbehaving(), &copy).expect("a copy of the plugin");
+    fs::set_permissions(&copy, Permissions::from_mode(0o777)).expect("our own file");
+    hub.write("job_controller.cnf", &format!("[CHANNEL=tcp_bad]\nMASTER_PLUGIN={}\n", copy.display()));
+    hub.start();
+    Batch::new(hub.address(), "fred@bad.example", 3).send_all();
+    says(&hub, "chmod go-w");
+    the_rest_works(&mut hub, &good);
+}
+
+#[test]
+fn a_library_that_is_no_plugin_or_of_another_version_is_refused() {
+    let sources = [
+        ("nothing", "int nothing;\n", "sluice_plugin"),
+        (
+            // Far larger than any table of ours, so that nothing is read past its end; the first word is the version.
+            "version",
+            "struct { unsigned version, size; unsigned char rest[4096]; } sluice_plugin = { 99, 4096, { 0 } };\n",
+            "99",
+        ),
+    ];
+    for (name, source, message) in sources {
+        let good = Sink::start();
+        let mut hub = hub_with(name, Path::new("/nowhere"), "", &good);
+        let (code, library) = (hub.folder().join("plugin.c"), hub.folder().join("plugin.so"));
+        fs::write(&code, source).expect("a new file");
+        let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&code).status();
+        assert!(built.is_ok_and(|status| status.success()), "a C compiler is needed: apt-get install gcc");
+        hub.write("job_controller.cnf", &format!("[CHANNEL=tcp_bad]\nMASTER_PLUGIN={}\n", library.display()));
+        hub.start();
+        Batch::new(hub.address(), "fred@bad.example", 3).send_all();
+        says(&hub, message);
+        the_rest_works(&mut hub, &good);
+    }
+}
+
+#[test]
+fn a_missing_plugin_is_named_with_the_places_that_were_searched() {
+    let good = Sink::start();
+    let mut hub = hub_with("missing", Path::new("nosuch"), "", &good);
+    hub.start();
+    Batch::new(hub.address(), "fred@bad.example", 3).send_all();
+    says(&hub, "libsluice_nosuch.so");
+    sluice_testkit::watch("the hub stays", WHILE, || hub.runs());
+    the_rest_works(&mut hub, &good);
+}
