@@ -149,14 +149,22 @@ fn is_test(tree: &Tree, path: &str) -> bool {
     if path.starts_with("tests/tests/") || path.contains("/tests/") && !path.contains("/src/") {
         return true;
     }
-    let declared = format!("#[cfg(test)]\nmod {};", file.trim_end_matches(".rs"));
+    let declared = format!("mod {};", file.trim_end_matches(".rs"));
     let parents = [
         format!("{folder}.rs"),
         format!("{folder}/mod.rs"),
         format!("{folder}/lib.rs"),
         format!("{folder}/main.rs"),
     ];
-    tree.sources().any(|(path, text)| parents.iter().any(|parent| parent == path) && text.contains(&declared))
+    tree.sources().filter(|(path, _)| parents.iter().any(|parent| parent == path)).any(|(_, text)| {
+        // `#[cfg(test)]`, perhaps more attributes, and the declaration.
+        let mut for_tests = false;
+        text.lines().any(|line| {
+            let found = for_tests && line == declared;
+            for_tests = line == "#[cfg(test)]" || (for_tests && line.starts_with("#["));
+            found
+        })
+    })
 }
 
 /// No text names a place on somebody's machine.
@@ -278,7 +286,7 @@ mod tests {
             ("b.rs", fine.as_str()),
             ("c.md", long.as_str()),
             ("d.rs", with_tests.as_str()),
-            ("e/src/lib.rs", "#[cfg(test)]\nmod cases;\nmod code;\n"),
+            ("e/src/lib.rs", "#[cfg(test)]\n#[path = \"x\"]\nmod cases;\nmod code;\n"),
             ("e/src/cases.rs", long.as_str()),
             ("e/src/code.rs", long.as_str()),
         ];
