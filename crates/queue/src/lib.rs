@@ -1,1 +1,34 @@
-//! What waits, by channel and destination domain: due times, leases, holds.
+//! What waits, by channel and destination domain: due times, leases, holds, releases.
+//!
+//! An *entry* is one message's recipients that share a channel and a destination domain. Entries stand in *queues*,
+//! one per (channel, domain); a queue is found by its exact key, by its channel, or as part of a subnet, because domains
+//! are also kept by reversed labels. The index owns no message bytes and no addresses: an entry points into the spool,
+//! and the recipients it stands for are read from the envelope there. So the whole index can be rebuilt from the spool.
+//!
+//! A worker's share of a queue is a *lease*: [`Queues::lease`] moves entries from ready to leased, and each of them must
+//! come back by [`Queues::finish`] or [`Queues::put_back`]. A *release* makes what waits in a queue due now by moving
+//! its whole shelf at once, so that a release costs by the queues it matches and not by the mail that waits in them.
+//!
+//! # Invariants
+//! An entry stands on exactly one shelf of exactly one queue: ready, delayed, leased or held. A release never touches
+//! held entries. A message has at most one entry per queue, so the entries of a queue count its messages.
+//! # Cost
+//! About 100 bytes per waiting entry: its record, its message's record (shared by the entries of the message) and a
+//! place on a shelf. Nothing per recipient, except for messages that are settled in part.
+//! # Not here
+//! Policy (when an entry is due, which channel may run: `dispatch`), threads, clocks (`now` is passed in), durability
+//! (`spool`).
+
+#![forbid(unsafe_code)]
+
+mod entry;
+mod index;
+mod queue;
+mod release;
+mod selector;
+mod slab;
+
+pub use entry::{Entry, EntryKey, Message, MessageKey, NewEntry, NewMessage, Placement, State};
+pub use index::{ChannelKey, EntryView, Finished, QueueKey, QueueSummary, Queues};
+pub use release::{Collect, RELEASE_GRACE};
+pub use selector::{Selector, SelectorError};

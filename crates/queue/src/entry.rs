@@ -1,0 +1,167 @@
+//! The records of the index: messages and entries, and what is said about them when they come in.
+//!
+//! They are kept small, because a hub for many sites may hold millions: no strings, no addresses, no lists. The
+//! recipients of an entry are those of the message's envelope that have its channel and domain.
+
+use sluice_mail::{Priority, Time};
+use sluice_spool::{EntryId, Location};
+
+use crate::index::QueueKey;
+
+/// Number of an entry while it lives. The holder of a leased entry's number may rely on it until it gives it back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryKey(pub(crate) u32);
+
+/// Number of a message while it lives, that is: while it has an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageKey(pub(crate) u32);
+
+/// A message that waits, in whole or in part.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Its id, by which the spool and everybody else knows it.
+    pub id: EntryId,
+    /// Where the spool keeps it.
+    pub at: Location,
+    /// When it was accepted: its age is counted from here.
+    pub arrived: Time,
+    /// Octets of its content.
+    pub size: u64,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// First of its entries; the others hang on this one.
+    pub(crate) first: u32,
+    /// How many entries it has.
+    pub(crate) entries: u32,
+}
+
+/// Where an entry stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Due: the next lease may take it.
+    Ready,
+    /// Waits for its due time, or for a release.
+    Delayed,
+    /// Under a lease.
+    Leased,
+    /// On hold: neither time nor release moves it.
+    Held,
+}
+
+/// What shall become of an entry that comes in or comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placement {
+    /// Due at once.
+    Ready,
+    /// Due at that time.
+    At(Time),
+    /// Due when it is released and not before (`periodic` channels between their services).
+    UntilReleased,
+    /// Neither.
+    Held,
+}
+
+/// The recipients of one message that have one channel and one domain.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The message it is part of.
+    pub message: MessageKey,
+    /// The queue it stands in.
+    pub queue: QueueKey,
+    /// When it is due by itself; `None` for "not before a release". Meaningful while it waits.
+    pub(crate) due: Time,
+    /// Next entry of the same message.
+    pub(crate) next: u32,
+    /// Delivery attempts so far.
+    pub attempts: u16,
+    /// Position in the channel's `backoff` list: how many of its waits were used up.
+    pub step: u8,
+    /// How many of the channel's `notices` ages were acted upon.
+    pub noticed: u8,
+    pub(crate) state: State,
+}
+
+/// Stands for "no due time" in [`Entry::due`].
+pub(crate) const NEVER: Time = Time(u64::MAX);
+/// Ends the chain of a message's entries.
+pub(crate) const NONE: u32 = u32::MAX;
+
+impl Entry {
+    /// Where it stands.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// When it is due by itself; `None` when only a release makes it so.
+    #[must_use]
+    pub fn due(&self) -> Option<Time> {
+        (self.due != NEVER).then_some(self.due)
+    }
+}
+
+/// A message that comes in.
+#[derive(Debug, Clone, Copy)]
+pub struct NewMessage {
+    /// Its id.
+    pub id: EntryId,
+    /// Where the spool keeps it.
+    pub at: Location,
+    /// When it was accepted.
+    pub arrived: Time,
+    /// Octets of its content.
+    pub size: u64,
+    /// How urgent it is.
+    pub priority: Priority,
+}
+
+/// One entry of a message that comes in, new or from an earlier run of the program.
+#[derive(Debug, Clone)]
+pub struct NewEntry<'a> {
+    /// Channel name, lower case.
+    pub channel: &'a str,
+    /// Destination domain, lower case.
+    pub domain: &'a str,
+    /// When it is due.
+    pub placement: Placement,
+    /// Attempts it has behind it.
+    pub attempts: u16,
+    /// Its position in the `backoff` list.
+    pub step: u8,
+    /// How many of the `notices` ages were acted upon.
+    pub noticed: u8,
+    /// The envelope's recipients (by index) that are still open, when that is not all of the entry's.
+    pub open: Option<&'a [u32]>,
+}
+
+/// Place of an entry on a shelf: more urgent first, then older. Ids grow with time and are used once, so a place is
+/// unique within a queue. Two bits for the priority; an id that needs 62 is two thousand million years away at a
+/// hundred messages a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Rank(u64);
+
+const RANK_ID_BITS: u32 = 62;
+
+impl Rank {
+    pub(crate) fn of(priority: Priority, id: EntryId) -> Self {
+        debug_assert!(id.0 >> RANK_ID_BITS == 0, "id {id} would spill into the priority");
+        Self((priority as u64) << RANK_ID_BITS | (id.0 & ((1 << RANK_ID_BITS) - 1)))
+    }
+
+    /// The least place that an entry of this priority may have.
+    pub(crate) const fn first_of(priority: Priority) -> Self {
+        Self((priority as u64) << RANK_ID_BITS)
+    }
+
+    /// The last place that an entry of this priority may have.
+    pub(crate) const fn last_of(priority: Priority) -> Self {
+        Self(((priority as u64) << RANK_ID_BITS) | ((1 << RANK_ID_BITS) - 1))
+    }
+}
+
+/// The priorities, most urgent first: the order in which mail is taken.
+pub(crate) const PRIORITIES: [Priority; 3] = [Priority::Urgent, Priority::Normal, Priority::Nonurgent];
+
+// The index's promise about memory: a record that grows must be noticed.
+const _: () = assert!(size_of::<Option<Entry>>() <= 32);
+const _: () = assert!(size_of::<Option<Message>>() <= 48);

@@ -1,0 +1,719 @@
+//! The index: all queues, and the ways to them.
+//!
+//! Queues are found by (channel, domain), by channel, and by reversed domain over all channels. Each channel has a ring
+//! per priority of the queues that have something ready, from which leases are taken in turn. One ordered set tells
+//! which queue has to be looked at next for its due times; there is no timer per message.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use sluice_mail::{ReversedDomain, Time};
+use sluice_spool::{EntryId, Location};
+
+use crate::entry::{
+    Entry, EntryKey, Message, MessageKey, NEVER, NONE, NewEntry, NewMessage, PRIORITIES, Placement, Rank,
+    State,
+};
+use crate::queue::Queue;
+use crate::release::{RELEASE_GRACE, RunRecord};
+use crate::slab::Slab;
+
+/// A channel's number, for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChannelKey(u32);
+
+impl ChannelKey {
+    /// Its number, counted from 0: for tables of the caller's own, one row per channel.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A queue's number while it lives: until it is empty and under no run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueueKey(pub(crate) u32);
+
+#[derive(Debug)]
+struct Channel {
+    name: Arc<str>,
+    queues: HashMap<Arc<str>, QueueKey>,
+    rings: [VecDeque<QueueKey>; 3],
+    leased: usize,
+}
+
+/// What became of a message when one of its entries was finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finished {
+    /// It has entries left.
+    InPart,
+    /// That was the last one: the spool may forget it.
+    Whole {
+        /// Its id.
+        id: EntryId,
+        /// Where it was.
+        at: Location,
+    },
+}
+
+/// A queue as an operator sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueueSummary {
+    /// Channel name.
+    pub channel: Arc<str>,
+    /// Destination domain.
+    pub domain: Arc<str>,
+    /// Messages in it, whatever their state.
+    pub messages: u64,
+    /// Octets of their content.
+    pub bytes: u64,
+    /// When the oldest of them was accepted.
+    pub oldest: Option<Time>,
+    /// Messages on hold.
+    pub held: u64,
+    /// Messages under a lease.
+    pub active: u64,
+    /// Messages that are due now.
+    pub ready: u64,
+    /// When something becomes due by itself; `None` if only a release can do that, or all is due already.
+    pub next_due: Option<Time>,
+}
+
+/// An entry as an operator sees it, short of what only the envelope knows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EntryView {
+    /// Message id.
+    pub id: EntryId,
+    /// Where the spool keeps it.
+    pub at: Location,
+    /// Channel name.
+    pub channel: Arc<str>,
+    /// Destination domain.
+    pub domain: Arc<str>,
+    /// Octets of content.
+    pub size: u64,
+    /// When it was accepted.
+    pub arrived: Time,
+    /// Attempts so far.
+    pub attempts: u16,
+    /// When it is due by itself.
+    pub due: Option<Time>,
+    /// Where it stands.
+    pub state: State,
+    /// Recipients (indexes into the envelope) still open, when that is not all of the entry's.
+    pub open: Option<Box<[u32]>>,
+}
+
+/// Everything that waits.
+#[derive(Debug)]
+pub struct Queues {
+    pub(crate) messages: Slab<Message>,
+    pub(crate) entries: Slab<Entry>,
+    pub(crate) queues: Slab<Queue>,
+    pub(crate) runs: Slab<RunRecord>,
+    channels: Vec<Channel>,
+    channel_keys: HashMap<Arc<str>, ChannelKey>,
+    domains: BTreeMap<ReversedDomain, Vec<QueueKey>>,
+    wakes: BTreeSet<(Time, QueueKey)>,
+    /// Open recipients of entries that were settled in part.
+    open: HashMap<EntryKey, Box<[u32]>>,
+}
+
+impl Default for Queues {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Coming in and finding.
+impl Queues {
+    /// An index of nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            messages: Slab::new(),
+            entries: Slab::new(),
+            queues: Slab::new(),
+            runs: Slab::new(),
+            channels: Vec::new(),
+            channel_keys: HashMap::new(),
+            domains: BTreeMap::new(),
+            wakes: BTreeSet::new(),
+            open: HashMap::new(),
+        }
+    }
+
+    /// The number of a channel, which need not exist in any configuration: mail may wait in one that is gone.
+    pub fn channel(&mut self, name: &str) -> ChannelKey {
+        if let Some(&key) = self.channel_keys.get(name) {
+            return key;
+        }
+        let key = ChannelKey(
+            u32::try_from(self.channels.len()).expect("channel names come from a configuration file"),
+        );
+        let name: Arc<str> = name.into();
+        self.channels.push(Channel {
+            name: Arc::clone(&name),
+            queues: HashMap::new(),
+            rings: Default::default(),
+            leased: 0,
+        });
+        self.channel_keys.insert(name, key);
+        key
+    }
+
+    /// The number of a channel that had mail or was asked for before.
+    #[must_use]
+    pub fn known_channel(&self, name: &str) -> Option<ChannelKey> {
+        self.channel_keys.get(name).copied()
+    }
+
+    /// A channel's name.
+    #[must_use]
+    pub fn channel_name(&self, key: ChannelKey) -> &Arc<str> {
+        &self.channels[key.0 as usize].name
+    }
+
+    /// All channels ever named here.
+    pub fn channels(&self) -> impl Iterator<Item = ChannelKey> + use<> {
+        (0..u32::try_from(self.channels.len()).unwrap_or(u32::MAX)).map(ChannelKey)
+    }
+
+    /// Takes a message in. Entries for the same channel and domain are the caller's to merge; a second one is dropped
+    /// here, with an assertion in debug builds, since a queue has each message once. `None` if there was no entry.
+    pub fn insert<'a>(
+        &mut self,
+        message: NewMessage,
+        entries: impl IntoIterator<Item = NewEntry<'a>>,
+        now: Time,
+    ) -> Option<MessageKey> {
+        let NewMessage { id, at, arrived, size, priority } = message;
+        let rank = Rank::of(priority, id);
+        let key = MessageKey(self.messages.insert(Message {
+            id,
+            at,
+            arrived,
+            size,
+            priority,
+            first: NONE,
+            entries: 0,
+        }));
+        for new in entries {
+            let channel = self.channel(new.channel);
+            let queue_key = self.queue_for(channel, new.domain, now);
+            let Some(queue) = self.queues.get_mut(queue_key.0) else { continue };
+            let twice = [&queue.ready, &queue.delayed, &queue.leased, &queue.held]
+                .iter()
+                .any(|s| s.contains_key(&rank));
+            debug_assert!(!twice, "message {id} has two entries for {} in {}", new.domain, new.channel);
+            if twice {
+                continue;
+            }
+            let collecting = queue.run.is_some();
+            let (state, due) = match new.placement {
+                Placement::Held => (State::Held, NEVER),
+                Placement::Ready => (State::Ready, now),
+                Placement::At(due) if collecting || due <= now => (State::Ready, now),
+                Placement::UntilReleased if collecting => (State::Ready, now),
+                Placement::At(due) => (State::Delayed, due),
+                Placement::UntilReleased => (State::Delayed, NEVER),
+            };
+            let Some(message) = self.messages.get_mut(key.0) else { continue };
+            let entry = EntryKey(self.entries.insert(Entry {
+                message: key,
+                queue: queue_key,
+                due,
+                next: message.first,
+                attempts: new.attempts,
+                step: new.step,
+                noticed: new.noticed,
+                state,
+            }));
+            message.first = entry.0;
+            message.entries += 1;
+            queue.bytes += size;
+            shelf(queue, state).insert(rank, entry);
+            if state == State::Delayed && due != NEVER {
+                queue.due.insert((due, entry));
+            }
+            if let Some(open) = new.open {
+                self.open.insert(entry, open.into());
+            }
+            self.touch(queue_key, now);
+        }
+        let first = self.messages.get(key.0)?.first;
+        if first == NONE {
+            self.messages.remove(key.0);
+            return None;
+        }
+        if self.entry(EntryKey(first)).next != NONE {
+            for entry in self.entries_of(key).collect::<Vec<_>>() {
+                let queue = self.entry(entry).queue;
+                if let Some(queue) = self.queues.get_mut(queue.0) {
+                    queue.spread.insert(entry);
+                }
+            }
+        }
+        Some(key)
+    }
+
+    fn queue_for(&mut self, channel: ChannelKey, domain: &str, now: Time) -> QueueKey {
+        if let Some(&key) = self.channels[channel.0 as usize].queues.get(domain) {
+            return key;
+        }
+        let domain: Arc<str> = domain.into();
+        let reversed = ReversedDomain::new(&domain);
+        let key = QueueKey(self.queues.insert(Queue::new(channel, Arc::clone(&domain), reversed.clone())));
+        self.channels[channel.0 as usize].queues.insert(domain, key);
+        self.domains.entry(reversed).or_default().push(key);
+        self.join_run(key, now);
+        key
+    }
+
+    /// An entry.
+    ///
+    /// # Panics
+    /// When it has been finished: its number is then no longer its holder's to use.
+    #[must_use]
+    pub fn entry(&self, key: EntryKey) -> &Entry {
+        self.entries.get(key.0).expect("whoever has an entry's number has not finished it")
+    }
+
+    /// Counts an attempt, a step in the backoff list, a notice sent.
+    ///
+    /// # Panics
+    /// When it has been finished.
+    pub fn entry_mut(&mut self, key: EntryKey) -> &mut Entry {
+        self.entries.get_mut(key.0).expect("whoever has an entry's number has not finished it")
+    }
+
+    /// A message.
+    ///
+    /// # Panics
+    /// When its last entry has been finished.
+    #[must_use]
+    pub fn message(&self, key: MessageKey) -> &Message {
+        self.messages.get(key.0).expect("a message lives as long as one of its entries")
+    }
+
+    /// All entries of a message, in no particular order.
+    pub fn entries_of(&self, key: MessageKey) -> impl Iterator<Item = EntryKey> {
+        let mut next = self.messages.get(key.0).map_or(NONE, |message| message.first);
+        std::iter::from_fn(move || {
+            let entry = self.entries.get(next)?;
+            let key = EntryKey(next);
+            next = entry.next;
+            Some(key)
+        })
+    }
+
+    pub(crate) fn find_message(&self, id: EntryId) -> Option<MessageKey> {
+        self.messages.iter().find(|(_, message)| message.id == id).map(|(number, _)| MessageKey(number))
+    }
+
+    /// Channel and domain of a queue.
+    ///
+    /// # Panics
+    /// When the queue has gone: take its number from a living entry.
+    #[must_use]
+    pub fn queue_names(&self, key: QueueKey) -> (ChannelKey, &Arc<str>) {
+        let queue = self.queues.get(key.0).expect("a queue lives as long as it has an entry");
+        (queue.channel, &queue.domain)
+    }
+
+    /// Recipients still open, when that is not all of the entry's.
+    #[must_use]
+    pub fn open(&self, key: EntryKey) -> Option<&[u32]> {
+        self.open.get(&key).map(|open| &**open)
+    }
+
+    /// Notes that only these recipients are still open.
+    pub fn set_open(&mut self, key: EntryKey, open: &[u32]) {
+        self.open.insert(key, open.into());
+    }
+
+    /// The queue of exactly this channel and domain.
+    #[must_use]
+    pub fn queue(&self, channel: ChannelKey, domain: &str) -> Option<QueueKey> {
+        self.channels[channel.0 as usize].queues.get(domain).copied()
+    }
+
+    /// The queues of exactly this domain, in whatever channel.
+    #[must_use]
+    pub fn queues_of_domain(&self, domain: &str) -> Vec<QueueKey> {
+        self.domains.get(&ReversedDomain::new(domain)).cloned().unwrap_or_default()
+    }
+
+    /// The queues of this domain and everything below it.
+    #[must_use]
+    pub fn queues_of_subnet(&self, domain: &str) -> Vec<QueueKey> {
+        let range = ReversedDomain::new(domain).subtree_range();
+        self.domains.range(range).flat_map(|(_, queues)| queues.iter().copied()).collect()
+    }
+
+    /// The queues of a channel.
+    #[must_use]
+    pub fn queues_of_channel(&self, channel: ChannelKey) -> Vec<QueueKey> {
+        self.channels[channel.0 as usize].queues.values().copied().collect()
+    }
+
+    /// How many messages there are, in whatever state.
+    #[must_use]
+    pub fn messages_total(&self) -> usize {
+        self.messages.len()
+    }
+}
+
+/// Leases and what comes back from them.
+impl Queues {
+    /// Takes up to `max` due entries of one queue of the channel: the most urgent there are, from the queue whose turn
+    /// it is, oldest first. They are appended to `taken`. `None` when nothing is due.
+    pub fn lease(
+        &mut self,
+        channel: ChannelKey,
+        max: usize,
+        taken: &mut Vec<EntryKey>,
+        now: Time,
+    ) -> Option<QueueKey> {
+        for priority in PRIORITIES {
+            while let Some(key) = self.channels[channel.0 as usize].rings[priority as usize].pop_front() {
+                // A queue that has gone, or whose number another one has now, or that has nothing left to give.
+                let Some(queue) = self.queues.get_mut(key.0).filter(|queue| queue.channel == channel) else {
+                    continue;
+                };
+                if !std::mem::take(&mut queue.in_ring[priority as usize]) || !queue.has_ready(priority) {
+                    continue;
+                }
+                let before = taken.len();
+                while taken.len() - before < max {
+                    let Some((rank, entry)) = queue.ready.pop_first() else { break };
+                    queue.leased.insert(rank, entry);
+                    taken.push(entry);
+                }
+                for &entry in &taken[before..] {
+                    let Some(record) = self.entries.get_mut(entry.0) else { continue };
+                    record.state = State::Leased;
+                    // A released entry may have a due time still to come.
+                    queue.due.remove(&(record.due, entry));
+                }
+                self.channels[channel.0 as usize].leased += taken.len() - before;
+                self.touch(key, now);
+                return Some(key);
+            }
+        }
+        None
+    }
+
+    /// Puts one waiting entry under a lease of its own, for work that is not delivery, such as giving it up.
+    pub fn take(&mut self, key: EntryKey, now: Time) {
+        self.take_off_shelf(key);
+        let rank = self.rank(key);
+        let entry = self.entry_mut(key);
+        entry.state = State::Leased;
+        let queue_key = entry.queue;
+        if let Some(queue) = self.queues.get_mut(queue_key.0) {
+            queue.leased.insert(rank, key);
+            self.channels[queue.channel.0 as usize].leased += 1;
+        }
+        self.touch(queue_key, now);
+    }
+
+    /// Whether a lease of this channel would find something.
+    #[must_use]
+    pub fn has_ready(&self, channel: ChannelKey) -> bool {
+        PRIORITIES.into_iter().any(|priority| {
+            self.channels[channel.0 as usize].rings[priority as usize].iter().any(|key| {
+                self.queues
+                    .get(key.0)
+                    .is_some_and(|queue| queue.channel == channel && queue.has_ready(priority))
+            })
+        })
+    }
+
+    /// How many entries of this channel are under a lease.
+    #[must_use]
+    pub fn leased(&self, channel: ChannelKey) -> usize {
+        self.channels[channel.0 as usize].leased
+    }
+
+    /// The entry is settled whole, or taken away by its age: it is gone, and its number with it.
+    pub fn finish(&mut self, key: EntryKey, now: Time) -> Finished {
+        self.take_off_shelf(key);
+        self.open.remove(&key);
+        let Some(entry) = self.entries.remove(key.0) else { return Finished::InPart };
+        let message_key = entry.message;
+        let message =
+            self.messages.get_mut(message_key.0).expect("a message lives as long as one of its entries");
+        message.entries -= 1;
+        let (id, at, size, left) = (message.id, message.at, message.size, message.entries);
+        if message.first == key.0 {
+            message.first = entry.next;
+        } else {
+            let mut before = message.first;
+            while let Some(other) = self.entries.get_mut(before) {
+                if other.next == key.0 {
+                    other.next = entry.next;
+                    break;
+                }
+                before = other.next;
+            }
+        }
+        if let Some(queue) = self.queues.get_mut(entry.queue.0) {
+            queue.bytes -= size;
+            queue.spread.remove(&key);
+        }
+        self.touch(entry.queue, now);
+        if left > 0 {
+            return Finished::InPart;
+        }
+        self.messages.remove(message_key.0);
+        Finished::Whole { id, at }
+    }
+
+    /// Puts an entry where it shall wait from now on, wherever it stands. A run does not make it ready again: what has
+    /// failed under a release goes by its own schedule.
+    pub fn put_back(&mut self, key: EntryKey, placement: Placement, now: Time) {
+        self.take_off_shelf(key);
+        let (state, due) = match placement {
+            Placement::Held => (State::Held, NEVER),
+            Placement::Ready => (State::Ready, now),
+            Placement::At(due) if due <= now => (State::Ready, now),
+            Placement::At(due) => (State::Delayed, due),
+            Placement::UntilReleased => (State::Delayed, NEVER),
+        };
+        let rank = self.rank(key);
+        let entry = self.entry_mut(key);
+        entry.state = state;
+        entry.due = due;
+        let queue_key = entry.queue;
+        if let Some(queue) = self.queues.get_mut(queue_key.0) {
+            shelf(queue, state).insert(rank, key);
+            if state == State::Delayed && due != NEVER {
+                queue.due.insert((due, key));
+            }
+        }
+        self.touch(queue_key, now);
+    }
+
+    pub(crate) fn make_ready(&mut self, key: EntryKey, now: Time) {
+        self.put_back(key, Placement::Ready, now);
+    }
+
+    /// Whether it really waits: a release moves shelves without telling the entries on them.
+    pub(crate) fn is_delayed(&self, key: EntryKey) -> bool {
+        let rank = self.rank(key);
+        self.queues.get(self.entry(key).queue.0).is_some_and(|queue| queue.delayed.contains_key(&rank))
+    }
+
+    /// Where an entry stands, releases considered.
+    #[must_use]
+    pub fn state(&self, key: EntryKey) -> State {
+        match self.entry(key).state {
+            State::Delayed if !self.is_delayed(key) => State::Ready,
+            state => state,
+        }
+    }
+
+    fn rank(&self, key: EntryKey) -> Rank {
+        let message = self.message(self.entry(key).message);
+        Rank::of(message.priority, message.id)
+    }
+
+    fn take_off_shelf(&mut self, key: EntryKey) {
+        let rank = self.rank(key);
+        let entry = self.entry(key);
+        let (state, due, queue) = (entry.state, entry.due, entry.queue);
+        let Some(queue) = self.queues.get_mut(queue.0) else { return };
+        if state == State::Leased {
+            self.channels[queue.channel.0 as usize].leased -= 1;
+        }
+        let found = match state {
+            State::Delayed => queue.delayed.remove(&rank).or_else(|| queue.ready.remove(&rank)),
+            state => shelf(queue, state).remove(&rank),
+        };
+        debug_assert_eq!(found, Some(key), "an entry stands on its shelf");
+        queue.due.remove(&(due, key));
+    }
+}
+
+/// Time.
+impl Queues {
+    /// When [`Queues::advance`] has something to do next.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Time> {
+        self.wakes.first().map(|&(time, _)| time)
+    }
+
+    /// Makes ready what has become due, and ends runs whose grace is over.
+    pub fn advance(&mut self, now: Time) {
+        while let Some(&(time, key)) = self.wakes.first() {
+            if time > now {
+                return;
+            }
+            self.wakes.pop_first();
+            let Some(queue) = self.queues.get_mut(key.0) else { continue };
+            queue.wake = None;
+            while let Some(&(due, entry)) = queue.due.first() {
+                if due > now {
+                    break;
+                }
+                queue.due.pop_first();
+                let Some(record) = self.entries.get_mut(entry.0) else { continue };
+                let Some(message) = self.messages.get(record.message.0) else { continue };
+                let rank = Rank::of(message.priority, message.id);
+                record.state = State::Ready;
+                if let Some(entry) = queue.delayed.remove(&rank) {
+                    queue.ready.insert(rank, entry);
+                }
+            }
+            let over = |since: Time| since.plus(RELEASE_GRACE) <= now;
+            if queue.is_idle() && queue.run.and_then(|run| run.idle_since).is_some_and(over) {
+                self.end_run(key);
+            }
+            self.touch(key, now);
+        }
+    }
+
+    /// Brings rings, wake time and the queue's own existence in line with its shelves.
+    pub(crate) fn touch(&mut self, key: QueueKey, now: Time) {
+        let Some(queue) = self.queues.get_mut(key.0) else { return };
+        for priority in PRIORITIES {
+            if !queue.in_ring[priority as usize] && queue.has_ready(priority) {
+                queue.in_ring[priority as usize] = true;
+                self.channels[queue.channel.0 as usize].rings[priority as usize].push_back(key);
+            }
+        }
+        let idle = queue.is_idle();
+        if let Some(run) = &mut queue.run {
+            run.idle_since = if idle { run.idle_since.or(Some(now)) } else { None };
+        }
+        let due = queue.due.first().map(|&(due, _)| due);
+        let grace = queue.run.and_then(|run| run.idle_since).map(|since| since.plus(RELEASE_GRACE));
+        let wake = [due, grace].into_iter().flatten().min();
+        if wake != queue.wake {
+            if let Some(old) = std::mem::replace(&mut queue.wake, wake) {
+                self.wakes.remove(&(old, key));
+            }
+            if let Some(wake) = wake {
+                self.wakes.insert((wake, key));
+            }
+        }
+        if queue.is_empty() && queue.run.is_none() {
+            self.forget(key);
+        }
+    }
+
+    fn forget(&mut self, key: QueueKey) {
+        let Some(queue) = self.queues.remove(key.0) else { return };
+        if let Some(wake) = queue.wake {
+            self.wakes.remove(&(wake, key));
+        }
+        self.channels[queue.channel.0 as usize].queues.remove(&queue.domain);
+        if let Some(queues) = self.domains.get_mut(&queue.reversed) {
+            queues.retain(|&other| other != key);
+            if queues.is_empty() {
+                self.domains.remove(&queue.reversed);
+            }
+        }
+    }
+}
+
+/// Looking.
+impl Queues {
+    /// Every queue that has mail.
+    pub fn summaries(&self) -> impl Iterator<Item = QueueSummary> {
+        self.queues.iter().filter(|(_, queue)| !queue.is_empty()).map(|(_, queue)| QueueSummary {
+            channel: Arc::clone(&self.channels[queue.channel.0 as usize].name),
+            domain: Arc::clone(&queue.domain),
+            messages: queue.messages(),
+            bytes: queue.bytes,
+            oldest: queue
+                .oldest_candidates()
+                .map(|entry| self.message(self.entry(entry).message).arrived)
+                .min(),
+            held: queue.held.len() as u64,
+            active: queue.leased.len() as u64,
+            ready: queue.ready.len() as u64,
+            next_due: if queue.ready.is_empty() { queue.due.first().map(|&(due, _)| due) } else { None },
+        })
+    }
+
+    /// Up to `max` entries of these queues, queue by queue, in the order in which they would be taken.
+    #[must_use]
+    pub fn list(&self, queues: &[QueueKey], max: usize) -> Vec<EntryView> {
+        let found = queues.iter().filter_map(|key| self.queues.get(key.0));
+        let shelves = found.flat_map(|queue| [&queue.leased, &queue.ready, &queue.delayed, &queue.held]);
+        shelves.flat_map(|shelf| shelf.values()).take(max).map(|&entry| self.view(entry)).collect()
+    }
+
+    /// The entries of one message.
+    #[must_use]
+    pub fn list_message(&self, id: EntryId) -> Vec<EntryView> {
+        let message = self.find_message(id);
+        message.map(|key| self.entries_of(key).map(|entry| self.view(entry)).collect()).unwrap_or_default()
+    }
+
+    /// Whether mail that comes in for this queue is due at once because a release is under way.
+    #[must_use]
+    pub fn is_collecting(&self, key: QueueKey) -> bool {
+        self.queues.get(key.0).is_some_and(|queue| queue.run.is_some())
+    }
+
+    /// All queues, in the order of their reversed domains: a site's stand together.
+    #[must_use]
+    pub fn all_queues(&self) -> Vec<QueueKey> {
+        self.domains.values().flatten().copied().collect()
+    }
+
+    /// An entry as an operator sees it.
+    #[must_use]
+    pub fn view(&self, key: EntryKey) -> EntryView {
+        let entry = self.entry(key);
+        let message = self.message(entry.message);
+        let (channel, domain) = self.queue_names(entry.queue);
+        let state = self.state(key);
+        EntryView {
+            id: message.id,
+            at: message.at,
+            channel: Arc::clone(self.channel_name(channel)),
+            domain: Arc::clone(domain),
+            size: message.size,
+            arrived: message.arrived,
+            attempts: entry.attempts,
+            due: if state == State::Delayed { entry.due() } else { None },
+            state,
+            open: self.open(key).map(Into::into),
+        }
+    }
+
+    /// Shows up to `budget` places from place `from` on, and returns where to go on; `None` when all were seen. For work
+    /// that must look at every entry without stopping the world: entries that come while it walks may be missed.
+    pub fn walk(
+        &self,
+        from: u32,
+        budget: u32,
+        mut see: impl FnMut(EntryKey, &Entry, &Message),
+    ) -> Option<u32> {
+        let end = from.saturating_add(budget).min(self.entries.places());
+        for number in from..end {
+            if let Some(entry) = self.entries.get(number) {
+                see(EntryKey(number), entry, self.message(entry.message));
+            }
+        }
+        (end < self.entries.places()).then_some(end)
+    }
+
+    /// All messages, for a checkpoint.
+    pub fn messages(&self) -> impl Iterator<Item = (MessageKey, &Message)> {
+        self.messages.iter().map(|(number, message)| (MessageKey(number), message))
+    }
+}
+
+fn shelf(queue: &mut Queue, state: State) -> &mut crate::queue::Shelf {
+    match state {
+        State::Ready => &mut queue.ready,
+        State::Delayed => &mut queue.delayed,
+        State::Leased => &mut queue.leased,
+        State::Held => &mut queue.held,
+    }
+}

@@ -1,0 +1,106 @@
+//! One queue: the entries of one channel for one domain, on four shelves.
+//!
+//! Shelves are ordered by [`Rank`], priority and then age. Entries with a due time are also in `due`. A released entry
+//! may still be in `due`; it leaves it when that time comes, which then changes nothing. That is what allows a release
+//! to move a shelf whole, without looking at what stands on it.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use sluice_mail::{Priority, ReversedDomain, Time};
+
+use crate::entry::{EntryKey, PRIORITIES, Rank};
+use crate::index::ChannelKey;
+use crate::release::QueueRun;
+
+/// A shelf of entries, first to be taken first.
+pub(crate) type Shelf = BTreeMap<Rank, EntryKey>;
+
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub(crate) channel: ChannelKey,
+    pub(crate) domain: Arc<str>,
+    pub(crate) reversed: ReversedDomain,
+    pub(crate) ready: Shelf,
+    pub(crate) delayed: Shelf,
+    pub(crate) leased: Shelf,
+    pub(crate) held: Shelf,
+    /// Due times of entries on `delayed` that have one, and of released ones whose time has not come yet.
+    pub(crate) due: BTreeSet<(Time, EntryKey)>,
+    /// Octets of all entries' messages.
+    pub(crate) bytes: u64,
+    /// Entries here whose message has entries in other queues too: what a count over several queues must not count twice.
+    pub(crate) spread: HashSet<EntryKey>,
+    /// The release that this queue is under.
+    pub(crate) run: Option<QueueRun>,
+    /// In which of its channel's rings it stands, by priority.
+    pub(crate) in_ring: [bool; 3],
+    /// Time under which it is registered with the index.
+    pub(crate) wake: Option<Time>,
+}
+
+impl Queue {
+    pub(crate) fn new(channel: ChannelKey, domain: Arc<str>, reversed: ReversedDomain) -> Self {
+        Self {
+            channel,
+            domain,
+            reversed,
+            ready: Shelf::new(),
+            delayed: Shelf::new(),
+            leased: Shelf::new(),
+            held: Shelf::new(),
+            due: BTreeSet::new(),
+            bytes: 0,
+            spread: HashSet::new(),
+            run: None,
+            in_ring: [false; 3],
+            wake: None,
+        }
+    }
+
+    pub(crate) fn messages(&self) -> u64 {
+        (self.ready.len() + self.delayed.len() + self.leased.len() + self.held.len()) as u64
+    }
+
+    /// Messages that a release of this queue covers: all but the held ones.
+    pub(crate) fn releasable(&self) -> u64 {
+        (self.ready.len() + self.delayed.len() + self.leased.len()) as u64
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.messages() == 0
+    }
+
+    /// Nothing is being delivered or about to be.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.ready.is_empty() && self.leased.is_empty()
+    }
+
+    pub(crate) fn has_ready(&self, priority: Priority) -> bool {
+        self.ready.range(Rank::first_of(priority)..=Rank::last_of(priority)).next().is_some()
+    }
+
+    /// Makes all that is delayed ready. One shelf is empty almost always, and then this is one exchange. Otherwise the
+    /// shorter one is put into the longer; an entry comes to `delayed` beside a ready one only by a delivery attempt,
+    /// so that no number of releases costs more than the attempts made between them.
+    pub(crate) fn release(&mut self) {
+        if self.delayed.len() > self.ready.len() {
+            std::mem::swap(&mut self.delayed, &mut self.ready);
+        }
+        while let Some((rank, entry)) = self.delayed.pop_first() {
+            self.ready.insert(rank, entry);
+        }
+    }
+
+    /// The oldest entry of each shelf and priority: one of them is the oldest of the queue.
+    pub(crate) fn oldest_candidates(&self) -> impl Iterator<Item = EntryKey> {
+        [&self.ready, &self.delayed, &self.leased, &self.held].into_iter().flat_map(|shelf| {
+            PRIORITIES.into_iter().filter_map(|priority| {
+                shelf
+                    .range(Rank::first_of(priority)..=Rank::last_of(priority))
+                    .next()
+                    .map(|(_, &entry)| entry)
+            })
+        })
+    }
+}

@@ -1,0 +1,536 @@
+//! The index against a model that is too slow to be wrong: a list of entries, looked through for every question.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use sluice_mail::{Priority, ReversedDomain, Time};
+use sluice_queue::{
+    Collect, EntryKey, Finished, NewEntry, NewMessage, Placement, QueueKey, Queues, RELEASE_GRACE, State,
+};
+use sluice_spool::{EntryId, Location};
+
+const CHANNELS: [&str; 3] = ["tcp_local", "tcp_dialup", "tcp_periodic"];
+const DOMAINS: [&str; 6] = [
+    "example.com",
+    "mail.example.com",
+    "example.com.invalid",
+    "xample.com",
+    "example.org",
+    "deep.mail.example.com",
+];
+
+#[derive(Debug, Clone)]
+enum Step {
+    Insert { priority: u8, entries: Vec<(usize, usize, u8, u64)> },
+    Advance(u64),
+    Lease { channel: usize, max: usize },
+    Finish(usize),
+    PutBack(usize, u8, u64),
+    ReleaseSubnet(usize),
+    ReleaseChannel(usize),
+    ReleaseHost(usize),
+    ReleaseMessage(usize),
+    Hold(usize),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let entry = (0..CHANNELS.len(), 0..DOMAINS.len(), 0..4u8, 0..100_000u64);
+    let step = prop_oneof![
+        4 => (0..3u8, prop::collection::vec(entry, 1..5)).prop_map(|(priority, entries)| Step::Insert { priority, entries }),
+        3 => (0..40_000u64).prop_map(Step::Advance),
+        3 => (0..CHANNELS.len(), 1..5usize).prop_map(|(channel, max)| Step::Lease { channel, max }),
+        3 => any::<usize>().prop_map(Step::Finish),
+        3 => (any::<usize>(), 0..4u8, 0..100_000u64).prop_map(|(which, how, wait)| Step::PutBack(which, how, wait)),
+        1 => (0..DOMAINS.len()).prop_map(Step::ReleaseSubnet),
+        1 => (0..CHANNELS.len()).prop_map(Step::ReleaseChannel),
+        1 => (0..DOMAINS.len()).prop_map(Step::ReleaseHost),
+        1 => any::<usize>().prop_map(Step::ReleaseMessage),
+        1 => any::<usize>().prop_map(Step::Hold),
+    ];
+    prop::collection::vec(step, 1..120)
+}
+
+#[derive(Debug, Clone)]
+struct Expected {
+    id: u64,
+    channel: usize,
+    domain: usize,
+    priority: u8,
+    state: State,
+    due: Option<u64>,
+    size: u64,
+}
+
+#[derive(Default)]
+struct Model {
+    entries: BTreeMap<EntryKey, Expected>,
+    /// Queues under a run, with since when they have been idle; and the runs that cover queues to come.
+    idle: BTreeMap<(usize, usize), Option<u64>>,
+}
+
+impl Model {
+    fn in_queue(&self, channel: usize, domain: usize) -> impl Iterator<Item = &Expected> {
+        self.entries.values().filter(move |entry| entry.channel == channel && entry.domain == domain)
+    }
+
+    fn refresh(&mut self, now: u64) {
+        let queues: Vec<_> = self.idle.keys().copied().collect();
+        for (channel, domain) in queues {
+            let busy =
+                self.in_queue(channel, domain).any(|e| matches!(e.state, State::Ready | State::Leased));
+            let since = self.idle.get_mut(&(channel, domain)).unwrap();
+            *since = if busy { None } else { since.or(Some(now)) };
+        }
+    }
+}
+
+fn is_within(domain: &str, root: &str) -> bool {
+    domain == root || domain.strip_suffix(root).is_some_and(|rest| rest.ends_with('.'))
+}
+
+fn placement(how: u8, due: u64) -> Placement {
+    match how {
+        0 => Placement::Ready,
+        1 => Placement::At(Time(due)),
+        2 => Placement::UntilReleased,
+        _ => Placement::Held,
+    }
+}
+
+fn names(queues: &Queues, keys: &[QueueKey]) -> BTreeSet<(usize, usize)> {
+    keys.iter()
+        .map(|&key| {
+            let (channel, domain) = queues.queue_names(key);
+            (
+                CHANNELS.iter().position(|name| **name == **queues.channel_name(channel)).unwrap(),
+                DOMAINS.iter().position(|name| **name == **domain).unwrap(),
+            )
+        })
+        .collect()
+}
+
+/// Applies `steps` to both, and compares all that can be seen after each.
+#[expect(clippy::too_many_lines, reason = "one step, one arm, side by side with the model's")]
+fn run(steps: Vec<Step>) {
+    let mut queues = Queues::new();
+    let mut model = Model::default();
+    let channels = CHANNELS.map(|name| queues.channel(name));
+    let mut now = 1_000_000u64;
+    let mut next_id = 1;
+    let mut leased: Vec<EntryKey> = Vec::new();
+    for step in steps {
+        match step {
+            Step::Insert { priority, mut entries } => {
+                let mut seen = BTreeSet::new();
+                entries.retain(|&(channel, domain, ..)| seen.insert((channel, domain)));
+                let id = next_id;
+                next_id += 1;
+                let message = NewMessage {
+                    id: EntryId(id),
+                    at: Location { segment: 1, offset: u32::try_from(id).unwrap() },
+                    arrived: Time(now),
+                    size: 10 * id,
+                    priority: Priority::from_number(priority).unwrap(),
+                };
+                let parts = entries.iter().map(|&(channel, domain, how, wait)| NewEntry {
+                    channel: CHANNELS[channel],
+                    domain: DOMAINS[domain],
+                    placement: placement(how, now + wait),
+                    attempts: 0,
+                    step: 0,
+                    noticed: 0,
+                    open: None,
+                });
+                let key = queues.insert(message, parts, Time(now)).unwrap();
+                let keys: Vec<_> = queues.entries_of(key).collect();
+                assert_eq!(keys.len(), entries.len());
+                for key in keys {
+                    let (channel, domain) = *names(&queues, &[queues.entry(key).queue]).first().unwrap();
+                    let &(_, _, how, wait) =
+                        entries.iter().find(|&&(c, d, ..)| (c, d) == (channel, domain)).unwrap();
+                    let existing = model.idle.contains_key(&(channel, domain));
+                    // Runs that cover queues to come are not modelled: what they cover is taken over as seen.
+                    let collects = existing || (queues.state(key) == State::Ready && how == 2);
+                    let state = match how {
+                        3 => State::Held,
+                        0 => State::Ready,
+                        1 if wait == 0 => State::Ready,
+                        1 if !existing && queues.state(key) == State::Ready => State::Ready,
+                        _ if collects => State::Ready,
+                        _ => State::Delayed,
+                    };
+                    let due = (how == 1 && state == State::Delayed).then_some(now + wait);
+                    let expected = Expected { id, channel, domain, priority, state, due, size: 10 * id };
+                    model.entries.insert(key, expected);
+                }
+            }
+            Step::Advance(by) => {
+                now += by;
+                for entry in model.entries.values_mut() {
+                    if entry.state == State::Delayed && entry.due.is_some_and(|due| due <= now) {
+                        entry.state = State::Ready;
+                        entry.due = None;
+                    }
+                }
+                let over =
+                    |since: &Option<u64>| since.is_some_and(|s| Time(s).plus(RELEASE_GRACE) <= Time(now));
+                model.refresh(now);
+                model.idle.retain(|_, since| !over(since));
+                queues.advance(Time(now));
+                assert!(queues.next_wake().is_none_or(|wake| wake > Time(now)));
+            }
+            Step::Lease { channel, max } => {
+                let mut taken = Vec::new();
+                let from = queues.lease(channels[channel], max, &mut taken, Time(now));
+                let ready: Vec<_> = model
+                    .entries
+                    .values()
+                    .filter(|e| e.channel == channel && e.state == State::Ready)
+                    .collect();
+                assert_eq!(
+                    from.is_some(),
+                    !ready.is_empty(),
+                    "a lease finds what is ready, and nothing else"
+                );
+                if from.is_some() {
+                    let domain = model.entries[&taken[0]].domain;
+                    let best = ready.iter().map(|e| e.priority).min().unwrap();
+                    assert_eq!(model.entries[&taken[0]].priority, best, "most urgent of the channel first");
+                    let mut own: Vec<_> =
+                        ready.iter().filter(|e| e.domain == domain).map(|e| (e.priority, e.id)).collect();
+                    own.sort_unstable();
+                    own.truncate(max);
+                    let got: Vec<_> =
+                        taken.iter().map(|k| (model.entries[k].priority, model.entries[k].id)).collect();
+                    assert_eq!(got, own, "priority, then age, of one queue");
+                }
+                for key in &taken {
+                    let entry = model.entries.get_mut(key).unwrap();
+                    assert_eq!((entry.channel, entry.state), (channel, State::Ready));
+                    entry.state = State::Leased;
+                }
+                leased.extend(taken);
+            }
+            Step::Finish(which) => {
+                let Some(index) = which.checked_rem(leased.len()) else { continue };
+                let key = leased.swap_remove(index);
+                let gone = model.entries.remove(&key).unwrap();
+                let left = model.entries.values().any(|entry| entry.id == gone.id);
+                let finished = queues.finish(key, Time(now));
+                assert_eq!(matches!(finished, Finished::Whole { id, .. } if id.0 == gone.id), !left);
+            }
+            Step::PutBack(which, how, wait) => {
+                let Some(index) = which.checked_rem(leased.len()) else { continue };
+                let key = leased.swap_remove(index);
+                queues.put_back(key, placement(how, now + wait), Time(now));
+                let entry = model.entries.get_mut(&key).unwrap();
+                entry.due = None;
+                entry.state = match how {
+                    0 => State::Ready,
+                    1 if wait == 0 => State::Ready,
+                    1 => {
+                        entry.due = Some(now + wait);
+                        State::Delayed
+                    }
+                    2 => State::Delayed,
+                    _ => State::Held,
+                };
+            }
+            Step::Hold(which) => {
+                let Some(index) = which.checked_rem(model.entries.len()) else { continue };
+                let (&key, entry) = model.entries.iter_mut().nth(index).unwrap();
+                if entry.state == State::Leased {
+                    continue;
+                }
+                entry.state = State::Held;
+                entry.due = None;
+                queues.put_back(key, Placement::Held, Time(now));
+            }
+            Step::ReleaseMessage(which) => {
+                let Some(index) = which.checked_rem(model.entries.len()) else { continue };
+                let id = model.entries.values().nth(index).unwrap().id;
+                let mut expected = BTreeSet::new();
+                for entry in model.entries.values_mut().filter(|e| e.id == id && e.state != State::Held) {
+                    expected.insert((entry.channel, entry.domain));
+                    if entry.state == State::Delayed {
+                        entry.state = State::Ready;
+                        entry.due = None;
+                    }
+                }
+                let found = queues.release_message(EntryId(id), Time(now));
+                assert_eq!(names(&queues, &found), expected);
+            }
+            Step::ReleaseSubnet(_) | Step::ReleaseChannel(_) | Step::ReleaseHost(_) => {
+                let (found, collect) = match step {
+                    Step::ReleaseSubnet(domain) => {
+                        let collect =
+                            Collect::Subnet(ReversedDomain::new(DOMAINS[domain]), channels.to_vec());
+                        (queues.queues_of_subnet(DOMAINS[domain]), collect)
+                    }
+                    Step::ReleaseChannel(channel) => {
+                        (queues.queues_of_channel(channels[channel]), Collect::Channel(channels[channel]))
+                    }
+                    Step::ReleaseHost(domain) => (queues.queues_of_domain(DOMAINS[domain]), Collect::Named),
+                    _ => unreachable!(),
+                };
+                let matches = |entry: &Expected| match step {
+                    Step::ReleaseSubnet(domain) => is_within(DOMAINS[entry.domain], DOMAINS[domain]),
+                    Step::ReleaseChannel(channel) => entry.channel == channel,
+                    Step::ReleaseHost(domain) => entry.domain == domain,
+                    _ => unreachable!(),
+                };
+                let expected: BTreeSet<_> = model
+                    .entries
+                    .values()
+                    .filter(|e| matches(e) && e.state != State::Held)
+                    .map(|e| e.id)
+                    .collect();
+                assert_eq!(queues.count_messages(&found), expected.len() as u64, "each message once");
+                queues.release(&found, collect, Time(now));
+                assert_eq!(
+                    queues.count_messages(&found),
+                    expected.len() as u64,
+                    "a release changes no count"
+                );
+                for (channel, domain) in names(&queues, &found) {
+                    let was = model.idle.get(&(channel, domain)).copied();
+                    let busy = model.in_queue(channel, domain).any(|e| e.state != State::Held);
+                    let _ = was;
+                    model.idle.insert((channel, domain), if busy { None } else { Some(now) });
+                }
+                for entry in model.entries.values_mut().filter(|e| matches(e) && e.state == State::Delayed) {
+                    entry.state = State::Ready;
+                    entry.due = None;
+                }
+            }
+        }
+        model.refresh(now);
+        compare(&queues, &model);
+        // Queues that a run brought in are taken over, so that the model knows what collects.
+        for key in queues.all_queues() {
+            let (channel, domain) = *names(&queues, &[key]).first().unwrap();
+            if queues.is_collecting(key) && !model.idle.contains_key(&(channel, domain)) {
+                let busy =
+                    model.in_queue(channel, domain).any(|e| matches!(e.state, State::Ready | State::Leased));
+                model.idle.insert((channel, domain), if busy { None } else { Some(now) });
+            }
+        }
+        let collecting: BTreeSet<_> =
+            queues.all_queues().into_iter().filter(|&k| queues.is_collecting(k)).collect();
+        assert_eq!(
+            names(&queues, &collecting.into_iter().collect::<Vec<_>>()),
+            model.idle.keys().copied().collect()
+        );
+    }
+}
+
+fn compare(queues: &Queues, model: &Model) {
+    for (&key, expected) in &model.entries {
+        assert_eq!(queues.state(key), expected.state, "{expected:?}");
+    }
+    let mut summaries = 0;
+    for summary in queues.summaries() {
+        summaries += 1;
+        let own: Vec<_> = model
+            .entries
+            .values()
+            .filter(|e| CHANNELS[e.channel] == &*summary.channel && DOMAINS[e.domain] == &*summary.domain)
+            .collect();
+        let count = |state| own.iter().filter(|e| e.state == state).count() as u64;
+        assert_eq!(summary.messages, own.len() as u64);
+        assert_eq!(summary.bytes, own.iter().map(|e| e.size).sum::<u64>());
+        assert_eq!(summary.held, count(State::Held));
+        assert_eq!(summary.active, count(State::Leased));
+        assert_eq!(summary.ready, count(State::Ready));
+        let oldest = own.iter().map(|e| e.id).min().unwrap();
+        let oldest = queues.list_message(EntryId(oldest))[0].arrived;
+        assert_eq!(summary.oldest, Some(oldest));
+        let next = own.iter().filter(|e| e.state == State::Delayed).filter_map(|e| e.due).min();
+        if summary.ready == 0 {
+            assert_eq!(summary.next_due.map(|t| t.0), next);
+        }
+    }
+    let distinct: BTreeSet<_> = model.entries.values().map(|e| (e.channel, e.domain)).collect();
+    assert_eq!(summaries, distinct.len());
+    let ids: BTreeSet<_> = model.entries.values().map(|e| e.id).collect();
+    assert_eq!(queues.messages_total(), ids.len());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_index_does_what_the_model_does(steps in steps()) {
+        run(steps);
+    }
+}
+
+struct Index {
+    queues: Queues,
+    now: Time,
+    next: u64,
+}
+
+impl Index {
+    fn new() -> Self {
+        Self { queues: Queues::new(), now: Time(1_000_000), next: 1 }
+    }
+
+    fn add(&mut self, channel: &str, domains: &[&str], placement: Placement) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        let message = NewMessage {
+            id: EntryId(id),
+            at: Location { segment: 0, offset: 0 },
+            arrived: self.now,
+            size: 1,
+            priority: Priority::Normal,
+        };
+        let parts = domains.iter().map(|&domain| NewEntry {
+            channel,
+            domain,
+            placement,
+            attempts: 0,
+            step: 0,
+            noticed: 0,
+            open: None,
+        });
+        self.queues.insert(message, parts, self.now).unwrap();
+        id
+    }
+
+    fn take(&mut self, channel: &str, max: usize) -> Vec<(EntryKey, u64)> {
+        let channel = self.queues.channel(channel);
+        let mut taken = Vec::new();
+        self.queues.lease(channel, max, &mut taken, self.now);
+        let id = |key: EntryKey| self.queues.message(self.queues.entry(key).message).id.0;
+        taken.into_iter().map(|key| (key, id(key))).collect()
+    }
+
+    fn after(&mut self, wait: Duration) {
+        self.now = self.now.plus(wait);
+        self.queues.advance(self.now);
+    }
+}
+
+#[test]
+fn queues_of_a_channel_take_turns() {
+    let mut index = Index::new();
+    for _ in 0..4 {
+        index.add("tcp_local", &["busy.example"], Placement::Ready);
+    }
+    index.add("tcp_local", &["quiet.example"], Placement::Ready);
+    let order: Vec<u64> =
+        std::iter::from_fn(|| index.take("tcp_local", 2).first().map(|&(_, id)| id)).collect();
+    assert_eq!(order, [1, 5, 3], "the second lease is the other queue's");
+}
+
+#[test]
+fn mail_that_arrives_during_a_run_and_its_grace_joins_it() {
+    let mut index = Index::new();
+    index.add("tcp_dialup", &["site.example"], Placement::UntilReleased);
+    assert!(index.take("tcp_dialup", 9).is_empty());
+    let found = index.queues.queues_of_domain("site.example");
+    index.queues.release(&found, Collect::Named, index.now);
+    let first = index.take("tcp_dialup", 9);
+    assert_eq!(first.len(), 1);
+    // Long after, but still under way: joins.
+    index.after(Duration::from_secs(600));
+    index.add("tcp_dialup", &["site.example"], Placement::UntilReleased);
+    let second = index.take("tcp_dialup", 9);
+    assert_eq!(second.len(), 1);
+    for (key, _) in first.into_iter().chain(second) {
+        index.queues.finish(key, index.now);
+    }
+    index.after(RELEASE_GRACE - Duration::from_secs(1));
+    index.add("tcp_dialup", &["site.example"], Placement::UntilReleased);
+    let third = index.take("tcp_dialup", 9);
+    assert_eq!(third.len(), 1, "within the grace");
+    index.queues.finish(third[0].0, index.now);
+    index.after(RELEASE_GRACE);
+    index.add("tcp_dialup", &["site.example"], Placement::UntilReleased);
+    assert!(index.take("tcp_dialup", 9).is_empty(), "the run is over");
+}
+
+#[test]
+fn a_run_of_a_channel_covers_domains_that_come_during_it() {
+    let mut index = Index::new();
+    index.add("tcp_dialup", &["site.example"], Placement::UntilReleased);
+    let channel = index.queues.channel("tcp_dialup");
+    let found = index.queues.queues_of_channel(channel);
+    index.queues.release(&found, Collect::Channel(channel), index.now);
+    index.add("tcp_dialup", &["other.site.example"], Placement::UntilReleased);
+    index.add("tcp_other", &["other.site.example"], Placement::UntilReleased);
+    assert_eq!(index.take("tcp_dialup", 1).len() + index.take("tcp_dialup", 1).len(), 2);
+    assert!(index.take("tcp_other", 1).is_empty());
+}
+
+#[test]
+fn what_fails_under_a_run_is_not_tried_again_by_it() {
+    let mut index = Index::new();
+    index.add("tcp_dialup", &["site.example"], Placement::UntilReleased);
+    let found = index.queues.queues_of_domain("site.example");
+    index.queues.release(&found, Collect::Named, index.now);
+    let taken = index.take("tcp_dialup", 9);
+    index.queues.put_back(taken[0].0, Placement::UntilReleased, index.now);
+    assert!(index.take("tcp_dialup", 9).is_empty());
+    index.queues.release(&found, Collect::Named, index.now);
+    assert_eq!(index.take("tcp_dialup", 9).len(), 1, "but by the next one");
+}
+
+#[test]
+fn settled_recipients_are_remembered_only_where_some_are_left() {
+    let mut index = Index::new();
+    index.add("tcp_local", &["a.example"], Placement::Ready);
+    let (key, _) = index.take("tcp_local", 1)[0];
+    assert_eq!(index.queues.open(key), None);
+    index.queues.set_open(key, &[2, 5]);
+    index.queues.put_back(key, Placement::Ready, index.now);
+    assert_eq!(index.queues.open(key), Some(&[2, 5][..]));
+    assert_eq!(index.queues.list_message(EntryId(1))[0].open.as_deref(), Some(&[2, 5][..]));
+    index.queues.finish(key, index.now);
+    assert_eq!(index.queues.open(key), None);
+}
+
+#[test]
+fn a_release_costs_by_queues_and_not_by_their_mail() {
+    // 60,000 messages in one queue: releasing it must not look at them. Time is a poor witness in a test, so the
+    // comparison is generous: a thousand releases of it cost less than putting its mail in once.
+    let mut index = Index::new();
+    let started = std::time::Instant::now();
+    for _ in 0..60_000 {
+        index.add("tcp_dialup", &["site.example"], Placement::UntilReleased);
+    }
+    let filling = started.elapsed();
+    let found = index.queues.queues_of_domain("site.example");
+    let started = std::time::Instant::now();
+    for _ in 0..1_000 {
+        index.queues.release(&found, Collect::Named, index.now);
+        assert_eq!(index.queues.count_messages(&found), 60_000);
+    }
+    assert!(
+        started.elapsed() < filling,
+        "{:?} for the releases, {filling:?} for the mail",
+        started.elapsed()
+    );
+}
+
+#[test]
+fn a_walk_sees_every_entry_once_in_pieces() {
+    let mut index = Index::new();
+    for _ in 0..100 {
+        index.add("tcp_local", &["a.example", "b.example"], Placement::Ready);
+    }
+    let gone = index.take("tcp_local", 30);
+    for (key, _) in gone {
+        index.queues.finish(key, index.now);
+    }
+    let (mut seen, mut from, mut pieces) = (BTreeSet::new(), Some(0), 0);
+    while let Some(place) = from {
+        pieces += 1;
+        from = index.queues.walk(place, 16, |key, _, _| assert!(seen.insert(key)));
+    }
+    assert_eq!((seen.len(), pieces), (170, 13));
+}
