@@ -1,1 +1,48 @@
-//! The core dispatcher: accept, route, queue, release, settle, notify.
+//! The core dispatcher: accepts what the spool has made durable, queues it, leases it to channels, settles what they
+//! say, opens the gate when somebody asks, and tells senders what cannot be delivered.
+//!
+//! One thread, one loop, one closed `enum` of events. The loop owns the index and touches no file: a *desk* thread reads
+//! messages for it, the spool writes for it, instances of channels run on threads of their own. Others talk to it through a
+//! [`Handle`]; answers come by callbacks that hand over and return.
+//!
+//! # Promises
+//! * A message whose commit was acknowledged is in the spool and in the queue, or is found by the next start.
+//! * A recipient is closed when it was delivered, or when the notice about its failure is durable; never otherwise.
+//! * A hold is never lifted by time, release, restart or reload.
+//! * A channel that cannot run keeps its mail, and says why.
+//! # Failure
+//! A crash delivers at most twice what was under way or had been settled in the last journal batch (50 ms). A spool that takes
+//! nothing delays notices and states, and loses none. What cannot be read is held and named in the log.
+//! # Not here
+//! The network, SMTP replies (`smtpd`, the binary), where bytes are (`spool`), what addresses mean (`rewrite`).
+
+#![forbid(unsafe_code)]
+
+mod accept;
+mod clock;
+mod core;
+mod desk;
+mod event;
+mod expiry;
+mod handle;
+mod journal;
+mod notice;
+mod plugins;
+mod policy;
+mod release;
+mod reload;
+mod reports;
+mod run;
+mod runner;
+mod schedule;
+mod settle;
+mod state;
+
+pub use clock::{Clock, SystemClock};
+pub use event::{Answer, ChannelReport, ChannelStatus, Loaded, Matched, Part, Released, Requester, Ticket};
+pub use handle::{Busy, CommitError, Draft, Handle, ask};
+pub use plugins::Plugins;
+pub use policy::Schedule;
+pub use run::{Dispatcher, Parts};
+pub use runner::{Instance, NotTaken, PluginInfo, Runner, Runners};
+pub use sluice_queue::{EntryView, QueueSummary, Selector, SelectorError};

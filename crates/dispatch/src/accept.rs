@@ -1,0 +1,146 @@
+//! Mail that comes in: new from the front door, and old from the spool at start-up.
+
+use std::collections::HashMap;
+
+use sluice_mail::Time;
+use sluice_queue::{ChannelKey, MessageKey, NewEntry, NewMessage, Placement};
+use sluice_spool::{Durability, Live};
+
+use crate::core::Core;
+use crate::desk;
+use crate::event::Ticket;
+use crate::handle::ticket;
+use crate::state::{Group, MessageState};
+
+impl Core {
+    /// Queues a message that has just been made durable.
+    pub(crate) fn accept(&mut self, ticket: Ticket, now: Time) {
+        if let Some((message, true)) = self.place(&ticket, now) {
+            tracing::warn!(id = %ticket.id, "held: more recipients than the channel's holdlimit");
+            self.write_state(message, Durability::Lazy, now);
+        }
+        tracing::debug!(id = %ticket.id, size = ticket.size, "queued");
+    }
+
+    /// Puts a message without state where its envelope and the configuration say. With its number comes whether
+    /// `holdlimit` held any of it.
+    fn place(&mut self, ticket: &Ticket, now: Time) -> Option<(MessageKey, bool)> {
+        let mut limited = false;
+        let mut placements = Vec::with_capacity(ticket.parts.len());
+        let mut service: Vec<ChannelKey> = Vec::new();
+        for part in &ticket.parts {
+            let key = self.channel(&part.channel);
+            let placement = match self.policy(key) {
+                // No configuration has it: it waits, and shows as such.
+                None => Placement::UntilReleased,
+                Some(policy) => {
+                    let on_channel = ticket.parts.iter().filter(|other| other.channel == part.channel);
+                    let count: u32 = on_channel.map(|other| other.recipients).sum();
+                    if policy.hold_limit.is_some_and(|limit| count > limit) {
+                        limited = true;
+                        Placement::Held
+                    } else {
+                        let placement = policy.at_enqueue(ticket.priority, ticket.arrived);
+                        if policy.service_all
+                            && placement != Placement::UntilReleased
+                            && !service.contains(&key)
+                        {
+                            service.push(key);
+                        }
+                        placement
+                    }
+                }
+            };
+            placements.push(if ticket.held { Placement::Held } else { placement });
+        }
+        let entries = ticket.parts.iter().zip(&placements).map(|(part, &placement)| NewEntry {
+            channel: &part.channel,
+            domain: &part.domain,
+            placement,
+            attempts: 0,
+            step: 0,
+            noticed: 0,
+            open: None,
+        });
+        let Ticket { id, at, size, arrived, priority, .. } = *ticket;
+        let message = self.queues.insert(NewMessage { id, at, arrived, size, priority }, entries, now)?;
+        if !ticket.held {
+            for key in service {
+                // `serviceall`: the job that this message starts takes whatever the channel has.
+                self.queues.make_due(&self.queues.queues_of_channel(key), now);
+            }
+        }
+        Some((message, limited))
+    }
+
+    /// Takes back what the spool has found, oldest first.
+    pub(crate) fn recover(&mut self, mut entries: Vec<Live>, now: Time) {
+        entries.sort_unstable_by_key(|live| live.id);
+        let (mut with_state, mut without, mut damaged) = (0u64, 0u64, 0u64);
+        for live in entries {
+            match live.state.as_deref().map(MessageState::decode) {
+                Some(Ok(state)) => {
+                    self.restore(&live, &state, now);
+                    with_state += 1;
+                }
+                unknown => {
+                    let trouble = unknown.and_then(Result::err);
+                    if let Some(error) = &trouble {
+                        tracing::error!(id = %live.id, %error, "held: its queue state cannot be read, all recipients are open again");
+                        damaged += 1;
+                    } else {
+                        without += 1;
+                    }
+                    self.restore_from_envelope(&live, trouble.is_some(), now);
+                }
+            }
+        }
+        tracing::info!(with_state, without, damaged, "queue recovered from the spool");
+    }
+
+    fn restore(&mut self, live: &Live, state: &MessageState, now: Time) {
+        for group in &state.groups {
+            self.channel(&group.channel);
+        }
+        // Two groups for one queue come of no writer of ours; the first one counts.
+        let mut seen: HashMap<(&str, &str), ()> = HashMap::new();
+        let unique: Vec<&Group> = state
+            .groups
+            .iter()
+            .filter(|group| seen.insert((&group.channel, &group.domain), ()).is_none())
+            .collect();
+        let entries = unique.into_iter().map(|group| NewEntry {
+            channel: &group.channel,
+            domain: &group.domain,
+            placement: match (group.held, group.due) {
+                (true, _) => Placement::Held,
+                (false, Some(due)) => Placement::At(due),
+                (false, None) => Placement::UntilReleased,
+            },
+            attempts: group.attempts,
+            step: group.step,
+            noticed: group.noticed,
+            open: group.open.as_deref(),
+        });
+        let (arrived, priority) = (state.arrived, state.priority);
+        let message = NewMessage { id: live.id, at: live.at, arrived, size: live.body_len, priority };
+        if self.queues.insert(message, entries, now).is_none() {
+            // Nothing is open: it was about to be removed.
+            self.spool.remove(live.id, live.at, Durability::Lazy, None);
+        }
+    }
+
+    fn restore_from_envelope(&mut self, live: &Live, hold: bool, now: Time) {
+        match desk::read(&self.spool, live.at) {
+            Ok((_, mut envelope)) => {
+                envelope.held |= hold;
+                let ticket = ticket(live.id, live.at, live.body_len, envelope);
+                self.place(&ticket, now);
+            }
+            // It stays in the spool, named in the log; there is no queue that it could stand in.
+            Err(what) => {
+                tracing::error!(id = %live.id, what, "a message in the spool cannot be read; it stays there")
+            }
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The dispatcher's state, and the loop's steps: take an event in, let time pass, start what may start.
+//!
+//! No thread of its own and no clock: `run` drives it, and tests can do the same step by step. What an event does is
+//! told by topic in the modules beside: `accept`, `schedule`, `release`, `settle`, `expiry`, `reports`.
+//!
+//! # Invariants
+//! Every entry under a lease is in exactly one of `deliveries` (a worker or the desk has it) and `notices` (its sender is
+//! being told). Every job slot in use belongs to one of `leases`.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::Sender;
+use sluice_mail::Time;
+use sluice_queue::{ChannelKey, EntryKey, Queues};
+use sluice_spool::Spool;
+
+use crate::desk::Job;
+use crate::event::{Event, Loaded, Question};
+use crate::expiry::Patrol;
+use crate::handle::Shared;
+use crate::policy::Policy;
+use crate::runner::Runner;
+use crate::settle::PendingNotice;
+
+/// A channel, configured or not.
+pub(crate) struct Channel {
+    /// `None` when no configuration has it (any more).
+    pub(crate) policy: Option<Policy>,
+    pub(crate) runner: RunnerState,
+    /// Counts up with each instance, so that news of an old one is known as such.
+    pub(crate) generation: u64,
+    /// Leases under way, of whatever generation.
+    pub(crate) jobs: u32,
+    /// What went wrong with its plugin last.
+    pub(crate) error: Option<String>,
+    /// Failures in a row, for the pause before the next start.
+    pub(crate) failures: u32,
+    /// No lease before this time: its plugin needs a pause.
+    pub(crate) pause_until: Time,
+    /// The peer is to be asked for mail as soon as there is an instance.
+    pub(crate) poll: bool,
+}
+
+/// A channel's instance.
+pub(crate) enum RunnerState {
+    /// None; started when there is something to do.
+    None,
+    /// A thread is starting it.
+    Starting,
+    /// Alive.
+    Running(Arc<dyn Runner>),
+    /// It could not be started or has ended; not again before that time.
+    Failed(Time),
+}
+
+/// Jobs of a pool.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    pub(crate) limit: u32,
+    pub(crate) jobs: u32,
+}
+
+/// A lease under way.
+pub(crate) struct Lease {
+    pub(crate) channel: ChannelKey,
+    pub(crate) pool: String,
+    /// The peer was to be asked for mail.
+    pub(crate) poll: bool,
+    /// Tokens of its deliveries, for when all of them come back untried.
+    pub(crate) tokens: Vec<u64>,
+}
+
+/// A delivery under way: one entry.
+pub(crate) struct InFlight {
+    pub(crate) entry: EntryKey,
+    /// It was taken before its own due time, by a release.
+    pub(crate) early: bool,
+}
+
+pub(crate) struct Core {
+    pub(crate) loaded: Arc<Loaded>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) spool: Spool,
+    pub(crate) queues: Queues,
+    /// By [`ChannelKey::index`].
+    pub(crate) channels: Vec<Channel>,
+    pub(crate) pools: HashMap<String, Pool>,
+    pub(crate) leases: HashMap<u64, Lease>,
+    pub(crate) deliveries: HashMap<u64, InFlight>,
+    pub(crate) notices: HashMap<u64, PendingNotice>,
+    /// Notices that wait for a place among those under way.
+    pub(crate) notices_waiting: VecDeque<PendingNotice>,
+    /// Source of lease, delivery and notice numbers.
+    pub(crate) next_number: u64,
+    /// Old instances that are still finishing.
+    pub(crate) draining: HashMap<(ChannelKey, u64), Arc<dyn Runner>>,
+    pub(crate) desk: Sender<Job>,
+    /// For threads and instances that report back.
+    pub(crate) inbox: Sender<Event>,
+    /// Periodic services so far, and when the next one is.
+    pub(crate) services: u64,
+    pub(crate) next_service: Time,
+    pub(crate) patrol: Patrol,
+    pub(crate) checkpoint: crate::journal::Checkpoint,
+    /// Which channel is looked at first for work, so that none is always first at a pool's slots.
+    pub(crate) turn: usize,
+    /// When stopping: how long deliveries are waited for.
+    pub(crate) stopping: Option<Instant>,
+}
+
+impl Core {
+    /// Takes an event in. What follows from it is started by [`Core::proceed`].
+    pub(crate) fn handle(&mut self, event: Event, now: Time) {
+        match event {
+            Event::Accepted(ticket) => {
+                self.shared.permits.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
+                self.accept(ticket, now);
+            }
+            Event::Notice { number, end } => self.notice_ended(number, end, now),
+            Event::Release { selector, requester, done } => done(self.release(selector, &requester, now)),
+            Event::Host { channel, generation, event } => self.host_event(channel, generation, event, now),
+            Event::Returned { lease, not_taken, from } => self.lease_returned(lease, not_taken, from, now),
+            Event::Unreadable { token, what } => self.unreadable(token, &what, now),
+            Event::Started { channel, generation, result } => self.started(channel, generation, result, now),
+            Event::Ask(question) => self.answer(question),
+            Event::Reload { loaded, done } => {
+                self.reload(loaded, now);
+                done(());
+            }
+            Event::Checkpointed(result) => self.checkpointed(result, now),
+            Event::Stop { until } => self.stop(until),
+        }
+    }
+
+    /// Lets time pass: what has become due is ready, services and patrols take place.
+    pub(crate) fn pass(&mut self, now: Time) {
+        self.queues.advance(now);
+        self.service(now);
+        self.walk_patrol(now);
+    }
+
+    /// Starts what may start.
+    pub(crate) fn proceed(&mut self, now: Time) {
+        self.start_notices(now);
+        if self.stopping.is_none() {
+            self.lease(now);
+        }
+        self.checkpoint_if_large(now);
+    }
+
+    /// When [`Core::pass`] or [`Core::proceed`] has something to do without an event.
+    pub(crate) fn next_wake(&self) -> Time {
+        let mut next = self.next_service.min(self.patrol.next()).min(self.checkpoint.next());
+        for wake in [self.queues.next_wake(), self.next_notice()].into_iter().flatten() {
+            next = next.min(wake);
+        }
+        for key in self.queues.channels() {
+            let channel = &self.channels[key.index()];
+            let pause = match channel.runner {
+                RunnerState::Failed(until) => until.max(channel.pause_until),
+                RunnerState::Running(_) | RunnerState::None => channel.pause_until,
+                RunnerState::Starting => continue,
+            };
+            // A pause that is over needs no waking: whatever ended it has.
+            if pause > Time(0) && (channel.poll || self.queues.has_ready(key)) && channel.jobs == 0 {
+                next = next.min(pause);
+            }
+        }
+        next
+    }
+
+    pub(crate) const fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+
+    /// The channel of that name, known from now on.
+    pub(crate) fn channel(&mut self, name: &str) -> ChannelKey {
+        let key = self.queues.channel(name);
+        if self.channels.len() <= key.index() {
+            self.channels.push(Channel {
+                policy: None,
+                runner: RunnerState::None,
+                generation: 0,
+                jobs: 0,
+                error: None,
+                failures: 0,
+                pause_until: Time(0),
+                poll: false,
+            });
+        }
+        key
+    }
+
+    pub(crate) fn policy(&self, key: ChannelKey) -> Option<&Policy> {
+        self.channels.get(key.index()).and_then(|channel| channel.policy.as_ref())
+    }
+
+    fn answer(&self, question: Question) {
+        match question {
+            Question::Summarize(done) => done(self.queues.summaries().collect()),
+            Question::List { selector, limit, done } => done(self.list(selector.as_ref(), limit)),
+            Question::Channels(done) => done(self.channel_reports()),
+        }
+    }
+}

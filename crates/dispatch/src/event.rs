@@ -1,0 +1,232 @@
+//! Everything that can happen to the dispatcher, and what it is asked and answers.
+//!
+//! One closed enum, handled by one loop. Answers go through callbacks that run on the dispatcher's thread: they hand
+//! over and return, they never wait.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use sluice_config::Config;
+use sluice_host::HostEvent;
+use sluice_mail::{Priority, Time};
+use sluice_queue::{ChannelKey, EntryView, QueueSummary, Selector};
+use sluice_rewrite::Rewriter;
+use sluice_spool::{EntryId, Location};
+
+use crate::policy::Schedule;
+use crate::runner::{NotTaken, Runner};
+
+/// A configuration with its rules compiled: what everybody works from until the next reload.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The snapshot.
+    pub config: Arc<Config>,
+    /// Its rewrite rules.
+    pub rewriter: Arc<Rewriter>,
+}
+
+/// The recipients of an accepted message that have one channel and domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Channel name.
+    pub channel: String,
+    /// Destination domain.
+    pub domain: String,
+    /// How many recipients.
+    pub recipients: u32,
+}
+
+/// A message that the spool has made durable: what the index needs to know of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ticket {
+    /// Its id.
+    pub id: EntryId,
+    /// Where the spool keeps it.
+    pub at: Location,
+    /// Octets of content.
+    pub size: u64,
+    /// When it was accepted.
+    pub arrived: Time,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// Accepted on hold.
+    pub held: bool,
+    /// Where its recipients go.
+    pub parts: Vec<Part>,
+}
+
+/// Who asks for a release. Policy depends on it, and the log tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Requester {
+    /// A peer, by ETRN.
+    Etrn {
+        /// The channel its session is on; its rewrite rules apply.
+        source_channel: String,
+        /// Its address and what it calls itself, for the log.
+        peer: String,
+    },
+    /// Somebody at the control socket.
+    Operator,
+    /// The periodic service.
+    Schedule,
+}
+
+impl fmt::Display for Requester {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // A peer's own words are shown with escapes: they go into logs that people read in terminals.
+            Self::Etrn { source_channel, peer } => {
+                write!(out, "etrn from {} on {source_channel}", peer.escape_debug())
+            }
+            Self::Operator => out.write_str("operator"),
+            Self::Schedule => out.write_str("periodic service"),
+        }
+    }
+}
+
+/// Whether what was named is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Matched {
+    /// It is ours to run, whether or not anything waits.
+    Known,
+    /// We know no such channel, domain or message.
+    Unknown,
+    /// It is only on channels that ETRN must not run (`blocketrn`).
+    Blocked,
+}
+
+/// What a release has done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Released {
+    /// What was asked for.
+    pub selector: Selector,
+    /// Channels that run because of it, by name, in order.
+    pub channels: Vec<String>,
+    /// Messages with at least one recipient that it covers, each counted once, at that moment; those in delivery
+    /// count, those on hold do not.
+    pub messages: u64,
+    /// Whether what was named is there.
+    pub matched: Matched,
+    /// Similar names, when it is not there and an operator asked.
+    pub nearest: Vec<String>,
+}
+
+/// A channel as `channel list` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelReport {
+    /// Its name.
+    pub name: String,
+    /// Its official host; empty when it is not configured.
+    pub official_host: String,
+    /// Its plugin.
+    pub plugin: Option<String>,
+    /// How its instance is.
+    pub status: ChannelStatus,
+    /// Messages in its queues (a message for several domains counts in each).
+    pub messages: u64,
+    /// Jobs under way.
+    pub jobs: u32,
+    /// Most jobs at once.
+    pub max_jobs: u32,
+    /// The pool they count in.
+    pub pool: String,
+    /// How it is started; `None` when it is not configured.
+    pub schedule: Option<Schedule>,
+    /// What went wrong with its plugin last.
+    pub error: Option<String>,
+}
+
+/// How a channel's instance is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChannelStatus {
+    /// Nothing to do; started when there is.
+    Idle,
+    /// Being started.
+    Starting,
+    /// Alive.
+    Running,
+    /// It ended or could not be started, and will be started again.
+    Failed,
+    /// There is no plugin for it: its mail waits.
+    NoPlugin,
+    /// It is in no configuration any more; its mail waits.
+    NotConfigured,
+    /// The hub is stopping.
+    Stopped,
+}
+
+impl fmt::Display for ChannelStatus {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Idle => "idle",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Failed => "failed",
+            Self::NoPlugin => "no plugin",
+            Self::NotConfigured => "not configured",
+            Self::Stopped => "stopped",
+        })
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Immediate => "immediate",
+            Self::Periodic => "periodic",
+            Self::Slave => "slave",
+        })
+    }
+}
+
+/// A callback for an answer.
+pub type Answer<T> = Box<dyn FnOnce(T) + Send>;
+
+/// A question about the queue.
+pub(crate) enum Question {
+    Summarize(Answer<Vec<QueueSummary>>),
+    List { selector: Option<Selector>, limit: usize, done: Answer<Vec<EntryView>> },
+    Channels(Answer<Vec<ChannelReport>>),
+}
+
+/// What may become of a notice.
+#[derive(Debug)]
+pub(crate) enum NoticeEnd {
+    /// It is durable; this is its ticket.
+    Committed(Ticket),
+    /// There is nobody to tell (the message is itself a notice) and nothing was to be sent.
+    NobodyToTell,
+    /// There is somebody, but no way to them.
+    NoRoute(String),
+    /// Not now: the spool does not take it.
+    NotNow(String),
+    /// The message itself cannot be read.
+    Unreadable(String),
+}
+
+/// Everything that can happen.
+pub(crate) enum Event {
+    /// The spool has made a message durable.
+    Accepted(Ticket),
+    /// A notice has been dealt with.
+    Notice { number: u64, end: NoticeEnd },
+    /// Somebody opens the gate.
+    Release { selector: Selector, requester: Requester, done: Answer<Released> },
+    /// An instance tells what happened.
+    Host { channel: ChannelKey, generation: u64, event: HostEvent },
+    /// A lease could not be handed to its instance: nothing of it was tried.
+    Returned { lease: u64, not_taken: Option<NotTaken>, from: ChannelKey },
+    /// A message could not be read from the spool.
+    Unreadable { token: u64, what: String },
+    /// An instance is alive, or could not be started.
+    Started { channel: ChannelKey, generation: u64, result: Result<Arc<dyn Runner>, String> },
+    /// Somebody wants to know.
+    Ask(Question),
+    /// A new configuration.
+    Reload { loaded: Arc<Loaded>, done: Answer<()> },
+    /// A checkpoint has been written, or not.
+    Checkpointed(Result<(), String>),
+    /// The end is near.
+    Stop { until: Instant },
+}

@@ -1,0 +1,323 @@
+//! The dispatcher as the rest of the house sees it: a cheap handle that any thread may use.
+//!
+//! # Two ways in
+//! *Arrivals* come from the spool's writer thread, which must never wait. So a commit takes a *permit* first, and there
+//! are as many places in that channel as permits: when there is none left the commit is refused, busy. Everything else
+//! comes through the *inbox*. It is bounded; what comes from outside is refused when it is full ([`Busy`]), workers wait.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use sluice_mail::{Envelope, Refusal, Status};
+use sluice_queue::{EntryView, QueueSummary, Selector};
+use sluice_spool::{EntryId, SealError, Spool};
+
+use crate::event::{Answer, ChannelReport, Event, Loaded, Part, Question, Released, Requester, Ticket};
+use crate::runner::{PluginInfo, Runners};
+
+/// Commits that may be between the spool and the index. Each session has one at most, so this is above any sensible
+/// number of connections.
+pub(crate) const PERMITS: usize = 8192;
+/// Notices that the dispatcher itself may have under way; they need no permit but a place.
+pub(crate) const NOTICES: usize = 256;
+/// Events that may wait in the inbox.
+pub(crate) const INBOX: usize = 4096;
+
+/// The dispatcher has more to do than it can take note of. Try again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the dispatcher is busy or stopping")]
+pub struct Busy;
+
+/// Why a message was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Too many commits under way.
+    #[error("too many messages are being accepted at once")]
+    Busy,
+    /// The hub is stopping.
+    #[error("the hub is stopping")]
+    Stopping,
+    /// No recipient in the envelope: there would be nothing to do.
+    #[error("the envelope has no recipients")]
+    NoRecipients,
+    /// The spool did not take it.
+    #[error("the spool did not take the message")]
+    Seal(#[from] SealError),
+}
+
+impl CommitError {
+    /// What the client is told: the codes of RFC 5321 section 4.2.3 and RFC 3463. No path and no system error.
+    #[must_use]
+    pub fn refusal(&self) -> Refusal {
+        let status = |class, subject, detail| Status { class, subject, detail };
+        match self {
+            Self::Busy | Self::Seal(SealError::Busy) => {
+                Refusal::new(451, status(4, 3, 2), "too busy to take the message, try again")
+            }
+            Self::Stopping | Self::Seal(SealError::Closed) => {
+                Refusal::new(421, status(4, 3, 2), "system is shutting down, try again")
+            }
+            Self::NoRecipients => Refusal::new(554, status(5, 5, 1), "no valid recipients"),
+            Self::Seal(SealError::Full { .. }) => {
+                Refusal::new(452, status(4, 3, 1), "insufficient system storage, try again")
+            }
+            Self::Seal(SealError::TooLarge { .. }) => {
+                Refusal::new(552, status(5, 3, 4), "message too big for system")
+            }
+            Self::Seal(_) => Refusal::new(451, status(4, 3, 0), "cannot store the message, try again"),
+        }
+    }
+}
+
+pub(crate) struct Shared {
+    pub(crate) loaded: ArcSwap<Loaded>,
+    pub(crate) permits: AtomicUsize,
+    pub(crate) stopping: AtomicBool,
+    pub(crate) arrivals: Sender<Event>,
+    pub(crate) inbox: Sender<Event>,
+    pub(crate) spool: Spool,
+    pub(crate) runners: Arc<dyn Runners>,
+    pub(crate) thread: std::sync::Mutex<Option<JoinHandle<()>>>,
+    /// Closed when the dispatcher's thread has ended: what callers of [`Handle::stop`] wait for.
+    pub(crate) ended: Receiver<()>,
+}
+
+/// The dispatcher. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Handle").finish_non_exhaustive()
+    }
+}
+
+/// A message that is being received. Dropping it gives it up.
+pub struct Draft {
+    draft: sluice_spool::Draft,
+    size: u64,
+}
+
+impl fmt::Debug for Draft {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Draft").field("id", &self.id()).field("size", &self.size).finish()
+    }
+}
+
+impl Draft {
+    /// The id that the message will have: for `Received:` and for the reply.
+    #[must_use]
+    pub fn id(&self) -> EntryId {
+        self.draft.id()
+    }
+
+    /// Appends to the content (wire form). `done` says when to bring more.
+    pub fn chunk(&mut self, bytes: Vec<u8>, done: impl FnOnce(Result<(), CommitError>) + Send + 'static) {
+        self.size += bytes.len() as u64;
+        self.draft.chunk(bytes, |result| done(result.map_err(CommitError::Seal)));
+    }
+}
+
+impl Handle {
+    /// The configuration in force.
+    #[must_use]
+    pub fn loaded(&self) -> Arc<Loaded> {
+        self.shared.loaded.load_full()
+    }
+
+    /// The spool underneath, for its health and its counters.
+    #[must_use]
+    pub fn spool(&self) -> &Spool {
+        &self.shared.spool
+    }
+
+    /// Begins a message.
+    #[must_use]
+    pub fn draft(&self) -> Draft {
+        Draft { draft: self.shared.spool.draft(), size: 0 }
+    }
+
+    /// Ends a message: `tail` is the rest of its content. `done` with `Ok` means that it is on the disk and in the
+    /// queue, and that we answer for it. Runs on the spool's thread: hand over and return.
+    pub fn commit(
+        &self,
+        draft: Draft,
+        envelope: Envelope,
+        tail: Vec<u8>,
+        done: impl FnOnce(Result<EntryId, CommitError>) + Send + 'static,
+    ) {
+        let shared = Arc::clone(&self.shared);
+        if shared.stopping.load(Ordering::Acquire) {
+            return done(Err(CommitError::Stopping));
+        }
+        if envelope.recipients.is_empty() {
+            return done(Err(CommitError::NoRecipients));
+        }
+        let take = |permits: usize| permits.checked_sub(1);
+        if shared.permits.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_err() {
+            return done(Err(CommitError::Busy));
+        }
+        let Draft { draft, size } = draft;
+        let bytes = envelope.encode();
+        let size = size + tail.len() as u64;
+        let id = draft.id();
+        draft.commit(bytes, tail, move |result| match result {
+            Ok(at) => {
+                // The place in the channel goes with the permit, which the dispatcher gives back. If it has ended, the
+                // message is safe all the same: the next start finds it.
+                let _ = shared.arrivals.send(Event::Accepted(ticket(id, at, size, envelope)));
+                done(Ok(id));
+            }
+            Err(error) => {
+                shared.permits.fetch_add(1, Ordering::AcqRel);
+                done(Err(CommitError::Seal(error)));
+            }
+        });
+    }
+
+    /// Takes a whole message that comes from inside the house. `content` is wire form.
+    pub fn submit(
+        &self,
+        envelope: Envelope,
+        content: Vec<u8>,
+        done: impl FnOnce(Result<EntryId, CommitError>) + Send + 'static,
+    ) {
+        let draft = self.draft();
+        self.commit(draft, envelope, content, done);
+    }
+
+    /// Makes what waits under the selector due now. `done` runs on the dispatcher's thread.
+    ///
+    /// # Errors
+    /// [`Busy`] when the dispatcher cannot take note of it; `done` is then not called.
+    pub fn release(
+        &self,
+        selector: Selector,
+        requester: Requester,
+        done: impl FnOnce(Released) + Send + 'static,
+    ) -> Result<(), Busy> {
+        self.tell(Event::Release { selector, requester, done: Box::new(done) })
+    }
+
+    /// What waits, by channel and domain.
+    ///
+    /// # Errors
+    /// [`Busy`]; `done` is then not called.
+    pub fn summarize(&self, done: impl FnOnce(Vec<QueueSummary>) + Send + 'static) -> Result<(), Busy> {
+        self.tell(Event::Ask(Question::Summarize(Box::new(done))))
+    }
+
+    /// Up to `limit` entries. They come without what only the envelope knows; [`Handle::details`] reads that, and
+    /// belongs on the caller's thread.
+    ///
+    /// # Errors
+    /// [`Busy`]; `done` is then not called.
+    pub fn list(
+        &self,
+        selector: Option<Selector>,
+        limit: usize,
+        done: impl FnOnce(Vec<EntryView>) + Send + 'static,
+    ) -> Result<(), Busy> {
+        self.tell(Event::Ask(Question::List { selector, limit, done: Box::new(done) }))
+    }
+
+    /// Sender and open recipients of an entry, read from the spool. `None` when the message has gone meanwhile, or
+    /// cannot be read.
+    #[must_use]
+    pub fn details(&self, entry: &EntryView) -> Option<(String, Vec<String>)> {
+        let stored = self.shared.spool.read(entry.at).ok()?;
+        let envelope = Envelope::decode(stored.envelope()).ok()?;
+        let recipients =
+            crate::desk::open_recipients(&envelope, &entry.channel, &entry.domain, entry.open.as_deref());
+        Some((envelope.sender.clone(), recipients.map(|(_, recipient)| recipient.address.clone()).collect()))
+    }
+
+    /// The channels and how they are.
+    ///
+    /// # Errors
+    /// [`Busy`]; `done` is then not called.
+    pub fn channels(&self, done: impl FnOnce(Vec<ChannelReport>) + Send + 'static) -> Result<(), Busy> {
+        self.tell(Event::Ask(Question::Channels(Box::new(done))))
+    }
+
+    /// The plugins that are loaded.
+    #[must_use]
+    pub fn plugins(&self) -> Vec<PluginInfo> {
+        self.shared.runners.plugins()
+    }
+
+    /// Puts another configuration in force. `done` comes when everything goes by the new one.
+    ///
+    /// # Errors
+    /// [`Busy`]; the old one then stays.
+    pub fn reload(&self, loaded: Arc<Loaded>, done: impl FnOnce() + Send + 'static) -> Result<(), Busy> {
+        self.tell(Event::Reload { loaded, done: Box::new(move |()| done()) })
+    }
+
+    /// Ends the dispatcher: no new mail is taken, no new delivery begun, those under way are waited for, and everything
+    /// is written down. Returns when that is done; `deadline` is for the deliveries. Later calls only wait.
+    pub fn stop(&self, deadline: Duration) {
+        if !self.shared.stopping.swap(true, Ordering::AcqRel) {
+            // The loop drains the inbox, so this waits for no more than a batch.
+            let _ = self.shared.inbox.send(Event::Stop { until: Instant::now() + deadline });
+        }
+        let _ = self.shared.ended.recv();
+        let thread = self.shared.thread.lock().ok().and_then(|mut thread| thread.take());
+        if let Some(thread) = thread
+            && thread.thread().id() != std::thread::current().id()
+            && thread.join().is_err()
+        {
+            tracing::error!("the dispatcher ended by a panic");
+        }
+    }
+
+    fn tell(&self, event: Event) -> Result<(), Busy> {
+        if self.shared.stopping.load(Ordering::Acquire) {
+            return Err(Busy);
+        }
+        self.shared.inbox.try_send(event).map_err(|error| match error {
+            TrySendError::Full(_) | TrySendError::Disconnected(_) => Busy,
+        })
+    }
+}
+
+/// Waits for the answer to a question asked of a [`Handle`]: `ask(|done| handle.summarize(done))`. For threads that
+/// may wait; never on the dispatcher's own.
+///
+/// # Errors
+/// [`Busy`] when it could not be asked, or the dispatcher ended before it answered.
+pub fn ask<T: Send + 'static>(question: impl FnOnce(Answer<T>) -> Result<(), Busy>) -> Result<T, Busy> {
+    let (sender, receiver) = crossbeam_channel::bounded(1);
+    question(Box::new(move |answer| {
+        let _ = sender.send(answer);
+    }))?;
+    receiver.recv().map_err(|_| Busy)
+}
+
+/// What the index needs to know of a message.
+pub(crate) fn ticket(id: EntryId, at: sluice_spool::Location, size: u64, envelope: Envelope) -> Ticket {
+    let mut parts: Vec<Part> = Vec::new();
+    // Recipients of one message mostly share few destinations, and neighbours share them; a long list is sorted first.
+    let mut recipients = envelope.recipients;
+    if recipients.len() > 16 {
+        recipients.sort_unstable_by(|a, b| (&a.channel, &a.domain).cmp(&(&b.channel, &b.domain)));
+    }
+    let sorted = recipients.len() > 16;
+    for recipient in recipients {
+        let same = |part: &&mut Part| part.channel == recipient.channel && part.domain == recipient.domain;
+        let part = if sorted { parts.last_mut().filter(same) } else { parts.iter_mut().find(same) };
+        match part {
+            Some(part) => part.recipients += 1,
+            None => parts.push(Part { channel: recipient.channel, domain: recipient.domain, recipients: 1 }),
+        }
+    }
+    let (arrived, priority, held) = (envelope.arrived, envelope.priority, envelope.held);
+    Ticket { id, at, size, arrived, priority, held, parts }
+}

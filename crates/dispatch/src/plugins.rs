@@ -1,0 +1,112 @@
+//! Channel instances for real: plugins loaded by the `host` crate.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sluice_host::{Events, Host, Lease, Refusal, Setting, Spec};
+
+use crate::desk::chain;
+use crate::runner::{Instance, NotTaken, PluginInfo, Runner, Runners};
+
+/// Starts plugins.
+pub struct Plugins {
+    host: Host,
+    /// What channels asked for: plugin name, and why it could not be loaded.
+    asked: Mutex<HashMap<String, Asked>>,
+}
+
+#[derive(Default)]
+struct Asked {
+    channels: BTreeMap<String, ()>,
+    file: String,
+    error: Option<String>,
+}
+
+impl std::fmt::Debug for Plugins {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Plugins").field("folders", &self.host.folders()).finish_non_exhaustive()
+    }
+}
+
+impl Plugins {
+    /// Plugins that this host finds.
+    #[must_use]
+    pub fn new(host: Host) -> Self {
+        Self { host, asked: Mutex::new(HashMap::new()) }
+    }
+}
+
+struct Plugin(sluice_host::Instance);
+
+impl Runner for Plugin {
+    fn offer(&self, lease: Lease) -> Result<(), NotTaken> {
+        self.0.offer(lease).map_err(|error| match error.why {
+            Refusal::Full => NotTaken { why: "its queue is full".to_owned(), pause: Duration::ZERO },
+            Refusal::Resting(pause) => NotTaken { why: "it rests after a failure".to_owned(), pause },
+            Refusal::Stopped => NotTaken { why: "it is stopping".to_owned(), pause: Duration::ZERO },
+        })
+    }
+
+    fn stop(&self, deadline: Duration) {
+        self.0.stop(deadline);
+    }
+}
+
+impl Runners for Plugins {
+    fn start(&self, instance: &Instance, events: Events) -> Result<Arc<dyn Runner>, String> {
+        let loaded = self.host.load(&instance.plugin);
+        if let Ok(mut asked) = self.asked.lock() {
+            let asked = asked.entry(instance.plugin.clone()).or_default();
+            asked.channels.insert(instance.channel.clone(), ());
+            asked.error = loaded.as_ref().err().map(|error| chain(error));
+            asked.file =
+                loaded.as_ref().map_or_else(|_| String::new(), |plugin| plugin.file().display().to_string());
+        }
+        let plugin = loaded.map_err(|error| chain(&error))?;
+        let facts = instance.facts.iter().map(|(name, value)| Setting::fact(name, value));
+        let keywords = instance.keywords.iter().map(|(name, value)| Setting::keyword(name, value));
+        let options = instance.options.iter().map(|(name, value)| Setting::option(name, value));
+        let mut spec = Spec::new(&instance.channel, facts.chain(keywords).chain(options).collect());
+        spec.max_workers = instance.workers;
+        // One lease per job, and a poll that may come beside them.
+        spec.queue_bound = instance.workers as usize + 1;
+        spec.deadline = instance.deadline;
+        Ok(Arc::new(Plugin(sluice_host::Instance::start(&self.host, plugin, spec, events))))
+    }
+
+    fn plugins(&self) -> Vec<PluginInfo> {
+        let loaded = self.host.loaded();
+        let Ok(asked) = self.asked.lock() else { return Vec::new() };
+        let mut rows: Vec<PluginInfo> = loaded
+            .iter()
+            .map(|plugin| {
+                let file = plugin.file().display().to_string();
+                let users = asked.values().filter(|asked| asked.file == file);
+                let mut channels: Vec<String> =
+                    users.flat_map(|asked| asked.channels.keys().cloned()).collect();
+                channels.sort_unstable();
+                PluginInfo {
+                    name: plugin.name().to_owned(),
+                    file,
+                    version: plugin.version().to_owned(),
+                    abi: plugin.abi_version(),
+                    description: plugin.description().to_owned(),
+                    options: plugin.options().iter().map(|option| option.name.clone()).collect(),
+                    channels,
+                    error: None,
+                }
+            })
+            .collect();
+        for (name, asked) in asked.iter().filter(|(_, asked)| asked.error.is_some()) {
+            rows.push(PluginInfo {
+                name: name.clone(),
+                channels: asked.channels.keys().cloned().collect(),
+                error: asked.error.clone(),
+                ..PluginInfo::default()
+            });
+        }
+        rows.sort_by(|a, b| a.name.cmp(&b.name));
+        rows
+    }
+}

@@ -1,0 +1,77 @@
+//! Taking up a configuration: at start, and again whenever the operator says so.
+//!
+//! Mail stays where it is. Channels that have gone keep theirs, and show as not configured. An instance whose settings have changed
+//! finishes what it holds, while a new one takes over; one whose settings are the same goes on.
+
+use std::sync::Arc;
+
+use sluice_mail::Time;
+use sluice_queue::ChannelKey;
+
+use crate::core::{Core, Pool, RunnerState};
+use crate::event::Loaded;
+use crate::policy::{Policy, Schedule};
+
+impl Core {
+    /// Puts a configuration in force.
+    pub(crate) fn reload(&mut self, loaded: Arc<Loaded>, now: Time) {
+        let config = Arc::clone(&loaded.config);
+        self.loaded = Arc::clone(&loaded);
+        self.shared.loaded.store(loaded);
+        for channel in config.channels.iter() {
+            self.channel(&channel.name);
+        }
+        for pool in self.pools.values_mut() {
+            pool.limit = 0;
+        }
+        for pool in &config.pools {
+            self.pools.entry(pool.name.clone()).or_insert_with(Pool::default).limit = pool.job_limit.max(1);
+        }
+        for key in self.queues.channels() {
+            let name = Arc::clone(self.queues.channel_name(key));
+            let policy = config.channels.by_name(&name).map(|channel| Policy::of(channel, &config));
+            self.change(key, policy, now);
+        }
+        // The next periodic service is not put off by a reload, but may come sooner.
+        self.next_service = self.next_service.min(now.plus(config.options.post_interval));
+    }
+
+    fn change(&mut self, key: ChannelKey, policy: Option<Policy>, now: Time) {
+        let channel = &mut self.channels[key.index()];
+        let old = std::mem::replace(&mut channel.policy, policy);
+        let instance = |policy: &Option<Policy>| policy.as_ref().and_then(|policy| policy.instance.clone());
+        let is_same = instance(&old) == instance(&channel.policy);
+        let schedule = |policy: &Option<Policy>| policy.as_ref().map(|policy| policy.schedule);
+        let becomes_immediate = schedule(&channel.policy) == Some(Schedule::Immediate)
+            && schedule(&old) != Some(Schedule::Immediate);
+        // Whatever was wrong may have been mended, here or in the plugin's file.
+        channel.failures = 0;
+        channel.pause_until = Time(0);
+        if matches!(channel.runner, RunnerState::Failed(_)) {
+            channel.runner = RunnerState::None;
+        }
+        if !is_same {
+            channel.error = None;
+            match channel.runner {
+                // The one being started has the old settings: it is stopped when it comes.
+                RunnerState::Starting => {
+                    channel.generation += 1;
+                    channel.runner = RunnerState::None;
+                }
+                _ => self.retire_runner(key),
+            }
+        }
+        if becomes_immediate && old.is_some() {
+            // What waited for a release waits for nothing any more.
+            self.queues.make_due(&self.queues.queues_of_channel(key), now);
+        }
+    }
+
+    /// A release says that the channel is wanted: pauses end.
+    pub(crate) fn wake_channel(&mut self, key: ChannelKey) {
+        let channel = &mut self.channels[key.index()];
+        if let RunnerState::Failed(until) = &mut channel.runner {
+            *until = Time(0);
+        }
+    }
+}

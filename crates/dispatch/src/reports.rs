@@ -1,0 +1,79 @@
+//! What operators see: listings and the state of the channels.
+
+use std::collections::HashMap;
+
+use sluice_queue::{EntryView, Selector};
+
+use crate::core::{Core, RunnerState};
+use crate::event::{ChannelReport, ChannelStatus};
+
+impl Core {
+    /// Up to `limit` entries that the selector names, all if there is none. A `domain` names its own queues here, not a
+    /// fixed peer's whole channel: that would be a surprise in a listing.
+    pub(crate) fn list(&self, selector: Option<&Selector>, limit: usize) -> Vec<EntryView> {
+        let queues = match selector {
+            None => self.queues.all_queues(),
+            Some(Selector::Host(domain)) => self.queues.queues_of_domain(domain),
+            Some(Selector::Subnet(domain)) => self.queues.queues_of_subnet(domain),
+            Some(Selector::Channel(name)) => self
+                .queues
+                .known_channel(name)
+                .map(|key| self.queues.queues_of_channel(key))
+                .unwrap_or_default(),
+            Some(Selector::Message(id)) => {
+                let mut list = self.queues.list_message(*id);
+                list.truncate(limit);
+                return list;
+            }
+        };
+        self.queues.list(&queues, limit)
+    }
+
+    /// The channels of the configuration in its order, then those that only have mail left.
+    pub(crate) fn channel_reports(&self) -> Vec<ChannelReport> {
+        let mut messages: HashMap<std::sync::Arc<str>, u64> = HashMap::new();
+        for summary in self.queues.summaries() {
+            *messages.entry(summary.channel).or_default() += summary.messages;
+        }
+        let configured = self.loaded.config.channels.iter().map(|channel| channel.name.as_str());
+        let mut names: Vec<&str> = configured.collect();
+        let mut left: Vec<&str> = messages
+            .keys()
+            .map(|name| &**name)
+            .filter(|name| self.loaded.config.channels.by_name(name).is_none())
+            .collect();
+        left.sort_unstable();
+        names.extend(left);
+        names.into_iter().map(|name| self.report(name, messages.get(name).copied().unwrap_or(0))).collect()
+    }
+
+    fn report(&self, name: &str, messages: u64) -> ChannelReport {
+        let channel = self.queues.known_channel(name).and_then(|key| self.channels.get(key.index()));
+        let policy = channel.and_then(|channel| channel.policy.as_ref());
+        let status = match (channel, policy) {
+            (None, _) | (_, None) => ChannelStatus::NotConfigured,
+            (_, Some(policy)) if policy.instance.is_none() => ChannelStatus::NoPlugin,
+            _ if self.stopping.is_some() => ChannelStatus::Stopped,
+            (Some(channel), _) => match channel.runner {
+                RunnerState::None => ChannelStatus::Idle,
+                RunnerState::Starting => ChannelStatus::Starting,
+                RunnerState::Running(_) => ChannelStatus::Running,
+                RunnerState::Failed(_) => ChannelStatus::Failed,
+            },
+        };
+        ChannelReport {
+            name: name.to_owned(),
+            official_host: policy.map(|policy| policy.official_host.clone()).unwrap_or_default(),
+            plugin: policy
+                .and_then(|policy| policy.instance.as_ref())
+                .map(|instance| instance.plugin.clone()),
+            status,
+            messages,
+            jobs: channel.map_or(0, |channel| channel.jobs),
+            max_jobs: policy.map_or(0, |policy| policy.max_jobs),
+            pool: policy.map(|policy| policy.pool.clone()).unwrap_or_default(),
+            schedule: policy.map(|policy| policy.schedule),
+            error: channel.and_then(|channel| channel.error.clone()),
+        }
+    }
+}

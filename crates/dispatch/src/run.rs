@@ -1,0 +1,186 @@
+//! The loop and its thread: what wakes it, in which order it takes things, and how it ends.
+//!
+//! It is woken by an arrival, by the inbox, or by the next time that something is due, and looks at the clock at least
+//! once a second, for clocks may be set. It ends after [`Event::Stop`], when deliveries are back or their deadline is over.
+//!
+//! Events are taken in batches, arrivals first: who asks about the queue after a message was acknowledged sees it there.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use crossbeam_channel::{Receiver, Select, bounded, unbounded};
+use sluice_queue::Queues;
+use sluice_spool::{Live, Spool};
+
+use crate::clock::Clock;
+use crate::core::{Core, RunnerState};
+use crate::desk::Desk;
+use crate::event::{Event, Loaded};
+use crate::expiry::Patrol;
+use crate::handle::{Handle, INBOX, NOTICES, PERMITS, Shared};
+use crate::journal::Checkpoint;
+use crate::runner::Runners;
+
+/// Most events taken before what follows from them is started.
+const BATCH: usize = 1024;
+/// Longest sleep: a clock that was set is noticed within it.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// While stopping: how often it is looked whether all is done.
+const STOP_LOOK: Duration = Duration::from_millis(20);
+/// Part of the stopping deadline that is kept for writing things down.
+const WRITE_DOWN: Duration = Duration::from_secs(2);
+
+/// What the dispatcher is made of.
+pub struct Parts {
+    /// The configuration.
+    pub loaded: Arc<Loaded>,
+    /// The spool, just opened.
+    pub spool: Spool,
+    /// What was in it.
+    pub entries: Vec<Live>,
+    /// Who starts channel instances.
+    pub runners: Arc<dyn Runners>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Parts").field("entries", &self.entries.len()).finish_non_exhaustive()
+    }
+}
+
+/// Starts the dispatcher.
+#[derive(Debug)]
+pub struct Dispatcher;
+
+impl Dispatcher {
+    /// Queues what the spool has and starts the loop. Returns when everything is queued.
+    ///
+    /// # Errors
+    /// The machine gives no thread.
+    pub fn start(parts: Parts) -> io::Result<Handle> {
+        let Parts { loaded, spool, entries, runners, clock } = parts;
+        let (arrivals_in, arrivals) = bounded(PERMITS + NOTICES);
+        let (inbox_in, inbox) = bounded(INBOX);
+        // Bounded by what is under way: job slots and notices.
+        let (desk_in, desk_out) = unbounded();
+        let (ended_in, ended) = bounded::<()>(0);
+        let shared = Arc::new(Shared {
+            loaded: ArcSwap::new(Arc::clone(&loaded)),
+            permits: AtomicUsize::new(PERMITS),
+            stopping: AtomicBool::new(false),
+            arrivals: arrivals_in.clone(),
+            inbox: inbox_in.clone(),
+            spool: spool.clone(),
+            runners,
+            thread: Mutex::new(None),
+            ended,
+        });
+        let now = clock.now();
+        let mut core = Core {
+            loaded: Arc::clone(&loaded),
+            shared: Arc::clone(&shared),
+            spool: spool.clone(),
+            queues: Queues::new(),
+            channels: Vec::new(),
+            pools: std::collections::HashMap::new(),
+            leases: std::collections::HashMap::new(),
+            deliveries: std::collections::HashMap::new(),
+            notices: std::collections::HashMap::new(),
+            notices_waiting: std::collections::VecDeque::new(),
+            next_number: 0,
+            draining: std::collections::HashMap::new(),
+            desk: desk_in,
+            inbox: inbox_in.clone(),
+            services: 0,
+            next_service: now.plus(loaded.config.options.post_interval),
+            patrol: Patrol::starting(now),
+            checkpoint: Checkpoint::starting(now),
+            turn: 0,
+            stopping: None,
+        };
+        core.reload(loaded, now);
+        core.recover(entries, now);
+        let desk = Desk { spool, inbox: inbox_in, arrivals: arrivals_in };
+        std::thread::Builder::new().name("dispatch-desk".to_owned()).spawn(move || desk.run(&desk_out))?;
+        let thread = std::thread::Builder::new().name("dispatch".to_owned()).spawn(move || {
+            run(core, &arrivals, &inbox, &*clock);
+            drop(ended_in);
+        })?;
+        if let Ok(mut place) = shared.thread.lock() {
+            *place = Some(thread);
+        }
+        Ok(Handle { shared })
+    }
+}
+
+fn run(mut core: Core, arrivals: &Receiver<Event>, inbox: &Receiver<Event>, clock: &dyn Clock) {
+    loop {
+        let now = clock.now();
+        core.pass(now);
+        core.proceed(now);
+        if core.has_stopped() {
+            break;
+        }
+        let wait =
+            if core.stopping.is_some() { STOP_LOOK } else { core.next_wake().since(now).min(SLEEP_MAX) };
+        let mut select = Select::new();
+        select.recv(arrivals);
+        select.recv(inbox);
+        if select.ready_timeout(wait).is_err() {
+            continue;
+        }
+        let now = clock.now();
+        core.pass(now);
+        for _ in 0..BATCH {
+            let Some(event) = arrivals.try_recv().ok().or_else(|| inbox.try_recv().ok()) else { break };
+            core.handle(event, now);
+        }
+    }
+    core.end();
+}
+
+impl Core {
+    /// Begins to stop: no new lease, and instances finish what they hold.
+    pub(crate) fn stop(&mut self, until: Instant) {
+        tracing::info!(deliveries = self.deliveries.len(), "dispatcher is stopping");
+        let until = until.checked_sub(WRITE_DOWN).map_or(until, |earlier| earlier.max(Instant::now()));
+        self.stopping = Some(until);
+        let deadline = until.saturating_duration_since(Instant::now());
+        for key in self.queues.channels() {
+            self.retire_runner(key);
+        }
+        for runner in self.draining.values() {
+            runner.stop(deadline);
+        }
+    }
+
+    /// Whether everything has come back, or has had its time.
+    fn has_stopped(&self) -> bool {
+        let Some(until) = self.stopping else { return false };
+        let is_starting = self.channels.iter().any(|channel| matches!(channel.runner, RunnerState::Starting));
+        let is_done = self.deliveries.is_empty()
+            && self.notices.is_empty()
+            && self.leases.is_empty()
+            && self.draining.is_empty()
+            && !is_starting;
+        is_done || Instant::now() >= until
+    }
+
+    /// Writes down what there is. What is still under way is written as waiting: it will be delivered again.
+    fn end(self) {
+        if !self.deliveries.is_empty() {
+            tracing::warn!(
+                deliveries = self.deliveries.len(),
+                "stopped with deliveries under way; they will be tried again"
+            );
+        }
+        self.last_checkpoint();
+        self.spool.close();
+        tracing::info!("dispatcher has stopped");
+    }
+}

@@ -1,0 +1,129 @@
+//! What the dispatcher needs of whoever runs a channel: narrow enough that a test can stand in for a plugin.
+//!
+//! [`Runners::start`] brings a channel instance to life, on a thread of its own, since a plugin may take its time. The
+//! instance then takes lease after lease and tells what happened through [`HostEvent`](sluice_host::HostEvent)s. The
+//! real implementation is `plugins`, over the `host` crate.
+//!
+//! # Invariants
+//! Each delivery that an instance has taken is finished exactly once, and each lease done exactly once, whatever becomes
+//! of the plugin: that is how the dispatcher gets its entries and its job slots back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluice_config::{Channel, Config};
+use sluice_host::{Content, Events, Lease};
+use sluice_spool::Stored;
+
+/// What an instance of a channel is started with. Two that are equal need no restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// Channel name.
+    pub channel: String,
+    /// Plugin name, or a path when it has a `/`.
+    pub plugin: String,
+    /// Facts about the channel and the house: `channel`, `official_host`, `local_host`.
+    pub facts: BTreeMap<String, String>,
+    /// Channel keywords in force, with their arguments joined by one blank.
+    pub keywords: BTreeMap<String, String>,
+    /// The channel's option file, in its own order.
+    pub options: Vec<(String, String)>,
+    /// Worker threads: `maxjobs`.
+    pub workers: u32,
+    /// How long it may keep a delivery.
+    pub deadline: Duration,
+}
+
+impl Instance {
+    /// What the configuration says; `None` for a channel without plugin.
+    #[must_use]
+    pub fn of(channel: &Channel, config: &Config) -> Option<Self> {
+        let plugin = channel.plugin.clone()?;
+        let local_host = match (&channel.server.banner_host, &channel.local_alias) {
+            (Some(name), _) | (None, Some(name)) => name.clone(),
+            (None, None) => config.channels.local().official_host.clone(),
+        };
+        let facts = [
+            ("channel", channel.name.clone()),
+            ("official_host", channel.official_host.clone()),
+            ("local_host", local_host),
+        ];
+        let mut keywords: BTreeMap<String, String> =
+            channel.keywords.iter().map(|keyword| (keyword.name().to_owned(), keyword.value())).collect();
+        // `daemon router` means the official host; the plugin is told whom to call, not how it was written.
+        if let Some(peer) = channel.fixed_peer() {
+            keywords.insert("daemon".to_owned(), peer.to_owned());
+        }
+        Some(Self {
+            channel: channel.name.clone(),
+            plugin,
+            facts: facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            keywords,
+            options: channel.option_file.iter().map(|line| (line.name.clone(), line.value.clone())).collect(),
+            workers: channel.settings.max_jobs.max(1),
+            deadline: config.options.delivery_deadline,
+        })
+    }
+}
+
+/// A channel instance that is alive.
+pub trait Runner: Send + Sync {
+    /// Takes a lease. Does not wait. Called from the dispatcher's reading thread.
+    ///
+    /// # Errors
+    /// It takes none now: its queue is full, it rests, or it is stopping. No event comes about the lease then.
+    fn offer(&self, lease: Lease) -> Result<(), NotTaken>;
+    /// Takes nothing more, lets its workers finish what they hold for at most so long, and ends. Does not wait.
+    fn stop(&self, deadline: Duration);
+}
+
+/// A lease was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotTaken {
+    /// Why, for the log.
+    pub why: String,
+    /// How long to wait before the next offer, where the instance knows that.
+    pub pause: Duration,
+}
+
+/// A plugin as `plugin list` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PluginInfo {
+    /// The name in the configuration.
+    pub name: String,
+    /// The file it was loaded from.
+    pub file: String,
+    /// Its version.
+    pub version: String,
+    /// Version of the contract.
+    pub abi: u32,
+    /// What it says it is.
+    pub description: String,
+    /// Names of its options.
+    pub options: Vec<String>,
+    /// Channels whose instances are alive or were asked for.
+    pub channels: Vec<String>,
+    /// Why it is not loaded.
+    pub error: Option<String>,
+}
+
+/// Starts channel instances.
+pub trait Runners: Send + Sync + 'static {
+    /// Brings one to life. May take its time: it is called on a thread of its own.
+    ///
+    /// # Errors
+    /// The whole reason in one line, for the log and for `channel list`.
+    fn start(&self, instance: &Instance, events: Events) -> Result<Arc<dyn Runner>, String>;
+    /// What is loaded.
+    fn plugins(&self) -> Vec<PluginInfo>;
+}
+
+/// A message of the spool, as the host lends it to plugins.
+pub(crate) struct StoredContent(pub(crate) Stored);
+
+impl Content for StoredContent {
+    fn pieces<'a>(&'a self, take: &mut dyn FnMut(&'a [u8])) {
+        self.0.pieces().for_each(take);
+    }
+}

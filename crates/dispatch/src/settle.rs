@@ -1,0 +1,227 @@
+//! What becomes of an entry after an attempt: settled, waiting again, told of, held.
+//!
+//! # Order
+//! Delivered recipients are closed at once (lazily journalled: a crash delivers them a second time). Failed ones stay
+//! open until the notice to the sender is durable. Only then is the entry finished, or put back for its deferred ones.
+
+use std::time::Duration;
+
+use sluice_mail::{Outcome, Time};
+use sluice_queue::{EntryKey, EntryView, Finished, Placement};
+use sluice_spool::Durability;
+
+use crate::core::{Core, InFlight};
+use crate::desk::Job;
+use crate::event::NoticeEnd;
+use crate::handle::NOTICES;
+use crate::notice::{News, NoticeJob};
+
+/// How long a notice waits that the spool would not take.
+const NOTICE_RETRY: Duration = Duration::from_secs(30);
+
+/// A notice under way, or waiting to be.
+pub(crate) struct PendingNotice {
+    /// The entry it is about, which stays leased until this is over; `None` for a notice of delay.
+    entry: Option<EntryKey>,
+    view: EntryView,
+    news: News,
+    /// Recipients that wait on when the failed ones are settled.
+    open: Vec<u32>,
+    advance: bool,
+    not_before: Time,
+}
+
+impl Core {
+    /// Settles an entry by what its worker said of each recipient.
+    pub(crate) fn settle(&mut self, delivery: &InFlight, outcomes: Vec<(u32, Outcome)>, now: Time) {
+        let &InFlight { entry, early } = delivery;
+        let record = self.queues.entry_mut(entry);
+        record.attempts = record.attempts.saturating_add(1);
+        let message = record.message;
+        let id = self.queues.message(message).id;
+        let (mut open, mut failed, mut delivered) = (Vec::new(), Vec::new(), 0u32);
+        let mut reached = false;
+        for (index, outcome) in outcomes {
+            match &outcome {
+                Outcome::Delivered { status, text, peer } => {
+                    tracing::debug!(%id, recipient = index, %status, text, peer, "delivered");
+                    delivered += 1;
+                }
+                Outcome::Deferred { status, text, peer } => {
+                    tracing::debug!(%id, recipient = index, %status, text, peer, "deferred");
+                    // RFC 3463 subject 4, said by ourselves: no connection, no name, no route.
+                    reached |= !(status.subject == 4 && peer.is_empty());
+                    open.push(index);
+                }
+                Outcome::Failed { status, text, peer } => {
+                    tracing::info!(%id, recipient = index, %status, text, peer, "failed");
+                    failed.push((index, outcome));
+                }
+            }
+        }
+        open.sort_unstable();
+        // A release that found nobody at home does not push the schedule out.
+        let advance = reached || !early;
+        if failed.is_empty() {
+            return self.conclude(entry, open, delivered > 0, advance, now);
+        }
+        if delivered > 0 || !open.is_empty() {
+            let mut rest: Vec<u32> =
+                open.iter().copied().chain(failed.iter().map(|&(index, _)| index)).collect();
+            rest.sort_unstable();
+            self.queues.set_open(entry, &rest);
+            self.write_state(message, Durability::Lazy, now);
+        }
+        self.notify(Some(entry), News::Failed(failed), open, advance, now);
+    }
+
+    /// Nobody's turn any more: the entry is finished, or waits for the recipients that are still open.
+    fn conclude(&mut self, entry: EntryKey, open: Vec<u32>, partly: bool, advance: bool, now: Time) {
+        if open.is_empty() {
+            return self.finish(entry, now);
+        }
+        if partly {
+            self.queues.set_open(entry, &open);
+        }
+        if self.is_over_age(entry, now) {
+            return self.give_up(entry, now);
+        }
+        let record = self.queues.entry(entry);
+        let (step, due, message) = (record.step, record.due(), record.message);
+        let priority = self.queues.message(message).priority;
+        let policy = self.policy(self.queues.queue_names(record.queue).0);
+        let mut placement =
+            policy.map_or(Placement::UntilReleased, |policy| policy.after_failure(priority, step, now));
+        if advance {
+            self.queues.entry_mut(entry).step = step.saturating_add(1);
+        } else if let (Placement::At(_), Some(due)) = (placement, due)
+            && due > now
+        {
+            placement = Placement::At(due);
+        }
+        self.queues.put_back(entry, placement, now);
+        self.write_state(message, Durability::Lazy, now);
+    }
+
+    fn finish(&mut self, entry: EntryKey, now: Time) {
+        let message = self.queues.entry(entry).message;
+        match self.queues.finish(entry, now) {
+            Finished::Whole { id, at } => self.spool.remove(id, at, Durability::Lazy, None),
+            Finished::InPart => self.write_state(message, Durability::Lazy, now),
+        }
+    }
+
+    /// Puts an entry on hold because we cannot go on with it; an operator has to look.
+    pub(crate) fn hold(&mut self, entry: EntryKey, why: &str, now: Time) {
+        let message = self.queues.entry(entry).message;
+        let id = self.queues.message(message).id;
+        tracing::error!(%id, why, "held: this message needs an operator");
+        self.queues.put_back(entry, Placement::Held, now);
+        self.write_state(message, Durability::Sync, now);
+    }
+}
+
+/// Notices.
+impl Core {
+    /// Has the sender told. The entry, if it is to be settled by this, must be leased.
+    pub(crate) fn notify(
+        &mut self,
+        entry: Option<EntryKey>,
+        news: News,
+        open: Vec<u32>,
+        advance: bool,
+        now: Time,
+    ) {
+        let Some(key) = entry else { return };
+        let view = self.queues.view(key);
+        self.notices_waiting.push_back(PendingNotice { entry, view, news, open, advance, not_before: now });
+    }
+
+    /// Has the sender told that an entry is late. Nothing waits for it.
+    pub(crate) fn notify_delay(&mut self, view: EntryView, give_up: Time, now: Time) {
+        let news = News::Delayed { give_up };
+        let open = Vec::new();
+        self.notices_waiting.push_back(PendingNotice {
+            entry: None,
+            view,
+            news,
+            open,
+            advance: false,
+            not_before: now,
+        });
+    }
+
+    /// Hands notices to the desk, as many as have a place.
+    pub(crate) fn start_notices(&mut self, now: Time) {
+        for _ in 0..self.notices_waiting.len() {
+            if self.notices.len() >= NOTICES {
+                return;
+            }
+            let Some(pending) = self.notices_waiting.pop_front() else { return };
+            if pending.not_before > now {
+                self.notices_waiting.push_back(pending);
+                continue;
+            }
+            let number = self.number();
+            let policy = self.queues.known_channel(&pending.view.channel).and_then(|key| self.policy(key));
+            let (copies, return_address) = match (policy, &pending.news) {
+                (None, _) => (sluice_config::PostmasterCopies::default(), None),
+                (Some(policy), News::Delayed { .. }) => (policy.warn_post, policy.return_address.clone()),
+                (Some(policy), _) => (policy.send_post, policy.return_address.clone()),
+            };
+            let job = NoticeJob {
+                number,
+                entry: pending.view.clone(),
+                news: pending.news.clone(),
+                now,
+                loaded: std::sync::Arc::clone(&self.loaded),
+                copies,
+                return_address,
+            };
+            self.notices.insert(number, pending);
+            // See `lease_one` for a desk that has gone.
+            let _ = self.desk.send(Job::Notice(Box::new(job)));
+        }
+    }
+
+    /// When a notice that had to wait may be tried again.
+    pub(crate) fn next_notice(&self) -> Option<Time> {
+        self.notices_waiting.iter().map(|pending| pending.not_before).min()
+    }
+
+    /// A notice has been dealt with: now its recipients may be.
+    pub(crate) fn notice_ended(&mut self, number: u64, end: NoticeEnd, now: Time) {
+        let Some(pending) = self.notices.remove(&number) else { return };
+        let id = pending.view.id;
+        let settled = match end {
+            NoticeEnd::Committed(ticket) => {
+                tracing::info!(%id, notice = %ticket.id, "notice to the sender");
+                self.accept(ticket, now);
+                true
+            }
+            NoticeEnd::NobodyToTell => {
+                let is_delay = matches!(pending.news, News::Delayed { .. });
+                if !is_delay {
+                    tracing::warn!(%id, "recipients have failed and there is nobody to tell: null sender, no postmaster copy");
+                }
+                true
+            }
+            NoticeEnd::NotNow(why) => {
+                tracing::warn!(%id, why, "a notice has to wait");
+                self.notices_waiting
+                    .push_back(PendingNotice { not_before: now.plus(NOTICE_RETRY), ..pending });
+                return;
+            }
+            NoticeEnd::NoRoute(why) | NoticeEnd::Unreadable(why) => {
+                match pending.entry {
+                    Some(entry) => self.hold(entry, &why, now),
+                    None => tracing::warn!(%id, why, "no notice of the delay"),
+                }
+                false
+            }
+        };
+        if let (true, Some(entry)) = (settled, pending.entry) {
+            self.conclude(entry, pending.open, true, pending.advance, now);
+        }
+    }
+}

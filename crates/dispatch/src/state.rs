@@ -1,0 +1,262 @@
+//! The queue state of a message as bytes: what the journal and the checkpoint keep beside each message.
+//!
+//! The layout is drawn in `docs/internals/queue-state.md`; a test there reads the example printed in it. A message that
+//! has no state yet is as its envelope says. The bytes carry no checksum: the spool checks the record around them.
+
+use sluice_mail::{Priority, Time};
+
+/// First byte of every state.
+const VERSION: u8 = 1;
+/// Due time of what waits for a release.
+const NEVER: u64 = u64::MAX;
+/// Count of open recipients that stands for "all".
+const ALL: u32 = u32::MAX;
+
+/// What is kept of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MessageState {
+    pub(crate) priority: Priority,
+    pub(crate) arrived: Time,
+    pub(crate) groups: Vec<Group>,
+}
+
+/// What is kept of an entry: the recipients with one channel and one domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Group {
+    pub(crate) channel: String,
+    pub(crate) domain: String,
+    pub(crate) held: bool,
+    pub(crate) attempts: u16,
+    pub(crate) step: u8,
+    pub(crate) noticed: u8,
+    /// `None`: not before a release.
+    pub(crate) due: Option<Time>,
+    /// Open recipients, when that is not all of them.
+    pub(crate) open: Option<Vec<u32>>,
+}
+
+/// Bytes that are not a queue state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum StateError {
+    #[error("queue state of version {0}, this program reads version {VERSION}")]
+    Version(u8),
+    #[error("queue state ends early")]
+    Short,
+    #[error("queue state has {0} bytes too many")]
+    Long(usize),
+    #[error("queue state has priority {0}")]
+    Priority(u8),
+    #[error("queue state has flags {0:#04x} that mean nothing")]
+    Flags(u8),
+    #[error("queue state has a name that is not UTF-8")]
+    Name,
+}
+
+/// Writes a state group by group, so that a checkpoint needs no allocation per entry.
+#[derive(Debug)]
+pub(crate) struct StateWriter<'a> {
+    out: &'a mut Vec<u8>,
+    count_at: usize,
+    count: u16,
+}
+
+impl<'a> StateWriter<'a> {
+    pub(crate) fn new(out: &'a mut Vec<u8>, priority: Priority, arrived: Time) -> Self {
+        out.extend_from_slice(&[VERSION, priority as u8]);
+        let count_at = out.len();
+        out.extend_from_slice(&[0, 0]);
+        out.extend_from_slice(&arrived.0.to_le_bytes());
+        Self { out, count_at, count: 0 }
+    }
+
+    pub(crate) fn group(&mut self, group: &GroupRef<'_>) {
+        let (out, name) = (&mut *self.out, |text: &str| u16::try_from(text.len()).unwrap_or(u16::MAX));
+        out.extend_from_slice(&[u8::from(group.held), group.step, group.noticed, 0]);
+        out.extend_from_slice(&group.attempts.to_le_bytes());
+        out.extend_from_slice(&name(group.channel).to_le_bytes());
+        out.extend_from_slice(&name(group.domain).to_le_bytes());
+        out.extend_from_slice(&[0, 0]);
+        out.extend_from_slice(&group.due.map_or(NEVER, |due| due.0).to_le_bytes());
+        let open = group.open.map_or(ALL, |open| u32::try_from(open.len()).unwrap_or(ALL));
+        out.extend_from_slice(&open.to_le_bytes());
+        out.extend_from_slice(&group.channel.as_bytes()[..usize::from(name(group.channel))]);
+        out.extend_from_slice(&group.domain.as_bytes()[..usize::from(name(group.domain))]);
+        for index in group.open.unwrap_or_default() {
+            out.extend_from_slice(&index.to_le_bytes());
+        }
+        self.count = self.count.saturating_add(1);
+        self.out[self.count_at..self.count_at + 2].copy_from_slice(&self.count.to_le_bytes());
+    }
+}
+
+/// A [`Group`] that borrows.
+#[derive(Debug)]
+pub(crate) struct GroupRef<'a> {
+    pub(crate) channel: &'a str,
+    pub(crate) domain: &'a str,
+    pub(crate) held: bool,
+    pub(crate) attempts: u16,
+    pub(crate) step: u8,
+    pub(crate) noticed: u8,
+    pub(crate) due: Option<Time>,
+    pub(crate) open: Option<&'a [u32]>,
+}
+
+struct Bytes<'a>(&'a [u8]);
+
+impl<'a> Bytes<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8], StateError> {
+        let (head, rest) = self.0.split_at_checked(count).ok_or(StateError::Short)?;
+        self.0 = rest;
+        Ok(head)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], StateError> {
+        self.take(N)?.try_into().map_err(|_| StateError::Short)
+    }
+
+    fn name(&mut self, count: u16) -> Result<String, StateError> {
+        let bytes = self.take(usize::from(count))?;
+        std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| StateError::Name)
+    }
+}
+
+impl MessageState {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, StateError> {
+        let mut bytes = Bytes(bytes);
+        let [version, priority] = bytes.array()?;
+        if version != VERSION {
+            return Err(StateError::Version(version));
+        }
+        let priority = Priority::from_number(priority).ok_or(StateError::Priority(priority))?;
+        let count = u16::from_le_bytes(bytes.array()?);
+        let arrived = Time(u64::from_le_bytes(bytes.array()?));
+        let mut groups = Vec::new();
+        for _ in 0..count {
+            groups.push(Group::decode(&mut bytes)?);
+        }
+        if bytes.0.is_empty() {
+            Ok(Self { priority, arrived, groups })
+        } else {
+            Err(StateError::Long(bytes.0.len()))
+        }
+    }
+}
+
+impl Group {
+    fn decode(bytes: &mut Bytes<'_>) -> Result<Self, StateError> {
+        let [flags, step, noticed, _] = bytes.array()?;
+        if flags > 1 {
+            return Err(StateError::Flags(flags));
+        }
+        let attempts = u16::from_le_bytes(bytes.array()?);
+        let channel = u16::from_le_bytes(bytes.array()?);
+        let domain = u16::from_le_bytes(bytes.array()?);
+        bytes.take(2)?;
+        let due = u64::from_le_bytes(bytes.array()?);
+        let open = u32::from_le_bytes(bytes.array()?);
+        let (channel, domain) = (bytes.name(channel)?, bytes.name(domain)?);
+        let open = if open == ALL {
+            None
+        } else {
+            let length =
+                usize::try_from(open).ok().and_then(|count| count.checked_mul(4)).ok_or(StateError::Short)?;
+            let numbers = bytes.take(length)?.chunks_exact(4);
+            Some(numbers.map(|n| u32::from_le_bytes([n[0], n[1], n[2], n[3]])).collect())
+        };
+        let due = (due != NEVER).then_some(Time(due));
+        Ok(Self { channel, domain, held: flags == 1, attempts, step, noticed, due, open })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encode(state: &MessageState) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut writer = StateWriter::new(&mut out, state.priority, state.arrived);
+        for group in &state.groups {
+            writer.group(&GroupRef {
+                channel: &group.channel,
+                domain: &group.domain,
+                held: group.held,
+                attempts: group.attempts,
+                step: group.step,
+                noticed: group.noticed,
+                due: group.due,
+                open: group.open.as_deref(),
+            });
+        }
+        out
+    }
+
+    fn example() -> MessageState {
+        let tcp = Group {
+            channel: "tcp_local".into(),
+            domain: "example.com".into(),
+            held: false,
+            attempts: 3,
+            step: 2,
+            noticed: 1,
+            due: Some(Time(1_790_000_060_000)),
+            open: Some(vec![1, 4]),
+        };
+        let dialup = Group {
+            channel: "tcp_dialup".into(),
+            domain: "site.example".into(),
+            held: true,
+            attempts: 0,
+            step: 0,
+            noticed: 0,
+            due: None,
+            open: None,
+        };
+        MessageState {
+            priority: Priority::Normal,
+            arrived: Time(1_790_000_000_000),
+            groups: vec![tcp, dialup],
+        }
+    }
+
+    /// The example as it is printed in the document: hexadecimal bytes between the fences of the first `hex` block.
+    fn printed() -> Vec<u8> {
+        let page = include_str!("../../../docs/internals/queue-state.md");
+        let block = page
+            .split("```hex\n")
+            .nth(1)
+            .and_then(|rest| rest.split("```").next())
+            .expect("the page has a hex block");
+        let bytes = block.lines().flat_map(|line| line.split("  ").next().unwrap_or("").split_whitespace());
+        bytes.map(|byte| u8::from_str_radix(byte, 16).expect("two hexadecimal digits")).collect()
+    }
+
+    #[test]
+    fn the_document_shows_what_is_written() {
+        assert_eq!(MessageState::decode(&printed()), Ok(example()), "ours: {:02x?}", encode(&example()));
+        assert_eq!(encode(&example()), printed());
+    }
+
+    #[test]
+    fn what_is_not_a_state_is_said_and_nothing_panics() {
+        let whole = encode(&example());
+        for length in 0..whole.len() {
+            assert_eq!(MessageState::decode(&whole[..length]), Err(StateError::Short), "{length} bytes");
+        }
+        let with = |at: usize, value: u8| {
+            let mut bytes = whole.clone();
+            bytes[at] = value;
+            MessageState::decode(&bytes)
+        };
+        assert_eq!(with(0, 2), Err(StateError::Version(2)));
+        assert_eq!(with(1, 3), Err(StateError::Priority(3)));
+        assert_eq!(with(12, 4), Err(StateError::Flags(4)));
+        assert_eq!(with(36, 0xff), Err(StateError::Name));
+        let long = [&whole[..], b"xy"].concat();
+        assert_eq!(MessageState::decode(&long), Err(StateError::Long(2)));
+        // A count of recipients that no memory would hold is seen to be too long before anything is reserved.
+        let mut bytes = whole;
+        bytes[32..36].copy_from_slice(&(u32::MAX - 1).to_le_bytes());
+        assert_eq!(MessageState::decode(&bytes), Err(StateError::Short));
+    }
+}
