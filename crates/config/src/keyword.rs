@@ -161,7 +161,7 @@ impl Status {
 include!(concat!(env!("OUT_DIR"), "/keywords.rs"));
 
 /// Characters of a keyword that count; what follows is ignored (PMDF System Manager's Guide, chapter 2).
-pub const SIGNIFICANT: usize = 32;
+pub(crate) const SIGNIFICANT: usize = 32;
 
 /// Every keyword, in the order of their names.
 #[must_use]

@@ -1,28 +1,48 @@
 //! The configuration language: text, what was written, what it means.
 //!
 //! A configuration is a folder in PMDF's own form: `sluice.cnf` (rewrite rules, a blank line, channel blocks),
-//! `option.dat`, `dispatcher.cnf`, `job_controller.cnf` and a `CHANNEL_option` for each channel that wants one. Reading
-//! it gives an immutable [`Config`] and a list of diagnostics; it never stops at the first mistake.
+//! `option.dat`, `dispatcher.cnf`, `job_controller.cnf` and a `CHANNEL_option` for each channel that wants one. [`read`]
+//! gives an immutable [`Config`] and a list of diagnostics; it never stops at the first mistake, and each slip gives one
+//! diagnostic.
+//!
+//! Logical lines are made first (`lines`); then each line is parsed alone by the pest rule of its kind (`grammar`), so
+//! that one bad line never hides the next. What was written (`main_file`, `written`, `option_file`) is turned into what
+//! it means (`meaning`, `services`) only after all of it has been looked at.
 //!
 //! # Not here
-//! Reading from a disk ([`Files`] is what the caller brings), the meaning of a rewrite rule (`rewrite`), drawing of
+//! Reading from a disk ([`Files`] is what the caller brings), the meaning of a rewrite rule (`rewrite`), the drawing of
 //! diagnostics (the binary).
 #![forbid(unsafe_code)]
 
+mod codes;
 mod files;
+mod grammar;
 mod keyword;
 mod lines;
+mod main_file;
+mod meaning;
 mod model;
+mod option_file;
 mod options;
+mod reading;
+mod reference;
+mod services;
 mod settings;
+mod tables;
+mod values;
+mod written;
 
+pub use codes::codes;
 pub use files::{Files, MemoryFiles, Place};
 pub use keyword::{Arguments, KeywordInfo, Origin, Status, keyword, keywords};
 pub use model::{
     Channel, Channels, Config, HostName, Keyword, OptionValue, Pool, Rule, Service, is_local_name,
 };
 pub use options::{OptionInfo, OptionKind, Options, OtherOption, ServerOptions};
+pub use reading::{nearest_keyword, read, read_text};
+pub use reference::{reference_diagnostics, reference_keywords, reference_options};
 pub use settings::{
     AddressStyle, Copies, DEFAULT_POOL, Direction, Ehlo, EtrnPolicy, Immediate, LineEnds, Mx, PerPriority,
     PostmasterCopies, Settings, SwitchChannel, Vrfy, default_backoff, default_notices,
 };
+pub use tables::{OptionTable, option_tables};

@@ -1,6 +1,61 @@
-//! Logical lines.
+//! Logical lines: what is left of the files when includes are spliced in, comments are gone and continued lines are
+//! joined.
+//!
+//! A [`Line`] keeps for each of its pieces the file and offset it came from, so that a diagnostic about a word points
+//! at the word as it stands in its file. The rules are those of all PMDF configuration files: `!` in column one makes a
+//! comment, `<` in column one includes a file, at most three levels deep, and `\` as the last character joins the next
+//! line. Comments do not exist for the reader; they are skipped inside a continued line too.
 
-use sluice_diag::Span;
+use crate::codes;
+use crate::files::Files;
+use sluice_diag::{Diagnostic, Severity, SourceId, Sources, Span};
+use std::path::{Component, Path, PathBuf};
+
+/// Files that may be open inside each other below the main file.
+const INCLUDE_DEPTH_MAX: usize = 3;
+/// Characters in a physical line that the products can read.
+const LINE_LENGTH_MAX: usize = 252;
+/// Lines with broken characters that are reported for one file; a picture has thousands.
+const BAD_LINES_REPORTED_MAX: usize = 20;
+
+/// One logical line.
+#[derive(Debug, Clone)]
+pub(crate) struct Line {
+    /// The text without trailing blanks; empty for a blank line.
+    pub(crate) text: String,
+    /// Offset in the text at which a piece begins, and where the piece stands.
+    pieces: Vec<(usize, Span)>,
+    /// The diagnostic about a backslash with blanks behind it at the end of this line, or of the line before.
+    pub(crate) lost_continuation: Option<usize>,
+}
+
+impl Line {
+    /// Where the bytes of a range stand; for a range over several files or lines, its beginning.
+    pub(crate) fn span(&self, range: &std::ops::Range<usize>) -> Span {
+        place(&self.pieces, range.start, range.end).unwrap_or(self.pieces[0].1)
+    }
+
+    /// Where the line stands: its first word up to the end of that piece.
+    pub(crate) fn whole(&self) -> Span {
+        let indent = self.text.len() - self.text.trim_start().len();
+        self.span(&(indent..self.text.len()))
+    }
+
+    pub(crate) fn is_blank(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// The pieces of a part of the line, with offsets from its beginning.
+    pub(crate) fn pieces_of(&self, range: &std::ops::Range<usize>) -> Vec<(usize, Span)> {
+        let mut pieces = vec![(0, self.span(range))];
+        for (offset, span) in &self.pieces {
+            if range.contains(offset) && *offset > range.start {
+                pieces.push((offset - range.start, *span));
+            }
+        }
+        pieces
+    }
+}
 
 /// The place of the bytes `start..end` of a joined text, from the offsets at which its pieces begin.
 pub(crate) fn place(pieces: &[(usize, Span)], start: usize, end: usize) -> Option<Span> {
@@ -9,4 +64,294 @@ pub(crate) fn place(pieces: &[(usize, Span)], start: usize, end: usize) -> Optio
     let begin = span.start + (start - offset) as u32;
     let stop = (span.start + (end.max(start) - offset) as u32).min(span.end);
     Some(Span::new(span.source, begin.min(span.end), stop))
+}
+
+/// The logical lines of a file.
+pub(crate) struct Text {
+    pub(crate) lines: Vec<Line>,
+    /// The main file.
+    pub(crate) source: SourceId,
+    /// Whether all of it could be read; if not, what seems to be missing may stand in the part that is not there.
+    pub(crate) complete: bool,
+}
+
+/// What reading needs and leaves behind.
+pub(crate) struct Reader<'a> {
+    pub(crate) files: &'a dyn Files,
+    /// Relative names start from here.
+    pub(crate) folder: &'a Path,
+    pub(crate) sources: Sources,
+    pub(crate) diagnostics: Vec<Diagnostic>,
+}
+
+/// A line as it stands in a file, without its end.
+#[derive(Clone, Copy)]
+struct Physical {
+    source: SourceId,
+    start: usize,
+    end: usize,
+}
+
+impl Reader<'_> {
+    pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+
+    /// Reads a file that must exist.
+    pub(crate) fn read(&mut self, path: &Path) -> Option<Text> {
+        match self.files.read(path) {
+            Ok(bytes) => Some(self.text(path, &bytes)),
+            Err(error) => {
+                let source = self.sources.add(path, String::new());
+                let remark = Diagnostic::new(
+                    &codes::CANNOT_READ_FILE,
+                    format!("cannot read {}: {}", path.display(), reason(&error)),
+                );
+                self.push(remark.at(Span::new(source, 0, 0)));
+                None
+            }
+        }
+    }
+
+    /// Reads a file that may be missing.
+    pub(crate) fn read_optional(&mut self, path: &Path) -> Option<Text> {
+        match self.files.read(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            _ => self.read(path),
+        }
+    }
+
+    fn text(&mut self, path: &Path, bytes: &[u8]) -> Text {
+        let source = self.decode(path, bytes);
+        let mut physical = Vec::new();
+        let mut chain = vec![(plain(path), None)];
+        let complete = self.splice(source, &mut chain, &mut physical);
+        Text { lines: self.join(&physical), source, complete }
+    }
+
+    /// Takes the bytes in as text. Bytes that are not UTF-8 are reported by line, and replaced.
+    fn decode(&mut self, path: &Path, bytes: &[u8]) -> SourceId {
+        let mut text = String::with_capacity(bytes.len());
+        let mut bad = Vec::new();
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            match std::str::from_utf8(line) {
+                Ok(line) => text.push_str(line),
+                Err(error) => {
+                    bad.push((text.len() + error.valid_up_to(), line[0] == b'!', line[error.valid_up_to()]));
+                    text.push_str(&String::from_utf8_lossy(line));
+                }
+            }
+        }
+        let source = self.sources.add(path, text);
+        for (offset, comment, byte) in bad.into_iter().take(BAD_LINES_REPORTED_MAX) {
+            let at = offset as u32;
+            let remark = Diagnostic::new(&codes::NOT_UTF8, format!("byte 0x{byte:02X} is not UTF-8 text"))
+                .at(Span::new(source, at, at + '\u{FFFD}'.len_utf8() as u32))
+                .help("save the file as ASCII or UTF-8");
+            self.push(if comment { remark.severity(Severity::Warning) } else { remark });
+        }
+        source
+    }
+
+    /// Adds the lines of a text, with those of the files it includes in their places. False: something is missing.
+    fn splice(
+        &mut self,
+        source: SourceId,
+        chain: &mut Vec<(PathBuf, Option<Span>)>,
+        lines: &mut Vec<Physical>,
+    ) -> bool {
+        let mut complete = true;
+        let text = self.sources.text(source).to_owned();
+        let mut start = 0;
+        for (index, line) in text.split_inclusive('\n').enumerate() {
+            let next = start + line.len();
+            let line = line.strip_suffix('\n').unwrap_or(line);
+            let mut content = line.strip_suffix('\r').unwrap_or(line);
+            if index == 0 && content.starts_with('\u{FEFF}') {
+                let span = Span::new(source, 0, 3);
+                let remark =
+                    Diagnostic::new(&codes::BYTE_ORDER_MARK, "the file begins with a byte order mark");
+                self.push(remark.at(span).help("save it without one; it is ignored here"));
+                content = &content[3..];
+                start += 3;
+            }
+            let physical = Physical { source, start, end: start + content.len() };
+            if let Some(name) = content.strip_prefix('<') {
+                complete &= self.include(physical, name, chain, lines);
+            } else {
+                lines.push(physical);
+            }
+            start = next;
+        }
+        complete
+    }
+
+    fn include(
+        &mut self,
+        line: Physical,
+        name: &str,
+        chain: &mut Vec<(PathBuf, Option<Span>)>,
+        lines: &mut Vec<Physical>,
+    ) -> bool {
+        let lead = 1 + name.len() - name.trim_start().len();
+        let name = name.trim();
+        let span =
+            Span::new(line.source, (line.start + lead) as u32, (line.start + lead + name.len()) as u32);
+        if name.is_empty() {
+            let span = Span::new(line.source, line.start as u32, line.end as u32);
+            self.push(Diagnostic::new(&codes::INCLUDE_WITHOUT_NAME, "`<` names no file").at(span));
+            return false;
+        }
+        let path = plain(&self.folder.join(table_file(name)));
+        let refuse = |code, message: String| {
+            let mut remark = Diagnostic::new(code, message).at(span);
+            for (path, from) in chain.iter().rev() {
+                if let Some(from) = from {
+                    remark = remark.note(*from, format!("{} is included here", path.display()));
+                }
+            }
+            remark
+        };
+        if chain.iter().any(|(other, _)| *other == path) {
+            let remark = refuse(&codes::INCLUDE_LOOP, format!("{} includes itself", path.display()));
+            self.push(remark);
+            return false;
+        }
+        if chain.len() > INCLUDE_DEPTH_MAX {
+            let message = format!("{} is included more than {INCLUDE_DEPTH_MAX} levels deep", path.display());
+            let remark = refuse(&codes::INCLUDE_TOO_DEEP, message);
+            self.push(remark);
+            return false;
+        }
+        let bytes = match self.files.read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let message = format!("cannot read the included file {}: {}", path.display(), reason(&error));
+                let remark = refuse(&codes::CANNOT_READ_FILE, message);
+                self.push(remark);
+                return false;
+            }
+        };
+        let source = self.decode(&path, &bytes);
+        chain.push((path, Some(span)));
+        let complete = self.splice(source, chain, lines);
+        chain.pop();
+        complete
+    }
+
+    /// Drops comments and joins what is continued.
+    fn join(&mut self, physical: &[Physical]) -> Vec<Line> {
+        let mut lines: Vec<Line> = Vec::new();
+        let mut pending: Option<(Line, Span)> = None;
+        let mut lost = None;
+        for line in physical {
+            let text = self.sources.text(line.source)[line.start..line.end].to_owned();
+            if text.starts_with('!') {
+                continue;
+            }
+            self.check_length(*line, &text);
+            let trimmed = text.trim_end();
+            if trimmed.is_empty()
+                && let Some((open, backslash)) = pending.take()
+            {
+                let remark = Diagnostic::new(&codes::LOST_CONTINUATION, "the line behind this `\\` is blank");
+                self.push(remark.at(backslash).help("take the `\\` out, or the blank line"));
+                lost = Some(self.diagnostics.len() - 1);
+                lines.push(Line { lost_continuation: lost, ..open });
+            }
+            let (mut joined, _) = pending.take().unwrap_or_else(|| {
+                (
+                    Line { text: String::new(), pieces: Vec::new(), lost_continuation: None },
+                    self.span(*line, 0, 0),
+                )
+            });
+            joined.pieces.push((joined.text.len(), self.span(*line, 0, text.len())));
+            if let Some(continued) = text.strip_suffix('\\') {
+                joined.text.push_str(continued);
+                pending = Some((joined, self.span(*line, continued.len(), text.len())));
+                continue;
+            }
+            joined.lost_continuation =
+                if joined.is_blank() && trimmed.is_empty() { lost } else { lost.take() };
+            if let Some(before) = trimmed.strip_suffix('\\') {
+                joined.text.push_str(before);
+                let span = self.span(*line, before.len(), trimmed.len());
+                let remark = Diagnostic::new(
+                    &codes::LOST_CONTINUATION,
+                    "`\\` with blanks behind it does not continue the line",
+                );
+                self.push(remark.at(span).help("take out the blanks at the end of the line"));
+                lost = Some(self.diagnostics.len() - 1);
+                joined.lost_continuation = lost;
+            } else {
+                joined.text.push_str(&text);
+            }
+            joined.text.truncate(joined.text.trim_end().len());
+            lines.push(joined);
+        }
+        if let Some((open, backslash)) = pending {
+            let remark =
+                Diagnostic::new(&codes::LOST_CONTINUATION, "the file ends with a line that `\\` continues");
+            self.push(remark.at(backslash).help("take the `\\` out, or add the rest of the line"));
+            let mut open = Line { lost_continuation: Some(self.diagnostics.len() - 1), ..open };
+            open.text.truncate(open.text.trim_end().len());
+            lines.push(open);
+        }
+        for line in &mut lines {
+            line.text.truncate(line.text.trim_end().len());
+        }
+        lines
+    }
+
+    fn check_length(&mut self, line: Physical, text: &str) {
+        if text.len() <= LINE_LENGTH_MAX {
+            return;
+        }
+        if let Some((offset, _)) = text.char_indices().nth(LINE_LENGTH_MAX) {
+            let length = text.chars().count();
+            let message = format!("the line has {length} characters, more than {LINE_LENGTH_MAX}");
+            let remark = Diagnostic::new(&codes::LONG_LINE, message);
+            let span = self.span(line, offset, text.len());
+            self.push(remark.at(span).help("break it with `\\` at the end of the first part"));
+        }
+    }
+
+    fn span(&self, line: Physical, from: usize, to: usize) -> Span {
+        Span::new(line.source, (line.start + from) as u32, (line.start + to) as u32)
+    }
+}
+
+/// The products name their table directory by a logical name; that is the configuration folder here.
+fn table_file(name: &str) -> &str {
+    for prefix in ["PMDF_TABLE:", "IMTA_TABLE:"] {
+        if let Some(head) = name.get(..prefix.len())
+            && head.eq_ignore_ascii_case(prefix)
+        {
+            return &name[prefix.len()..];
+        }
+    }
+    name
+}
+
+/// The path without `.` and without `name/..`, so that two spellings of one file compare equal.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir if plain.file_name().is_some() => {
+                plain.pop();
+            }
+            other => plain.push(other),
+        }
+    }
+    plain
+}
+
+fn reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
 }

@@ -170,9 +170,9 @@ impl OptionKind {
 }
 
 /// Where messages wait when `SPOOL_DIR` is not set.
-pub const SPOOL_DIR: &str = "/var/spool/sluice";
+pub(crate) const SPOOL_DIR: &str = "/var/spool/sluice";
 /// Name of the control socket in the spool when `CONTROL_SOCKET` is not set.
-pub const CONTROL_SOCKET: &str = "control.sock";
+pub(crate) const CONTROL_SOCKET: &str = "control.sock";
 
 const MINUTE: u64 = 60;
 

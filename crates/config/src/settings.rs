@@ -314,11 +314,11 @@ const MINUTE: u64 = 60;
 const DAY: u64 = 24 * 60 * MINUTE;
 
 /// Jobs of a channel at a time without `maxjobs`, as the products are shipped.
-pub const MAX_JOBS: u32 = 7;
+pub(crate) const MAX_JOBS: u32 = 7;
 /// The pool that always exists.
 pub const DEFAULT_POOL: &str = "DEFAULT";
 /// Messages for one host that a worker takes before another helps, without `threaddepth`.
-pub const THREAD_DEPTH: u32 = 10;
+pub(crate) const THREAD_DEPTH: u32 = 10;
 
 fn minutes<const N: usize>(list: [u64; N]) -> Vec<Duration> {
     list.iter().map(|minutes| Duration::from_secs(minutes * MINUTE)).collect()

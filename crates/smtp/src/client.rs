@@ -221,8 +221,8 @@ pub struct Client {
     output: Vec<u8>,
     asked: VecDeque<Asked>,
     offers: Offers,
-    extended: bool,
     etrn_reply: Option<String>,
+    replies: u64,
     transaction: Transaction,
     settled: Option<Settled>,
     /// Transactions that were begun here, the one at hand included.
@@ -248,8 +248,8 @@ impl Client {
             output: Vec::new(),
             asked: VecDeque::from([Asked::Greeting]),
             offers: Offers::default(),
-            extended: false,
             etrn_reply: None,
+            replies: 0,
             transaction: Transaction::default(),
             settled: None,
             begun: 0,
@@ -265,6 +265,11 @@ impl Client {
     /// Transactions that were begun on this connection.
     pub fn transactions(&self) -> u32 {
         self.begun
+    }
+
+    /// Replies that came so far. Whoever limits the time for a reply measures from the moment this last changed.
+    pub fn replies(&self) -> u64 {
+        self.replies
     }
 
     /// The reply to ETRN in one line, once it came. `None` when ETRN was not wanted or not offered.
@@ -376,6 +381,7 @@ impl Client {
     // The connection.
 
     fn answered(&mut self, answer: &Reply) {
+        self.replies += 1;
         let Some(asked) = self.asked.pop_front() else {
             if answer.code == 421 {
                 self.closing(answer, None);
@@ -399,7 +405,6 @@ impl Client {
         match asked {
             Asked::Greeting if good => self.greeted(answer),
             Asked::Ehlo if good => {
-                self.extended = true;
                 self.offers = Offers::read(&answer.lines);
                 self.opened();
             }

@@ -1,1 +1,116 @@
 //! Channel plugin: SMTP client over TCP.
+//!
+//! A worker takes a delivery from the host, finds the hosts of its destination (MX and address records, or the fixed
+//! peer that `daemon` names), connects to the first that answers, and settles each recipient with what that host said.
+//! Connections are kept for a short time and used again. `sendetrn` asks the peer for our mail at the start of each.
+//!
+//! # Reading order
+//! `options` and `settings` say what the operator may write; `targets` over `names` says whom to connect to; `connection`
+//! runs `sluice_smtp::client` over a socket; `outbox` is a worker's day.
+//! # Failure
+//! Whatever the network does is an outcome for a recipient. What may pass is deferred; only a destination that does not
+//! exist or a host that refuses for good is a failure. A host that the configuration names and the DNS does not know is
+//! deferred too: the operator wants the mail to go there.
+//! 8-bit content for a server without 8BITMIME is refused with 5.6.3, unless the channel has the keyword `eightbit`:
+//! re-encoding a message is no business of a transport.
+//! # Not here
+//! When to try again, how many workers there are, which channel a message belongs to: all that is the host's.
+#![forbid(unsafe_code)]
+
+mod connection;
+mod halt;
+mod names;
+mod options;
+mod outbox;
+mod settings;
+mod targets;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluice_sdk::{Channel, Context, CreateError, Delivery, Next, OptionSpec, RunError, Worker};
+
+use connection::Message;
+use halt::{Halt, Slots};
+use outbox::{Outbox, Shared};
+use settings::Settings;
+
+/// Longest wait for a delivery while no connection is kept. The host wakes the wait by itself; this is only a bound.
+const WAIT_MAX: Duration = Duration::from_secs(600);
+
+/// A channel that speaks SMTP to other hosts.
+pub struct Tcp {
+    shared: Shared,
+}
+
+impl Channel for Tcp {
+    const NAME: &'static str = "tcp";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const DESCRIPTION: &'static str = "SMTP to other hosts over TCP/IP";
+    const OPTIONS: &'static [OptionSpec] = options::OPTIONS;
+
+    fn create(context: Context) -> Result<Self, CreateError> {
+        let settings = Settings::read(&context)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("tcp-resolver")
+            .enable_all()
+            .build()
+            .map_err(|error| CreateError::failed(format!("no runtime for the resolver: {error}")))?;
+        let runtime = Arc::new(runtime);
+        let logger = context.logger();
+        Ok(Tcp {
+            shared: Shared {
+                names: names::service(&settings, &runtime),
+                slots: Slots::new(settings.connections_max),
+                settings,
+                runtime,
+                halt: Arc::new(Halt::default()),
+                log: Box::new(move |level, text| logger.write(level, text)),
+            },
+        })
+    }
+
+    fn run(&self, worker: &mut Worker<'_>) -> Result<(), RunError> {
+        let mut outbox = Outbox::new(&self.shared);
+        loop {
+            let wait = outbox.until_idle().unwrap_or(WAIT_MAX);
+            match worker.next(wait) {
+                Next::Delivery(delivery) => deliver(&mut outbox, &delivery),
+                Next::Poll => outbox.poll(),
+                Next::Idle => {}
+                Next::Stop => {
+                    outbox.close();
+                    return Ok(());
+                }
+            }
+            outbox.close_idle();
+        }
+    }
+
+    fn stop(&self) {
+        self.shared.halt.stop();
+    }
+}
+
+fn deliver(outbox: &mut Outbox<'_>, delivery: &Delivery<'_>) {
+    let (indexes, recipients) =
+        delivery.recipients().map(|one| (one.index, one.address)).unzip::<_, _, Vec<_>, Vec<_>>();
+    let message = Message {
+        lease: delivery.lease(),
+        domain: delivery.domain(),
+        sender: delivery.sender(),
+        recipients,
+        pieces: delivery.pieces().collect(),
+        size: delivery.body_size(),
+        eight_bit: delivery.eight_bit(),
+        smtputf8: delivery.smtputf8(),
+        ours: &|| !delivery.remaining().is_zero(),
+    };
+    outbox.deliver(&message, &mut |recipient, outcome| delivery.settle(indexes[recipient], outcome));
+}
+
+sluice_sdk::export_channel!(Tcp);

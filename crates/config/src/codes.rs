@@ -1,0 +1,235 @@
+//! Every kind of diagnostic that reading a configuration can give, with its explanation.
+//!
+//! Phrases that PMDF's own tools use for the same condition are kept in the messages (`no official host name for
+//! channel`, `duplicate host in channel table`, …), since operators search for them.
+
+use sluice_diag::{Code, Severity};
+
+macro_rules! codes {
+    ($($id:ident $severity:ident $name:literal $summary:literal $explanation:literal)*) => {
+        $(pub(crate) static $id: Code = Code {
+            name: $name,
+            severity: Severity::$severity,
+            summary: $summary,
+            explanation: $explanation,
+        };)*
+        static ALL: &[&Code] = &[$(&$id),*];
+    };
+}
+
+/// Every code of this crate.
+#[must_use]
+pub fn codes() -> &'static [&'static Code] {
+    ALL
+}
+
+codes! {
+    CANNOT_READ_FILE Error "cannot-read-file"
+        "a file of the configuration cannot be read"
+        "The main file, an included file, or a neighbour that exists but may not be opened. Without it half of the mail \
+         could be routed wrongly, so nothing is started. Included names are relative to the configuration folder.\n\n\
+         Check the spelling and the permissions: the account of the hub must be able to read every file."
+    INCLUDE_WITHOUT_NAME Error "include-without-name"
+        "`<` in column one names no file"
+        "A `<` in the first column puts the content of a file in place of the line. Write the name of the file behind it."
+    INCLUDE_TOO_DEEP Error "include-too-deep"
+        "files are included more than three levels deep"
+        "PMDF reads included files up to three levels below the main file, and so does Sluice, so that a configuration \
+         works in both. Include the innermost file from a higher level."
+    INCLUDE_LOOP Error "include-loop"
+        "a file includes itself"
+        "The file is already open further up; the notes show the chain. Take one of the include lines out."
+    NOT_UTF8 Error "not-utf8"
+        "a byte is not UTF-8 text"
+        "Configuration files are ASCII; UTF-8 is accepted. A byte that is neither usually comes from an editor that saves \
+         in an old national character set. In a comment this is only a warning.\n\nSave the file as UTF-8."
+    BYTE_ORDER_MARK Warning "byte-order-mark"
+        "the file begins with a byte order mark"
+        "Some editors put three invisible bytes in front of UTF-8 text. Sluice skips them, other readers take them for a \
+         part of the first rule. Save the file without the mark."
+    LONG_LINE Warning "long-line"
+        "a physical line has more than 252 characters"
+        "PMDF and Messaging Server read 252 characters of a line. Sluice reads all of it, but the file would mean something \
+         else there. Break the line with `\\` as its last character."
+    LOST_CONTINUATION Warning "lost-continuation"
+        "a backslash at the end of a line does not continue it"
+        "`\\` joins the next line only when it is the very last character and a line that is not blank follows. With \
+         blanks behind it the next line stands for itself, which nobody sees on paper. When the next line then makes no \
+         sense, this is an error.\n\nTake out the blanks, or the backslash."
+    MISPLACED_COMMENT Error "misplaced-comment"
+        "`!` makes a comment only in column one"
+        "Anywhere else it is an ordinary character, because addresses and templates use it. What was meant as a comment \
+         would be read as words of the line. Put the comment on a line of its own, with `!` as its first character."
+    MISPLACED_INCLUDE Error "misplaced-include"
+        "`<` includes a file only in column one"
+        "With blanks in front of it the line is an ordinary line. Move the `<` to the first column."
+    BLANK_LINE_IN_RULES Error "blank-line-in-rules"
+        "a blank line among the rewrite rules"
+        "The first blank line of the file ends the rewrite rules; all that follows is channel blocks. A stray blank line, \
+         the first line of the file included, turns the remaining rules into channel blocks, which then show up as \
+         duplicate hosts or names that are too long.\n\nTake the blank line out, or put a `!` in its first column."
+    RULE_AFTER_CHANNELS Error "rule-after-channels"
+        "a rewrite rule stands below the channel table"
+        "Rewrite rules come first in the file; the first blank line ends them. A rule below a channel block would be read as \
+         a block. Move it up."
+    MISSING_BLANK_LINE Error "missing-blank-line"
+        "a blank line is missing in front of a channel block"
+        "A blank line ends the rewrite rules, and a blank line ends each channel block. Without it the block is read as a \
+         rule, or as further host names of the block above. Put a blank line in front of it."
+    NO_CHANNELS Error "no-channels"
+        "the file has no channel blocks"
+        "A configuration needs channels: rewrite rules choose among them. They follow the first blank line of the file, \
+         the local channel `l` first."
+    RULE_WITHOUT_TEMPLATE Error "rule-without-template"
+        "a rewrite rule has a pattern and no template"
+        "A rule is a pattern, blanks, and a template, such as `example.com $U@example.com`. Write the template behind the \
+         pattern, or continue the line with `\\`."
+    BAD_CHANNEL_NAME Error "bad-channel-name"
+        "a channel name is too long or has characters that are not allowed"
+        "A channel name has up to 32 lower-case letters, digits, `_` and `$`. It is the name of a queue, of an option file, \
+         and the text of `ETRN #name`, so it must be harmless everywhere."
+    DUPLICATE_CHANNEL Error "duplicate-channel"
+        "two channel blocks have one name"
+        "Mail is queued by the name of the channel, so there can be one of each. Rename one of the two, or merge them. A \
+         blank line inside a block also cuts it in two."
+    NO_OFFICIAL_HOST Error "no-official-host"
+        "no official host name for channel"
+        "The second line of a channel block names the host by which rewrite rules choose the channel. It is missing when the \
+         block is only one line long, or when a blank line stands between the two."
+    DUPLICATE_HOST Error "duplicate-host"
+        "duplicate host in channel table"
+        "Official host names and the host names of the following lines are one table for all channels; an address whose \
+         routing system is in it goes to that channel. A name that is there twice would make the choice a matter of \
+         chance.\n\nTake one of the two out. If one of them looks like a rewrite rule, look for a blank line among the rules."
+    HOST_NAME_TOO_LONG Error "host-name-too-long"
+        "official host name is too long, or local host alias or proper name too long"
+        "Names in the channel table have up to 128 octets. For a host with a longer name make up a short official name, and \
+         a rule `long.name $U%$D@SHORT` for it. Names that are too long also appear when a blank line among the rewrite \
+         rules turns a rule into a channel block."
+    BAD_HOST_NAME Error "bad-host-name"
+        "a host name has characters that no host name has"
+        "The lines below the first line of a block hold host names: letters, digits, `.`, `-`, `_`, or an address literal \
+         in brackets. A rewrite template or an address in this place usually means that a blank line is missing or one too \
+         many."
+    EXTRA_WORDS Error "extra-words"
+        "a line has more words than it has places for"
+        "The second line of a block holds the official host name and, if wanted, the local host alias; each line below it a \
+         host name and, if wanted, its proper name. Keywords belong on the first line, which `\\` continues."
+    FIRST_CHANNEL_NOT_LOCAL Error "first-channel-not-local"
+        "the first channel block is not the local channel"
+        "The channel `l` gives the hub its name and must come first; only `defaults` and `nodefaults` may stand above it. Where \
+         PMDF has no local mailboxes `msgstore` or `popstore` takes its place."
+    LINE_AFTER_DEFAULTS Warning "line-after-defaults"
+        "a line below `defaults` is ignored"
+        "A `defaults` or `nodefaults` block has one line; what follows it up to the next blank line is not read. To go on with \
+         the keywords, continue the line with `\\`."
+    UNKNOWN_KEYWORD Error "unknown-channel-keyword"
+        "a word is not a channel keyword"
+        "PMDF takes such a word for the name of a group that senders must belong to, and a slip of a key then closes the \
+         channel to everybody. Sluice has no such groups and takes no guess: the word must be a keyword.\n\nThe reference \
+         lists all keywords; `sluice explain KEYWORD` tells about one."
+    UNEXPECTED_ARGUMENT Error "unexpected-argument"
+        "a value stands where a keyword is expected"
+        "The keyword in front of it takes no argument, or has all of its arguments already. Take the value out, or put the \
+         keyword in front of it that it belongs to."
+    MISSING_ARGUMENT Error "missing-argument"
+        "a keyword has no argument"
+        "The line ends, or the next word is itself a keyword, where an argument is needed. An argument that is spelt like a \
+         keyword can be put in quotes."
+    BAD_ARGUMENT Error "bad-argument"
+        "an argument is not of the kind that its keyword takes"
+        "The reference says for each keyword what follows it. Integers are decimal here; durations have the form of ISO 8601 \
+         (`PT30M`, `PT4H`, `P1D`)."
+    LIST_TOO_LONG Error "list-too-long"
+        "a list of arguments has too many values"
+        "`notices` and its kind take up to five ages, `backoff` and its kind up to eight durations, of which the last is \
+         repeated. What goes beyond would be lost without a word."
+    NOT_INCREASING Error "not-increasing"
+        "the values of a list do not increase"
+        "Each age in `notices` counts from the arrival of the message: `notices 1 2 4 7` warns after one, two and four days and \
+         returns the message after seven. A value that is not greater than the one before it can never be reached."
+    ARGUMENT_TOO_LONG Error "argument-too-long"
+        "an argument is longer than PMDF reads"
+        "Arguments have up to 40 characters; texts and URLs up to 252, filters up to 1024, names of pools and queues up to 12. \
+         For a peer with a long name make that name the official host of the channel and write `daemon router`."
+    UNCLOSED_QUOTE Error "unclosed-quote"
+        "a quote has no partner"
+        "A quoted argument ends with `\"` and a blank or the end of the line. Everything from the quote on was left out of \
+         account."
+    OVERRIDDEN_KEYWORD Warning "overridden-keyword"
+        "two keywords of one line set the same thing"
+        "The rightmost wins, so the other has no effect. A general keyword also takes away what a special one set in front \
+         of it: write `urgentnotices` behind `notices`. Take out the one that is not meant."
+    KEYWORD_WITHOUT_EFFECT Info "keyword-without-effect"
+        "a keyword is accepted and has no effect"
+        "It belongs to another product or to a layer that Sluice does not have. It is accepted so that existing \
+         configurations can be used as they are, and said once for each keyword."
+    REQUIREMENT_NOT_ENFORCED Warning "requirement-not-enforced"
+        "a keyword demands TLS or authentication, which this release does not have"
+        "`musttls` and `mustsasl` and their kind forbid mail that is not protected. TLS and AUTH come with a later release; until \
+         then the demand is not met, mail on this channel goes in clear text. Do not rely on it."
+    TCP_WITHOUT_SMTP Warning "tcp-without-smtp"
+        "a `tcp_*` channel has no `smtp` keyword"
+        "The names `tcp_*` belong to channels that speak SMTP, but a channel speaks it only when `smtp` or one of its kind is \
+         written on it or in `defaults`: the default is `nosmtp`. Add `smtp`."
+    CHANNEL_WITHOUT_PLUGIN Info "channel-without-plugin"
+        "no plugin delivers what is queued to a channel"
+        "Mail for the channel is accepted and stays queued. Plugins are known for `tcp_*`, `l` and `bitbucket`; for another \
+         name write a section `[CHANNEL=name]` with `MASTER_PLUGIN=` into `job_controller.cnf`."
+    UNDEFINED_POOL Warning "undefined-pool"
+        "a channel names a pool that is not defined"
+        "Pools are defined by `[POOL=name]` or `[QUEUE=name]` in `job_controller.cnf`. The channel uses the pool `DEFAULT` instead, and \
+         shares its limit."
+    NOT_AN_OPTION Error "not-an-option"
+        "a line of an option file is not `NAME=value`"
+        "Option files have one `NAME=value` on a line, sections `[KIND=name]` where the file has sections, comments with `!` in \
+         column one, and blank lines."
+    UNKNOWN_OPTION Warning "unknown-option"
+        "an option has a name that is not known"
+        "It is kept and has no effect. The reference lists the options of each file; a channel's option file also holds the \
+         options of its plugin."
+    BAD_OPTION_VALUE Error "bad-option-value"
+        "the value of an option is not of its kind"
+        "Integers may have a base (`16%ff` is 255). Sizes are in bytes, with K, M or G behind them if wanted. Durations are seconds, or have \
+         units: `30s`, `4h`, `1h30m`, `PT4H`. The times of channel options are minutes, fractions allowed."
+    REPEATED_OPTION Warning "repeated-option"
+        "an option is set twice"
+        "The last one counts. Take out the other."
+    UNKNOWN_SECTION Error "unknown-section"
+        "a section of this kind does not belong into the file"
+        "`dispatcher.cnf` has sections `[SERVICE=name]`; `job_controller.cnf` has `[POOL=name]` or `[QUEUE=name]`, `[CHANNEL=pattern]` and \
+         `[PERIODIC_JOB=name]`; the other option files have none. The options below it were left out of account."
+    REPEATED_SECTION Warning "repeated-section"
+        "a section of the same name stands further up"
+        "The options of both are taken together, and later ones win. One section is easier to read."
+    SERVICE_WITHOUT_PORT Error "service-without-port"
+        "a service has no port to listen on"
+        "Only the services `SMTP` and `SUBMIT` have a customary port. Write `PORT=` into the section, such as \
+         `PORT=2525` or `PORT=[127.0.0.1]2525`."
+    UNDEFINED_CHANNEL Error "undefined-channel"
+        "a service names a channel that is not defined"
+        "`PARAMETER=CHANNEL=name` chooses the channel on which the sessions of a listener start; its keywords say what clients \
+         may do. Sessions of an unknown channel would have no rules at all."
+    TLS_PORT_NOT_SERVED Warning "tls-port-not-served"
+        "`TLS_PORT` is set, and this release does not speak TLS"
+        "Nothing listens on the port. TLS comes with a later release; put a proxy that ends TLS in front of the hub until then."
+    OPTION_FILE_WITHOUT_CHANNEL Warning "option-file-without-channel"
+        "an option file belongs to no channel"
+        "The options of a channel stand in a file that is named after it, `tcp_local_option` for `tcp_local`. A file whose channel \
+         does not exist is never read. Rename it, or take it away."
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn names_are_kebab_case_and_unique() {
+        for (index, code) in codes().iter().enumerate() {
+            assert!(code.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'));
+            assert!(codes()[..index].iter().all(|other| other.name != code.name), "{}", code.name);
+            assert!(!code.summary.is_empty() && !code.explanation.is_empty());
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! From the keywords in force to [`Settings`].
+//!
+//! Arguments have been checked when they were read; an argument that did not pass leaves its default, and the
+//! diagnostic it got keeps the configuration from being used.
+
+use crate::model::Keyword;
+use crate::options::Options;
+use crate::settings::{
+    AddressStyle, Copies, Direction, Ehlo, EtrnPolicy, Immediate, LineEnds, Mx, PerPriority,
+    PostmasterCopies, Settings, SwitchChannel, Vrfy,
+};
+use crate::values;
+use std::time::Duration;
+
+const HOUR: u64 = 3600;
+
+/// What the meaning of a channel's keywords depends on beside the keywords.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) official_host: &'a str,
+    pub(crate) options: &'a Options,
+    /// The ages that hold where the channel says nothing: the local channel's.
+    pub(crate) notices: &'a PerPriority<Vec<Duration>>,
+}
+
+/// The meaning of the keywords in force on a channel, but for the pool, which the job controller has a say in.
+pub(crate) fn settings(keywords: &[Keyword], around: &Surroundings<'_>) -> Settings {
+    let mut settings = Settings { notices: around.notices.clone(), ..Settings::default() };
+    let mut copies = None;
+    let mut backoff = [const { None }; 4];
+    for keyword in keywords {
+        match keyword.info.name {
+            "multiple" => copies = Some(Copies::Multiple),
+            "single" => copies = Some(Copies::Single),
+            "single_sys" => copies = Some(Copies::SingleSystem),
+            "backoff" => backoff[0] = durations(keyword),
+            "urgentbackoff" => backoff[1] = durations(keyword),
+            "normalbackoff" => backoff[2] = durations(keyword),
+            "nonurgentbackoff" => backoff[3] = durations(keyword),
+            _ => apply(keyword, around, &mut settings),
+        }
+    }
+    let [general, urgent, normal, nonurgent] = backoff;
+    let choose = |list: &mut Vec<Duration>, special: Option<Vec<Duration>>| {
+        if let Some(chosen) = special.or_else(|| general.clone()) {
+            *list = chosen;
+        }
+    };
+    choose(&mut settings.backoff.urgent, urgent);
+    choose(&mut settings.backoff.normal, normal);
+    choose(&mut settings.backoff.nonurgent, nonurgent);
+    // A client talks to one host in a transaction; with a fixed peer there is only one.
+    settings.copies = copies.unwrap_or(match (&settings.smtp, &settings.daemon) {
+        (Some(_), None) => Copies::SingleSystem,
+        _ => Copies::Multiple,
+    });
+    settings
+}
+
+fn apply(keyword: &Keyword, around: &Surroundings<'_>, settings: &mut Settings) {
+    let first = keyword.arguments.first().map(String::as_str);
+    let text = || first.map(str::to_owned);
+    let count = || first.and_then(values::decimal).and_then(|value| u32::try_from(value).ok());
+    let bytes = || count().map(|blocks| u64::from(blocks).saturating_mul(around.options.block_size));
+    let at_least_one = || count().filter(|value| *value > 0);
+    match keyword.info.name {
+        "smtp" | "smtp_crorlf" => settings.smtp = Some(LineEnds::CrOrLf),
+        "smtp_crlf" => settings.smtp = Some(LineEnds::Crlf),
+        "smtp_cr" => settings.smtp = Some(LineEnds::Cr),
+        "smtp_lf" => settings.smtp = Some(LineEnds::Lf),
+        "nosmtp" => settings.smtp = None,
+        "mx" => settings.mx = Mx::Mx,
+        "nomx" => settings.mx = Mx::NoMx,
+        "nodns" => settings.mx = Mx::NoDns,
+        "randommx" => settings.mx = Mx::Random,
+        "nonrandommx" => settings.mx = Mx::NonRandom,
+        "defaultmx" => settings.mx = Mx::Default,
+        "daemon" => settings.daemon = first.map(|host| peer(host, around.official_host)),
+        "port" => settings.port = count().and_then(|port| u16::try_from(port).ok()).unwrap_or(25),
+        "interfaceaddress" => settings.interface_address = first.and_then(values::address),
+        "lastresort" => settings.last_resort = text(),
+        "nameservers" => {
+            settings.name_servers =
+                keyword.arguments.iter().filter_map(|text| values::address(text)).collect();
+        }
+        "defaultnameservers" => settings.name_servers.clear(),
+
+        "master" => settings.direction = Direction::Master,
+        "slave" => settings.direction = Direction::Slave,
+        "bidirectional" => settings.direction = Direction::Bidirectional,
+        "immediate" => settings.periodic = false,
+        "periodic" => settings.periodic = true,
+        "immurgent" => settings.immediate = Immediate::Urgent,
+        "immnormal" => settings.immediate = Immediate::Normal,
+        "immnonurgent" => settings.immediate = Immediate::Nonurgent,
+        "period" => settings.period = at_least_one().unwrap_or(1),
+        "after" => settings.after = first.and_then(values::seconds_or_time).unwrap_or_default(),
+        "serviceall" => settings.service_all = true,
+        "noserviceall" => settings.service_all = false,
+        "notices" => {
+            if let Some(list) = ages(keyword, around.options) {
+                settings.notices = PerPriority::all(list);
+            }
+        }
+        "urgentnotices" => set(&mut settings.notices.urgent, ages(keyword, around.options)),
+        "normalnotices" => set(&mut settings.notices.normal, ages(keyword, around.options)),
+        "nonurgentnotices" => set(&mut settings.notices.nonurgent, ages(keyword, around.options)),
+        "maxjobs" => set(&mut settings.max_jobs, at_least_one()),
+        "pool" | "queue" => set(&mut settings.pool, text()),
+        "threaddepth" => set(&mut settings.thread_depth, at_least_one()),
+        "holdlimit" => settings.hold_limit = count(),
+        "addrsperfile" => settings.addrs_per_file = at_least_one(),
+        "addrsperjob" => settings.addrs_per_job = at_least_one(),
+        "filesperjob" => settings.files_per_job = at_least_one(),
+        "expandlimit" => settings.expand_limit = count(),
+
+        "allowetrn" => settings.etrn = EtrnPolicy::Allow,
+        "silentetrn" => settings.etrn = EtrnPolicy::Silent,
+        "domainetrn" => settings.etrn = EtrnPolicy::Domain,
+        "disableetrn" => settings.etrn = EtrnPolicy::Disable,
+        "blocketrn" => settings.block_etrn = true,
+        "sendetrn" => settings.send_etrn = text(),
+        "nosendetrn" => settings.send_etrn = None,
+        "switchchannel" => settings.switch_channel = SwitchChannel::Switch,
+        "allowswitchchannel" => settings.switch_channel = SwitchChannel::Allow,
+        "noswitchchannel" => settings.switch_channel = SwitchChannel::Never,
+
+        "blocklimit" => settings.block_limit = bytes(),
+        "noblocklimit" => settings.block_limit = None,
+        "sourceblocklimit" => settings.source_block_limit = bytes(),
+        "urgentblocklimit" => settings.urgent_block_limit = bytes(),
+        "normalblocklimit" => settings.normal_block_limit = bytes(),
+        "nonurgentblocklimit" => settings.nonurgent_block_limit = bytes(),
+        "linelimit" => settings.line_limit = count(),
+        "nolinelimit" => settings.line_limit = None,
+        "recipientlimit" => settings.recipient_limit = count(),
+        "recipientcutoff" => settings.recipient_cutoff = count(),
+        "transactionlimit" => settings.transaction_limit = count(),
+        "deferralrejectlimit" => settings.deferral_reject_limit = count(),
+        "disconnectbadcommandlimit" => settings.disconnect_bad_command_limit = count(),
+        "disconnectcommandlimit" => settings.disconnect_command_limit = count(),
+        "disconnectrecipientlimit" => settings.disconnect_recipient_limit = count(),
+        "disconnectrejectlimit" => settings.disconnect_reject_limit = count(),
+        "disconnecttransactionlimit" => settings.disconnect_transaction_limit = count(),
+        "acceptalladdresses" => settings.accept_all_addresses = true,
+        "acceptvalidaddresses" => settings.accept_all_addresses = false,
+        _ => apply_to_addresses_and_talk(keyword, settings),
+    }
+}
+
+fn apply_to_addresses_and_talk(keyword: &Keyword, settings: &mut Settings) {
+    let first = keyword.arguments.first().cloned();
+    match keyword.info.name {
+        "rules" => settings.rules = true,
+        "norules" => settings.rules = false,
+        "routelocal" => settings.route_local = true,
+        "bangoverpercent" => settings.bang_over_percent = true,
+        "nobangoverpercent" => settings.bang_over_percent = false,
+        "aliaslocal" => settings.alias_local = true,
+        "exproute" => settings.explicit_route = true,
+        "noexproute" => settings.explicit_route = false,
+        "improute" => settings.implicit_route = true,
+        "noimproute" => settings.implicit_route = false,
+        "dequeue_removeroute" => settings.remove_route_at_dequeue = true,
+        "defaulthost" => {
+            settings.default_host = first.map(|host| (host, keyword.arguments.get(1).cloned()));
+        }
+        "nodefaulthost" => settings.default_host = None,
+        "remotehost" => settings.remote_host = true,
+        "noremotehost" => settings.remote_host = false,
+        "sourceroute" | "822" => settings.env_address_style = AddressStyle::SourceRoute,
+        "percents" | "733" => settings.env_address_style = AddressStyle::Percent,
+        "uucp" | "bangstyle" => settings.env_address_style = AddressStyle::Bang,
+        "header_822" => settings.header_address_style = AddressStyle::SourceRoute,
+        "header_733" => settings.header_address_style = AddressStyle::Percent,
+        "header_uucp" => settings.header_address_style = AddressStyle::Bang,
+
+        "sendpost" => settings.send_post = PostmasterCopies::Always,
+        "copysendpost" => settings.send_post = PostmasterCopies::UnlessNullSender,
+        "errsendpost" => settings.send_post = PostmasterCopies::OnError,
+        "nosendpost" => settings.send_post = PostmasterCopies::Never,
+        "warnpost" => settings.warn_post = PostmasterCopies::Always,
+        "copywarnpost" => settings.warn_post = PostmasterCopies::UnlessNullSender,
+        "errwarnpost" => settings.warn_post = PostmasterCopies::OnError,
+        "nowarnpost" => settings.warn_post = PostmasterCopies::Never,
+        "returnaddress" => settings.return_address = first,
+        "noreturnaddress" => settings.return_address = None,
+        "returnpersonal" => settings.return_personal = first,
+        "noreturnpersonal" => settings.return_personal = None,
+        "user" => settings.user = first,
+        "vrfyallow" => settings.vrfy = Vrfy::Allow,
+        "vrfydefault" => settings.vrfy = Vrfy::Default,
+        "vrfyhide" => settings.vrfy = Vrfy::Hide,
+        "ehlo" => settings.helo = Ehlo::Ehlo,
+        "checkehlo" => settings.helo = Ehlo::Check,
+        "noehlo" => settings.helo = Ehlo::Helo,
+        "logging" => settings.logging = true,
+        "nologging" => settings.logging = false,
+        "master_debug" => settings.master_debug = true,
+        "nomaster_debug" => settings.master_debug = false,
+        "slave_debug" => settings.slave_debug = true,
+        "noslave_debug" => settings.slave_debug = false,
+        _ => {}
+    }
+}
+
+fn set<T>(field: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *field = value;
+    }
+}
+
+/// The peer that `daemon` names: a word that is not a full domain name stands for the official host of the channel
+/// (PMDF System Manager's Guide, "daemon").
+fn peer(argument: &str, official_host: &str) -> String {
+    let full = argument.contains('.') || argument.starts_with('[');
+    if full { argument.to_owned() } else { official_host.to_owned() }
+}
+
+fn durations(keyword: &Keyword) -> Option<Vec<Duration>> {
+    let list: Vec<Duration> =
+        keyword.arguments.iter().filter_map(|text| values::iso_duration(text)).collect();
+    (!list.is_empty()).then_some(list)
+}
+
+/// Ages in days, or in hours with `RETURN_UNITS=1`.
+fn ages(keyword: &Keyword, options: &Options) -> Option<Vec<Duration>> {
+    let unit = if options.return_units_hours { HOUR } else { 24 * HOUR };
+    let numbers = keyword.arguments.iter().filter_map(|text| values::decimal(text));
+    let list: Vec<Duration> = numbers
+        .filter_map(|number| u64::try_from(number).ok())
+        .map(|number| Duration::from_secs(number.saturating_mul(unit)))
+        .collect();
+    (!list.is_empty()).then_some(list)
+}

@@ -1,0 +1,325 @@
+//! Files of `NAME=value` lines, with or without sections: `option.dat`, `dispatcher.cnf`, `job_controller.cnf` and the
+//! option files of channels.
+//!
+//! Unknown names are warned about and kept, values of the wrong kind are errors; the typed results are made by reading
+//! values again with the functions of [`crate::values`], which by then cannot fail.
+
+use crate::codes;
+use crate::grammar;
+use crate::keyword::Status;
+use crate::lines::{Line, Reader, Text};
+use crate::options::{OptionInfo, OptionKind, Options, OtherOption, ServerOptions};
+use crate::tables;
+use crate::values;
+use sluice_diag::{Diagnostic, Span, nearest};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A line `NAME=value`.
+#[derive(Debug, Clone)]
+pub(crate) struct Setting {
+    /// Upper case.
+    pub(crate) name: String,
+    pub(crate) value: String,
+    pub(crate) span: Span,
+    pub(crate) value_span: Span,
+}
+
+/// `[KIND=name]` with the lines below it.
+#[derive(Debug)]
+pub(crate) struct Section {
+    /// Upper case.
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    /// Where the name stands.
+    pub(crate) span: Span,
+    pub(crate) settings: Settings,
+}
+
+/// The lines of a file or section, one for each name.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Settings(pub(crate) Vec<Setting>);
+
+impl Settings {
+    pub(crate) fn get(&self, name: &str) -> Option<&Setting> {
+        self.0.iter().find(|setting| setting.name == name)
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.get(name).map(|setting| setting.value.clone()).filter(|value| !value.is_empty())
+    }
+
+    fn integer(&self, name: &str) -> Option<i64> {
+        self.get(name).and_then(|setting| values::integer(&setting.value))
+    }
+
+    pub(crate) fn count(&self, name: &str) -> Option<u32> {
+        self.integer(name).and_then(|value| u32::try_from(value).ok())
+    }
+
+    fn switch(&self, name: &str) -> bool {
+        self.integer(name) == Some(1)
+    }
+
+    fn size(&self, name: &str) -> Option<u64> {
+        self.get(name).and_then(|setting| values::size(&setting.value))
+    }
+
+    fn duration(&self, name: &str) -> Option<Duration> {
+        self.get(name).and_then(|setting| values::duration(&setting.value))
+    }
+
+    /// Takes the line in; an earlier one of the same name goes, with a warning.
+    fn put(&mut self, setting: Setting, diagnostics: &mut Vec<Diagnostic>) {
+        if let Some(index) = self.0.iter().position(|earlier| earlier.name == setting.name) {
+            let earlier = self.0.remove(index);
+            let message = format!("`{}` is set twice; the last one counts", setting.name);
+            let remark = Diagnostic::new(&codes::REPEATED_OPTION, message).at(setting.span);
+            diagnostics.push(remark.note(earlier.span, "the first is here").help("take out one of the two"));
+        }
+        self.0.push(setting);
+    }
+}
+
+/// The lines of a file: those in front of the first section, and the sections.
+pub(crate) fn read(
+    text: &Text,
+    table: &'static [OptionInfo],
+    kinds: &[&str],
+    reader: &mut Reader<'_>,
+) -> (Settings, Vec<Section>) {
+    let mut head = Settings::default();
+    let mut sections: Vec<Section> = Vec::new();
+    // What stands below a section that was refused is not looked at.
+    let mut skipping = false;
+    for line in text.lines.iter().filter(|line| !line.is_blank()) {
+        if line.text.trim_start().starts_with('[') {
+            let section = section(line, kinds, &sections, reader);
+            skipping = section.is_none();
+            sections.extend(section);
+            continue;
+        }
+        if skipping {
+            continue;
+        }
+        let Some(setting) = setting(line, reader) else { continue };
+        check(table, &setting, reader);
+        let into = sections.last_mut().map_or(&mut head, |section| &mut section.settings);
+        into.put(setting, &mut reader.diagnostics);
+    }
+    (head, sections)
+}
+
+fn section(line: &Line, kinds: &[&str], above: &[Section], reader: &mut Reader<'_>) -> Option<Section> {
+    let wanted = || match kinds {
+        [] => "this file has no sections".to_owned(),
+        _ => format!(
+            "write {}",
+            kinds.iter().map(|kind| format!("`[{kind}=name]`")).collect::<Vec<_>>().join(" or ")
+        ),
+    };
+    let Some((kind, name)) = grammar::section_line(&line.text) else {
+        let message = format!("`{}` is no section", line.text.trim());
+        reader.push(Diagnostic::new(&codes::NOT_AN_OPTION, message).at(line.whole()).help(wanted()));
+        return None;
+    };
+    let upper = kind.text.to_ascii_uppercase();
+    if !kinds.contains(&upper.as_str()) {
+        let remark = Diagnostic::new(
+            &codes::UNKNOWN_SECTION,
+            format!("a section `{}` does not belong here", kind.text),
+        );
+        let remark = remark.at(line.span(&kind.range));
+        reader.push(match nearest(&upper, kinds.iter().copied()) {
+            Some(near) => remark.help(format!("did you mean `[{near}={}]`?", name.text)),
+            None => remark.help(wanted()),
+        });
+        return None;
+    }
+    let span = line.span(&name.range);
+    let same = above.iter().find(|other| other.kind == upper && other.name.eq_ignore_ascii_case(&name.text));
+    if let Some(other) = same {
+        let message = format!("the section `[{upper}={}]` is there twice", name.text);
+        let remark = Diagnostic::new(&codes::REPEATED_SECTION, message).at(span);
+        reader.push(remark.note(other.span, "the first is here").help("make one section of the two"));
+    }
+    Some(Section { kind: upper, name: name.text, span, settings: Settings::default() })
+}
+
+fn setting(line: &Line, reader: &mut Reader<'_>) -> Option<Setting> {
+    let text = line.text.trim_start();
+    if text.starts_with('!') {
+        let remark = Diagnostic::new(&codes::MISPLACED_COMMENT, "`!` makes a comment only in column one");
+        reader.push(remark.at(line.whole()).help("take out the blanks in front of it"));
+        return None;
+    }
+    let Some((name, value)) = grammar::option_line(&line.text) else {
+        let remark = Diagnostic::new(&codes::NOT_AN_OPTION, format!("`{text}` is not `NAME=value`"));
+        reader.push(remark.at(line.whole()).help("write `NAME=value`, or `!` in column one for a comment"));
+        return None;
+    };
+    Some(Setting {
+        name: name.text.to_ascii_uppercase(),
+        value: value.text,
+        span: line.span(&name.range),
+        value_span: line.span(&value.range),
+    })
+}
+
+fn check(table: &'static [OptionInfo], setting: &Setting, reader: &mut Reader<'_>) {
+    match tables::find(table, &setting.name) {
+        Some(info) => check_value(info, setting, reader),
+        None => {
+            let remark =
+                Diagnostic::new(&codes::UNKNOWN_OPTION, format!("`{}` is not an option", setting.name));
+            let remark = remark.at(setting.span);
+            reader.push(match nearest(&setting.name, table.iter().map(|info| info.name)) {
+                Some(near) => remark.help(format!("did you mean `{near}`?")),
+                None => remark.help("it is ignored; the reference lists the options of each file"),
+            });
+        }
+    }
+}
+
+fn check_value(info: &OptionInfo, setting: &Setting, reader: &mut Reader<'_>) {
+    if info.status == Status::Recognised {
+        return;
+    }
+    let value = setting.value.as_str();
+    let fine = match info.kind {
+        OptionKind::Integer { least, most } => {
+            values::integer(value).is_some_and(|number| (least..=most).contains(&number))
+        }
+        OptionKind::Switch => matches!(values::integer(value), Some(0 | 1)),
+        OptionKind::Size { least } => values::size(value).is_some_and(|size| size >= least),
+        OptionKind::Duration => values::duration(value).is_some_and(|duration| !duration.is_zero()),
+        OptionKind::Minutes => values::minutes(value, 60.0).is_some_and(|time| !time.is_zero()),
+        OptionKind::Text => !value.contains(char::is_control),
+        OptionKind::Path => !value.is_empty() && !value.contains('\0'),
+        OptionKind::Paths => !value.contains('\0'),
+        OptionKind::Ports => value.split(',').all(|port| values::port(port.trim()).is_some()),
+        OptionKind::Address => values::address(value).is_some(),
+    };
+    if !fine {
+        let message = format!("`{value}` is no value for `{}` ({})", info.name, info.kind.describe());
+        let remark = Diagnostic::new(&codes::BAD_OPTION_VALUE, message).at(setting.value_span);
+        let help = match info.kind {
+            OptionKind::Size { least } => {
+                format!("write bytes, at least {least}; `64M` is short for 64 × 1024 × 1024")
+            }
+            OptionKind::Duration => "write a time such as `30s`, `4h` or `PT4H`".to_owned(),
+            OptionKind::Ports => "write `25`, or `[127.0.0.1]2525`, with commas in between".to_owned(),
+            _ => format!("the default is {}", info.default),
+        };
+        reader.push(remark.help(help));
+    }
+}
+
+/// `option.dat`.
+pub(crate) fn global(text: &Text, folder: &Path, reader: &mut Reader<'_>) -> Options {
+    let (settings, _) = read(text, tables::GLOBAL, &[], reader);
+    let mut options = Options::default();
+    fn set<T>(field: &mut T, value: Option<T>) {
+        if let Some(value) = value {
+            *field = value;
+        }
+    }
+    let path = |name: &str| settings.text(name).map(|text| folder.join(text));
+    set(&mut options.spool_dir, path("SPOOL_DIR"));
+    options.control_socket =
+        path("CONTROL_SOCKET").unwrap_or_else(|| options.spool_dir.join(crate::options::CONTROL_SOCKET));
+    options.plugin_path = paths(settings.text("PLUGIN_PATH").as_deref(), folder);
+    set(&mut options.block_size, settings.integer("BLOCK_SIZE").and_then(|size| u64::try_from(size).ok()));
+    options.block_limit =
+        settings.count("BLOCK_LIMIT").map(|blocks| u64::from(blocks).saturating_mul(options.block_size));
+    options.return_units_hours = settings.switch("RETURN_UNITS");
+    options.return_address = settings.text("RETURN_ADDRESS");
+    options.return_personal = settings.text("RETURN_PERSONAL");
+    set(&mut options.history_to_return, settings.count("HISTORY_TO_RETURN"));
+    set(&mut options.lines_to_return, settings.count("LINES_TO_RETURN"));
+    set(&mut options.max_received_lines, settings.count("MAX_RECEIVED_LINES"));
+    set(&mut options.post_interval, settings.duration("PMDF_POST_INTERVAL"));
+    set(&mut options.post_interval, settings.duration("POST_INTERVAL"));
+    set(&mut options.return_interval, settings.duration("RETURN_INTERVAL"));
+    set(&mut options.max_message_size, settings.size("MAX_MESSAGE_SIZE"));
+    set(&mut options.max_recipients, settings.count("MAX_RECIPIENTS"));
+    set(&mut options.delivery_deadline, settings.duration("DELIVERY_DEADLINE"));
+    set(&mut options.segment_size, settings.size("SEGMENT_SIZE"));
+    set(&mut options.log_connection, settings.count("LOG_CONNECTION"));
+    for setting in settings.0 {
+        let acts =
+            tables::find(tables::GLOBAL, &setting.name).is_some_and(|info| info.status != Status::Recognised);
+        if !acts {
+            options.others.push(OtherOption { name: setting.name, value: setting.value, span: setting.span });
+        }
+    }
+    options
+}
+
+/// Folders separated by colons or commas.
+fn paths(text: Option<&str>, folder: &Path) -> Vec<PathBuf> {
+    let parts = text.unwrap_or_default().split([':', ',']).map(str::trim);
+    parts.filter(|part| !part.is_empty()).map(|part| folder.join(part)).collect()
+}
+
+/// A channel's option file: its lines, and what they mean to the server. Names that are in none of the tables may be
+/// the plugin's, so nothing is said about them here.
+pub(crate) fn of_channel(
+    text: &Text,
+    reader: &mut Reader<'_>,
+) -> (Vec<crate::model::OptionValue>, ServerOptions) {
+    let mut settings = Settings::default();
+    for line in text.lines.iter().filter(|line| !line.is_blank()) {
+        if line.text.trim_start().starts_with('[') {
+            let message = format!("`{}`: an option file of a channel has no sections", line.text.trim());
+            let remark = Diagnostic::new(&codes::UNKNOWN_SECTION, message).at(line.whole());
+            reader.push(remark.help("take the line out"));
+            continue;
+        }
+        let Some(setting) = setting(line, reader) else { continue };
+        if let Some(info) = tables::find(tables::SERVER, &setting.name) {
+            check_value(info, &setting, reader);
+        }
+        settings.put(setting, &mut reader.diagnostics);
+    }
+    let server = server(&settings);
+    let values = settings.0.into_iter().map(|setting| {
+        let known_to_server = tables::find(tables::SERVER, &setting.name).is_some();
+        crate::model::OptionValue {
+            recognised: known_to_server || tables::find(tables::CLIENT, &setting.name).is_some(),
+            known_to_server,
+            name: setting.name,
+            value: setting.value,
+            span: setting.span,
+            value_span: setting.value_span,
+        }
+    });
+    (values.collect(), server)
+}
+
+fn server(settings: &Settings) -> ServerOptions {
+    let default = ServerOptions::default();
+    let unit = settings.count("TIMEOUT_MULTIPLIER").filter(|unit| *unit > 0).map_or(60.0, f64::from);
+    let time = |name: &str, default: Duration| {
+        let found = settings.get(name).and_then(|setting| values::minutes(&setting.value, unit));
+        found.filter(|time| !time.is_zero()).unwrap_or(default)
+    };
+    ServerOptions {
+        allow_etrns_per_session: settings.count("ALLOW_ETRNS_PER_SESSION"),
+        etrn_domain_plain: settings.switch("ETRN_DOMAIN_PLAIN"),
+        allow_recipients_per_transaction: settings.count("ALLOW_RECIPIENTS_PER_TRANSACTION"),
+        reject_recipients_per_transaction: settings.count("REJECT_RECIPIENTS_PER_TRANSACTION"),
+        allow_rejections_before_deferral: settings.count("ALLOW_REJECTIONS_BEFORE_DEFERRAL"),
+        allow_transactions_per_session: settings.count("ALLOW_TRANSACTIONS_PER_SESSION"),
+        allow_relay: settings.switch("ALLOW_RELAY"),
+        banner_host: settings.text("BANNER_HOST"),
+        banner_addition: settings.text("BANNER_ADDITION"),
+        custom_version_string: settings.text("CUSTOM_VERSION_STRING"),
+        hide_verify: settings.switch("HIDE_VERIFY"),
+        command_receive_time: time("COMMAND_RECEIVE_TIME", default.command_receive_time),
+        data_receive_time: time("DATA_RECEIVE_TIME", default.data_receive_time),
+        status_transmit_time: time("STATUS_TRANSMIT_TIME", default.status_transmit_time),
+        max_helo_domain_length: settings.count("MAX_HELO_DOMAIN_LENGTH"),
+        log_connection: settings.count("LOG_CONNECTION"),
+    }
+}

@@ -1,0 +1,278 @@
+//! Reading a whole folder: all files, what they say together, and the checks that need more than one place.
+
+use crate::codes;
+use crate::files::{Files, Place};
+use crate::lines::{Reader, Text};
+use crate::main_file::{self, Block, Written};
+use crate::meaning::{self, Surroundings};
+use crate::model::{Channel, Channels, Config, is_local_name};
+use crate::options::{Options, ServerOptions};
+use crate::services::{self, JobController};
+use crate::settings::{DEFAULT_POOL, default_notices};
+use crate::{keyword, option_file};
+use sluice_diag::{Diagnostic, Sources, Span, errors_in, nearest};
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+/// Names of the main file in a folder, the first that exists.
+const MAIN_FILES: [&str; 3] = ["sluice.cnf", "pmdf.cnf", "imta.cnf"];
+/// Characters in the name of a pool; a longer one has been reported where it stands.
+const POOL_NAME_LENGTH_MAX: usize = 12;
+/// Behind the name of a channel: its option file.
+const OPTION_FILE_SUFFIX: &str = "_option";
+/// Keywords that demand what this release does not have.
+const NOT_ENFORCED: [&str; 6] =
+    ["musttls", "musttlsserver", "musttlsclient", "mustsasl", "mustsaslserver", "mustsaslclient"];
+/// Channels of the products that have a service of their own; nothing is said about them when no plugin serves them.
+const SERVICE_CHANNELS: [&str; 8] =
+    ["process", "reprocess", "conversion", "defragment", "hold", "filter_discard", "directory", "pipe"];
+
+/// Reads a configuration. There is one unless some diagnostic is an error.
+///
+/// All mistakes are reported, in the order of the files and their lines, never only the first.
+#[must_use]
+pub fn read(files: &dyn Files, place: &Place) -> (Option<Config>, Sources, Vec<Diagnostic>) {
+    let (folder, main) = match place {
+        Place::Folder(folder) => (folder.clone(), main_file(files, folder)),
+        Place::File(file) => {
+            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+            (folder.unwrap_or(Path::new(".")).to_path_buf(), file.clone())
+        }
+    };
+    let mut reader = Reader { files, folder: &folder, sources: Sources::new(), diagnostics: Vec::new() };
+    let config = read_all(&mut reader, &folder, &main, matches!(place, Place::Folder(_)));
+    let Reader { sources, mut diagnostics, .. } = reader;
+    diagnostics.sort_by_key(|diagnostic| diagnostic.span.map(|span| (span.source, span.start)));
+    let config = config.filter(|_| !errors_in(&diagnostics));
+    (config, sources, diagnostics)
+}
+
+/// Reads a main file that has no neighbours, given as text: for tests and for asking "what if".
+#[must_use]
+pub fn read_text(text: &str) -> (Option<Config>, Sources, Vec<Diagnostic>) {
+    let files = crate::files::MemoryFiles::new().with("sluice.cnf", text);
+    read(&files, &Place::File(PathBuf::from("sluice.cnf")))
+}
+
+fn main_file(files: &dyn Files, folder: &Path) -> PathBuf {
+    let names = files.list(folder).unwrap_or_default();
+    let name = MAIN_FILES.into_iter().find(|name| names.iter().any(|other| other == name));
+    folder.join(name.unwrap_or(MAIN_FILES[0]))
+}
+
+fn read_all(reader: &mut Reader<'_>, folder: &Path, main: &Path, whole_folder: bool) -> Option<Config> {
+    let neighbour = |name: &str| main.parent().unwrap_or(Path::new("")).join(name);
+    let text = reader.read(main)?;
+    let written = main_file::read(&text, reader);
+    let options = match reader.read_optional(&neighbour("option.dat")) {
+        Some(text) => option_file::global(&text, folder, reader),
+        None => Options::default(),
+    };
+    let jobs = match reader.read_optional(&neighbour("job_controller.cnf")) {
+        Some(text) => services::job_controller(&text, folder, reader),
+        None => JobController::default(),
+    };
+    check_blocks(&written, &text, reader);
+    let Written { rules, blocks } = written;
+    let mut channels = channels(blocks, &options, &jobs, reader);
+    for channel in &mut channels {
+        if let Some(text) = reader.read_optional(&neighbour(&format!("{}{OPTION_FILE_SUFFIX}", channel.name)))
+        {
+            (channel.option_file, channel.server) = option_file::of_channel(&text, reader);
+        }
+    }
+    if whole_folder {
+        check_option_files(folder, &channels, reader);
+    }
+    let start = Span::new(text.source, 0, 0);
+    let services = match reader.read_optional(&neighbour("dispatcher.cnf")) {
+        Some(text) => services::dispatcher(&text, &channels, reader),
+        None => vec![services::default_service(start)],
+    };
+    if channels.is_empty() {
+        return None;
+    }
+    let channels = Channels::new(channels);
+    Some(Config { folder: folder.to_path_buf(), rules, channels, options, services, pools: jobs.pools })
+}
+
+/// What can be wrong between blocks.
+fn check_blocks(written: &Written, text: &Text, reader: &mut Reader<'_>) {
+    let mut names: HashMap<&str, &Block> = HashMap::new();
+    let mut hosts: HashMap<String, (&Block, Span)> = HashMap::new();
+    let mut without_effect = HashSet::new();
+    for block in &written.blocks {
+        if let Some(first) = names.get(block.name.as_str()) {
+            let message = format!("duplicate channel name: there is a channel `{}` already", block.name);
+            let remark = Diagnostic::new(&codes::DUPLICATE_CHANNEL, message).at(block.span);
+            let remark = remark.note(first.span, "the first is here");
+            reader.push(remark.help("rename one of the two, or make one block of them"));
+            continue;
+        }
+        names.insert(&block.name, block);
+        for host in &block.hosts {
+            let Some((other, span)) = hosts.get(&host.name.to_lowercase()) else {
+                hosts.insert(host.name.to_lowercase(), (block, host.span));
+                continue;
+            };
+            let message = format!(
+                "duplicate host in channel table: `{}` of channel `{}` is also in channel `{}`",
+                host.name, block.name, other.name
+            );
+            let remark = Diagnostic::new(&codes::DUPLICATE_HOST, message).at(host.span);
+            let remark = remark.note(*span, format!("the first is here, in channel `{}`", other.name));
+            reader.push(remark.help("take one of the two out; a blank line among the rewrite rules?"));
+        }
+        check_keywords(block, &mut without_effect, reader);
+    }
+    if let Some(first) = written.blocks.first()
+        && !is_local_name(&first.name)
+        && text.complete
+    {
+        let message =
+            format!("the first channel block must be the local channel `l`, found `{}`", first.name);
+        let mut remark = Diagnostic::new(&codes::FIRST_CHANNEL_NOT_LOCAL, message).at(first.span);
+        remark = match written.blocks.iter().find(|block| is_local_name(&block.name)) {
+            Some(local) => remark.note(local.span, "the local channel is here").help("move it up"),
+            None => remark.help("put a block with `l` and the name of this host in front of it"),
+        };
+        reader.push(remark);
+    }
+}
+
+fn check_keywords(block: &Block, without_effect: &mut HashSet<&'static str>, reader: &mut Reader<'_>) {
+    for keyword in &block.keywords {
+        let name = keyword.info.name;
+        if keyword.info.importance == 3 && without_effect.insert(name) {
+            let message = format!("`{name}` is accepted and has no effect");
+            reader.push(Diagnostic::new(&codes::KEYWORD_WITHOUT_EFFECT, message).at(keyword.span));
+        }
+        if NOT_ENFORCED.contains(&name) && without_effect.insert(name) {
+            let message = format!("what `{name}` demands is not enforced by this release");
+            let remark = Diagnostic::new(&codes::REQUIREMENT_NOT_ENFORCED, message).at(keyword.span);
+            reader.push(
+                remark
+                    .help("mail on this channel goes in clear text and without login until a later release"),
+            );
+        }
+    }
+    let protocol = block.keywords.iter().find(|keyword| keyword.info.sets() == "protocol");
+    if block.name.starts_with("tcp_") && protocol.is_none_or(|keyword| keyword.info.name == "nosmtp") {
+        let message =
+            format!("the channel `{}` has no `smtp` keyword, so it does not speak SMTP", block.name);
+        let remark = Diagnostic::new(&codes::TCP_WITHOUT_SMTP, message).at(block.span);
+        reader.push(remark.help("write `smtp` behind the name"));
+    }
+}
+
+fn channels(
+    blocks: Vec<Block>,
+    options: &Options,
+    jobs: &JobController,
+    reader: &mut Reader<'_>,
+) -> Vec<Channel> {
+    let mut notices = default_notices();
+    if let Some(local) = blocks.iter().find(|block| is_local_name(&block.name)) {
+        let around = Surroundings { official_host: "", options, notices: &notices };
+        notices = meaning::settings(&local.keywords, &around).notices;
+    }
+    let mut seen = HashSet::new();
+    let mut channels = Vec::new();
+    for block in blocks {
+        let Some(official) = block.hosts.first().map(|host| host.name.clone()) else { continue };
+        if !seen.insert(block.name.clone()) {
+            continue;
+        }
+        let around = Surroundings { official_host: &official, options, notices: &notices };
+        let mut settings = meaning::settings(&block.keywords, &around);
+        settings.pool = pool(&block, jobs, reader);
+        let plugin = jobs.plugin(&block.name).or_else(|| built_in_plugin(&block.name).map(str::to_owned));
+        let quiet = SERVICE_CHANNELS.iter().any(|name| {
+            block.name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+        });
+        if plugin.is_none() && !quiet && settings.direction != crate::settings::Direction::Slave {
+            let message =
+                format!("no plugin delivers for the channel `{}`; messages stay queued", block.name);
+            let remark = Diagnostic::new(&codes::CHANNEL_WITHOUT_PLUGIN, message).at(block.span);
+            reader.push(remark.help(format!(
+                "write `[CHANNEL={}]` and `MASTER_PLUGIN=` into job_controller.cnf",
+                block.name
+            )));
+        }
+        let description = block.keywords.iter().find(|keyword| keyword.info.name == "description");
+        channels.push(Channel {
+            description: description.and_then(|keyword| keyword.arguments.first().cloned()),
+            official_host: official,
+            name: block.name,
+            local_alias: block.local_alias,
+            hosts: block.hosts,
+            span: block.span,
+            settings,
+            keywords: block.keywords,
+            plugin,
+            option_file: Vec::new(),
+            server: ServerOptions::default(),
+        });
+    }
+    channels
+}
+
+/// The pool of a channel: the job controller's word for it, else the keyword's, else `DEFAULT`.
+fn pool(block: &Block, jobs: &JobController, reader: &mut Reader<'_>) -> String {
+    let keyword = block.keywords.iter().find(|keyword| keyword.info.sets() == "queue");
+    let wanted = jobs.pool_of(&block.name).map(|(name, span)| (name.to_owned(), span)).or_else(|| {
+        let keyword = keyword?;
+        Some((keyword.arguments.first()?.clone(), *keyword.argument_spans.first()?))
+    });
+    let Some((name, span)) = wanted else { return DEFAULT_POOL.to_owned() };
+    if let Some(pool) = jobs.pools.iter().find(|pool| pool.name.eq_ignore_ascii_case(&name)) {
+        return pool.name.clone();
+    }
+    if name.chars().count() > POOL_NAME_LENGTH_MAX {
+        return DEFAULT_POOL.to_owned();
+    }
+    let message = format!("the pool `{name}` is not defined; the channel `{}` uses DEFAULT", block.name);
+    let remark = Diagnostic::new(&codes::UNDEFINED_POOL, message).at(span);
+    let near = nearest(&name, jobs.pools.iter().map(|pool| pool.name.as_str()));
+    reader.push(match near {
+        Some(near) => remark.help(format!("did you mean `{near}`?")),
+        None => remark.help(format!("write `[POOL={name}]` and `JOB_LIMIT=` into job_controller.cnf")),
+    });
+    DEFAULT_POOL.to_owned()
+}
+
+/// The plugin that serves a channel of this name where `job_controller.cnf` names none.
+fn built_in_plugin(name: &str) -> Option<&'static str> {
+    match name {
+        "l" => Some("local"),
+        "bitbucket" => Some("bitbucket"),
+        _ if name.starts_with("tcp_") => Some("tcp"),
+        _ => None,
+    }
+}
+
+/// Option files whose channel does not exist.
+fn check_option_files(folder: &Path, channels: &[Channel], reader: &mut Reader<'_>) {
+    let mut names = reader.files.list(folder).unwrap_or_default();
+    names.sort();
+    for file in names {
+        let Some(name) = file.strip_suffix(OPTION_FILE_SUFFIX) else { continue };
+        if channels.is_empty() || channels.iter().any(|channel| channel.name == name) {
+            continue;
+        }
+        let source = reader.sources.add(folder.join(&file), String::new());
+        let message = format!("{file} belongs to no channel: there is none named `{name}`");
+        let remark =
+            Diagnostic::new(&codes::OPTION_FILE_WITHOUT_CHANNEL, message).at(Span::new(source, 0, 0));
+        reader.push(match nearest(name, channels.iter().map(|channel| channel.name.as_str())) {
+            Some(near) => remark.help(format!("did you mean {near}{OPTION_FILE_SUFFIX}?")),
+            None => remark.help("it is not read; rename it or take it away"),
+        });
+    }
+}
+
+/// The keyword that is nearest to a word, for everybody who takes keywords from people.
+#[must_use]
+pub fn nearest_keyword(word: &str) -> Option<&'static str> {
+    nearest(word, keyword::keywords().iter().map(|info| info.name))
+}

@@ -1,0 +1,109 @@
+//! The pages of `docs/reference/` that are made from the tables of this crate.
+//!
+//! A test compares them with the files; `UPDATE_REFERENCE=1 cargo test -p sluice-config` writes them.
+
+use crate::keyword::{KeywordInfo, Origin, Status, keywords};
+use crate::tables::option_tables;
+use sluice_diag::Code;
+use std::fmt::Write as _;
+
+/// The page of channel keywords.
+#[must_use]
+pub fn reference_keywords() -> String {
+    let mut page = String::from(
+        "# Channel keywords\n\n\
+         Every word that may stand on the first line of a channel block, or on a `defaults` line. Case does not count, and \
+         only the first 32 characters do. Where two keywords set the same thing the rightmost wins.\n\n\
+         *Status* says what this release makes of a keyword: **acts**, **partly** (the note says what is missing), or \
+         **recognised**: it is read and checked, and changes nothing. A keyword in *italics* is what holds when none of its kind \
+         is written. *Of* says whose word it is: PMDF's (P), Messaging Server's (M), or both (B).\n",
+    );
+    let mut areas: Vec<&str> = keywords().iter().map(|info| info.area).collect();
+    areas.sort_unstable();
+    areas.dedup();
+    for area in areas {
+        let _ = write!(page, "\n## {}\n\n", heading(area));
+        page.push_str("| Keyword | Argument | Status | Of | Meaning |\n|---|---|---|---|---|\n");
+        for info in keywords().iter().filter(|info| info.area == area) {
+            keyword_row(info, &mut page);
+        }
+    }
+    page
+}
+
+fn keyword_row(info: &KeywordInfo, page: &mut String) {
+    let name = if info.default { format!("*`{}`*", info.name) } else { format!("`{}`", info.name) };
+    let origin = match info.origin {
+        Origin::Pmdf => "P",
+        Origin::Oracle => "M",
+        Origin::Both => "B",
+    };
+    let note = if info.note.is_empty() { String::new() } else { format!(" ({})", info.note) };
+    let argument = info.arguments.describe();
+    let status = strong(info.status);
+    let _ = writeln!(page, "| {name} | {argument} | {status} | {origin} | {}{note} |", cell(info.meaning));
+}
+
+/// The page of options.
+#[must_use]
+pub fn reference_options() -> String {
+    let mut page = String::from(
+        "# Options\n\n\
+         Option files have one `NAME=value` on a line. `!` in column one makes a comment, `<` in column one includes a file, `\\` at \
+         the end continues a line. Case does not count in names. Integers may have a base: `16%ff` is 255. Relative paths start from \
+         the configuration folder. An option that is **recognised** is accepted and changes nothing in this release.\n",
+    );
+    for table in option_tables() {
+        let _ = write!(page, "\n## {}\n\n{}\n\n", table.file, table.about);
+        page.push_str("| Option | Value | Default | Status | Meaning |\n|---|---|---|---|---|\n");
+        for info in table.options {
+            let (kind, status) = (info.kind.describe(), strong(info.status));
+            let _ = writeln!(
+                page,
+                "| `{}` | {kind} | {} | {status} | {} |",
+                info.name,
+                cell(info.default),
+                cell(info.help)
+            );
+        }
+    }
+    page
+}
+
+/// The page of diagnostics for the codes of several crates, in the order of their names.
+#[must_use]
+pub fn reference_diagnostics(codes: &[&'static Code]) -> String {
+    let mut page = String::from(
+        "# Diagnostics\n\n\
+         What `sluice check` can say about a configuration. The name stands in brackets behind the severity; \
+         `sluice explain NAME` shows the same text. A configuration with an error is not used; warnings and remarks do not stop \
+         anything.\n",
+    );
+    let mut sorted = codes.to_vec();
+    sorted.sort_by_key(|code| code.name);
+    for code in sorted {
+        let _ = write!(
+            page,
+            "\n## {}\n\n*{}*: {}\n\n{}\n",
+            code.name, code.severity, code.summary, code.explanation
+        );
+    }
+    page
+}
+
+fn strong(status: Status) -> String {
+    match status {
+        Status::Acts => "acts".to_owned(),
+        other => format!("**{}**", other.as_str()),
+    }
+}
+
+fn heading(area: &str) -> String {
+    let mut chars = area.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// Text for a cell of a table.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}

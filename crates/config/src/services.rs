@@ -1,0 +1,265 @@
+//! `dispatcher.cnf` and `job_controller.cnf`: listeners, pools, and which plugin serves which channel.
+
+use crate::codes;
+use crate::lines::{Reader, Text};
+use crate::model::{Channel, Pool, Service};
+use crate::option_file::{self, Section, Setting, Settings};
+use crate::settings::DEFAULT_POOL;
+use crate::tables;
+use crate::values;
+use sluice_diag::{Diagnostic, Span, nearest};
+use std::net::IpAddr;
+use std::path::Path;
+
+/// Connections of a service where neither `MAX_PROCS` nor `MAX_CONNS` is set.
+const CONNECTIONS: u32 = 500;
+/// Connections from one address where `MAX_CONNS_PER_CLIENT` is not set.
+const CONNECTIONS_PER_CLIENT: u32 = 200;
+/// `MAX_PROCS` and `MAX_CONNS` where only the other is set.
+const PROCESSES_AND_CONNECTIONS: (u32, u32) = (5, 10);
+/// Jobs in a pool where `JOB_LIMIT` is not set.
+const JOB_LIMIT: u32 = 10;
+/// The channel on which sessions start where `PARAMETER` names none.
+const SERVER_CHANNEL: &str = "tcp_local";
+
+/// The listener that is there without `dispatcher.cnf`.
+pub(crate) fn default_service(span: Span) -> Service {
+    Service {
+        name: "SMTP".to_owned(),
+        listen: vec![(None, 25)],
+        channel: SERVER_CHANNEL.to_owned(),
+        max_connections: CONNECTIONS,
+        max_connections_per_client: CONNECTIONS_PER_CLIENT,
+        span,
+    }
+}
+
+/// `dispatcher.cnf`.
+pub(crate) fn dispatcher(text: &Text, channels: &[Channel], reader: &mut Reader<'_>) -> Vec<Service> {
+    let (head, sections) = option_file::read(text, tables::DISPATCHER, &["SERVICE"], reader);
+    let mut services: Vec<Service> = Vec::new();
+    for section in merged(sections) {
+        // The dispatcher's own section says how it runs, not what it listens on.
+        if section.name.eq_ignore_ascii_case("DISPATCHER") {
+            continue;
+        }
+        services.push(service(&section, &head, channels, reader));
+    }
+    services
+}
+
+fn service(section: &Section, head: &Settings, channels: &[Channel], reader: &mut Reader<'_>) -> Service {
+    let get = |name: &str| section.settings.get(name).or_else(|| head.get(name));
+    let count =
+        |name: &str| section.settings.count(name).or_else(|| head.count(name)).filter(|count| *count > 0);
+    if let Some(setting) = get("TLS_PORT") {
+        let message = format!("TLS_PORT={} is not served: this release does not speak TLS", setting.value);
+        let remark = Diagnostic::new(&codes::TLS_PORT_NOT_SERVED, message).at(setting.span);
+        reader.push(remark.help("nothing listens on this port; TLS comes with a later release"));
+    }
+    let interface = get("INTERFACE_ADDRESS").and_then(|setting| values::address(&setting.value));
+    let listen = match get("PORT") {
+        Some(setting) => ports(setting, interface),
+        None => match section.name.to_ascii_uppercase().as_str() {
+            "SMTP" => vec![(interface, 25)],
+            "SUBMIT" | "SMTP_SUBMIT" => vec![(interface, 587)],
+            _ if get("TLS_PORT").is_some() => Vec::new(),
+            _ => {
+                let message = format!("the service `{}` has no port", section.name);
+                let remark = Diagnostic::new(&codes::SERVICE_WITHOUT_PORT, message).at(section.span);
+                reader.push(remark.help("write `PORT=` into its section"));
+                Vec::new()
+            }
+        },
+    };
+    let channel = match get("PARAMETER") {
+        Some(setting) => channel_of(setting, channels, reader),
+        None => SERVER_CHANNEL.to_owned(),
+    };
+    let max_connections = match (count("MAX_PROCS"), count("MAX_CONNS")) {
+        (None, None) => CONNECTIONS,
+        (processes, connections) => processes
+            .unwrap_or(PROCESSES_AND_CONNECTIONS.0)
+            .saturating_mul(connections.unwrap_or(PROCESSES_AND_CONNECTIONS.1)),
+    };
+    Service {
+        name: section.name.clone(),
+        listen,
+        channel,
+        max_connections,
+        max_connections_per_client: count("MAX_CONNS_PER_CLIENT").unwrap_or(CONNECTIONS_PER_CLIENT),
+        span: section.span,
+    }
+}
+
+fn ports(setting: &Setting, interface: Option<IpAddr>) -> Vec<(Option<IpAddr>, u16)> {
+    let ports = setting.value.split(',').filter_map(|port| values::port(port.trim()));
+    ports.map(|(address, port)| (address.or(interface), port)).collect()
+}
+
+/// `CHANNEL=name` among the parameters, which commas separate.
+fn channel_of(setting: &Setting, channels: &[Channel], reader: &mut Reader<'_>) -> String {
+    let named = setting.value.split(',').find_map(|part| {
+        let (name, value) = part.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("CHANNEL").then(|| value.trim())
+    });
+    let Some(name) = named else { return SERVER_CHANNEL.to_owned() };
+    if let Some(channel) = channels.iter().find(|channel| channel.name.eq_ignore_ascii_case(name)) {
+        return channel.name.clone();
+    }
+    if !channels.is_empty() {
+        let message = format!("the channel `{name}` is not defined");
+        let remark = Diagnostic::new(&codes::UNDEFINED_CHANNEL, message).at(setting.value_span);
+        reader.push(match nearest(name, channels.iter().map(|channel| channel.name.as_str())) {
+            Some(near) => remark.help(format!("did you mean `{near}`?")),
+            None => remark.help("write a block for it into the main file, or name another channel"),
+        });
+    }
+    name.to_owned()
+}
+
+/// Sections of one kind and name made one; later lines win.
+fn merged(sections: Vec<Section>) -> Vec<Section> {
+    let mut merged: Vec<Section> = Vec::new();
+    for section in sections {
+        let same = merged
+            .iter_mut()
+            .find(|other| other.kind == section.kind && other.name.eq_ignore_ascii_case(&section.name));
+        match same {
+            Some(other) => {
+                let later = section.settings.0;
+                other.settings.0.retain(|setting| later.iter().all(|new| new.name != setting.name));
+                other.settings.0.extend(later);
+            }
+            None => merged.push(section),
+        }
+    }
+    merged
+}
+
+/// `job_controller.cnf`.
+#[derive(Debug)]
+pub(crate) struct JobController {
+    /// `DEFAULT` is always among them.
+    pub(crate) pools: Vec<Pool>,
+    sections: Vec<ChannelSection>,
+}
+
+/// `[CHANNEL=pattern]`.
+#[derive(Debug)]
+struct ChannelSection {
+    pattern: String,
+    plugin: Option<String>,
+    pool: Option<(String, Span)>,
+}
+
+impl Default for JobController {
+    fn default() -> JobController {
+        JobController {
+            pools: vec![Pool { name: DEFAULT_POOL.to_owned(), job_limit: JOB_LIMIT }],
+            sections: Vec::new(),
+        }
+    }
+}
+
+/// Reads `job_controller.cnf`.
+pub(crate) fn job_controller(text: &Text, folder: &Path, reader: &mut Reader<'_>) -> JobController {
+    let kinds = ["POOL", "QUEUE", "CHANNEL", "PERIODIC_JOB"];
+    let (head, sections) = option_file::read(text, tables::JOB_CONTROLLER, &kinds, reader);
+    let general = head.count("JOB_LIMIT").filter(|limit| *limit > 0).unwrap_or(JOB_LIMIT);
+    let mut controller = JobController { pools: Vec::new(), sections: Vec::new() };
+    for section in merged(sections) {
+        match section.kind.as_str() {
+            "POOL" | "QUEUE" => {
+                let limit = section.settings.count("JOB_LIMIT").filter(|limit| *limit > 0).unwrap_or(general);
+                let name = if section.name.eq_ignore_ascii_case(DEFAULT_POOL) {
+                    DEFAULT_POOL.to_owned()
+                } else {
+                    section.name
+                };
+                // `[POOL=x]` and `[QUEUE=x]` are the same pool.
+                if !controller.pools.iter().any(|pool| pool.name.eq_ignore_ascii_case(&name)) {
+                    controller.pools.push(Pool { name, job_limit: limit });
+                }
+            }
+            "CHANNEL" => {
+                let get = |name: &str| section.settings.get(name).filter(|setting| !setting.value.is_empty());
+                let plugin = get("MASTER_PLUGIN").map(|setting| plugin_name(&setting.value, folder));
+                let pool =
+                    get("POOL").or(get("QUEUE")).map(|setting| (setting.value.clone(), setting.value_span));
+                controller.sections.push(ChannelSection { pattern: section.name, plugin, pool });
+            }
+            _ => {}
+        }
+    }
+    if !controller.pools.iter().any(|pool| pool.name == DEFAULT_POOL) {
+        controller.pools.insert(0, Pool { name: DEFAULT_POOL.to_owned(), job_limit: general });
+    }
+    controller
+}
+
+/// A value with a slash is a file; a relative one starts from the configuration folder.
+fn plugin_name(value: &str, folder: &Path) -> String {
+    if value.contains('/') { folder.join(value).to_string_lossy().into_owned() } else { value.to_owned() }
+}
+
+impl JobController {
+    /// The plugin that the best section for a channel names.
+    pub(crate) fn plugin(&self, channel: &str) -> Option<String> {
+        self.best(channel, |section| section.plugin.clone())
+    }
+
+    /// The pool that the best section for a channel names.
+    pub(crate) fn pool_of(&self, channel: &str) -> Option<(&str, Span)> {
+        let (name, span) = self.best(channel, |section| section.pool.as_ref())?;
+        Some((name, *span))
+    }
+
+    /// What the section with the most exact pattern says, among those that say anything.
+    fn best<'a, T>(&'a self, channel: &str, say: impl Fn(&'a ChannelSection) -> Option<T>) -> Option<T> {
+        let mut best: Option<(usize, T)> = None;
+        for section in self.sections.iter().filter(|section| matches_pattern(&section.pattern, channel)) {
+            let exact = section.pattern.chars().filter(|c| *c != '*').count();
+            if let Some(said) = say(section)
+                && best.as_ref().is_none_or(|(most, _)| exact > *most)
+            {
+                best = Some((exact, said));
+            }
+        }
+        best.map(|(_, said)| said)
+    }
+}
+
+/// Whether a name fits a pattern in which `*` stands for any characters; case aside.
+fn matches_pattern(pattern: &str, name: &str) -> bool {
+    let (pattern, name) = (pattern.to_ascii_lowercase(), name.to_ascii_lowercase());
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn stars_stand_for_any_characters() {
+        assert!(matches_pattern("tcp_*", "tcp_local"));
+        assert!(matches_pattern("*", ""));
+        assert!(matches_pattern("l", "L"));
+        assert!(matches_pattern("t*_*al", "tcp_local"));
+        assert!(!matches_pattern("l", "tcp_l"));
+        assert!(!matches_pattern("tcp_*x", "tcp_"));
+        assert!(!matches_pattern("ab*ba", "aba"));
+    }
+}

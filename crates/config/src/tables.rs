@@ -1,0 +1,504 @@
+//! The tables of options: every name that may stand in `option.dat`, `dispatcher.cnf`, `job_controller.cnf` and a
+//! channel's option file.
+//!
+//! Names are those of PMDF's and Messaging Server's documents; our own are marked in the help. An option that does
+//! nothing in this release is recognised, so that existing files can be used as they are.
+
+use crate::keyword::Status::{self, Acts, Partly, Recognised};
+use crate::options::OptionKind::{
+    Address, Duration, Integer, Minutes, Path, Paths, Ports, Size, Switch, Text,
+};
+use crate::options::{OptionInfo, OptionKind};
+
+const COUNT: OptionKind = Integer { least: 0, most: 2_147_483_647 };
+const POSITIVE: OptionKind = Integer { least: 1, most: 2_147_483_647 };
+
+const fn option(
+    name: &'static str,
+    kind: OptionKind,
+    default: &'static str,
+    status: Status,
+    help: &'static str,
+) -> OptionInfo {
+    OptionInfo { name, kind, default, status, help }
+}
+
+/// `option.dat`.
+pub(crate) static GLOBAL: &[OptionInfo] = &[
+    option("SPOOL_DIR", Path, "/var/spool/sluice", Acts, "Folder in which messages wait (ours)."),
+    option(
+        "PLUGIN_PATH",
+        Paths,
+        "none",
+        Acts,
+        "Folders searched for plugins after those beside the program, separated by colons or commas (ours).",
+    ),
+    option(
+        "CONTROL_SOCKET",
+        Path,
+        "SPOOL_DIR/control.sock",
+        Acts,
+        "Socket on which the running hub listens for the sluice commands (ours).",
+    ),
+    option(
+        "BLOCK_SIZE",
+        Integer { least: 1, most: 1 << 30 },
+        "1024",
+        Acts,
+        "Bytes in a block, the unit of blocklimit and its kind.",
+    ),
+    option("BLOCK_LIMIT", COUNT, "none", Acts, "Largest message in blocks, whatever the channel."),
+    option("RETURN_UNITS", Switch, "0", Acts, "0: the numbers of notices are days; 1: hours."),
+    option("RETURN_ADDRESS", Text, "postmaster at the local host", Acts, "Address that notices come from."),
+    option("RETURN_PERSONAL", Text, "Postmaster", Acts, "Display name of that address."),
+    option("HISTORY_TO_RETURN", COUNT, "20", Acts, "Delivery attempts that a notice tells about at most."),
+    option("LINES_TO_RETURN", COUNT, "20", Acts, "Lines of the message's body that a notice holds at most."),
+    option(
+        "MAX_RECEIVED_LINES",
+        POSITIVE,
+        "50",
+        Acts,
+        "A message with more Received lines is put on hold, as it probably goes in circles.",
+    ),
+    option("POST_INTERVAL", Duration, "4h", Acts, "Time between two periodic services (ours)."),
+    option(
+        "PMDF_POST_INTERVAL",
+        Duration,
+        "4h",
+        Acts,
+        "The same as POST_INTERVAL, under the name that PMDF has for it.",
+    ),
+    option(
+        "RETURN_INTERVAL",
+        Duration,
+        "1h",
+        Acts,
+        "Time between two looks at the ages of what waits (ours).",
+    ),
+    option(
+        "MAX_MESSAGE_SIZE",
+        Size { least: 1024 },
+        "64M",
+        Acts,
+        "Largest message that is accepted, in bytes (ours).",
+    ),
+    option("MAX_RECIPIENTS", POSITIVE, "1000", Acts, "Most recipients in one transaction (ours)."),
+    option(
+        "DELIVERY_DEADLINE",
+        Duration,
+        "30m",
+        Acts,
+        "How long a plugin may keep a delivery without settling it (ours).",
+    ),
+    option("SEGMENT_SIZE", Size { least: 1 << 20 }, "64M", Acts, "Size of a spool segment in bytes (ours)."),
+    option(
+        "LOG_CONNECTION",
+        Integer { least: 0, most: 255 },
+        "7",
+        Partly,
+        "Bits: 1 transport data in records, 2 connections, 4 ETRN. This release logs all of them.",
+    ),
+    option("ACCESS_ERRORS", Switch, "0", Recognised, "Whether a refused sender is told the true reason."),
+    option("ALIAS_DOMAINS", COUNT, "1", Recognised, "Which forms of an address are looked up as aliases."),
+    option(
+        "CONTENT_RETURN_BLOCK_LIMIT",
+        COUNT,
+        "none",
+        Recognised,
+        "Larger messages are returned without their content.",
+    ),
+    option("DEQUEUE_DEBUG", COUNT, "0", Recognised, "Debug log of dequeues."),
+    option("DISABLE_DELIVERY_RECEIPT", Switch, "0", Recognised, "No delivery receipts."),
+    option("LINE_LIMIT", COUNT, "none", Recognised, "Most lines of a message."),
+    option("LOG_CONNECTIONS_SYSLOG", COUNT, "0", Recognised, "Connection records go to the system log."),
+    option("LOG_DIAGNOSTICS", COUNT, "0", Recognised, "Field of the mail log."),
+    option("LOG_ENVELOPE_ID", COUNT, "0", Recognised, "Field of the mail log."),
+    option("LOG_FILENAME", COUNT, "0", Recognised, "Field of the mail log."),
+    option("LOG_FILTER", COUNT, "0", Recognised, "Field of the mail log."),
+    option(
+        "LOG_FORMAT",
+        Integer { least: 1, most: 4 },
+        "1",
+        Recognised,
+        "Form of the records of the mail log.",
+    ),
+    option("LOG_HEADER", COUNT, "0", Recognised, "Field of the mail log."),
+    option("LOG_INTERMEDIATE", COUNT, "0", Recognised, "Field of the mail log."),
+    option("LOG_LOCAL", COUNT, "0", Recognised, "Local addresses get the local domain in the mail log."),
+    option("LOG_MESSAGE_ID", COUNT, "0", Recognised, "Field of the mail log."),
+    option("LOG_MESSAGES_SYSLOG", COUNT, "0", Recognised, "Message records go to the system log."),
+    option("LOG_NODE", COUNT, "0", Recognised, "Field of the mail log."),
+    option("LOG_NOTARY", COUNT, "0", Recognised, "Field of the mail log."),
+    option("LOG_PRIORITY", COUNT, "0", Recognised, "Field of the mail log."),
+    option("LOG_PROCESS", COUNT, "0", Recognised, "Field of the mail log."),
+    option("LOG_QUEUE_TIME", COUNT, "0", Recognised, "Field of the mail log."),
+    option("LOG_REASON", COUNT, "0", Recognised, "Field of the mail log."),
+    option("LOG_SENSITIVITY", COUNT, "0", Recognised, "Field of the mail log."),
+    option("LOG_SNDOPR", COUNT, "0", Recognised, "Trouble with the log goes to the operator."),
+    option("LOG_USERNAME", COUNT, "0", Recognised, "Field of the mail log."),
+    option("MAX_ALIAS_LEVELS", COUNT, "10", Recognised, "How deep aliases may point to aliases."),
+    option(
+        "MAX_LOCAL_RECEIVED_LINES",
+        COUNT,
+        "10",
+        Recognised,
+        "As MAX_RECEIVED_LINES, for lines of this host.",
+    ),
+    option(
+        "NON_URGENT_BLOCK_LIMIT",
+        COUNT,
+        "none",
+        Recognised,
+        "Larger nonurgent messages wait for the periodic service.",
+    ),
+    option("NORMAL_BLOCK_LIMIT", COUNT, "none", Recognised, "Larger normal messages count as nonurgent."),
+    option("POST_DEBUG", COUNT, "0", Recognised, "Debug log of the periodic service."),
+    option("RETURN_DEBUG", COUNT, "0", Recognised, "Debug log of the return job."),
+    option(
+        "SEPARATE_CONNECTION_LOG",
+        Switch,
+        "0",
+        Recognised,
+        "Connection records go to a log of their own.",
+    ),
+    option("URGENT_BLOCK_LIMIT", COUNT, "none", Recognised, "Larger urgent messages count as normal."),
+];
+
+/// `dispatcher.cnf`.
+pub(crate) static DISPATCHER: &[OptionInfo] = &[
+    option(
+        "PORT",
+        Ports,
+        "25 for SMTP, 587 for SUBMIT",
+        Acts,
+        "Ports to listen on, separated by commas, each with an address in brackets in front if wanted.",
+    ),
+    option(
+        "INTERFACE_ADDRESS",
+        Address,
+        "all addresses",
+        Acts,
+        "Address to listen on where PORT names none.",
+    ),
+    option(
+        "PARAMETER",
+        Text,
+        "CHANNEL=tcp_local",
+        Acts,
+        "CHANNEL=name: the channel on which sessions start.",
+    ),
+    option(
+        "MAX_PROCS",
+        POSITIVE,
+        "5",
+        Acts,
+        "With MAX_CONNS: most connections are the product of both; 500 when neither is set.",
+    ),
+    option(
+        "MAX_CONNS",
+        POSITIVE,
+        "10",
+        Acts,
+        "With MAX_PROCS: most connections are the product of both; 500 when neither is set.",
+    ),
+    option(
+        "MAX_CONNS_PER_CLIENT",
+        POSITIVE,
+        "200",
+        Acts,
+        "Most connections at a time from one address (ours).",
+    ),
+    option(
+        "TLS_PORT",
+        Ports,
+        "none",
+        Recognised,
+        "Ports with immediate TLS; TLS comes with a later release.",
+    ),
+    option(
+        "BACKLOG",
+        COUNT,
+        "MAX_CONNS times MAX_PROCS",
+        Recognised,
+        "Connections that wait to be accepted.",
+    ),
+    option("DEBUG", COUNT, "0", Recognised, "Debug log."),
+    option("DNS_VERIFY_DOMAIN", Text, "none", Recognised, "DNS block lists."),
+    option("ENABLE_RBL", Switch, "0", Recognised, "The old single block list."),
+    option(
+        "GROUP",
+        Text,
+        "none",
+        Recognised,
+        "Group of a worker process; there are no worker processes here.",
+    ),
+    option("HISTORICAL_TIME", COUNT, "120", Recognised, "How long ended workers stay in the statistics."),
+    option("IDENT", COUNT, "0", Recognised, "RFC 1413 queries."),
+    option("IMAGE", Text, "none", Recognised, "Program of a worker process."),
+    option("LOGFILE", Text, "none", Recognised, "Log of a worker process."),
+    option("MAX_HANDOFFS", COUNT, "5", Recognised, "Connections that are being handed over at a time."),
+    option("MAX_IDLE_TIME", COUNT, "600", Recognised, "Surplus idle workers go after this."),
+    option("MAX_LIFE_CONNS", COUNT, "300", Recognised, "A worker goes after so many connections."),
+    option("MAX_LIFE_TIME", COUNT, "86400", Recognised, "A worker goes after so many seconds."),
+    option("MAX_SHUTDOWN", COUNT, "2", Recognised, "Workers that may be going at a time."),
+    option("MIN_CONNS", COUNT, "3", Recognised, "Connections at which a worker counts as busy."),
+    option("MIN_PROCS", COUNT, "1", Recognised, "Workers that are always there."),
+    option("STACKSIZE", COUNT, "none", Recognised, "Stack of a worker."),
+    option("USER", Text, "none", Recognised, "Account of a worker process."),
+];
+
+/// `job_controller.cnf`.
+pub(crate) static JOB_CONTROLLER: &[OptionInfo] = &[
+    option(
+        "JOB_LIMIT",
+        Integer { least: 1, most: 1_000_000 },
+        "10",
+        Acts,
+        "Jobs at a time in a pool; in front of the first section: for all pools.",
+    ),
+    option(
+        "MASTER_PLUGIN",
+        Text,
+        "by the channel's name",
+        Acts,
+        "In a [CHANNEL=pattern] section: the plugin that delivers for the channels that match; a value with a slash is a file (ours).",
+    ),
+    option(
+        "QUEUE",
+        Text,
+        "by keyword",
+        Acts,
+        "In a [CHANNEL=pattern] section: the pool of the channels that match, wins over the keyword.",
+    ),
+    option("POOL", Text, "by keyword", Acts, "The same as QUEUE (ours)."),
+    option(
+        "CAPACITY",
+        COUNT,
+        "200",
+        Recognised,
+        "Requests that a queue holds; ours are not limited, what waits is in the spool.",
+    ),
+    option("COMMAND", Text, "none", Recognised, "Program of a periodic job."),
+    option("DEBUG", COUNT, "0", Recognised, "Debug log."),
+    option(
+        "INTERFACE_ADDRESS",
+        Address,
+        "all",
+        Recognised,
+        "Address the job controller listens on; here it is a part of the hub.",
+    ),
+    option(
+        "MASTER_COMMAND",
+        Text,
+        "none",
+        Recognised,
+        "Program that delivers; here a plugin does, see MASTER_PLUGIN.",
+    ),
+    option("MAX_AGE", COUNT, "1800", Recognised, "How long a delivery process lives."),
+    option("MAX_CONNS", COUNT, "300", Recognised, "Messages that a delivery process serves."),
+    option("MAX_LIFE_AGE", COUNT, "14400", Recognised, "How long a delivery process lives."),
+    option("MAX_LIFE_ASKWORK", COUNT, "300", Recognised, "How often a delivery process asks for work."),
+    option("MAX_LIFE_CONNS", COUNT, "300", Recognised, "Messages that a delivery process serves."),
+    option("MAX_LIFE_TIME", COUNT, "14400", Recognised, "How long a delivery process lives."),
+    option("MAX_MESSAGES", COUNT, "100000", Recognised, "Messages that are kept track of in memory."),
+    option("NONURGENT_DELIVERY", Text, "any time", Recognised, "When nonurgent mail may be delivered."),
+    option("NORMAL_DELIVERY", Text, "any time", Recognised, "When normal mail may be delivered."),
+    option("REBUILD_IN_ORDER", COUNT, "0", Recognised, "How the queue is read at the start."),
+    option("REBUILD_PARALLEL_CHANNEL", COUNT, "12", Recognised, "How the queue is read at the start."),
+    option("SECRET", Text, "none", Recognised, "Word that clients of the job controller must know."),
+    option("SLAVE_COMMAND", Text, "NULL", Recognised, "Program that polls for inbound mail."),
+    option("SYNCH_TIME", Text, "PT4H", Recognised, "How often memory is compared with the disk."),
+    option("TCP_PORT", COUNT, "27442", Recognised, "Port of the job controller."),
+    option("TIME", Text, "none", Recognised, "When a periodic job runs."),
+    option("UDP_PORT", COUNT, "27442", Recognised, "Port of the job controller."),
+    option("URGENT_DELIVERY", Text, "any time", Recognised, "When urgent mail may be delivered."),
+];
+
+/// `CHANNEL_option`: what the SMTP server reads.
+pub(crate) static SERVER: &[OptionInfo] = &[
+    option(
+        "ALLOW_ETRNS_PER_SESSION",
+        COUNT,
+        "8, or the number of the peer's nodes",
+        Acts,
+        "ETRN commands that are accepted in a session; further ones get 458.",
+    ),
+    option(
+        "ETRN_DOMAIN_PLAIN",
+        Switch,
+        "0",
+        Acts,
+        "1: domainetrn admits ETRN domain beside ETRN @domain (ours).",
+    ),
+    option(
+        "ALLOW_RECIPIENTS_PER_TRANSACTION",
+        COUNT,
+        "no limit",
+        Acts,
+        "Further recipients of a transaction get 452.",
+    ),
+    option(
+        "REJECT_RECIPIENTS_PER_TRANSACTION",
+        COUNT,
+        "no limit",
+        Acts,
+        "With more recipients the whole message is refused.",
+    ),
+    option(
+        "ALLOW_REJECTIONS_BEFORE_DEFERRAL",
+        COUNT,
+        "no limit",
+        Acts,
+        "After so many refused recipients all further ones get a temporary error.",
+    ),
+    option(
+        "ALLOW_TRANSACTIONS_PER_SESSION",
+        COUNT,
+        "no limit",
+        Acts,
+        "Messages that are accepted in a session.",
+    ),
+    option(
+        "ALLOW_RELAY",
+        Switch,
+        "0",
+        Acts,
+        "1: sessions that stay on this channel may send to the channel itself (ours).",
+    ),
+    option("BANNER_HOST", Text, "the local host", Acts, "Name in the greeting, and in the client's EHLO."),
+    option("BANNER_ADDITION", Text, "none", Acts, "Text added to the greeting."),
+    option("CUSTOM_VERSION_STRING", Text, "none", Acts, "Program and version in the greeting."),
+    option("HIDE_VERIFY", Switch, "0", Acts, "1: VRFY is answered vaguely."),
+    option("COMMAND_RECEIVE_TIME", Minutes, "10", Acts, "Wait for a command."),
+    option("DATA_RECEIVE_TIME", Minutes, "5", Acts, "Wait for more of a message."),
+    option("STATUS_TRANSMIT_TIME", Minutes, "10", Acts, "Time to get rid of a reply."),
+    option("MAX_HELO_DOMAIN_LENGTH", COUNT, "no limit", Acts, "Longest name in HELO and EHLO."),
+    option("TIMEOUT_MULTIPLIER", POSITIVE, "60", Acts, "Seconds in the unit of all times of the file."),
+    option(
+        "LOG_CONNECTION",
+        Integer { least: 0, most: 255 },
+        "the global option",
+        Recognised,
+        "The global option, for this channel.",
+    ),
+    option(
+        "BANNER_PURGE_DELAY",
+        COUNT,
+        "0",
+        Recognised,
+        "Wait behind the greeting; who talks early is refused.",
+    ),
+    option("CHECK_SOURCE", Switch, "1", Recognised, "Compare the HELO name with the name of the client."),
+    option("CONTINUATION_CHARS", Text, "none", Recognised, "More continuation characters of batch SMTP."),
+    option("DISABLE_ADDRESS", Switch, "0", Recognised, "1: no XADR command; there is none."),
+    option("DISABLE_CIRCUIT", Switch, "0", Recognised, "1: no XCIR command; there is none."),
+    option("DISABLE_EXPAND", Switch, "0", Recognised, "1: no EXPN command; there is none."),
+    option("DISABLE_GENERAL", Switch, "0", Recognised, "1: no XGEN command; there is none."),
+    option("DISABLE_SEND", Switch, "0", Recognised, "1: no SEND, SAML and SOML commands; there are none."),
+    option("DISABLE_STATUS", Switch, "0", Recognised, "1: no XSTA command; there is none."),
+    option("EHLO_ADDITION", Text, "none", Recognised, "More lines in the reply to EHLO."),
+    option("LOG_BANNER", Switch, "1", Recognised, "The peer's greeting in the log."),
+    option("LOG_TRANSPORTINFO", Switch, "1", Recognised, "Transport data in the log."),
+    option("MAX_B_ENTRIES", COUNT, "3", Recognised, "Records of bad commands in a session."),
+    option("MAX_J_ENTRIES", COUNT, "10", Recognised, "Records of refusals in a session."),
+    option("PROXY_PASSWORD", Text, "none", Recognised, "Lets a front end say whom it speaks for."),
+    option(
+        "TRACE_LEVEL",
+        Integer { least: 0, most: 2 },
+        "0",
+        Recognised,
+        "How much debug logs tell about TCP.",
+    ),
+    option("TRANSACTION_LIMIT_RCPT_TO", Switch, "0", Recognised, "The limit of transactions acts at RCPT."),
+];
+
+/// `CHANNEL_option`: what the products' SMTP client reads. A plugin has its own table; these are no slips even when it
+/// does not know them.
+pub(crate) static CLIENT: &[OptionInfo] = &[
+    option(
+        "522_PERMANENT_ERROR_STRING",
+        Text,
+        "none",
+        Recognised,
+        "Texts behind a 552 that make it permanent.",
+    ),
+    option("ATTEMPT_TRANSACTIONS_PER_SESSION", COUNT, "no limit", Recognised, "Messages sent in a session."),
+    option("BACKOFF", COUNT, "none", Recognised, "PhoneNet: attempts for each step of waiting."),
+    option("CLIENT_CERT_NICKNAME", Text, "none", Recognised, "Certificate of the client."),
+    option("COMMAND_TRANSMIT_TIME", Minutes, "10", Recognised, "Time to send a command."),
+    option("DATA_TRANSMIT_TIME", Minutes, "10", Recognised, "Time to send a message."),
+    option("DOT_TRANSMIT_TIME", Minutes, "10", Recognised, "Time to send the final dot."),
+    option("INITIAL_COMMAND", Text, "none", Recognised, "First thing that the client sends."),
+    option("MAIL_TRANSMIT_TIME", Minutes, "10", Recognised, "Time to send MAIL FROM."),
+    option("MAX_A_RECORDS", COUNT, "no limit", Recognised, "Addresses tried for a target."),
+    option("MAX_CLIENT_THREADS", COUNT, "10", Recognised, "Sessions at a time."),
+    option("MAX_MX_RECORDS", Integer { least: 1, most: 32 }, "32", Recognised, "MX records tried."),
+    option("RCPT_TRANSMIT_TIME", Minutes, "10", Recognised, "Time to send RCPT TO."),
+    option("STATUS_DATA_RECEIVE_TIME", Minutes, "10", Recognised, "Wait for the reply to the final dot."),
+    option(
+        "STATUS_DATA_RECV_PER_ADDR_TIME",
+        Minutes,
+        "0.083333",
+        Recognised,
+        "Added to it for each recipient.",
+    ),
+    option("STATUS_DATA_RECV_PER_BLOCK_TIME", Minutes, "0.001666", Recognised, "Added to it for each block."),
+    option(
+        "STATUS_DATA_RECV_PER_ADDR_PER_BLOCK_TIME",
+        Minutes,
+        "0.003333",
+        Recognised,
+        "Added to it for each recipient times block.",
+    ),
+    option("STATUS_MAIL_RECEIVE_TIME", Minutes, "10", Recognised, "Wait for the reply to MAIL FROM."),
+    option("STATUS_RCPT_RECEIVE_TIME", Minutes, "10", Recognised, "Wait for the reply to RCPT TO."),
+    option("STATUS_RECEIVE_TIME", Minutes, "10", Recognised, "Wait for other replies."),
+];
+
+/// A table of options, with the file that it is about.
+#[derive(Debug, Clone, Copy)]
+pub struct OptionTable {
+    /// The name of the file, as a heading.
+    pub file: &'static str,
+    /// What the file is for.
+    pub about: &'static str,
+    /// Its options.
+    pub options: &'static [OptionInfo],
+}
+
+/// Every table of options, in the order of the reference.
+#[must_use]
+pub fn option_tables() -> [OptionTable; 5] {
+    [
+        OptionTable { file: "option.dat", about: "Options of the whole hub.", options: GLOBAL },
+        OptionTable {
+            file: "dispatcher.cnf",
+            about: "Listeners: sections `[SERVICE=name]`; what stands above the first section holds for all. Without the \
+                    file there is one service, SMTP, on port 25 of all addresses.",
+            options: DISPATCHER,
+        },
+        OptionTable {
+            file: "job_controller.cnf",
+            about: "Pools (`[POOL=name]` or `[QUEUE=name]`) and plugins of channels (`[CHANNEL=pattern]`, where `*` stands for \
+                    any characters; the pattern with most other characters wins). The file may be missing.",
+            options: JOB_CONTROLLER,
+        },
+        OptionTable {
+            file: "CHANNEL_option, server",
+            about: "Options of the SMTP server, in the file of the channel on which sessions start (`tcp_local_option` for \
+                    `tcp_local`). The options of the channel's plugin stand in the same file; `sluice plugin list` tells \
+                    them.",
+            options: SERVER,
+        },
+        OptionTable {
+            file: "CHANNEL_option, client",
+            about: "Options of other products' SMTP client, accepted here whether the channel's plugin knows them or not.",
+            options: CLIENT,
+        },
+    ]
+}
+
+/// The row of a name, case aside.
+pub(crate) fn find(table: &'static [OptionInfo], name: &str) -> Option<&'static OptionInfo> {
+    table.iter().find(|info| info.name.eq_ignore_ascii_case(name))
+}

@@ -1,0 +1,424 @@
+//! One connection: the socket under the SMTP client, with its clocks.
+//!
+//! Blocking sockets in the worker's own thread: a worker has nothing else to do than wait for its peer. Each wait is
+//! made of short ones, so that a stopping channel is noticed; the time for a reply runs from the last reply before it,
+//! not from the last byte, or a peer could keep us for days with one byte now and then.
+//!
+//! A message is written with one system call where it fits: all its pieces, mapped from the spool, and the closing dot
+//! together. Nothing of it is copied or looked at here; it is in wire form (debug builds make sure).
+//!
+//! # Not here
+//! The dialogue (`sluice_smtp::client`), which address to connect to (`targets`), how long to keep it (`outbox`).
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sluice_sdk::{Outcome, Status};
+use sluice_smtp::client::{Client, Loss, Mail, Manner, Settled, Step, Wait, terminator};
+use tokio::net::TcpSocket;
+use tokio::runtime::Runtime;
+
+use crate::halt::{Halt, Slot};
+use crate::settings::{Settings, Times};
+use crate::targets::Target;
+
+/// One wait of the system; the time after which a stopping channel is noticed at the latest.
+const TICK: Duration = Duration::from_millis(500);
+/// How long the reply to QUIT is worth.
+const QUIT_TIME: Duration = Duration::from_millis(250);
+
+/// A message as the worker hands it over.
+pub(crate) struct Message<'a> {
+    /// The batch it came in.
+    pub(crate) lease: u64,
+    /// Destination domain of all recipients.
+    pub(crate) domain: &'a str,
+    pub(crate) sender: &'a str,
+    pub(crate) recipients: Vec<&'a str>,
+    /// Wire form.
+    pub(crate) pieces: Vec<&'a [u8]>,
+    pub(crate) size: u64,
+    pub(crate) eight_bit: bool,
+    pub(crate) smtputf8: bool,
+    /// Whether the host still leaves the message to us. When it has given it to another worker, ours must not go out too.
+    pub(crate) ours: &'a dyn Fn() -> bool,
+}
+
+/// A connection that was greeted and is free, or at work, or over.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: TcpStream,
+    client: Client,
+    times: Times,
+    halt: Arc<Halt>,
+    opened: Instant,
+    used: Instant,
+    /// What the socket's timeouts are set to.
+    set: (Option<Duration>, Option<Duration>),
+    _slot: Slot,
+}
+
+impl Connection {
+    /// Connects and goes as far as the first MAIL. An outcome says why this address is no use now.
+    pub(crate) fn open(
+        target: &Target,
+        settings: &Settings,
+        runtime: &Runtime,
+        halt: &Arc<Halt>,
+        slot: Slot,
+    ) -> Result<Connection, Outcome> {
+        let no_answer =
+            |text: String| Outcome::deferred(Status::new(4, 4, 1), text).from_peer(target.name.as_str());
+        let connected = runtime.block_on(connect(target.address, settings, halt));
+        let stream = connected.map_err(|why| {
+            no_answer(format!("no connection to {} at {}: {why}", target.name, target.address))
+        })?;
+        let manner = Manner {
+            name: settings.name.clone(),
+            peer: target.name.clone(),
+            hello: settings.hello,
+            etrn: settings.etrn.clone(),
+            eight_bit: settings.eight_bit,
+        };
+        let now = Instant::now();
+        let mut connection = Connection {
+            stream,
+            client: Client::new(manner),
+            times: settings.times,
+            halt: Arc::clone(halt),
+            opened: now,
+            used: now,
+            set: (None, None),
+            _slot: slot,
+        };
+        match connection.pump(None) {
+            Step::Over(ending) => {
+                let outcome = outward(ending.outcome);
+                connection.quit();
+                Err(outcome)
+            }
+            _ => Ok(connection),
+        }
+    }
+
+    /// Sends a message to some of its recipients. Always ends in a verdict for each of them.
+    pub(crate) fn transact(&mut self, message: &Message<'_>, recipients: &[usize]) -> Settled {
+        let mail = Mail {
+            sender: message.sender,
+            size: Some(message.size),
+            eight_bit: message.eight_bit,
+            smtputf8: message.smtputf8,
+        };
+        self.client.begin(&mail, recipients.iter().map(|&at| message.recipients[at]));
+        let step = self.pump(Some(message));
+        self.used = Instant::now();
+        match step {
+            Step::Settled(settled) => {
+                // What is left is a reply to something that does not concern the message.
+                self.pump(None);
+                settled
+            }
+            // The client settles every transaction it has begun before it says anything else.
+            step => unreachable!("a transaction ended in {step:?}"),
+        }
+    }
+
+    /// Whether another transaction can be started.
+    pub(crate) fn is_free(&mut self) -> bool {
+        self.client.step() == Step::Ready
+    }
+
+    /// Messages that went over it, or tried to.
+    pub(crate) fn transactions(&self) -> u32 {
+        self.client.transactions()
+    }
+
+    /// The reply to our ETRN; `None` when none was sent.
+    pub(crate) fn etrn_reply(&self) -> Option<&str> {
+        self.client.etrn_reply()
+    }
+
+    pub(crate) fn opened(&self) -> Instant {
+        self.opened
+    }
+
+    /// When it was last used.
+    pub(crate) fn used(&self) -> Instant {
+        self.used
+    }
+
+    /// Looks whether an idle connection has been closed, or has said something, behind our back.
+    pub(crate) fn looks_alive(&mut self) -> bool {
+        let mut bytes = [0; 1024];
+        let looked = self.stream.set_nonblocking(true).and_then(|()| {
+            let read = self.stream.read(&mut bytes);
+            self.stream.set_nonblocking(false)?;
+            read
+        });
+        match looked {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => true,
+            Ok(count) if count > 0 => {
+                self.client.receive(&bytes[..count]);
+                self.is_free()
+            }
+            _ => false,
+        }
+    }
+
+    /// Says QUIT where that makes sense, and hangs up.
+    pub(crate) fn quit(mut self) {
+        self.client.quit();
+        self.pump(None);
+    }
+
+    /// Does what the client says until it is free, has results, or is over.
+    fn pump(&mut self, message: Option<&Message<'_>>) -> Step {
+        let mut replies = self.client.replies();
+        let mut since = Instant::now();
+        loop {
+            if self.client.replies() != replies {
+                replies = self.client.replies();
+                since = Instant::now();
+            }
+            match self.client.step() {
+                Step::Write => {
+                    match self.write() {
+                        Ok(()) => self.client.output_sent(),
+                        Err(loss) => self.lost(&loss),
+                    }
+                    since = Instant::now();
+                }
+                Step::Read(wait) => {
+                    if let Err(loss) = self.read(wait, since, message) {
+                        self.client.lost(&loss);
+                    }
+                }
+                Step::Content => {
+                    let sent = match message {
+                        Some(message) if (message.ours)() => self.write_content(message),
+                        _ => {
+                            Err(Loss::Failed("the time that the hub allows for this delivery is over".into()))
+                        }
+                    };
+                    match sent {
+                        Ok(()) => self.client.content_sent(),
+                        Err(loss) => self.lost(&loss),
+                    }
+                    since = Instant::now();
+                }
+                step @ (Step::Ready | Step::Settled(_) | Step::Over(_)) => return step,
+            }
+        }
+    }
+
+    /// Waits for bytes, one tick at most.
+    fn read(&mut self, wait: Wait, since: Instant, message: Option<&Message<'_>>) -> Result<(), Loss> {
+        let limit = self.limit(wait, message);
+        let left = limit.saturating_sub(since.elapsed());
+        if left.is_zero() {
+            return Err(Loss::TimedOut);
+        }
+        if self.halt.is_over() {
+            return Err(Loss::Stopping);
+        }
+        self.set_read_time(left.min(TICK)).map_err(|error| failed(&error))?;
+        let mut bytes = [0; 4096];
+        match self.stream.read(&mut bytes) {
+            Ok(0) => Err(Loss::Closed),
+            Ok(count) => {
+                self.client.receive(&bytes[..count]);
+                Ok(())
+            }
+            Err(error) if is_tick(&error) => Ok(()),
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    fn limit(&self, wait: Wait, message: Option<&Message<'_>>) -> Duration {
+        match wait {
+            Wait::Greeting | Wait::Hello | Wait::Etrn | Wait::Reset | Wait::Data => self.times.status,
+            Wait::Mail => self.times.status_mail,
+            Wait::Rcpt => self.times.status_rcpt,
+            Wait::Dot => match message {
+                Some(message) => self.times.status_data(message.recipients.len(), message.size),
+                None => self.times.status_data(0, 0),
+            },
+            Wait::Quit => QUIT_TIME,
+        }
+    }
+
+    fn write(&mut self) -> Result<(), Loss> {
+        let mut slices = [IoSlice::new(self.client.output())];
+        write_all(&self.stream, &mut self.set.1, &mut slices, self.times.command, &self.halt)
+    }
+
+    fn write_content(&mut self, message: &Message<'_>) -> Result<(), Loss> {
+        debug_assert!(is_wire_form(&message.pieces), "a message that is not in wire form");
+        let end = terminator(last_two(&message.pieces).as_slice());
+        let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(message.pieces.len() + 1);
+        slices.extend(message.pieces.iter().map(|piece| IoSlice::new(piece)));
+        slices.push(IoSlice::new(end));
+        write_all(&self.stream, &mut self.set.1, &mut slices, self.times.data, &self.halt)
+    }
+
+    /// The connection broke while we were writing. A server that closes early often says why first.
+    fn lost(&mut self, loss: &Loss) {
+        if matches!(loss, Loss::Failed(_) | Loss::Closed) {
+            let mut bytes = [0; 1024];
+            if self.set_read_time(Duration::from_millis(10)).is_ok()
+                && let Ok(count) = self.stream.read(&mut bytes)
+            {
+                self.client.receive(&bytes[..count]);
+            }
+        }
+        self.client.lost(loss);
+    }
+
+    fn set_read_time(&mut self, time: Duration) -> io::Result<()> {
+        if self.set.0 != Some(time) {
+            self.stream.set_read_timeout(Some(time))?;
+            self.set.0 = Some(time);
+        }
+        Ok(())
+    }
+}
+
+/// Writes everything; `limit` is the time without any progress.
+fn write_all(
+    mut stream: &TcpStream,
+    set: &mut Option<Duration>,
+    mut slices: &mut [IoSlice<'_>],
+    limit: Duration,
+    halt: &Halt,
+) -> Result<(), Loss> {
+    let tick = limit.min(TICK);
+    if *set != Some(tick) {
+        stream.set_write_timeout(Some(tick)).map_err(|error| failed(&error))?;
+        *set = Some(tick);
+    }
+    let mut since = Instant::now();
+    IoSlice::advance_slices(&mut slices, 0);
+    while !slices.is_empty() {
+        match stream.write_vectored(slices) {
+            Ok(0) => return Err(Loss::Closed),
+            Ok(count) => {
+                IoSlice::advance_slices(&mut slices, count);
+                since = Instant::now();
+            }
+            Err(error) if is_tick(&error) => {
+                if since.elapsed() >= limit {
+                    return Err(Loss::TimedOut);
+                }
+                if halt.is_over() {
+                    return Err(Loss::Stopping);
+                }
+            }
+            Err(error) => return Err(failed(&error)),
+        }
+    }
+    Ok(())
+}
+
+/// A socket's timeout is reported as one or the other, depending on the system.
+fn is_tick(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
+}
+
+fn failed(error: &io::Error) -> Loss {
+    Loss::Failed(error.to_string())
+}
+
+/// The last two bytes of a message, or what there is.
+fn last_two(pieces: &[&[u8]]) -> Vec<u8> {
+    let mut last: Vec<u8> =
+        pieces.iter().rev().flat_map(|piece| piece.iter().rev()).take(2).copied().collect();
+    last.reverse();
+    last
+}
+
+/// Lines end with CR LF and nothing else, no line is a lone dot, and the message ends with a line's end.
+fn is_wire_form(pieces: &[&[u8]]) -> bool {
+    let whole: Vec<u8> = pieces.concat();
+    let bare = memchr::memchr2_iter(b'\r', b'\n', &whole).any(|at| match whole[at] {
+        b'\r' => whole.get(at + 1) != Some(&b'\n'),
+        _ => at == 0 || whole[at - 1] != b'\r',
+    });
+    let dot = whole.starts_with(b".\r\n") || memchr::memmem::find(&whole, b"\r\n.\r\n").is_some();
+    !bare && !dot && (whole.is_empty() || whole.ends_with(b"\r\n"))
+}
+
+/// Connects within the time set, from the address set; a stopping channel does not wait.
+async fn connect(address: SocketAddr, settings: &Settings, halt: &Halt) -> Result<TcpStream, String> {
+    let text = |error: io::Error| error.to_string();
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }
+    .map_err(text)?;
+    if let Some(interface) = settings.interface {
+        if interface.is_ipv4() != address.is_ipv4() {
+            return Err(format!(
+                "the channel's `interfaceaddress` {interface} is of the other kind of address"
+            ));
+        }
+        socket
+            .bind(SocketAddr::new(interface, 0))
+            .map_err(|error| format!("cannot use the channel's `interfaceaddress` {interface}: {error}"))?;
+    }
+    let limit = settings.times.connect;
+    let stream = tokio::select! {
+        connected = tokio::time::timeout(limit, socket.connect(address)) => match connected {
+            Ok(connected) => connected.map_err(text)?,
+            Err(_) => return Err(format!("no answer in {} s", limit.as_secs_f32())),
+        },
+        () = halt.told() => return Err("the channel is stopping".to_owned()),
+    };
+    let stream = stream.into_std().map_err(text)?;
+    stream.set_nonblocking(false).map_err(text)?;
+    // Commands and the ends of messages go out at once; everything is written in whole groups anyway.
+    stream.set_nodelay(true).map_err(text)?;
+    Ok(stream)
+}
+
+/// An outcome as it crosses the edge to the host.
+pub(crate) fn outward(outcome: sluice_mail::Outcome) -> Outcome {
+    let across = |status: sluice_mail::Status| Status::new(status.class, status.subject, status.detail);
+    match outcome {
+        sluice_mail::Outcome::Delivered { status, text, peer } => {
+            Outcome::Delivered { status: across(status), text, peer }
+        }
+        sluice_mail::Outcome::Deferred { status, text, peer } => {
+            Outcome::Deferred { status: across(status), text, peer }
+        }
+        sluice_mail::Outcome::Failed { status, text, peer } => {
+            Outcome::Failed { status: across(status), text, peer }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wire_form() {
+        let pieces = |text: &[&'static str]| text.iter().map(|one| one.as_bytes()).collect::<Vec<_>>();
+        for good in [&[][..], &["a\r\n"], &["a\r", "\n..\r\n"], &["..\r\n"], &["\r\n"]] {
+            assert!(is_wire_form(&pieces(good)), "{good:?}");
+        }
+        for bad in
+            [&["a"][..], &["a\n"], &["a\r\n", ".\r\n"], &[".\r\nb\r\n"], &["a\rb\r\n"], &["\n"], &["a\r"]]
+        {
+            assert!(!is_wire_form(&pieces(bad)), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_two_bytes_may_be_in_two_pieces() {
+        assert_eq!(last_two(&[b"a\r", b"\n"]), b"\r\n");
+        assert_eq!(last_two(&[b"x"]), b"x");
+        assert_eq!(last_two(&[]), b"");
+    }
+}

@@ -1,0 +1,127 @@
+//! The options of the channel's option file that this plugin acts on. The names and units are PMDF's (System Manager's
+//! Guide, TCP/IP channels, "SMTP channel option file") where PMDF has the option; times are in minutes and may have
+//! fractions.
+
+use sluice_sdk::{OptionKind, OptionSpec};
+
+const fn option(
+    name: &'static str,
+    kind: OptionKind,
+    default: Option<&'static str>,
+    help: &'static str,
+) -> OptionSpec {
+    OptionSpec { name, kind, default, help }
+}
+
+/// The table. Order: what limits, what names, what waits.
+pub(crate) const OPTIONS: &[OptionSpec] = &[
+    option(
+        "MAX_CLIENT_THREADS",
+        OptionKind::Integer,
+        Some("10"),
+        "Connections this channel has open at the same time, at most. The workers themselves are limited by `maxjobs`.",
+    ),
+    option(
+        "ATTEMPT_TRANSACTIONS_PER_SESSION",
+        OptionKind::Integer,
+        None,
+        "Messages sent over one connection before it is closed and another one made. Not set: no limit.",
+    ),
+    option(
+        "MAX_MX_RECORDS",
+        OptionKind::Integer,
+        Some("32"),
+        "MX records of a destination that are tried, best preference first; 1 to 32.",
+    ),
+    option("MAX_A_RECORDS", OptionKind::Integer, None, "Addresses of one host that are tried. Not set: all."),
+    option(
+        "BANNER_HOST",
+        OptionKind::Text,
+        None,
+        "Our name in EHLO and HELO. Not set: the local host alias of the channel, or the official name of the local channel.",
+    ),
+    option(
+        "NAMESERVER_PORT",
+        OptionKind::Integer,
+        Some("53"),
+        "Port of the name servers given with the channel keyword `nameservers`.",
+    ),
+    option(
+        "CONNECT_TIME",
+        OptionKind::Text,
+        Some("1"),
+        "Minutes to wait for a connection to one address. A dial-on-demand line may need most of a minute to come up.",
+    ),
+    option(
+        "IDLE_TIME",
+        OptionKind::Text,
+        Some("0.083333"),
+        "Minutes an idle connection is kept for the next message to the same destination; 0 closes at once.",
+    ),
+    option(
+        "COMMAND_TRANSMIT_TIME",
+        OptionKind::Text,
+        Some("10"),
+        "Minutes allowed for sending a group of commands.",
+    ),
+    option(
+        "DATA_TRANSMIT_TIME",
+        OptionKind::Text,
+        Some("10"),
+        "Minutes without any progress while a message is being sent. A message that moves, however slowly, is not cut.",
+    ),
+    option(
+        "DOT_TRANSMIT_TIME",
+        OptionKind::Text,
+        Some("10"),
+        "Minutes without progress allowed for the end of a message. It is sent together with the last of the message; the longer of this and DATA_TRANSMIT_TIME counts.",
+    ),
+    option(
+        "STATUS_RECEIVE_TIME",
+        OptionKind::Text,
+        Some("10"),
+        "Minutes to wait for the banner and for the replies to EHLO, HELO, ETRN, RSET and DATA.",
+    ),
+    option(
+        "STATUS_MAIL_RECEIVE_TIME",
+        OptionKind::Text,
+        Some("10"),
+        "Minutes to wait for the reply to MAIL.",
+    ),
+    option(
+        "STATUS_RCPT_RECEIVE_TIME",
+        OptionKind::Text,
+        Some("10"),
+        "Minutes to wait for the reply to each RCPT.",
+    ),
+    option(
+        "STATUS_DATA_RECEIVE_TIME",
+        OptionKind::Text,
+        Some("10"),
+        "Minutes to wait for the reply to a whole message, plus the three below. Too short means messages delivered twice (RFC 5321 section 4.5.3.2.6).",
+    ),
+    option(
+        "STATUS_DATA_RECV_PER_ADDR_TIME",
+        OptionKind::Text,
+        Some("0.083333"),
+        "Minutes added to STATUS_DATA_RECEIVE_TIME for each recipient.",
+    ),
+    option(
+        "STATUS_DATA_RECV_PER_BLOCK_TIME",
+        OptionKind::Text,
+        Some("0.001666"),
+        "Minutes added to STATUS_DATA_RECEIVE_TIME for each block of 1024 bytes.",
+    ),
+    option(
+        "STATUS_DATA_RECV_PER_ADDR_PER_BLOCK_TIME",
+        OptionKind::Text,
+        Some("0.003333"),
+        "Minutes added to STATUS_DATA_RECEIVE_TIME for each recipient times each block; together the additions end at an hour.",
+    ),
+    option(
+        "TIMEOUT_MULTIPLIER",
+        OptionKind::Integer,
+        Some("60"),
+        "Seconds in the unit that all times of this file are given in: 60 is minutes, 1 is seconds.",
+    ),
+];

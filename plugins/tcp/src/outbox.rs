@@ -1,0 +1,326 @@
+//! What one worker does with the messages it is given: its connections, and whom it could not reach.
+//!
+//! A connection that has served is kept for the next message to the same destination, and closed when it was idle for
+//! IDLE_TIME, has carried ATTEMPT_TRANSACTIONS_PER_SESSION messages, or the channel stops. A kept connection that turns
+//! out to be dead before MAIL was answered costs nothing: the message goes over a new one at once.
+//!
+//! An address that could not be reached is not tried again for the other messages of the same batch (lease), so that a
+//! thousand messages for a dead peer are one attempt. The memory ends with the batch, and after ten seconds in any case:
+//! a release makes a new batch, and somebody who says ETRN is there now, whatever was true before.
+//!
+//! # Not here
+//! The dialogue and the socket (`connection`), the order of hosts (`targets`).
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sluice_sdk::{Level, Outcome, Status};
+use tokio::runtime::Runtime;
+
+use crate::connection::{Connection, Message, outward};
+use crate::halt::{Halt, Slot, Slots};
+use crate::names::Names;
+use crate::settings::Settings;
+use crate::targets::{self, Sought, Target};
+
+/// Longest memory for an address that could not be reached.
+const UNREACHABLE_FOR: Duration = Duration::from_secs(10);
+/// Connections a worker keeps, each to another destination. They are idle, and each is a slot that another worker of the
+/// channel may need.
+const KEPT_MAX: usize = 8;
+/// A connection that was used this recently is taken without a look at it.
+const FRESH_FOR: Duration = Duration::from_millis(200);
+/// How long a worker waits for one of the channel's connections to become free.
+const SLOT_TIME: Duration = Duration::from_secs(120);
+/// A poll run finds that the peer was asked already when its connection is not older than this.
+const ASKED_FOR: Duration = Duration::from_secs(30);
+
+/// Where a worker writes what is not about a message.
+pub(crate) type Log = Box<dyn Fn(Level, &str) + Send + Sync>;
+
+/// What all workers of a channel share.
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) names: Box<dyn Names>,
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) halt: Arc<Halt>,
+    pub(crate) slots: Arc<Slots>,
+    pub(crate) log: Log,
+}
+
+/// One worker's connections.
+pub(crate) struct Outbox<'s> {
+    shared: &'s Shared,
+    kept: HashMap<String, Connection>,
+    unreachable: Unreachable,
+}
+
+/// Addresses that did not take a connection, and why.
+#[derive(Default)]
+struct Unreachable {
+    lease: u64,
+    since: Option<Instant>,
+    why: HashMap<SocketAddr, Outcome>,
+}
+
+impl Unreachable {
+    /// Forgets what belongs to another batch, or to another time.
+    fn in_batch(&mut self, lease: u64) {
+        if lease != self.lease || self.since.is_some_and(|since| since.elapsed() >= UNREACHABLE_FOR) {
+            *self = Unreachable { lease, ..Unreachable::default() };
+        }
+    }
+
+    fn add(&mut self, address: SocketAddr, why: Outcome) {
+        self.since.get_or_insert_with(Instant::now);
+        self.why.insert(address, why);
+    }
+}
+
+impl<'s> Outbox<'s> {
+    pub(crate) fn new(shared: &'s Shared) -> Outbox<'s> {
+        Outbox { shared, kept: HashMap::new(), unreachable: Unreachable::default() }
+    }
+
+    /// Delivers a message: `settle` is called once for each recipient, by position.
+    pub(crate) fn deliver(&mut self, message: &Message<'_>, settle: &mut dyn FnMut(usize, Outcome)) {
+        self.unreachable.in_batch(message.lease);
+        let key = self.shared.settings.peer.as_deref().unwrap_or(message.domain).to_owned();
+        let sought = match &self.shared.settings.peer {
+            Some(peer) => Sought::Configured(peer),
+            None => Sought::Destination(message.domain),
+        };
+        let mut left: Vec<usize> = (0..message.recipients.len()).collect();
+        // Each turn either settles at least one recipient, or replaces a stale connection by a new one, which is not
+        // stale at its first transaction.
+        while !left.is_empty() {
+            let mut connection = match self.take(&key) {
+                Some(connection) => connection,
+                None => match self.open(sought) {
+                    Ok(connection) => connection,
+                    Err(outcome) => {
+                        left.drain(..).for_each(|recipient| settle(recipient, outcome.clone()));
+                        return;
+                    }
+                },
+            };
+            let settled = connection.transact(message, &left);
+            if settled.stale && !self.shared.halt.is_told() {
+                continue;
+            }
+            let progress = settled.verdicts.iter().any(|verdict| !verdict.surplus);
+            let mut surplus = Vec::new();
+            for (recipient, verdict) in left.drain(..).zip(settled.verdicts) {
+                if verdict.surplus && progress {
+                    surplus.push(recipient);
+                } else {
+                    settle(recipient, outward(verdict.outcome));
+                }
+            }
+            left = surplus;
+            self.keep(&key, connection);
+        }
+    }
+
+    /// Asks the fixed peer for its mail (`sendetrn`), over a connection of its own when there is none young enough.
+    pub(crate) fn poll(&mut self) {
+        let settings = &self.shared.settings;
+        let (Some(peer), Some(_)) = (settings.peer.clone(), &settings.etrn) else {
+            return (self.shared.log)(Level::Debug, "nobody to poll: that needs `daemon` and `sendetrn`");
+        };
+        if let Some(connection) = self.kept.remove(&peer) {
+            if connection.opened().elapsed() < ASKED_FOR {
+                self.kept.insert(peer, connection);
+                return;
+            }
+            connection.quit();
+        }
+        self.unreachable = Unreachable::default();
+        match self.open(Sought::Configured(&peer)) {
+            Ok(connection) => self.keep(&peer, connection),
+            Err(outcome) => {
+                let (Outcome::Delivered { text, .. }
+                | Outcome::Deferred { text, .. }
+                | Outcome::Failed { text, .. }) = outcome;
+                (self.shared.log)(Level::Warn, &format!("{peer} could not be polled: {text}"));
+            }
+        }
+    }
+
+    /// Time until a kept connection will have been idle for long enough.
+    pub(crate) fn until_idle(&self) -> Option<Duration> {
+        let idle = self.shared.settings.times.idle;
+        self.kept.values().map(|connection| idle.saturating_sub(connection.used().elapsed())).min()
+    }
+
+    /// Closes what was idle for long enough.
+    pub(crate) fn close_idle(&mut self) {
+        let idle = self.shared.settings.times.idle;
+        let old = self.kept.extract_if(|_, connection| connection.used().elapsed() >= idle);
+        old.for_each(|(_, connection)| connection.quit());
+    }
+
+    /// Closes everything.
+    pub(crate) fn close(&mut self) {
+        self.kept.drain().for_each(|(_, connection)| connection.quit());
+    }
+
+    fn take(&mut self, key: &str) -> Option<Connection> {
+        let mut connection = self.kept.remove(key)?;
+        let fresh = connection.used().elapsed() < FRESH_FOR;
+        (fresh || connection.looks_alive()).then_some(connection)
+    }
+
+    fn keep(&mut self, key: &str, mut connection: Connection) {
+        let spent =
+            self.shared.settings.transactions_max.is_some_and(|most| connection.transactions() >= most);
+        if !connection.is_free()
+            || spent
+            || self.shared.settings.times.idle.is_zero()
+            || self.shared.halt.is_told()
+        {
+            return connection.quit();
+        }
+        if self.kept.len() >= KEPT_MAX
+            && let Some(oldest) =
+                self.kept.iter().min_by_key(|(_, one)| one.used()).map(|(key, _)| key.clone())
+            && let Some(oldest) = self.kept.remove(&oldest)
+        {
+            oldest.quit();
+        }
+        self.kept.insert(key.to_owned(), connection);
+    }
+
+    /// Connects to the best host that answers.
+    fn open(&mut self, sought: Sought<'_>) -> Result<Connection, Outcome> {
+        let slot = self.slot()?;
+        let mut why = None;
+        let mut slot = Some(slot);
+        if let Some(connection) = self.open_any(sought, &mut slot, &mut why) {
+            return Ok(connection);
+        }
+        // A destination that does not exist is not a destination that cannot be reached.
+        if let Some(host) = &self.shared.settings.last_resort
+            && !matches!(why, Some(Outcome::Failed { .. }))
+            && let Some(connection) = self.open_last_resort(host, &mut slot, &mut why)
+        {
+            return Ok(connection);
+        }
+        Err(why.unwrap_or_else(|| {
+            Outcome::deferred(Status::new(4, 4, 4), format!("no host for {}", sought.name()))
+        }))
+    }
+
+    /// Tries all hosts of a destination in order.
+    fn open_any(
+        &mut self,
+        sought: Sought<'_>,
+        slot: &mut Option<Slot>,
+        why: &mut Option<Outcome>,
+    ) -> Option<Connection> {
+        let (names, settings) = (&*self.shared.names, &self.shared.settings);
+        let hosts = match targets::hosts(names, settings, sought) {
+            Ok(hosts) => hosts,
+            Err(outcome) => {
+                *why = Some(targets::milder(why.take(), outcome));
+                return None;
+            }
+        };
+        hosts.iter().find_map(|host| self.open_host(sought, host, slot, why))
+    }
+
+    /// `lastresort`: one host, by its addresses.
+    fn open_last_resort(
+        &mut self,
+        host: &str,
+        slot: &mut Option<Slot>,
+        why: &mut Option<Outcome>,
+    ) -> Option<Connection> {
+        self.open_host(Sought::Configured(host), host, slot, why)
+    }
+
+    fn open_host(
+        &mut self,
+        sought: Sought<'_>,
+        host: &str,
+        slot: &mut Option<Slot>,
+        why: &mut Option<Outcome>,
+    ) -> Option<Connection> {
+        match targets::addresses(&*self.shared.names, &self.shared.settings, sought, host) {
+            Ok(targets) => targets.iter().find_map(|target| self.open_target(target, slot, why)),
+            Err(outcome) => {
+                *why = Some(targets::milder(why.take(), outcome));
+                None
+            }
+        }
+    }
+
+    fn open_target(
+        &mut self,
+        target: &Target,
+        slot: &mut Option<Slot>,
+        why: &mut Option<Outcome>,
+    ) -> Option<Connection> {
+        let shared = self.shared;
+        let known = self.unreachable.why.get(&target.address).cloned();
+        let outcome = match known {
+            Some(known) => known,
+            None if shared.halt.is_told() => {
+                Outcome::deferred(Status::new(4, 3, 2), "the channel is stopping")
+            }
+            None => {
+                // A failed attempt gives its slot back; the next one takes it again, or whichever is free by then.
+                let slot = match slot.take().map_or_else(|| self.slot(), Ok) {
+                    Ok(slot) => slot,
+                    Err(outcome) => {
+                        *why = Some(targets::milder(why.take(), outcome));
+                        return None;
+                    }
+                };
+                match Connection::open(target, &shared.settings, &shared.runtime, &shared.halt, slot) {
+                    Ok(connection) => {
+                        self.say_etrn(target, &connection);
+                        return Some(connection);
+                    }
+                    Err(outcome) => {
+                        self.unreachable.add(target.address, outcome.clone());
+                        outcome
+                    }
+                }
+            }
+        };
+        *why = Some(targets::milder(why.take(), outcome));
+        None
+    }
+
+    fn say_etrn(&self, target: &Target, connection: &Connection) {
+        let Some(name) = &self.shared.settings.etrn else { return };
+        let (level, text) = match connection.etrn_reply() {
+            Some(reply) => (Level::Info, format!("ETRN {name} to {}: {reply}", target.name)),
+            None => (
+                Level::Warn,
+                format!("{} does not offer ETRN: `sendetrn {name}` has no effect there", target.name),
+            ),
+        };
+        (self.shared.log)(level, &text);
+    }
+
+    /// The right to one more connection. Before a worker waits for others it gives up what it keeps itself, so that
+    /// two workers can never wait for each other.
+    fn slot(&mut self) -> Result<Slot, Outcome> {
+        let slots = &self.shared.slots;
+        if let Some(slot) = slots.try_take() {
+            return Ok(slot);
+        }
+        self.close();
+        self.shared.slots.take(SLOT_TIME, &self.shared.halt).ok_or_else(|| {
+            let text = format!(
+                "all {} connections of the channel are busy (MAX_CLIENT_THREADS)",
+                self.shared.settings.connections_max
+            );
+            Outcome::deferred(Status::new(4, 3, 2), text)
+        })
+    }
+}

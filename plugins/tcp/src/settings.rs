@@ -1,0 +1,361 @@
+//! What the channel's keywords and options mean for this plugin.
+//!
+//! # Not here
+//! The syntax of the configuration (`config`). What arrives here is checked again all the same: a plugin may be run by a
+//! host that does not know what its settings mean.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use sluice_sdk::{Context, CreateError};
+use sluice_smtp::client::Hello;
+
+/// Where settings are read from: the host's, or a test's.
+pub(crate) trait Written {
+    /// Arguments of a keyword in force, or a fact of the host; empty when it has none.
+    fn setting(&self, name: &str) -> Option<&str>;
+    /// Value of an option, or its default.
+    fn option(&self, name: &str) -> Option<&str>;
+}
+
+impl Written for Context {
+    fn setting(&self, name: &str) -> Option<&str> {
+        Context::setting(self, name)
+    }
+
+    fn option(&self, name: &str) -> Option<&str> {
+        Context::option(self, name)
+    }
+}
+
+/// How a destination is turned into hosts (channel keywords `mx` and its relatives).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lookups {
+    /// MX records; those of equal preference in the order received (`mx`, `nonrandommx`, `defaultmx`).
+    Ordered,
+    /// MX records; those of equal preference in random order, as RFC 5321 section 5.1 wants it (`randommx`).
+    Shuffled,
+    /// Address records only (`nomx`).
+    Addresses,
+    /// The local host table only (`nodns`).
+    HostTable,
+}
+
+/// How long to wait for what.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Times {
+    pub(crate) connect: Duration,
+    pub(crate) idle: Duration,
+    pub(crate) command: Duration,
+    pub(crate) data: Duration,
+    pub(crate) status: Duration,
+    pub(crate) status_mail: Duration,
+    pub(crate) status_rcpt: Duration,
+    pub(crate) status_data: Duration,
+    /// Seconds added for each recipient, each block, and each recipient times each block.
+    pub(crate) per: (f64, f64, f64),
+}
+
+/// The additions to STATUS_DATA_RECEIVE_TIME stop here: 1000 recipients of 10 megabytes would make it weeks.
+const STATUS_DATA_ADDED_MAX_SECS: f64 = 3600.0;
+/// Longest time that an option can give: a day. Longer is a mistake in the unit.
+const TIME_MAX_SECS: f64 = 86_400.0;
+
+impl Times {
+    /// How long the server may take to answer a message.
+    pub(crate) fn status_data(&self, recipients: usize, bytes: u64) -> Duration {
+        let (recipients, blocks) = (recipients as f64, bytes.div_ceil(1024) as f64);
+        let added = self.per.0 * recipients + self.per.1 * blocks + self.per.2 * recipients * blocks;
+        self.status_data + Duration::from_secs_f64(added.min(STATUS_DATA_ADDED_MAX_SECS))
+    }
+}
+
+/// All that a channel was told.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) lookups: Lookups,
+    /// The host that all mail goes to (`daemon`).
+    pub(crate) peer: Option<String>,
+    pub(crate) port: u16,
+    pub(crate) interface: Option<IpAddr>,
+    pub(crate) last_resort: Option<String>,
+    /// Empty: the system's.
+    pub(crate) nameservers: Vec<IpAddr>,
+    pub(crate) nameserver_port: u16,
+    pub(crate) hello: Hello,
+    pub(crate) etrn: Option<String>,
+    pub(crate) eight_bit: bool,
+    /// Our name in EHLO.
+    pub(crate) name: String,
+    pub(crate) connections_max: u32,
+    pub(crate) transactions_max: Option<u32>,
+    pub(crate) mx_max: usize,
+    pub(crate) addresses_max: usize,
+    pub(crate) times: Times,
+}
+
+impl Settings {
+    /// Reads and checks everything at once.
+    pub(crate) fn read(from: &dyn Written) -> Result<Settings, CreateError> {
+        let has = |keyword: &str| from.setting(keyword).is_some();
+        let lookups = match () {
+            () if has("nodns") => Lookups::HostTable,
+            () if has("nomx") => Lookups::Addresses,
+            () if has("randommx") => Lookups::Shuffled,
+            () => Lookups::Ordered,
+        };
+        let hello = match () {
+            () if has("noehlo") => Hello::Helo,
+            () if has("checkehlo") => Hello::IfAnnounced,
+            () => Hello::Ehlo,
+        };
+        let nameservers = match from.setting("nameservers") {
+            None => Vec::new(),
+            Some(list) => list
+                .split([' ', ',', '\t'])
+                .filter(|word| !word.is_empty())
+                .map(|word| parsed(word, "keyword `nameservers`", "a list of IP addresses"))
+                .collect::<Result<_, _>>()?,
+        };
+        let interface = match from.setting("interfaceaddress") {
+            None => None,
+            Some(word) => Some(parsed(word, "keyword `interfaceaddress`", "an IP address of this machine")?),
+        };
+        let port = match from.setting("port") {
+            None => 25,
+            Some(word) => match parsed(word, "keyword `port`", "a TCP port from 1 to 65535")? {
+                0 => return Err(wrong("keyword `port`", word, "a TCP port from 1 to 65535")),
+                port => port,
+            },
+        };
+        let local_host = || from.setting("local_host").filter(|name| !name.is_empty());
+        let name = from.option("BANNER_HOST").or_else(local_host).unwrap_or("localhost");
+        Ok(Settings {
+            lookups,
+            peer: peer(from)?,
+            port,
+            interface,
+            last_resort: word(from, "lastresort")?,
+            nameservers,
+            nameserver_port: number(from, "NAMESERVER_PORT", 1, u64::from(u16::MAX))?.unwrap_or(53) as u16,
+            hello,
+            etrn: word(from, "sendetrn")?,
+            eight_bit: has("eightbit"),
+            name: checked_word("option BANNER_HOST", name)?,
+            connections_max: number(from, "MAX_CLIENT_THREADS", 1, 10_000)?.unwrap_or(10) as u32,
+            transactions_max: number(from, "ATTEMPT_TRANSACTIONS_PER_SESSION", 1, u64::from(u32::MAX))?
+                .map(|number| number as u32),
+            mx_max: number(from, "MAX_MX_RECORDS", 1, 32)?.unwrap_or(32) as usize,
+            addresses_max: number(from, "MAX_A_RECORDS", 1, 1000)?.unwrap_or(1000) as usize,
+            times: times(from)?,
+        })
+    }
+}
+
+/// `daemon HOST`: HOST; `daemon router`, or any other word that is no full domain name: the official host.
+fn peer(from: &dyn Written) -> Result<Option<String>, CreateError> {
+    match word(from, "daemon")? {
+        None => Ok(None),
+        Some(host) if host.contains('.') || host.starts_with('[') || host.contains(':') => Ok(Some(host)),
+        Some(word) => match from.setting("official_host") {
+            Some(official) if !official.is_empty() => Ok(Some(official.to_owned())),
+            _ => {
+                Err(wrong("keyword `daemon`", &word, "a full domain name, as the official host is not known"))
+            }
+        },
+    }
+}
+
+fn times(from: &dyn Written) -> Result<Times, CreateError> {
+    let unit = number(from, "TIMEOUT_MULTIPLIER", 1, 3600)?.unwrap_or(60) as f64;
+    let secs = |name: &str| -> Result<f64, CreateError> {
+        let written = from.option(name).unwrap_or("0").trim();
+        // `parse` also takes `inf`, `nan`, `+1` and `1e9`; an option file has digits and a point.
+        let plain = written.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let number = if plain { written.parse::<f64>().ok() } else { None };
+        match number.map(|number| number * unit) {
+            Some(secs) if (0.0..=TIME_MAX_SECS).contains(&secs) => Ok(secs),
+            _ => Err(wrong(&format!("option {name}"), written, "a time of at most a day, such as 10 or 0.5")),
+        }
+    };
+    let time = |name: &str| secs(name).map(Duration::from_secs_f64);
+    // A time of nothing would fail every message.
+    let some_time = |name: &str| match time(name) {
+        Ok(Duration::ZERO) => Err(wrong(&format!("option {name}"), "0", "more than nothing")),
+        other => other,
+    };
+    Ok(Times {
+        connect: some_time("CONNECT_TIME")?,
+        idle: time("IDLE_TIME")?,
+        command: some_time("COMMAND_TRANSMIT_TIME")?,
+        data: some_time("DATA_TRANSMIT_TIME")?.max(some_time("DOT_TRANSMIT_TIME")?),
+        status: some_time("STATUS_RECEIVE_TIME")?,
+        status_mail: some_time("STATUS_MAIL_RECEIVE_TIME")?,
+        status_rcpt: some_time("STATUS_RCPT_RECEIVE_TIME")?,
+        status_data: some_time("STATUS_DATA_RECEIVE_TIME")?,
+        per: (
+            secs("STATUS_DATA_RECV_PER_ADDR_TIME")?,
+            secs("STATUS_DATA_RECV_PER_BLOCK_TIME")?,
+            secs("STATUS_DATA_RECV_PER_ADDR_PER_BLOCK_TIME")?,
+        ),
+    })
+}
+
+fn word(from: &dyn Written, keyword: &str) -> Result<Option<String>, CreateError> {
+    match from.setting(keyword) {
+        None => Ok(None),
+        Some(word) => checked_word(&format!("keyword `{keyword}`"), word).map(Some),
+    }
+}
+
+/// What goes into a command or a lookup: one word of printable characters.
+fn checked_word(what: &str, word: &str) -> Result<String, CreateError> {
+    let fits = !word.is_empty() && word.len() <= 255;
+    if fits && !word.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        Ok(word.to_owned())
+    } else {
+        Err(wrong(what, word, "one word of at most 255 characters"))
+    }
+}
+
+fn number(from: &dyn Written, name: &str, least: u64, most: u64) -> Result<Option<u64>, CreateError> {
+    let Some(written) = from.option(name) else { return Ok(None) };
+    let written = written.trim();
+    let digits = !written.is_empty() && written.bytes().all(|byte| byte.is_ascii_digit());
+    match written.parse::<u64>() {
+        Ok(number) if digits && (least..=most).contains(&number) => Ok(Some(number)),
+        _ => {
+            Err(wrong(&format!("option {name}"), written, &format!("a whole number from {least} to {most}")))
+        }
+    }
+}
+
+fn parsed<T: std::str::FromStr>(word: &str, what: &str, must_be: &str) -> Result<T, CreateError> {
+    let bare = word.trim().trim_start_matches('[').trim_end_matches(']');
+    bare.parse().map_err(|_| wrong(what, word, must_be))
+}
+
+fn wrong(what: &str, written: &str, must_be: &str) -> CreateError {
+    CreateError::refused(format!("{what} is `{}`; it must be {must_be}", written.escape_debug()))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::options::OPTIONS;
+
+    /// Settings as a test writes them: keywords in lower case, options in upper case.
+    #[derive(Debug, Clone, Default)]
+    pub(crate) struct Given(pub(crate) Vec<(String, String)>);
+
+    impl Given {
+        pub(crate) fn of(pairs: &[(&str, &str)]) -> Given {
+            Given(pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect())
+        }
+    }
+
+    impl Written for Given {
+        fn setting(&self, name: &str) -> Option<&str> {
+            self.0.iter().find(|pair| pair.0 == name).map(|pair| pair.1.as_str())
+        }
+
+        fn option(&self, name: &str) -> Option<&str> {
+            let default =
+                || OPTIONS.iter().find(|option| option.name == name).and_then(|option| option.default);
+            self.setting(name).or_else(default)
+        }
+    }
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Settings, String> {
+        Settings::read(&Given::of(pairs)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn defaults() {
+        let settings = read(&[("smtp", "")]).unwrap();
+        assert_eq!((settings.lookups, settings.port, settings.hello), (Lookups::Ordered, 25, Hello::Ehlo));
+        assert_eq!((settings.connections_max, settings.mx_max, settings.transactions_max), (10, 32, None));
+        // RFC 5321 section 4.5.3.2: nothing is given up before its time.
+        let times = settings.times;
+        assert!(times.status >= Duration::from_secs(300) && times.status_mail >= Duration::from_secs(300));
+        assert!(times.status_rcpt >= Duration::from_secs(300) && times.data >= Duration::from_secs(180));
+        assert!(times.status_data(1, 0) >= Duration::from_secs(600));
+        assert!(times.status_data(usize::MAX, u64::MAX) <= Duration::from_secs(600 + 3600));
+        assert_eq!(settings.name, "localhost");
+    }
+
+    #[test]
+    fn keywords_and_options() {
+        let settings = read(&[
+            ("nomx", ""),
+            ("daemon", "router"),
+            ("official_host", "[127.0.0.1]"),
+            ("port", "2525"),
+            ("interfaceaddress", "127.0.0.2"),
+            ("lastresort", "relay.example"),
+            ("nameservers", "127.0.0.1, ::1"),
+            ("sendetrn", "@site.example"),
+            ("checkehlo", ""),
+            ("local_host", "hub.example"),
+            ("ATTEMPT_TRANSACTIONS_PER_SESSION", "7"),
+            ("TIMEOUT_MULTIPLIER", "1"),
+            ("CONNECT_TIME", "2.5"),
+        ])
+        .unwrap();
+        assert_eq!(settings.peer.as_deref(), Some("[127.0.0.1]"));
+        assert_eq!((settings.lookups, settings.port), (Lookups::Addresses, 2525));
+        assert_eq!(settings.nameservers.len(), 2);
+        assert_eq!(
+            (settings.name.as_str(), settings.etrn.as_deref()),
+            ("hub.example", Some("@site.example"))
+        );
+        assert_eq!(settings.transactions_max, Some(7));
+        assert_eq!(settings.times.connect, Duration::from_millis(2500));
+        assert_eq!(settings.times.status, Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_daemon_that_is_no_full_name_is_the_official_host() {
+        for (daemon, peer) in
+            [("router", "TCP-DAEMON.example"), ("mail.example", "mail.example"), ("[::1]", "[::1]")]
+        {
+            let settings = read(&[("daemon", daemon), ("official_host", "TCP-DAEMON.example")]).unwrap();
+            assert_eq!(settings.peer.as_deref(), Some(peer));
+        }
+        assert!(read(&[("daemon", "router")]).unwrap_err().contains("keyword `daemon`"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_what_would_be_right() {
+        for (name, value) in [
+            ("port", "0"),
+            ("port", "70000"),
+            ("port", "smtp"),
+            ("interfaceaddress", "eth0"),
+            ("nameservers", "127.0.0.1 ns.example"),
+            ("sendetrn", "two words"),
+            ("sendetrn", "a\r\nMAIL"),
+            ("sendetrn", ""),
+            ("lastresort", ""),
+            ("BANNER_HOST", "a b"),
+            ("MAX_CLIENT_THREADS", "0"),
+            ("MAX_MX_RECORDS", "33"),
+            ("MAX_MX_RECORDS", "+3"),
+            ("CONNECT_TIME", "0"),
+            ("CONNECT_TIME", "-1"),
+            ("CONNECT_TIME", "inf"),
+            ("CONNECT_TIME", ""),
+            ("IDLE_TIME", "soon"),
+            ("STATUS_DATA_RECEIVE_TIME", "100000"),
+            ("TIMEOUT_MULTIPLIER", "0"),
+        ] {
+            let error = read(&[(name, value)]).unwrap_err();
+            assert!(
+                error.contains(&format!("`{name}`")) || error.contains(&format!("option {name} ")),
+                "{error}"
+            );
+            assert!(error.contains("must be"), "{error}");
+            assert!(!error.contains('\r'));
+        }
+    }
+}

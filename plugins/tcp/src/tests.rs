@@ -1,0 +1,7 @@
+//! The plugin's core against scripted servers on loopback and a name server of a few lines.
+
+#![allow(clippy::unwrap_used)]
+
+mod dialogues;
+mod dns;
+mod support;
