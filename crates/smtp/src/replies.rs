@@ -140,6 +140,8 @@ replies! {
     too_many_messages() = 421 (4, 7, 0) "Too many messages on this connection, open another";
     /// The session has made as many errors as it may; instead of the reply to the last one.
     too_many_errors() = 421 (4, 7, 0) "Too many errors, closing connection";
+    /// The session has said as much as it may without sending a message.
+    too_many_idle_commands() = 421 (4, 7, 0) "Too many commands without a message, closing connection";
     /// No whole command line came in time.
     command_timeout(host: &str) = 421 (4, 4, 2) "{host} Timeout waiting for a command, closing connection";
     /// The message did not come in time, or by drops.

@@ -20,6 +20,10 @@ use crate::reply::{Charset, Reply};
 /// So many ETRN commands over the limit are told 458; the one after them ends the session.
 pub const ETRN_OVER_LIMIT_MAX: u32 = 8;
 
+/// So many commands a session may send that move nothing (all but RCPT, DATA, ETRN and QUIT, which have limits of
+/// their own), counted from the last accepted message. Monitors that look in every few seconds reach it after an hour and connect anew.
+pub const IDLE_COMMANDS_MAX: u32 = 1000;
+
 /// What a session may do, fixed before its greeting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
@@ -98,6 +102,7 @@ pub struct Server {
     transaction: Option<Open>,
     transactions: u32,
     errors: u32,
+    idle_commands: u32,
     etrn_served: u32,
     etrn_refused: u32,
 }
@@ -127,6 +132,7 @@ impl Server {
             transaction: None,
             transactions: 0,
             errors: 0,
+            idle_commands: 0,
             etrn_served: 0,
             etrn_refused: 0,
         }
@@ -170,6 +176,12 @@ impl Server {
     }
 
     fn command<'l>(&mut self, command: Command<'l>) -> Step<'l> {
+        if !matches!(command, Command::Rcpt { .. } | Command::Data | Command::Etrn(_) | Command::Quit) {
+            self.idle_commands += 1;
+            if self.idle_commands > IDLE_COMMANDS_MAX {
+                return Step::Close(replies::too_many_idle_commands());
+            }
+        }
         match command {
             Command::Helo(name) => self.hello(name, false),
             Command::Ehlo(name) => self.hello(name, true),
@@ -307,7 +319,7 @@ impl Server {
         match received {
             Received::Safe(id) => {
                 // Who gets a message through is no guesser: its errors are forgotten.
-                self.errors = 0;
+                (self.errors, self.idle_commands) = (0, 0);
                 Step::Reply(replies::accepted(&id))
             }
             Received::Faulty(fault) => self.answered(fault.reply()),

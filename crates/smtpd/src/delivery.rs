@@ -78,6 +78,8 @@ pub(crate) async fn receive(talk: &mut Talk, transaction: Transaction) -> io::Re
                 if let Err(refusal) = waiting.hand_on(limits.intake_timeout).await {
                     draft = Err(Some(refusal));
                 }
+                // The time that we took is not the client's.
+                window = Instant::now() + limits.data_timeout;
             }
             Ok(_) => {}
             Err(_) => {

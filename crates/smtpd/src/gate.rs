@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -58,6 +58,7 @@ impl Gate {
 
     /// Takes a place for a connection from `client`.
     pub(crate) fn enter(self: &Arc<Gate>, client: IpAddr) -> Result<Place, Crowded> {
+        let client = owner(client);
         take(&self.total, self.total_max).ok_or(Crowded::Here)?;
         if take(&self.of_service, self.of_service_max).is_none() {
             self.total.fetch_sub(1, Ordering::Relaxed);
@@ -74,6 +75,15 @@ impl Gate {
         *count += 1;
         drop(clients);
         Ok(Place { gate: Arc::clone(self), client })
+    }
+}
+
+/// Under what address a client is counted: with IPv6 its network of 64 bits, since whoever has one address there has
+/// them all.
+fn owner(client: IpAddr) -> IpAddr {
+    match client {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        v4 => v4,
     }
 }
 
@@ -122,5 +132,16 @@ mod tests {
         drop((second, third, fourth, again));
         assert_eq!(total.load(Ordering::Relaxed), 0);
         assert!(one.of_client.lock().unwrap().is_empty(), "an address without connections is forgotten");
+    }
+
+    #[test]
+    fn an_ipv6_client_is_counted_by_its_network() {
+        let gate = Gate::new(Arc::default(), 0, 0, 1);
+        let client = |text: &str| gate.enter(text.parse().unwrap());
+        let place = client("2001:db8:0:1::1").unwrap();
+        assert_eq!(client("2001:db8:0:1:ffff::2").unwrap_err(), Crowded::Client);
+        let other = client("2001:db8:0:2::1").unwrap();
+        drop((place, other));
+        assert!(gate.of_client.lock().unwrap().is_empty());
     }
 }

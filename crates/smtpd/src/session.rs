@@ -65,6 +65,14 @@ impl Input {
         }
     }
 
+    /// Gives back memory that only a large message needs.
+    fn shrink(&mut self) {
+        if self.buffer.capacity() > COMMAND_READ_OCTETS * 4 {
+            self.make_room(0);
+            self.buffer.shrink_to(COMMAND_READ_OCTETS);
+        }
+    }
+
     /// Moves what is left to the front and makes room for `octets` more.
     fn make_room(&mut self, octets: usize) {
         if self.start > 0 {
@@ -316,6 +324,7 @@ impl Talk {
                 return Ok(false);
             }
         };
+        self.input.shrink();
         let step = self.server.received(received);
         Ok(self.carry_out(step))
     }

@@ -754,6 +754,20 @@ fn a_session_may_send_so_many_messages() {
 }
 
 #[test]
+fn a_session_cannot_talk_for_ever_without_a_message() {
+    let idle = "NOOP\nRSET\nHELP\n".repeat(IDLE_COMMANDS_MAX as usize / 3);
+    let said = dialogue(&policy(), &format!("EHLO client.example\n{idle}NOOP\n"));
+    let end: Vec<&str> = said.lines().rev().take(3).collect();
+    assert_eq!(
+        end,
+        ["(closed)", "421 4.7.0 Too many commands without a message, closing connection", "> NOOP"]
+    );
+    let message = "MAIL FROM:<>\nRCPT TO:<b@site.example>\nDATA\n.\n";
+    let said = dialogue(&policy(), &format!("EHLO client.example\n{message}{idle}NOOP\n"));
+    assert!(said.ends_with("> NOOP\n250 2.0.0 OK\n"), "a message starts the count anew");
+}
+
+#[test]
 fn no_size_limit_is_offered_as_such() {
     let policy = with(|policy| policy.max_message_size = 0);
     assert!(dialogue(&policy, "EHLO client.example").contains("250-SIZE\n"));
