@@ -83,7 +83,7 @@ impl<'c> Checker<'c> {
         if untagged.starts_with('$') && !matches!(untagged, "$*" | "$%" | "$!") {
             let message = format!("no host is ever compared with `{}`", rule.pattern);
             self.found.push(Diagnostic::new(&codes::UNKNOWN_PATTERN, message).at(rule.span));
-        } else if !readings.any(|pattern| asterisks_lead(pattern)) {
+        } else if !readings.any(asterisks_lead) {
             let message = format!("`{}` never matches: `*` replaces whole leading labels only", rule.pattern);
             let mut diagnostic = Diagnostic::new(&codes::ASTERISK, message).at(rule.span);
             if let Some(rest) = untagged.strip_prefix(".*.") {

@@ -101,9 +101,7 @@ fn name<'h, T>(host: &'h str, lower: &str, length_max: usize, ask: &mut Ask<'_, 
         if let Some(found) = ask(&[&stars, &lower[lower_end..]], matched) {
             return Some(found);
         }
-        if dots.is_none() {
-            return None;
-        }
+        dots?;
         if let Some(found) = ask(&[&lower[lower_end..]], matched) {
             return Some(found);
         }

@@ -151,7 +151,9 @@ impl fmt::Debug for Rewriter {
 impl Rewriter {
     /// Compiles the rules of a configuration and checks them. A rule with a mistake never applies; the others do.
     pub fn compile(config: Arc<Config>) -> (Rewriter, Vec<Diagnostic>) {
-        let templates: Vec<_> = config.rules.iter().map(|rule| template::parse(&rule.template)).collect();
+        let is_channel = |name: &str| config.channels.by_name(name).is_some();
+        let templates: Vec<_> =
+            config.rules.iter().map(|rule| template::parse(&rule.template, &is_channel)).collect();
         let diagnostics = check::check(&config, &templates);
         let mut table: HashMap<Box<str>, Vec<u32>> = HashMap::with_capacity(config.rules.len());
         let mut rules = Vec::with_capacity(config.rules.len());
@@ -250,12 +252,6 @@ struct Walk<'r, 't> {
     repeats: u32,
 }
 
-/// What one turn of the walk came to.
-enum Turn {
-    Again,
-    Done(Route),
-}
-
 /// A template's result that no longer borrows the address it was made from.
 struct Built<'r> {
     target: Target,
@@ -290,7 +286,7 @@ impl<'r> Walk<'r, '_> {
             });
         }
         loop {
-            if let Turn::Done(mut route) = self.turn(&mut work)? {
+            if let Some(mut route) = self.turn(&mut work)? {
                 if address.local.is_empty() {
                     self.step(|| Step::NotRewritten);
                     route.address = address.clone();
@@ -301,8 +297,8 @@ impl<'r> Walk<'r, '_> {
         }
     }
 
-    /// Handles the first host of `work`.
-    fn turn(&mut self, work: &mut Address) -> Result<Turn, Rejected> {
+    /// Handles the first host of `work`; `None` when there is another one to handle.
+    fn turn(&mut self, work: &mut Address) -> Result<Option<Route>, Rejected> {
         if place::first_host(work, self.bang_over_percent).is_none() {
             self.complete(work);
         }
@@ -348,7 +344,7 @@ impl<'r> Walk<'r, '_> {
                 special_tried = true;
                 built = self.special(first);
                 if built.is_none() {
-                    return Ok(Turn::Done(self.mailbox(work)));
+                    return Ok(Some(self.mailbox(work)));
                 }
                 continue;
             };
@@ -364,13 +360,13 @@ impl<'r> Walk<'r, '_> {
                     channel: channel.name.clone(),
                     address: work.to_string(),
                 });
-                return Ok(Turn::Again);
+                return Ok(None);
             }
             place::put(work, position, user, host);
             if let Some(via) = via {
                 work.route.insert(0, via);
             }
-            return Ok(Turn::Done(self.finish(work, channel, system)));
+            return Ok(Some(self.finish(work, channel, system)));
         }
     }
 
@@ -402,14 +398,14 @@ impl<'r> Walk<'r, '_> {
         }
     }
 
-    fn again(&mut self, work: &Address) -> Result<Turn, Rejected> {
+    fn again(&mut self, work: &Address) -> Result<Option<Route>, Rejected> {
         self.repeats += 1;
         if self.repeats > REPEATS_MAX {
             return Err(Rejected::new(LOOP_TEXT, Status::new(5, 4, 6)));
         }
         let repeats = self.repeats;
         self.step(|| Step::Again { address: work.to_string(), repeats });
-        Ok(Turn::Again)
+        Ok(None)
     }
 
     fn reject(&self) -> Rejected {

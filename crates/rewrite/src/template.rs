@@ -159,15 +159,18 @@ pub(crate) struct Template {
     pub(crate) problems: Vec<Problem>,
 }
 
-/// Reads a template.
-pub(crate) fn parse(text: &str) -> Template {
-    let mut reader = Reader { text, ops: Vec::new(), only_text: false, problems: Vec::new(), in_name: false };
+/// Reads a template. `is_channel` knows the names of channels: one that holds a `$`, as in `$Mcc$mail`, would otherwise
+/// end where a control in lower case could begin.
+pub(crate) fn parse(text: &str, is_channel: &dyn Fn(&str) -> bool) -> Template {
+    let mut reader =
+        Reader { text, is_channel, ops: Vec::new(), only_text: false, problems: Vec::new(), in_name: false };
     reader.read(0, text.len());
     Template { ops: reader.ops, only_text: reader.only_text, problems: reader.problems }
 }
 
 struct Reader<'t> {
     text: &'t str,
+    is_channel: &'t dyn Fn(&str) -> bool,
     ops: Vec<(Op, Range<usize>)>,
     only_text: bool,
     problems: Vec<Problem>,
@@ -279,7 +282,13 @@ impl Reader<'_> {
 
     /// `$M $N $Q $C $T` and the name behind them.
     fn named(&mut self, letter: char, start: usize, at: usize, end: usize) -> usize {
-        let stop = name_end(self.text, at, end);
+        let capitals = name_end(self.text, at, end, |letter| letter.is_ascii_uppercase());
+        let stop = if letter.eq_ignore_ascii_case(&'t') || !(self.is_channel)(self.text[at..capitals].trim())
+        {
+            name_end(self.text, at, end, |_| true)
+        } else {
+            capitals
+        };
         let name = self.text[at..stop].trim();
         if name.is_empty() {
             return self.problem(ProblemKind::NoName, start, at);
@@ -307,12 +316,13 @@ impl Reader<'_> {
     }
 
     fn hosted(&mut self, letter: char, start: usize, at: usize, end: usize) -> usize {
-        let stop = name_end(self.text, at, end);
+        let stop = name_end(self.text, at, end, |_| true);
         if stop == at {
             return self.problem(ProblemKind::NoName, start, at);
         }
         let mut inner = Reader {
             text: self.text,
+            is_channel: self.is_channel,
             ops: Vec::new(),
             only_text: false,
             problems: Vec::new(),
@@ -358,13 +368,13 @@ impl Op {
 }
 
 /// Where a channel name, tag or text that begins at `at` ends: before `@`, `%`, or a control that may follow it.
-/// Channel names may hold `$`, so no other `$` ends them.
-fn name_end(text: &str, at: usize, end: usize) -> usize {
+/// Channel names may hold `$`, so no other `$` ends them. `counts` says which spellings of a control's letter do.
+fn name_end(text: &str, at: usize, end: usize, counts: fn(&u8) -> bool) -> usize {
     let bytes = &text.as_bytes()[..end];
     (at..end)
         .find(|&i| match bytes[i] {
             b'@' | b'%' => true,
-            b'$' => ends_a_name(&bytes[i + 1..]),
+            b'$' => ends_a_name(&bytes[i + 1..], counts),
             _ => false,
         })
         .unwrap_or(end)
@@ -378,7 +388,7 @@ fn error_text_end(text: &str, at: usize, end: usize) -> usize {
         match (bytes[i], bytes.get(i + 1)) {
             (b'$', Some(b'@' | b'%' | b'$')) => i += 1,
             (b'@' | b'%', _) => return i,
-            (b'$', _) if ends_a_name(&bytes[i + 1..]) => return i,
+            (b'$', _) if ends_a_name(&bytes[i + 1..], |_| true) => return i,
             _ => {}
         }
         i += 1;
@@ -386,9 +396,10 @@ fn error_text_end(text: &str, at: usize, end: usize) -> usize {
     end
 }
 
-fn ends_a_name(after_dollar: &[u8]) -> bool {
+fn ends_a_name(after_dollar: &[u8], counts: fn(&u8) -> bool) -> bool {
     let digits = after_dollar.iter().take_while(|b| b.is_ascii_digit()).count();
-    match after_dollar.get(digits).map(u8::to_ascii_uppercase) {
+    let letter = after_dollar.get(digits).filter(|b| !b.is_ascii_alphabetic() || counts(b));
+    match letter.map(u8::to_ascii_uppercase) {
         Some(b'M' | b'N' | b'?' | b'~') => true,
         Some(b'Q' | b'C' | b'T' | b'V' | b'Z') => digits == 0,
         _ => false,
@@ -403,14 +414,18 @@ fn unescape(text: &str) -> Box<str> {
 mod tests {
     use super::*;
 
+    fn read(text: &str) -> Template {
+        parse(text, &|name| name == "cc$mail")
+    }
+
     fn ops(text: &str) -> Vec<Op> {
-        let template = parse(text);
+        let template = read(text);
         assert_eq!(template.problems, [], "{text}");
         template.ops.into_iter().map(|(op, _)| op).collect()
     }
 
     fn problem(text: &str) -> (ProblemKind, &str) {
-        let template = parse(text);
+        let template = read(text);
         assert_eq!(template.problems.len(), 1, "{text}: {:?}", template.problems);
         (template.problems[0].kind, &text[template.problems[0].place.clone()])
     }
@@ -429,6 +444,8 @@ mod tests {
     fn a_channel_name_ends_at_a_control_that_may_follow_it_and_nowhere_else() {
         let source = |wanted, name: &str| Op::Source { wanted, name: Glob::new(name) };
         assert_eq!(ops("$Mcc$a$Nb"), [source(true, "cc$a"), source(false, "b")]);
+        assert_eq!(ops("$ma$nb"), [source(true, "a"), source(false, "b")]);
+        assert_eq!(ops("$Mcc$mail$Nb"), [source(true, "cc$mail"), source(false, "b")]);
         assert_eq!(
             ops("$Ma$1M$1~-error$4000000?Temporary lookup failure"),
             [
@@ -456,12 +473,12 @@ mod tests {
 
     #[test]
     fn a_lone_error_text_runs_to_the_end() {
-        let template = parse("$?Unrecognized address; contact postmaster@siroe.com");
+        let template = read("$?Unrecognized address; contact postmaster@siroe.com");
         assert!(template.only_text);
         let whole = "Unrecognized address; contact postmaster@siroe.com";
         assert_eq!(template.ops[0].0, Op::ErrorText { text: whole.into(), number: None });
-        assert!(parse("$A$?no $Mx").only_text);
-        assert!(!parse("$U@x$?text").only_text);
+        assert!(read("$A$?no $Mx").only_text);
+        assert!(!read("$U@x$?text").only_text);
     }
 
     #[test]
