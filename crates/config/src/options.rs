@@ -154,7 +154,8 @@ impl OptionKind {
     #[must_use]
     pub fn describe(self) -> String {
         match self {
-            OptionKind::Integer { least, most: i64::MAX } => format!("integer from {least}"),
+            OptionKind::Integer { least: 0, most: 2_147_483_647.. } => "integer".to_owned(),
+            OptionKind::Integer { least, most: 2_147_483_647.. } => format!("integer from {least}"),
             OptionKind::Integer { least, most } => format!("integer {least}–{most}"),
             OptionKind::Switch => "0 or 1".to_owned(),
             OptionKind::Size { .. } => "bytes (K, M, G)".to_owned(),

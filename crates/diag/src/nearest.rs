@@ -16,7 +16,9 @@ pub fn nearest<'a>(word: &str, among: impl Iterator<Item = &'a str>) -> Option<&
     let allowed = (length / 3).max(1);
     let mut best: Option<(usize, &'a str)> = None;
     for candidate in among {
-        if candidate.len().abs_diff(word.len()) > allowed * 4 || candidate.len() > LONGEST_COMPARED * 4 {
+        // Each letter more or less is a change, so most candidates need no closer look.
+        let other = candidate.chars().count();
+        if other.abs_diff(length) > allowed {
             continue;
         }
         let found = distance(word, candidate);
