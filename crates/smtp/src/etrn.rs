@@ -138,6 +138,7 @@ pub enum Waiting {
 #[derive(Debug, Clone)]
 pub struct Answers {
     names_channel: bool,
+    /// The client may know how much waits, and why it is refused.
     counts: bool,
     node: String,
 }
@@ -183,13 +184,19 @@ impl Answers {
         replies::etrn_unable(&self.node)
     }
 
-    /// 459 by policy: the reason goes to the client as it is, so it must tell a stranger nothing.
+    /// 459 by policy. The reason goes to clients that may know it; the others cannot tell it from
+    /// [`Answers::unknown`], or they could find out which nodes there are.
     pub fn not_allowed(&self, reason: &str) -> Reply {
-        replies::etrn_not_allowed(&self.node, reason)
+        if self.counts { replies::etrn_not_allowed(&self.node, reason) } else { self.unknown() }
     }
 
     /// 459 for a node that this system does not serve.
     pub fn unknown(&self) -> Reply {
         replies::etrn_unknown_node(&self.node)
+    }
+
+    /// 459 for a form of ETRN that the policy does not permit; this is said whether the node exists or not.
+    pub(crate) fn form_not_served(&self, reason: &str) -> Reply {
+        replies::etrn_not_allowed(&self.node, reason)
     }
 }

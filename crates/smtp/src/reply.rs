@@ -119,13 +119,11 @@ impl Reply {
         }
         let room = REPLY_LINE_OCTETS_MAX - 2 - prefix.len();
         let mut last = out.len();
-        let mut line = String::new();
         let empty: Cow<'static, str> = Cow::Borrowed("");
         let lines = if self.lines.is_empty() { std::slice::from_ref(&empty) } else { &self.lines };
         for text in lines {
-            line.clear();
-            line.extend(text.chars().map(|c| clean(c, charset)));
-            let mut rest = line.as_str();
+            let text = cleaned(text, charset);
+            let mut rest = &*text;
             loop {
                 let (piece, more) = fold(rest, room);
                 last = out.len();
@@ -146,6 +144,14 @@ impl Reply {
         let mut bytes = Vec::with_capacity(64);
         self.write_to(&mut bytes);
         bytes
+    }
+}
+
+/// The text as it may go out; most texts may go as they are.
+fn cleaned(text: &str, charset: Charset) -> Cow<'_, str> {
+    match text.bytes().all(|octet| (b' '..=b'~').contains(&octet)) {
+        true => Cow::Borrowed(text),
+        false => Cow::Owned(text.chars().map(|c| clean(c, charset)).collect()),
     }
 }
 

@@ -354,7 +354,7 @@ impl Server {
             } else {
                 "use ETRN @domain"
             };
-            return Step::Reply(Answers::new(self.policy.etrn, &node).not_allowed(form));
+            return Step::Reply(Answers::new(self.policy.etrn, &node).form_not_served(form));
         }
         Step::Etrn(argument)
     }

@@ -52,6 +52,7 @@ fn etrn_answer(policy: EtrnPolicy, argument: &str) -> Reply {
         "mine-some.example" => answers.with_claim().started(&["tcp_dialup"], Waiting::Something),
         "mine-five.example" => answers.with_claim().started(&["tcp_dialup"], Waiting::Messages(5)),
         "stopped.example" => answers.unable(),
+        "mine-blocked.example" => answers.with_claim().not_allowed("blocked for ETRN"),
         "blocked.example" => answers.not_allowed("blocked for ETRN"),
         "elsewhere.example" => answers.unknown(),
         _ => answers.started(&["tcp_dialup"], Waiting::Unknown),
@@ -839,6 +840,9 @@ fn etrn_under_silentetrn_tells_nothing() {
         ETRN five.example
         ETRN mine-some.example
         ETRN mine-five.example
+        ETRN mine-blocked.example
+        ETRN blocked.example
+        ETRN elsewhere.example
     ",
     );
     let server_lines = said.lines().filter(|line| !line.starts_with("> "));
@@ -871,6 +875,12 @@ fn etrn_under_silentetrn_tells_nothing() {
     252 2.0.0 OK, pending messages for node mine-some.example started
     > ETRN mine-five.example
     253 2.0.0 OK, 5 pending messages for node mine-five.example started
+    > ETRN mine-blocked.example
+    459 4.7.1 Node mine-blocked.example not allowed: blocked for ETRN
+    > ETRN blocked.example
+    459 4.5.4 Node blocked.example not allowed: not served here
+    > ETRN elsewhere.example
+    459 4.5.4 Node elsewhere.example not allowed: not served here
     ");
 }
 
