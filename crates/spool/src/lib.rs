@@ -41,6 +41,8 @@ mod books;
 mod checkpoint;
 mod disk;
 mod error;
+#[cfg(test)]
+mod format_test;
 mod ids;
 mod journal;
 mod map;

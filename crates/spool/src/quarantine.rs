@@ -30,19 +30,22 @@ pub struct Damage {
     pub kept: Option<PathBuf>,
 }
 
-/// Copies bytes into quarantine. The path is that of the copy; the flag says whether it is new.
+/// Copies bytes into quarantine. The path is that of the copy; the flag says whether it is new. No bytes, no copy.
 pub(crate) fn keep(
     storage: &dyn Storage,
     file: &str,
     offset: usize,
     bytes: &[u8],
     what: &str,
-) -> io::Result<(PathBuf, bool)> {
+) -> io::Result<Option<(PathBuf, bool)>> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
     let name = format!("quarantine/{file}.{offset:010}.bytes");
     let copy = match storage.create(&name, 0) {
         Ok(copy) => copy,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            return Ok((storage.path(&name), false));
+            return Ok(Some((storage.path(&name), false)));
         }
         Err(error) => return Err(error),
     };
@@ -57,7 +60,7 @@ pub(crate) fn keep(
         storage.sync_dir()
     });
     match result {
-        Ok(()) => Ok((storage.path(&name), true)),
+        Ok(()) => Ok(Some((storage.path(&name), true))),
         Err(error) => {
             // A half-written copy would look like a whole one next time.
             let _ = storage.remove(&name);
@@ -95,11 +98,11 @@ pub(crate) fn keep_damaged(shared: &Shared, at: Location, what: &str) {
         keep(&*shared.storage, segment.name(), offset, bytes, what)
     });
     match kept {
-        Ok((path, true)) => {
+        Ok(Some((path, true))) => {
             shared.counters.quarantined.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(copy = %path.display(), "the damaged bytes were copied to quarantine");
         }
-        Ok((_, false)) => {}
+        Ok(_) => {}
         Err(error) => tracing::error!(%error, "the damaged bytes could not be copied to quarantine"),
     }
 }

@@ -337,7 +337,7 @@ impl Recovery {
     ) {
         let name = kind.name(number);
         let kept = match quarantine::keep(&*self.storage, &name, offset, bytes, what) {
-            Ok((path, _)) => Some(path),
+            Ok(kept) => kept.map(|(path, _)| path),
             Err(error) => {
                 tracing::error!(%error, file = name, offset, "damaged bytes could not be copied to quarantine");
                 if kind == FileKind::Segment {
@@ -816,11 +816,20 @@ enum Found<'a> {
 /// while the file was begun.
 fn walk_file(kind: FileKind, bytes: &[u8], stamp: Stamp) -> Vec<Found<'_>> {
     let mut found = walk(bytes, stamp, FILE_HEADER_LEN);
-    if let Err(flaw @ HeaderFlaw::Damaged) = FileHeader::decode(kind, bytes) {
-        let header = 0..bytes.len().min(FILE_HEADER_LEN);
-        let has_records = found.iter().any(|found| matches!(found, Found::Record(..)));
-        let flaw = if has_records { Found::Damage(header, header_flaw(flaw)) } else { Found::Torn(header) };
-        found.insert(0, flaw);
+    let end = bytes.len();
+    match FileHeader::decode(kind, bytes) {
+        // Its length was reserved before its header was written, so this is not what a crash does.
+        Ok(header) if (end as u64) < header.size => {
+            found.push(Found::Damage(end..end, "the file is shorter than it was made"));
+        }
+        Ok(_) => {}
+        Err(flaw) => {
+            let header = 0..quarantine::trimmed(&bytes[..end.min(FILE_HEADER_LEN)]);
+            let has_records = found.iter().any(|found| matches!(found, Found::Record(..)));
+            let flaw =
+                if has_records { Found::Damage(header, header_flaw(flaw)) } else { Found::Torn(header) };
+            found.insert(0, flaw);
+        }
     }
     found
 }

@@ -73,8 +73,11 @@ pub(crate) fn read_from(
     let offset = at.offset as usize;
     let bytes = segment.view(storage, offset)?;
     let damaged = |what: &str| damaged(&segment, at.offset, what);
-    if !offset.is_multiple_of(record::ALIGNMENT) || bytes.len() < RECORD_HEADER_LEN {
+    if !offset.is_multiple_of(record::ALIGNMENT) {
         return Err(ReadError::Missing { at });
+    }
+    if bytes.len() < RECORD_HEADER_LEN {
+        return Err(damaged("the segment ends before this place"));
     }
     let record = record::parse(bytes, segment.stamp()).map_err(|flaw| damaged(flaw.text()))?;
     let head = match record.kind {

@@ -42,6 +42,9 @@ const BATCH_REQUESTS_MAX: usize = 4096;
 /// Bytes taken into one batch, for the same reason: about what a disk writes in some tens of milliseconds.
 const BATCH_BYTES_MAX: usize = 16 << 20;
 
+/// Names passed over when a new file meets one that is there already.
+const NAMES_TRIED: u32 = 8;
+
 /// How long the writer sleeps when nothing is due.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -377,12 +380,10 @@ impl Writer {
             // Asking a full disk once per message helps nobody; `probe` asks once per retry delay.
             return Err(error.clone());
         }
-        let number = self.next_segment;
-        // A number is used once, also when the file could not be made: half a file of that name may be there.
-        self.next_segment = number.saturating_add(1);
-        match self.open_file(FileKind::Segment, number, self.shared.options.segment_size) {
+        match self.begin_file(FileKind::Segment) {
             Ok(open) => {
                 let shared = &self.shared;
+                let number = open.number;
                 let file = SegmentFile::new(&*shared.storage, shared.spool_id, number, FILE_HEADER_LEN);
                 shared.segments.write().insert(number, Arc::new(file));
                 self.books.open(number);
@@ -397,13 +398,42 @@ impl Writer {
         }
     }
 
-    /// Makes a file with its header, and both durable, name and all.
-    fn open_file(&self, kind: FileKind, number: u32, size: u64) -> Result<OpenFile, SealError> {
+    /// Begins the next segment or journal.
+    fn begin_file(&mut self, kind: FileKind) -> Result<OpenFile, SealError> {
+        let options = &self.shared.options;
+        let (next, size) = match kind {
+            FileKind::Segment => (&mut self.next_segment, options.segment_size),
+            _ => (&mut self.next_journal, options.journal_size),
+        };
+        let first = *next;
+        // A number is used once, also when the file could not be made: half a file of that name may be there. And
+        // somebody may have put something else there meanwhile, so a few names are tried.
+        let last = first.saturating_add(NAMES_TRIED);
+        let mut number = first;
+        let mut created = self.shared.storage.create(&kind.name(number), size);
+        while number < last
+            && created.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::AlreadyExists)
+        {
+            number += 1;
+            created = self.shared.storage.create(&kind.name(number), size);
+        }
+        *next = number.saturating_add(1);
+        self.open_file(kind, number, size, created)
+    }
+
+    /// Gives a new file its header, and makes both durable, name and all.
+    fn open_file(
+        &self,
+        kind: FileKind,
+        number: u32,
+        size: u64,
+        created: std::io::Result<Box<dyn File>>,
+    ) -> Result<OpenFile, SealError> {
         let storage = &self.shared.storage;
         let spool_id = self.shared.spool_id;
         let name = kind.name(number);
         let path = storage.path(&name);
-        let mut file = storage.create(&name, size).map_err(|error| SealError::write(path.clone(), error))?;
+        let mut file = created.map_err(|error| SealError::write(path.clone(), error))?;
         let header = FileHeader { kind, version: FORMAT_VERSION, number, spool_id, size }.encode();
         let result = file
             .write_at(0, &[IoSlice::new(&header)])
@@ -532,10 +562,7 @@ impl Writer {
     /// As many transitions as fit into the open journal file, in one write and one sync. Returns how many.
     fn write_some_pending(&mut self) -> Result<usize, SealError> {
         if self.journal.is_none() && self.pending.iter().any(|transition| transition.record_len() > 0) {
-            let number = self.next_journal;
-            self.next_journal = number.saturating_add(1);
-            self.journal =
-                Some(self.open_file(FileKind::Journal, number, self.shared.options.journal_size)?);
+            self.journal = Some(self.begin_file(FileKind::Journal)?);
         }
         let Some(open) = &mut self.journal else {
             return Ok(self.pending.len());

@@ -1,0 +1,353 @@
+//! Files that are not what was written: flipped bits, zeros, cut off ends, files of others, files of later releases.
+//!
+//! Nothing panics, nothing wrong is handed out, what is not touched survives, and the damage is named.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use sluice_spool::testing::CrashStorage;
+use sluice_spool::{Disk, Durability, EntryId, OpenError, ReadError, Recovered, Spool};
+use support::{Content, body, bytes, commit, contents, open, open_on, remove, set_state, wait};
+
+/// A spool with two checkpoints, journals, chunks, several segments; closed.
+fn sample(folder: &Path) -> BTreeMap<EntryId, Content> {
+    let (spool, _) = open(folder);
+    let mut expected = BTreeMap::new();
+    let mut places = Vec::new();
+    for n in 0..12u64 {
+        let (large, tail) = (bytes(n, 700), bytes(n + 100, 300));
+        let chunks: &[&[u8]] = if n % 3 == 0 { &[&large, &large, &tail] } else { &[&tail] };
+        let envelope = vec![n as u8; 30];
+        let (id, at) = commit(&spool, &envelope, chunks).unwrap();
+        set_state(&spool, id, at, &[n as u8, 1]).unwrap();
+        expected.insert(id, (envelope, chunks.concat(), Some(vec![n as u8, 1])));
+        places.push((id, at, vec![n as u8, 1]));
+        if n == 4 || n == 8 {
+            let notes = [b"a note"];
+            spool.checkpoint(places.iter().cloned(), notes).unwrap();
+        }
+        if n == 9 {
+            let (gone, gone_at, _) = places.remove(3);
+            remove(&spool, gone, gone_at).unwrap();
+            expected.remove(&gone);
+        }
+    }
+    spool.close();
+    expected
+}
+
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let listed = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let files = listed.filter(|entry| entry.path().is_file());
+    files.map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())).collect()
+}
+
+/// Opens a damaged copy and returns how many messages are lost or unreadable. Panics when something wrong comes out, or
+/// when something is lost without a word.
+fn survey(
+    files: &BTreeMap<String, Vec<u8>>,
+    changed: &str,
+    content: &[u8],
+    expected: &BTreeMap<EntryId, Content>,
+) -> usize {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, original) in files {
+        let content = if name == changed { content } else { original };
+        fs::write(folder.path().join(name), content).unwrap();
+    }
+    let (spool, recovered) = open_on(Arc::new(CrashStorage::new(folder.path()).unwrap())).unwrap();
+    let mut lost = expected.len();
+    let mut unnamed = 0;
+    for live in &recovered.entries {
+        let Some((envelope, expected_body, state)) = expected.get(&live.id) else {
+            // A removal was damaged: the message comes back, and the damage is named.
+            assert!(is_named(&recovered), "{} came back without a word", live.id);
+            continue;
+        };
+        match spool.read(live.at) {
+            Ok(stored) => {
+                assert_eq!((stored.envelope(), &body(&stored)), (&envelope[..], expected_body));
+                lost -= 1;
+            }
+            Err(ReadError::Damaged { path, .. }) => assert!(path.ends_with(changed), "{path:?}"),
+            Err(other) => panic!("{other}"),
+        }
+        unnamed += usize::from(live.state != *state);
+    }
+    let missing = expected.keys().filter(|id| !recovered.entries.iter().any(|live| live.id == **id)).count();
+    assert!(missing + unnamed == 0 || is_named(&recovered), "{missing} messages, {unnamed} states");
+    for damage in &recovered.quarantined {
+        assert!(damage.path.ends_with(changed) || damage.entry.is_some(), "{damage:?}");
+        assert!(damage.kept.as_ref().is_none_or(|copy| copy.exists()), "{damage:?}");
+    }
+    // And it goes on working, and a second start says the same.
+    let (id, _) = commit(&spool, b"new", &[b"mail"]).unwrap();
+    assert!(!expected.contains_key(&id));
+    spool.close();
+    let (_spool, again) = open_on(Arc::new(CrashStorage::new(folder.path()).unwrap())).unwrap();
+    assert_eq!(again.entries.len(), recovered.entries.len() + 1);
+    lost
+}
+
+fn is_named(recovered: &Recovered) -> bool {
+    !recovered.quarantined.is_empty() || !recovered.torn.is_empty()
+}
+
+#[test]
+fn one_flipped_bit_anywhere_costs_at_most_one_message() {
+    let folder = tempfile::tempdir().unwrap();
+    let expected = sample(folder.path());
+    let files = files(folder.path());
+    assert!(files.keys().filter(|name| name.starts_with("segment")).count() >= 2, "{:?}", files.keys());
+    let mut surveyed = 0;
+    for (name, content) in files.iter().filter(|(name, _)| *name != "lock") {
+        let used = content.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+        // All of the headers, and every so often behind them: each kind of field is met somewhere.
+        let places = (0..used.min(112)).chain((112..used).step_by(53));
+        for place in places {
+            let mut content = content.clone();
+            content[place] ^= 1 << (place % 8);
+            let lost = survey(&files, name, &content, &expected);
+            assert!(lost <= 1, "{lost} messages lost by one bit at {place} of {name}");
+            surveyed += 1;
+        }
+    }
+    assert!(surveyed > 400, "{surveyed}");
+}
+
+#[test]
+fn files_cut_off_anywhere_or_emptied_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let expected = sample(folder.path());
+    let files = files(folder.path());
+    for (name, content) in files.iter().filter(|(name, _)| *name != "lock" && *name != "identity") {
+        for len in [0, 1, 39, 40, 41, 63, 64, 100, 1000, 4000] {
+            let len = len.min(content.len() / 2);
+            survey(&files, name, &content[..len], &expected);
+            let mut zeroed = content.clone();
+            zeroed[..len].fill(0);
+            survey(&files, name, &zeroed, &expected);
+        }
+    }
+    survey(&files, "identity", b"", &expected);
+    survey(&files, "identity", &[0xFF; 40], &expected);
+}
+
+#[test]
+fn a_stretch_of_rubbish_costs_only_what_it_covers() {
+    let folder = tempfile::tempdir().unwrap();
+    let expected = sample(folder.path());
+    let files = files(folder.path());
+    for (name, content) in files.iter().filter(|(name, _)| name.starts_with("segment")) {
+        for start in (0..content.len() - 600).step_by(523) {
+            let mut content = content.clone();
+            content[start..start + 600].copy_from_slice(&bytes(start as u64, 600));
+            let lost = survey(&files, name, &content, &expected);
+            assert!(lost <= 4, "{lost} messages lost by 600 bytes at {start} of {name}");
+        }
+    }
+}
+
+#[test]
+fn a_damaged_message_is_named_when_it_is_read_and_copied_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, _) = open(folder.path());
+    let (_, good_at) = commit(&spool, b"e", &[&bytes(1, 500)]).unwrap();
+    let (id, at) = commit(&spool, b"e", &[&bytes(2, 500)]).unwrap();
+    let path = folder.path().join("segment-0000000001");
+    let mut content = fs::read(&path).unwrap();
+    let place = at.offset as usize + 300;
+    content[place] ^= 4;
+    // In place, as a bad sector would: the file keeps its length under the maps.
+    use std::os::unix::fs::FileExt;
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(&content[place..=place], place as u64).unwrap();
+    for _ in 0..2 {
+        match spool.read(at) {
+            Err(ReadError::Damaged { path: named, offset, what }) => {
+                assert_eq!((named, offset), (path.clone(), u64::from(at.offset)));
+                assert!(what.contains("checksum of the body"), "{what}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    spool.read(good_at).unwrap();
+    wait(|done| spool.note(Vec::new(), Durability::Sync, Some(done))).unwrap();
+    assert_eq!(spool.stats().quarantined, 1, "the same damage is copied once");
+    let name = format!("quarantine/segment-0000000001.{:010}", at.offset);
+    let copy = fs::read(folder.path().join(format!("{name}.bytes"))).unwrap();
+    assert_eq!(copy, content[at.offset as usize..at.offset as usize + copy.len()]);
+    assert!(copy.len() > 500);
+    let report = fs::read_to_string(folder.path().join(format!("{name}.txt"))).unwrap();
+    assert!(report.contains("segment-0000000001") && report.contains("checksum"), "{report}");
+    spool.close();
+    let (_spool, recovered) = open(folder.path());
+    assert_eq!(recovered.entries.len(), 1);
+    assert!(recovered.torn.len() + recovered.quarantined.len() == 1, "{recovered:?}");
+    assert!(!recovered.entries.iter().any(|live| live.id == id));
+}
+
+#[test]
+fn a_body_full_of_records_is_never_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, _) = open(folder.path());
+    let (victim, victim_at) = commit(&spool, b"victim", &[b"body"]).unwrap();
+    spool.close();
+    // A stranger who has seen a whole segment of another spool sends it as a message, at every alignment.
+    let strange = tempfile::tempdir().unwrap();
+    let (other, _) = open(strange.path());
+    commit(&other, b"forged", &[b"forged"]).unwrap();
+    other.close();
+    let forged = fs::read(strange.path().join("segment-0000000001")).unwrap();
+    let (spool, _) = open(folder.path());
+    for shift in 0..8 {
+        let mail = [&b"12345678"[..shift], &forged[..400]].concat();
+        commit(&spool, b"carrier", &[&mail]).unwrap();
+    }
+    spool.close();
+    let path = folder.path().join("segment-0000000002");
+    let mut content = fs::read(&path).unwrap();
+    // Every carrier's header is damaged, so that recovery looks for records in the bodies.
+    let starts: Vec<usize> =
+        content.windows(7).enumerate().filter(|(_, w)| *w == b"carrier").map(|(at, _)| at).collect();
+    assert_eq!(starts.len(), 8);
+    for start in starts {
+        content[start] = b'C';
+    }
+    fs::write(&path, content).unwrap();
+    let (spool, recovered) = open(folder.path());
+    assert_eq!(contents(&spool, &recovered).keys().copied().collect::<Vec<_>>(), [victim]);
+    assert_eq!(recovered.entries[0].at, victim_at);
+    assert!(is_named(&recovered));
+}
+
+#[test]
+fn files_of_others_are_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, _) = open(folder.path());
+    let (id, _) = commit(&spool, b"e", &[b"b"]).unwrap();
+    spool.close();
+    let strange = tempfile::tempdir().unwrap();
+    let (other, _) = open(strange.path());
+    commit(&other, b"forged", &[b"forged"]).unwrap();
+    other.close();
+    let strange_segment = fs::read(strange.path().join("segment-0000000001")).unwrap();
+    let foreign = ["README", "segment-7", "segment-0000000009x", "journal-", "control.sock.new"];
+    for name in foreign {
+        fs::write(folder.path().join(name), b"not ours").unwrap();
+    }
+    fs::write(folder.path().join("segment-0000000005"), &strange_segment).unwrap();
+    fs::create_dir(folder.path().join("segment-0000000006")).unwrap();
+    fs::write(folder.path().join("checkpoint-0000000003.new"), b"half").unwrap();
+    let (spool, recovered) = open(folder.path());
+    assert_eq!(recovered.entries.iter().map(|live| live.id).collect::<Vec<_>>(), [id]);
+    assert_eq!(recovered.foreign.len(), foreign.len() + 1, "{:?}", recovered.foreign);
+    assert!(recovered.quarantined.is_empty() && recovered.torn.is_empty());
+    let (_, at) = commit(&spool, b"e", &[b"b"]).unwrap();
+    assert!(at.segment > 5, "numbers of foreign files are not used");
+    spool.close();
+    for name in foreign {
+        assert_eq!(fs::read(folder.path().join(name)).unwrap(), b"not ours");
+    }
+    assert_eq!(fs::read(folder.path().join("segment-0000000005")).unwrap(), strange_segment);
+    assert!(!folder.path().join("checkpoint-0000000003.new").exists());
+}
+
+fn refused(folder: &Path) -> OpenError {
+    Spool::open(Arc::new(Disk::open(folder).unwrap()), support::small()).err().expect("it is refused")
+}
+
+#[test]
+fn a_spool_of_a_later_release_is_refused_and_not_touched() {
+    for name in ["identity", "segment-0000000001", "journal-0000000001"] {
+        let folder = tempfile::tempdir().unwrap();
+        let (spool, _) = open(folder.path());
+        let (id, at) = commit(&spool, b"e", &[b"b"]).unwrap();
+        set_state(&spool, id, at, b"s").unwrap();
+        spool.close();
+        let path = folder.path().join(name);
+        let mut content = fs::read(&path).unwrap();
+        content[8] = 2;
+        let crc = crc32c::crc32c(&content[..36]);
+        content[36..40].copy_from_slice(&crc.to_le_bytes());
+        fs::write(&path, content).unwrap();
+        let before = files(folder.path());
+        let error = refused(folder.path());
+        assert!(
+            matches!(&error, OpenError::Newer { path: named, found: 2, known: 1 } if *named == path),
+            "{error}"
+        );
+        assert!(error.to_string().contains("version 2"), "{error}");
+        assert_eq!(files(folder.path()), before);
+    }
+}
+
+#[test]
+fn a_spool_that_cannot_be_recognised_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, _) = open(folder.path());
+    commit(&spool, b"e", &[b"b"]).unwrap();
+    spool.close();
+    fs::remove_file(folder.path().join("identity")).unwrap();
+    let segment = folder.path().join("segment-0000000001");
+    let good = fs::read(&segment).unwrap();
+    let mut bad = good.clone();
+    bad[20] ^= 1;
+    fs::write(&segment, bad).unwrap();
+    assert!(matches!(refused(folder.path()), OpenError::Unrecognised { .. }));
+    fs::write(&segment, good).unwrap();
+    assert_eq!(open(folder.path()).1.entries.len(), 1, "one good header is enough");
+}
+
+#[test]
+fn a_damaged_checkpoint_costs_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let expected = sample(folder.path());
+    let newest = folder.path().join("checkpoint-0000000002");
+    let mut content = fs::read(&newest).unwrap();
+    let middle = content.len() / 2;
+    content[middle] ^= 1;
+    fs::write(&newest, content).unwrap();
+    let (spool, recovered) = open(folder.path());
+    assert_eq!(recovered.checkpoint, Some(1));
+    assert_eq!(contents(&spool, &recovered), expected);
+    assert_eq!(recovered.notes, [b"a note".to_vec()]);
+}
+
+#[test]
+fn with_no_checkpoint_left_every_message_is_still_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let expected = sample(folder.path());
+    for name in ["checkpoint-0000000001", "checkpoint-0000000002"] {
+        let path = folder.path().join(name);
+        let mut content = fs::read(&path).unwrap();
+        content[60] ^= 1;
+        fs::write(&path, content).unwrap();
+    }
+    let (spool, recovered) = open(folder.path());
+    let found = contents(&spool, &recovered);
+    for (id, content) in &expected {
+        assert_eq!(found.get(id), Some(content), "{id}");
+    }
+    assert_eq!(recovered.quarantined.len(), 2);
+}
+
+#[test]
+fn a_missing_segment_is_named_with_its_messages() {
+    let folder = tempfile::tempdir().unwrap();
+    let expected = sample(folder.path());
+    fs::remove_file(folder.path().join("segment-0000000001")).unwrap();
+    let (spool, recovered) = open(folder.path());
+    let missing: Vec<EntryId> = recovered.quarantined.iter().filter_map(|damage| damage.entry).collect();
+    assert!(!missing.is_empty());
+    let found = contents(&spool, &recovered);
+    for id in expected.keys() {
+        assert!(found.contains_key(id) != missing.contains(id), "{id}");
+    }
+}
