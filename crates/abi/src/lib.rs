@@ -128,6 +128,20 @@ pub struct Piece {
     pub len: usize,
 }
 
+/// A channel as the host knows it; plugins only carry the pointer.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Channel {
+    opaque: [u8; 0],
+}
+
+/// A worker as the host knows it; plugins only carry the pointer, and not past the end of `run`.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Worker {
+    opaque: [u8; 0],
+}
+
 /// One option that the plugin understands, for checking an option file and for help without running plugin code.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -250,20 +264,6 @@ pub struct Outcome {
     pub text: Text,
     /// Who decided: host name of the next hop, or empty for the plugin itself.
     pub peer: Text,
-}
-
-/// A channel as the host knows it; plugins only carry the pointer.
-#[repr(C)]
-#[derive(Debug)]
-pub struct Channel {
-    opaque: [u8; 0],
-}
-
-/// A worker as the host knows it; plugins only carry the pointer, and not past the end of `run`.
-#[repr(C)]
-#[derive(Debug)]
-pub struct Worker {
-    opaque: [u8; 0],
 }
 
 /// The host's callbacks. The table lives until the process ends; every callback may be called from any thread.

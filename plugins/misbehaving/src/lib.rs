@@ -202,7 +202,7 @@ impl Misbehaving {
                 delivery.settle_all(&Outcome::delivered(garbage).from_peer(peer));
             }
             Mode::DefersAll => {
-                delivery.settle_all(&Outcome::deferred(Status::new(4, 3, 2), "come back later"))
+                delivery.settle_all(&Outcome::deferred(Status::new(4, 3, 2), "come back later"));
             }
             Mode::FailsAll => delivery.settle_all(&Outcome::failed(Status::new(5, 7, 1), "go away")),
             _ => delivered(delivery),

@@ -1,0 +1,179 @@
+//! The offsets in `docs/internals/abi.md` and in `include/sluice.h` are those of the types.
+//!
+//! `UPDATE_HEADER=1 cargo test -p sluice-abi` writes the header anew after a change; the document is written by hand,
+//! because it comes first.
+#![allow(clippy::unwrap_used)]
+
+mod header;
+
+use sluice_abi as abi;
+use std::fmt::Write;
+use std::mem::offset_of;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+struct Layout {
+    name: &'static str,
+    size: usize,
+    align: usize,
+    fields: Vec<(&'static str, usize, usize)>,
+}
+
+macro_rules! layout {
+    ($name:ident { $($field:ident),* $(,)? }) => {{
+        fn size_of_field<T, F>(_: fn(&T) -> &F) -> usize {
+            size_of::<F>()
+        }
+        // Does not compile when a field is missing in the list.
+        let _all = |value: abi::$name| {
+            let abi::$name { $($field: _),* } = value;
+        };
+        Layout {
+            name: stringify!($name),
+            size: size_of::<abi::$name>(),
+            align: align_of::<abi::$name>(),
+            fields: vec![$((
+                stringify!($field),
+                offset_of!(abi::$name, $field),
+                size_of_field(|value: &abi::$name| &value.$field),
+            )),*],
+        }
+    }};
+}
+
+fn layouts() -> Vec<Layout> {
+    vec![
+        layout!(Text { data, len }),
+        layout!(Piece { data, len }),
+        layout!(OptionSpec { name, kind, reserved, default, help }),
+        layout!(Setting { kind, reserved, name, value }),
+        layout!(Create { size, setting_size, handle, channel, settings, setting_count }),
+        layout!(Recipient { index, reserved, address, original, domain }),
+        layout!(Delivery {
+            size,
+            flags,
+            token,
+            lease,
+            id,
+            sender,
+            arrived_ms,
+            body_size,
+            attempts,
+            priority,
+            recipients,
+            recipient_count,
+            recipient_size,
+            reserved,
+            pieces,
+            piece_count,
+        }),
+        layout!(Outcome { size, kind, class, subject, detail, reserved, text, peer }),
+        layout!(Host { abi_version, size, next, settle, finish, deadline, log, explain, reserved }),
+        layout!(Plugin {
+            abi_version,
+            size,
+            name,
+            version,
+            description,
+            options,
+            option_count,
+            option_size,
+            reserved,
+            create,
+            run,
+            stop,
+            destroy,
+            reserved_functions,
+        }),
+    ]
+}
+
+fn project(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(file)
+}
+
+#[test]
+fn the_document_has_every_field_at_its_offset() {
+    let document = std::fs::read_to_string(project("docs/internals/abi.md")).unwrap();
+    // A structure is a heading `### Name: N bytes, align A` and a table whose first columns are offset, size and field.
+    let mut written = String::new();
+    let mut inside = false;
+    for line in document.lines() {
+        if line.starts_with('#') {
+            inside = line.starts_with("### ") && line.contains(" bytes, align ");
+            if inside {
+                writeln!(written, "{line}").unwrap();
+            }
+        }
+        let columns: Vec<&str> = line.split('|').map(str::trim).collect();
+        if inside && columns.len() > 4 && columns[1].parse::<usize>().is_ok() {
+            writeln!(written, "| {} | {} | {} |", columns[1], columns[2], columns[3]).unwrap();
+        }
+    }
+    let mut wanted = String::new();
+    for layout in layouts() {
+        writeln!(wanted, "### {}: {} bytes, align {}", layout.name, layout.size, layout.align).unwrap();
+        for (field, offset, size) in layout.fields {
+            writeln!(wanted, "| {offset} | {size} | `{field}` |").unwrap();
+        }
+    }
+    assert_eq!(written, wanted, "docs/internals/abi.md and crates/abi/src/lib.rs disagree");
+}
+
+#[test]
+fn the_document_has_every_constant() {
+    let document = std::fs::read_to_string(project("docs/internals/abi.md")).unwrap();
+    for (name, value) in header::constants() {
+        let row = format!("| `{name}` | {value} |");
+        assert!(document.contains(&row), "docs/internals/abi.md has no row `{row}`");
+    }
+}
+
+#[test]
+fn the_header_is_current() {
+    let path = project("include/sluice.h");
+    let wanted = header::generate();
+    if std::env::var_os("UPDATE_HEADER").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &wanted).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == wanted, "include/sluice.h is not current: UPDATE_HEADER=1 cargo test -p sluice-abi");
+}
+
+/// Compiles as strict C, and as C++ where there is a compiler for it, with every offset asserted.
+#[test]
+fn a_c_compiler_sees_the_same_layout() {
+    let mut program = String::from("#include \"sluice.h\"\n#include <stddef.h>\n#include <assert.h>\n");
+    for layout in layouts() {
+        let name = header::type_name(layout.name);
+        writeln!(program, "static_assert(sizeof({name}) == {}, \"size of {name}\");", layout.size).unwrap();
+        for (field, offset, _) in layout.fields {
+            let field = header::field_name(field);
+            writeln!(program, "static_assert(offsetof({name}, {field}) == {offset}, \"{name}.{field}\");")
+                .unwrap();
+        }
+    }
+    for (name, value) in header::constants() {
+        writeln!(program, "static_assert(SLUICE_{name} == {value}, \"{name}\");").unwrap();
+    }
+    program.push_str("int main(void) { return 0; }\n");
+    let folder = std::env::temp_dir().join(format!("sluice-abi-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut compilers = vec![("cc", "-std=c11", "layout.c")];
+    if Command::new("c++").arg("--version").output().is_ok_and(|run| run.status.success()) {
+        compilers.push(("c++", "-std=c++17", "layout.cc"));
+    }
+    for (compiler, standard, file) in compilers {
+        let source = folder.join(file);
+        std::fs::write(&source, &program).unwrap();
+        let run = Command::new(compiler)
+            .args([standard, "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", "-I"])
+            .arg(project("include"))
+            .arg(&source)
+            .output()
+            .unwrap();
+        assert!(run.status.success(), "{compiler}: {}", String::from_utf8_lossy(&run.stderr));
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}

@@ -1,0 +1,320 @@
+/* Sluice: the contract between the hub and a channel plugin.
+ *
+ * Made from crates/abi/src/lib.rs; do not change it here. The document is docs/internals/abi.md: who owns which bytes
+ * for how long, which thread may call what, and how the contract grows.
+ *
+ * SPDX-License-Identifier: Apache-2.0 OR MIT
+ */
+#ifndef SLUICE_H
+#define SLUICE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Initialises a sluice_text with a string literal. */
+#define SLUICE_TEXT(literal) { (const uint8_t *)(literal), sizeof(literal) - 1 }
+
+/* Makes a symbol visible although the library is built with -fvisibility=hidden. */
+#define SLUICE_EXPORT __attribute__((visibility("default")))
+
+/* The version of this contract. A plugin is loaded only when its table says exactly this number. */
+#define SLUICE_ABI_VERSION 1u
+
+/* create, run: all is well. */
+#define SLUICE_STATUS_OK 0
+
+/* create, run: it could not; the reason was given to Host.explain. The host tries again later. */
+#define SLUICE_STATUS_FAILED 1
+
+/* create: the settings are wrong and trying again is useless; the reason was given to Host.explain. */
+#define SLUICE_STATUS_REFUSED 2
+
+/* create, run: the plugin's own fence caught a panic (or an exception); its message was given to Host.explain. */
+#define SLUICE_STATUS_PANIC 3
+
+/* Host.next: a delivery was stored. */
+#define SLUICE_NEXT_DELIVERY 1u
+
+/* Host.next: nothing came within the time asked for. */
+#define SLUICE_NEXT_IDLE 2u
+
+/* Host.next: there may be nothing queued, but the peer is to be asked for its mail (a poll run). */
+#define SLUICE_NEXT_POLL 3u
+
+/* Host.next: finish what you hold and return from run. */
+#define SLUICE_NEXT_STOP 4u
+
+/* Host.settle, Host.finish: taken. */
+#define SLUICE_SETTLE_OK 0u
+
+/* Host.settle, Host.finish: the token is not with this worker: never was, is finished, or was taken back at its deadline. */
+#define SLUICE_SETTLE_UNKNOWN 1u
+
+/* Host.settle: no such recipient in this delivery. */
+#define SLUICE_SETTLE_NO_RECIPIENT 2u
+
+/* Host.settle: this recipient was settled before; the first word counts. */
+#define SLUICE_SETTLE_AGAIN 3u
+
+/* Host.settle: the outcome is not usable (null pointer, unknown kind, impossible status code). */
+#define SLUICE_SETTLE_BAD 4u
+
+/* Outcome.kind: the next hop, or the mailbox, has it now. */
+#define SLUICE_OUTCOME_DELIVERED 1u
+
+/* Outcome.kind: not now; the host tries again by the channel's schedule. */
+#define SLUICE_OUTCOME_DEFERRED 2u
+
+/* Outcome.kind: never; the sender gets a notice. */
+#define SLUICE_OUTCOME_FAILED 3u
+
+/* Setting.kind: a channel keyword in force. */
+#define SLUICE_SETTING_KEYWORD 1u
+
+/* Setting.kind: a line of the channel's option file. */
+#define SLUICE_SETTING_OPTION 2u
+
+/* Setting.kind: something the host knows, such as official_host. */
+#define SLUICE_SETTING_FACT 3u
+
+/* OptionSpec.kind: any text. */
+#define SLUICE_OPTION_TEXT 0u
+
+/* OptionSpec.kind: a decimal number that is not negative. */
+#define SLUICE_OPTION_INTEGER 1u
+
+/* OptionSpec.kind: 0 or 1. */
+#define SLUICE_OPTION_SWITCH 2u
+
+/* OptionSpec.kind: a decimal number of seconds. */
+#define SLUICE_OPTION_SECONDS 3u
+
+/* OptionSpec.kind: a file or folder. */
+#define SLUICE_OPTION_PATH 4u
+
+/* Delivery.flags: the message is not pure seven-bit text (RFC 6152). */
+#define SLUICE_DELIVERY_EIGHT_BIT 1u
+
+/* Delivery.flags: the message needs SMTPUTF8 (RFC 6531). */
+#define SLUICE_DELIVERY_SMTPUTF8 2u
+
+/* Delivery.flags: another delivery for the same destination follows at once; a connection is worth keeping. */
+#define SLUICE_DELIVERY_MORE 4u
+
+/* Host.log: someone must act. */
+#define SLUICE_LOG_ERROR 1u
+
+/* Host.log: the plugin coped. */
+#define SLUICE_LOG_WARN 2u
+
+/* Host.log: what was asked for happened. */
+#define SLUICE_LOG_INFO 3u
+
+/* Host.log: for the plugin's author. */
+#define SLUICE_LOG_DEBUG 4u
+
+/* Host.log: for the plugin's author, in every detail. */
+#define SLUICE_LOG_TRACE 5u
+
+/* Borrowed UTF-8 text: not closed by a NUL, and no NUL in it. data is null only for text that is absent. */
+typedef struct sluice_text {
+    /* First byte. */
+    const uint8_t *data;
+    /* Number of bytes. */
+    size_t len;
+} sluice_text;
+
+/* Borrowed bytes of a message. */
+typedef struct sluice_piece {
+    /* First byte. */
+    const uint8_t *data;
+    /* Number of bytes, never 0. */
+    size_t len;
+} sluice_piece;
+
+/* A channel as the host knows it; plugins only carry the pointer. */
+typedef struct sluice_channel sluice_channel;
+
+/* A worker as the host knows it; plugins only carry the pointer, and not past the end of run. */
+typedef struct sluice_worker sluice_worker;
+
+/* One option that the plugin understands, for checking an option file and for help without running plugin code. */
+typedef struct sluice_option_spec {
+    /* Upper-case letters, digits and _; unique in its table. */
+    sluice_text name;
+    /* One of the OPTION_ constants. */
+    uint32_t kind;
+    /* Zero. */
+    uint32_t reserved;
+    /* What an absent line means, written as in the file; null data when there is no default. */
+    sluice_text default_;
+    /* A sentence or two for the operator. */
+    sluice_text help;
+} sluice_option_spec;
+
+/* One setting handed to create. */
+typedef struct sluice_setting {
+    /* One of the SETTING_ constants. */
+    uint32_t kind;
+    /* Zero. */
+    uint32_t reserved;
+    /* Keyword (lower case), option (upper case) or fact (lower case). */
+    sluice_text name;
+    /* Its arguments joined by one blank; empty when there is none. */
+    sluice_text value;
+} sluice_setting;
+
+/* What create is given. Borrowed for the length of that call; the Channel handle in it is for ever. */
+typedef struct sluice_create {
+    /* Size of this structure as the host knows it. */
+    uint32_t size;
+    /* Distance in bytes from one setting to the next. */
+    uint32_t setting_size;
+    /* Names the channel in Host.log. Usable from any thread until the process ends. */
+    const sluice_channel *handle;
+    /* Channel name, lower case. */
+    sluice_text channel;
+    /* The settings. */
+    const sluice_setting *settings;
+    /* How many settings. */
+    size_t setting_count;
+} sluice_create;
+
+/* One recipient of a delivery. */
+typedef struct sluice_recipient {
+    /* What Host.settle wants; ascending within a delivery, not necessarily consecutive. */
+    uint32_t index;
+    /* Zero. */
+    uint32_t reserved;
+    /* The address to use with the next hop, without angle brackets. */
+    sluice_text address;
+    /* The address as the message's submitter gave it. */
+    sluice_text original;
+    /* The destination domain. */
+    sluice_text domain;
+} sluice_recipient;
+
+/* One message for one or more recipients, lent to a worker until it calls Host.finish or returns from run. */
+typedef struct sluice_delivery {
+    /* Size of this structure as the host knows it. */
+    uint32_t size;
+    /* DELIVERY_ bits; unknown ones are to be ignored. */
+    uint32_t flags;
+    /* Names this delivery in settle, finish and deadline. Never reused, never 0. */
+    uint64_t token;
+    /* The batch it came in: deliveries with the same number have the same destination. */
+    uint64_t lease;
+    /* The message's queue id, for logs and for what is said to the peer. */
+    sluice_text id;
+    /* Envelope sender without angle brackets; empty is the null reverse-path. */
+    sluice_text sender;
+    /* When it was accepted, milliseconds since 1970-01-01 UTC. */
+    uint64_t arrived_ms;
+    /* Sum of the lengths of the pieces. */
+    uint64_t body_size;
+    /* How often delivery was tried before. */
+    uint32_t attempts;
+    /* 0 urgent, 1 normal, 2 non-urgent. */
+    uint32_t priority;
+    /* The recipients. */
+    const sluice_recipient *recipients;
+    /* How many recipients, at least 1. */
+    size_t recipient_count;
+    /* Distance in bytes from one recipient to the next. */
+    uint32_t recipient_size;
+    /* Zero. */
+    uint32_t reserved;
+    /* The message in wire form: CRLF line ends, dot-stuffed, without the closing dot line (RFC 5321 section 4.5.2). */
+    const sluice_piece *pieces;
+    /* How many pieces; 0 is an empty message. */
+    size_t piece_count;
+} sluice_delivery;
+
+/* What became of one recipient. Borrowed for the length of the call to Host.settle. */
+typedef struct sluice_outcome {
+    /* Size of this structure as the plugin knows it. */
+    uint32_t size;
+    /* One of the OUTCOME_ constants. */
+    uint32_t kind;
+    /* RFC 3463 status class: 2, 4 or 5, in agreement with kind. */
+    uint16_t class_;
+    /* RFC 3463 subject, at most 999. */
+    uint16_t subject;
+    /* RFC 3463 detail, at most 999. */
+    uint16_t detail;
+    /* Zero. */
+    uint16_t reserved;
+    /* The reply of whoever decided, with its code if there was one; for the notice and the log. */
+    sluice_text text;
+    /* Who decided: host name of the next hop, or empty for the plugin itself. */
+    sluice_text peer;
+} sluice_outcome;
+
+/* The host's callbacks. The table lives until the process ends; every callback may be called from any thread. */
+typedef struct sluice_host {
+    /* ABI_VERSION of the host. */
+    uint32_t abi_version;
+    /* Size of this structure as the host knows it. */
+    uint32_t size;
+    /* Waits at most timeout_ms for something to do. Stores a delivery through the last argument only when it
+     * answers NEXT_DELIVERY.
+     */
+    uint32_t (*next)(const sluice_worker *, uint64_t timeout_ms, const sluice_delivery **);
+    /* Says what became of one recipient; once each. */
+    uint32_t (*settle)(const sluice_worker *, uint64_t token, uint32_t index, const sluice_outcome *);
+    /* Gives the delivery's bytes back. Recipients that were not settled are deferred. */
+    uint32_t (*finish)(const sluice_worker *, uint64_t token);
+    /* Milliseconds until the delivery is taken away; 0 when it is not, or no longer, with this worker. */
+    uint64_t (*deadline)(const sluice_worker *, uint64_t token);
+    /* Writes a line to the host's log: channel, level, message id (may be absent), text. */
+    void (*log)(const sluice_channel *, uint32_t level, sluice_text id, sluice_text text);
+    /* Tells why this thread's create or run is about to fail; the last word before it returns counts. */
+    void (*explain)(const sluice_channel *, sluice_text text);
+    /* Null. Room for callbacks that an older host does not have. */
+    const void *reserved[4];
+} sluice_host;
+
+/* What the data symbol sluice_plugin is. It must not change after the library is loaded. */
+typedef struct sluice_plugin_table {
+    /* ABI_VERSION that the plugin was built for. */
+    uint32_t abi_version;
+    /* Size of this structure as the plugin knows it. */
+    uint32_t size;
+    /* Name: lower-case letters, digits, _ and -, at most 64 bytes. */
+    sluice_text name;
+    /* Version of the plugin, at most 64 bytes. */
+    sluice_text version;
+    /* One line for the operator, at most 256 bytes. */
+    sluice_text description;
+    /* The options; may be null when there is none. */
+    const sluice_option_spec *options;
+    /* How many options, at most 256. */
+    size_t option_count;
+    /* Distance in bytes from one option to the next. */
+    uint32_t option_size;
+    /* Zero. */
+    uint32_t reserved;
+    /* Makes a channel of the settings and stores whatever pointer the plugin wants to see again. */
+    int32_t (*create)(const sluice_host *, const sluice_create *, void **channel);
+    /* Works until Host.next answers NEXT_STOP. Called on several threads at once with the same channel. */
+    int32_t (*run)(void *channel, const sluice_worker *);
+    /* Wakes whatever the channel's workers wait for outside the host. Must return at once. */
+    void (*stop)(void *channel);
+    /* Frees the channel. Called once, after every run has returned. */
+    void (*destroy)(void *channel);
+    /* Null. Room for functions that an older plugin does not have. */
+    const void *reserved_functions[4];
+} sluice_plugin_table;
+
+/* Every plugin defines this one symbol. */
+extern SLUICE_EXPORT const sluice_plugin_table sluice_plugin;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
