@@ -138,12 +138,17 @@ unsafe impl Send for Lent {}
 unsafe impl Sync for Lent {}
 
 impl Lent {
-    /// `None` when there is no recipient, or one index twice; the delivery comes back.
-    pub(crate) fn new(mut source: Delivery, token: u64, lease: u64, more: bool) -> Result<Lent, Delivery> {
+    /// The delivery comes back when it has no recipient, or one index twice.
+    pub(crate) fn new(
+        mut source: Delivery,
+        token: u64,
+        lease: u64,
+        more: bool,
+    ) -> Result<Lent, Box<Delivery>> {
         source.recipients.sort_by_key(|recipient| recipient.index);
         let twice = source.recipients.windows(2).any(|pair| pair[0].index == pair[1].index);
         if twice || source.recipients.is_empty() {
-            return Err(source);
+            return Err(Box::new(source));
         }
         let recipients: Vec<abi::Recipient> = source
             .recipients

@@ -19,7 +19,7 @@ use crate::plugin::Plugin;
 use crate::spec::Spec;
 use crate::watchdog::Watchdog;
 use crate::work::Lease;
-use crate::worker::{Overdue, Worker, untouched_lease};
+use crate::worker::{Overdue, Seized, Worker, untouched_lease};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use sluice_abi::{STATUS_OK, STATUS_PANIC};
@@ -325,7 +325,7 @@ impl Inner {
             | Ending::Refused(_) => Cause::NotCreated,
             Ending::Failed(_) => Cause::WorkerEnded,
         };
-        if !worker.take_back(&cause) {
+        let Some(seized) = worker.seize(&cause) else {
             // It was given up as hung and has come back after all.
             let mut state = self.state.lock();
             state.left_behind -= 1;
@@ -336,14 +336,14 @@ impl Inner {
                 "a worker that was given up has returned"
             );
             return;
-        }
+        };
         match ending {
             Ending::Told => {
                 let mut state = self.state.lock();
                 let left_over = self.forget(&mut state, worker);
-                self.report_left_over(state, &left_over, &Cause::WorkerEnded, None);
+                self.report(state, (worker, seized), (&left_over, &Cause::WorkerEnded), None);
             }
-            Ending::Failed(failure) => self.failed(worker, failure, &cause, 0),
+            Ending::Failed(failure) => self.failed(worker, seized, failure, &cause),
             Ending::Refused(text) => {
                 tracing::error!(
                     channel = %self.channel,
@@ -363,18 +363,18 @@ impl Inner {
             Overdue::Create(limit) => (Failure::CreateHung(*limit), Cause::NotCreated),
             Overdue::Work(limit) => (Failure::Hung(*limit), Cause::Hung),
         };
-        if worker.take_back(&cause) {
-            self.failed(worker, failure, &cause, 1);
+        if let Some(seized) = worker.seize(&cause) {
+            self.state.lock().left_behind += 1;
+            self.failed(worker, seized, failure, &cause);
         }
     }
 
-    /// One worker less, in a way that was not meant to be. `hung`: 1 if its thread is still somewhere.
-    fn failed(self: &Arc<Self>, worker: &Arc<Worker>, failure: Failure, cause: &Cause, hung: i64) {
+    /// One worker less, in a way that was not meant to be.
+    fn failed(self: &Arc<Self>, worker: &Arc<Worker>, seized: Seized, failure: Failure, cause: &Cause) {
         let before = self.failures_in_a_row.fetch_add(1, Ordering::Relaxed);
         let doubled = 1_u32.checked_shl(u32::try_from(before).unwrap_or(u32::MAX)).unwrap_or(u32::MAX);
         let pause = self.spec.pause_first.saturating_mul(doubled).min(self.spec.pause_max);
         let mut state = self.state.lock();
-        state.left_behind += hung;
         state.resume = Some(Instant::now() + pause);
         let stopping = state.sender.is_none();
         let hung_now = u32::try_from(state.left_behind).unwrap_or(0);
@@ -386,7 +386,7 @@ impl Inner {
             "the plugin failed: {failure}"
         );
         let failed = HostEvent::WorkerFailed { channel: self.channel.clone(), failure, pause };
-        self.report_left_over(state, &left_over, cause, (!stopping).then_some(failed));
+        self.report(state, (worker, seized), (&left_over, cause), (!stopping).then_some(failed));
         if hung_now >= self.spec.hung_max.max(1) && !stopping {
             tracing::error!(
                 channel = %self.channel,
@@ -414,26 +414,24 @@ impl Inner {
         }
     }
 
-    /// Reports leases that no worker is left for, then `last`, without the lock, and yet before the end is reported.
-    fn report_left_over(
+    /// Reports what a worker had, then leases that no worker is left for, then `last`: without the lock, when the worker
+    /// is off the list already, and yet before the end is reported.
+    fn report(
         &self,
         mut state: MutexGuard<'_, State>,
-        left_over: &[Lease],
-        cause: &Cause,
+        (worker, seized): (&Worker, Seized),
+        (left_over, cause): (&[Lease], &Cause),
         last: Option<HostEvent>,
     ) {
-        if left_over.is_empty() && last.is_none() {
-            return;
-        }
         state.reporting += 1;
         drop(state);
+        worker.report_seized(seized);
         left_over
             .iter()
             .flat_map(|lease| untouched_lease(lease, cause))
             .chain(last)
             .for_each(|event| self.send(event));
-        let mut state = self.state.lock();
-        state.reporting -= 1;
+        self.state.lock().reporting -= 1;
         self.quiet.notify_all();
     }
 
@@ -490,7 +488,8 @@ impl Inner {
         drop(state);
         let mut late = 0;
         for worker in remaining {
-            if worker.take_back(&Cause::Stopping) {
+            if let Some(seized) = worker.seize(&Cause::Stopping) {
+                worker.report_seized(seized);
                 late += 1;
             }
         }

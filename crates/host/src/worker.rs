@@ -3,9 +3,9 @@
 //! # Invariants
 //! A delivery is in exactly one place: waiting (`pending`), lent (`held`), or reported. It leaves `held` under the lock,
 //! once, so it is reported once, by whoever took it out: the plugin with `finish`, or the host with
-//! [`take_back`](Worker::take_back). Events are sent without the lock.
+//! [`seize`](Worker::seize). Events are sent without the lock.
 //! # Failure
-//! After `take_back` the worker is gone: it is told to stop, its settlements are refused, and the bytes it was lent are
+//! After `seize` the worker is gone: it is told to stop, its settlements are refused, and the bytes it was lent are
 //! kept until its thread ends, because nobody knows what it still reads.
 
 use crate::call::{Lent, Pointer};
@@ -326,29 +326,35 @@ impl Worker {
         }
     }
 
-    /// Takes everything from this worker and reports it. `false` when that was done before.
-    pub(crate) fn take_back(&self, cause: &Cause) -> bool {
+    /// Takes everything from this worker, to be given to [`report_seized`](Self::report_seized) by the caller. `None`
+    /// when that was done before: exactly one caller gets it.
+    pub(crate) fn seize(&self, cause: &Cause) -> Option<Seized> {
         let mut state = self.state.lock();
         if state.gone {
-            return false;
+            return None;
         }
         state.gone = true;
-        for lease in &mut state.leases {
-            lease.polling = false;
-        }
-        let held = std::mem::take(&mut state.held);
-        drop(state);
-        self.room.notify_all();
-        for held in held {
+        let mut seized = Vec::new();
+        for held in std::mem::take(&mut state.held) {
             let (token, lease, due) = (held.token, held.lease, held.due);
             let (event, lent) = held.into_event(cause.clone());
-            let kept = Held { token, lease, due, lent, outcomes: Vec::new() };
-            self.state.lock().kept.push(kept);
+            seized.push((lease, event));
+            state.kept.push(Held { token, lease, due, lent, outcomes: Vec::new() });
+        }
+        for (lease, delivery) in std::mem::take(&mut state.pending) {
+            seized.push((lease, untouched(lease, &delivery, cause.clone())));
+        }
+        drop(state);
+        self.room.notify_all();
+        Some(Seized(seized))
+    }
+
+    /// Sends the last word about everything that was seized.
+    pub(crate) fn report_seized(&self, seized: Seized) {
+        for (lease, event) in seized.0 {
             self.report(lease, event);
         }
-        self.give_back_pending(cause);
         self.end_polls();
-        true
     }
 
     /// How long it was given, if that is over.
@@ -380,6 +386,9 @@ impl Worker {
         tracing::warn!(channel = %instance.channel, plugin = instance.plugin.name(), id, "the plugin is faulty: {what}");
     }
 }
+
+/// Last words that are still to be sent.
+pub(crate) struct Seized(Vec<(u64, HostEvent)>);
 
 /// What a worker did not do in time.
 pub(crate) enum Overdue {
