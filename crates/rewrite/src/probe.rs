@@ -94,7 +94,8 @@ fn name<'h, T>(host: &'h str, lower: &str, length_max: usize, ask: &mut Ask<'_, 
         let label_end = |text: &str, from: usize| text[from..].find('.').map(|dot| from + dot);
         let dots = label_end(host, at).zip(label_end(lower, lower_at));
         let (end, lower_end) = dots.unwrap_or((host.len(), lower.len()));
-        if stars.len() < length_max {
+        // Grown until it is longer than any pattern; from then on it is never asked.
+        if stars.len() <= length_max {
             stars.push_str(if stars.is_empty() { "*" } else { ".*" });
         }
         let matched = Matched::Name { host: &host[..end], domain: &host[end..] };

@@ -1,0 +1,136 @@
+//! Whatever the bytes: nothing panics, and what can be read comes back as it was.
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+use sluice_mail::notice::{Action, Notice, Report, Returned};
+use sluice_mail::wire::{Unstuffer, stuff};
+use sluice_mail::{Address, Envelope, Priority, Recipient, ReversedDomain, Status, Time};
+
+fn recipient() -> impl Strategy<Value = Recipient> {
+    (".{0,40}", ".{0,40}", ".{0,20}", ".{0,20}").prop_map(|(address, original, channel, domain)| Recipient {
+        address,
+        original,
+        channel,
+        domain,
+    })
+}
+
+fn envelope() -> impl Strategy<Value = Envelope> {
+    (".{0,40}", any::<u64>(), ".{0,20}", 0u8..3, any::<[bool; 3]>(), prop::collection::vec(recipient(), 0..5))
+        .prop_map(|(sender, arrived, source_channel, priority, [eight_bit, smtputf8, held], recipients)| {
+            Envelope {
+                sender,
+                arrived: Time(arrived),
+                source_channel,
+                priority: Priority::from_number(priority).unwrap(),
+                eight_bit,
+                smtputf8,
+                held,
+                recipients,
+            }
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn envelopes_come_back(envelope in envelope()) {
+        prop_assert_eq!(Envelope::decode(&envelope.encode()), Ok(envelope));
+    }
+
+    #[test]
+    fn any_bytes_are_an_envelope_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        if let Ok(envelope) = Envelope::decode(&bytes) {
+            prop_assert_eq!(envelope.encode(), bytes);
+        }
+    }
+
+    #[test]
+    fn an_envelope_with_one_byte_changed_is_read_as_what_it_says(envelope in envelope(), at in any::<prop::sample::Index>(), value: u8) {
+        let mut bytes = envelope.encode();
+        let at = at.index(bytes.len());
+        bytes[at] = value;
+        if let Ok(read) = Envelope::decode(&bytes) {
+            prop_assert_eq!(read.encode(), bytes);
+        }
+    }
+
+    #[test]
+    fn addresses_come_back(text in r#"[@,:ab.%!"\\+\[\] <>é\x00-\x1f]{0,30}"#) {
+        if let Ok(address) = Address::parse(&text) {
+            let written = address.to_string();
+            prop_assert!(!written.contains(char::is_control));
+            prop_assert_eq!(Address::parse(&written), Ok(address));
+        }
+    }
+
+    #[test]
+    fn stuffed_bodies_come_back_however_they_are_cut(text in prop::collection::vec(prop::sample::select(b"a.\r\n.\r\n.".to_vec()), 0..40), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..4)) {
+        let wire = stuff(&text);
+        let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(wire.len() + 1)).collect();
+        at.extend([0, wire.len()]);
+        at.sort_unstable();
+        let mut unstuffer = Unstuffer::new();
+        let mut out = Vec::new();
+        for pair in at.windows(2) {
+            out.extend(unstuffer.piece(&wire[pair[0]..pair[1]]).flatten().copied());
+        }
+        prop_assert_eq!(out, text);
+    }
+
+    #[test]
+    fn a_domain_is_in_its_own_subtree(domain in "[a-zA-Z0-9.\\-\\[\\]é]{0,20}", label in "[a-z0-9\\-]{1,6}") {
+        use std::ops::RangeBounds;
+        let reversed = ReversedDomain::new(&domain);
+        prop_assert!(reversed.subtree_range().contains(&reversed));
+        if !domain.starts_with(['[', '.']) && !domain.is_empty() && domain.is_ascii() {
+            let under = ReversedDomain::new(&format!("{label}.{domain}"));
+            prop_assert!(reversed.subtree_range().contains(&under), "{under} is not under {reversed}");
+        }
+    }
+
+    #[test]
+    fn statuses_come_back(class in prop::sample::select(vec![2u8, 4, 5]), subject in 0u16..1000, detail in 0u16..1000) {
+        let status = Status::new(class, subject, detail);
+        prop_assert_eq!(status.to_string().parse(), Ok(status));
+    }
+
+    #[test]
+    fn notices_have_whole_lines_and_no_strange_fields(
+        texts in prop::collection::vec("(?s).{0,60}", 9),
+        body in prop::collection::vec(any::<u8>(), 0..200),
+        whole: bool,
+    ) {
+        let text = |n: usize| format!("x\r\nBcc: y{}", texts[n]);
+        let notice = Notice {
+            reporting_mta: text(0),
+            sender: text(1),
+            postmaster: text(2),
+            message_id: text(3),
+            date: Time(0),
+            arrived: Time(u64::MAX),
+            envelope_id: text(4),
+            recipients: vec![Report {
+                original: text(5),
+                final_address: text(6),
+                action: Action::Failed,
+                status: Status::NEVER,
+                diagnostic: text(7),
+                peer: text(8),
+                last_attempt: None,
+                retry_until: None,
+            }],
+            returned: if whole { Returned::Message(body) } else { Returned::Header(body) },
+        };
+        let built = notice.build();
+        let end = built.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
+        for (at, byte) in built.iter().enumerate() {
+            prop_assert!(*byte != b'\n' || built[at - 1] == b'\r');
+            prop_assert!(*byte != b'\r' || built[at + 1] == b'\n');
+        }
+        let header = String::from_utf8_lossy(&built[..end]).into_owned();
+        prop_assert!(!header.contains("\r\nBcc"), "{}", header);
+        prop_assert_eq!(header.matches("\r\n").count() - header.matches("\r\n ").count(), 8);
+    }
+}
