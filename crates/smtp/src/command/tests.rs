@@ -1,3 +1,5 @@
+//! Command lines as clients write them: what is taken, what is refused, and with which reply.
+
 use super::*;
 
 fn said(line: &str) -> String {

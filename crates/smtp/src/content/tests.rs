@@ -1,3 +1,5 @@
+//! Message content in every split: where it ends, what is kept, what is refused.
+
 use super::*;
 
 /// What was kept, what is left behind the end, and the verdict.
