@@ -23,7 +23,8 @@ pub struct Instance {
     pub channel: String,
     /// Plugin name, or a path when it has a `/`.
     pub plugin: String,
-    /// Facts about the channel and the house: `channel`, `official_host`, `local_host`.
+    /// Facts about the channel and the house: `channel`, `official_host`, `local_host`, and `folder`, the folder of the
+    /// configuration, where relative paths in option files start.
     pub facts: BTreeMap<String, String>,
     /// Channel keywords in force, with their arguments joined by one blank.
     pub keywords: BTreeMap<String, String>,
@@ -48,6 +49,7 @@ impl Instance {
             ("channel", channel.name.clone()),
             ("official_host", channel.official_host.clone()),
             ("local_host", local_host),
+            ("folder", config.folder.to_string_lossy().into_owned()),
         ];
         let mut keywords: BTreeMap<String, String> =
             channel.keywords.iter().map(|keyword| (keyword.name().to_owned(), keyword.value())).collect();

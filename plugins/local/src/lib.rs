@@ -33,7 +33,7 @@ const OPTIONS: &[OptionSpec] = &[
         name: "MAILDIR_ROOT",
         kind: OptionKind::Path,
         default: Some("/var/mail/sluice/%u"),
-        help: "Folder of a mailbox: `%u` stands for the user, `%d` for the domain, `%%` for a percent sign. Without `%u` it is the folder above all mailboxes. Must begin with `/`.",
+        help: "Folder of a mailbox: `%u` stands for the user, `%d` for the domain, `%%` for a percent sign. Without `%u` it is the folder above all mailboxes. A relative path starts from the folder of the configuration.",
     },
     OptionSpec {
         name: "CREATE_MAILBOX",
@@ -143,7 +143,7 @@ mod tests {
 
     fn local(root: &Path, missing: Missing) -> Local {
         Local {
-            mailboxes: Mailboxes::new(root.to_str().unwrap(), true, true).unwrap(),
+            mailboxes: Mailboxes::new(root.to_str().unwrap(), "", true, true).unwrap(),
             missing,
             namer: Namer::new("hub.example"),
         }

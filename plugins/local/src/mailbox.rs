@@ -45,28 +45,36 @@ impl Mailboxes {
     pub(crate) fn read(context: &Context) -> Result<Mailboxes, CreateError> {
         Mailboxes::new(
             context.option_text("MAILDIR_ROOT")?,
+            context.setting("folder").unwrap_or_default(),
             context.option_switch("STRIP_SUBADDRESS")?,
             context.option_switch("FOLD_CASE")?,
         )
     }
 
+    /// `folder` is where a relative pattern starts: the folder of the configuration, as for every path written in it.
     pub(crate) fn new(
         pattern: &str,
+        folder: &str,
         strip_subaddress: bool,
         fold_case: bool,
     ) -> Result<Mailboxes, CreateError> {
         let refused = |why: &str| {
             Err(CreateError::refused(format!("option MAILDIR_ROOT is `{}`; {why}", pattern.escape_debug())))
         };
-        if !Path::new(pattern).is_absolute() {
-            return refused(
-                "it must begin with `/`: nothing here depends on the folder the hub was started in",
-            );
+        if pattern.is_empty() {
+            return refused("it must name a folder");
         }
+        let base = match Path::new(pattern).is_absolute() {
+            true => String::new(),
+            false if folder.is_empty() => {
+                return refused("it must begin with `/`, as the folder of the configuration is not known");
+            }
+            false => format!("{}/", folder.trim_end_matches('/')),
+        };
         if pattern.chars().any(char::is_control) {
             return refused("it must not contain control characters");
         }
-        let mut parts = vec![Part::Text(String::new())];
+        let mut parts = vec![Part::Text(base)];
         let mut chars = pattern.trim_end_matches('/').chars();
         while let Some(c) = chars.next() {
             let part = match c {
@@ -162,7 +170,7 @@ mod tests {
     use super::*;
 
     fn folder(pattern: &str, address: &str) -> String {
-        match Mailboxes::new(pattern, true, true).unwrap().of(address) {
+        match Mailboxes::new(pattern, "/etc/100%", true, true).unwrap().of(address) {
             Ok(mailbox) => mailbox.folder.display().to_string(),
             Err(why) => format!("no: {why}"),
         }
@@ -181,10 +189,12 @@ mod tests {
             ("/m", "%d%u@x", "/m/%d%u"),
             ("/m", "j\u{fc}rgen@x", "/m/j\u{fc}rgen"),
             ("/m", "fred", "/m/fred"),
+            ("mail", "fred@x", "/etc/100%/mail/fred"),
+            ("mail/%d/%u/in", "fred@x", "/etc/100%/mail/x/fred/in"),
         ] {
             assert_eq!(folder(pattern, address), expected, "{pattern} {address}");
         }
-        let kept = Mailboxes::new("/m", false, false).unwrap();
+        let kept = Mailboxes::new("/m", "", false, false).unwrap();
         assert_eq!(kept.of("Fred+x@y").unwrap().folder, Path::new("/m/Fred+x"));
     }
 
@@ -228,12 +238,12 @@ mod tests {
     fn a_pattern_that_is_wrong_is_refused() {
         for (pattern, why) in [
             ("var/mail", "must begin with `/`"),
-            ("", "must begin with `/`"),
+            ("", "must name a folder"),
             ("/m/%x", "must be followed by"),
             ("/m/%", "must be followed by"),
             ("/m\n/%u", "control characters"),
         ] {
-            let error = Mailboxes::new(pattern, true, true).unwrap_err().to_string();
+            let error = Mailboxes::new(pattern, "", true, true).unwrap_err().to_string();
             assert!(error.contains("MAILDIR_ROOT") && error.contains(why), "{pattern:?}: {error}");
         }
     }
