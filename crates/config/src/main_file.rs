@@ -138,7 +138,7 @@ impl<'a> Main<'a, '_> {
             let remark = Diagnostic::new(&codes::RULE_WITHOUT_TEMPLATE, message).at(span);
             self.misshapen(
                 line,
-                remark.help(format!("write a template behind it, such as `$U@{}`", pattern.text)),
+                remark.help("write a template behind the pattern, such as `$U%$H$D@TCP-DAEMON`"),
             );
             return;
         };

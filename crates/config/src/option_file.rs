@@ -11,7 +11,7 @@ use crate::lines::{Line, Reader, Text};
 use crate::options::{OptionInfo, OptionKind, Options, OtherOption, ServerOptions};
 use crate::tables;
 use crate::values;
-use sluice_diag::{Diagnostic, Span, nearest};
+use sluice_diag::{Diagnostic, Severity, Span, nearest};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -182,9 +182,6 @@ fn check(table: &'static [OptionInfo], setting: &Setting, reader: &mut Reader<'_
 }
 
 fn check_value(info: &OptionInfo, setting: &Setting, reader: &mut Reader<'_>) {
-    if info.status == Status::Recognised {
-        return;
-    }
     let value = setting.value.as_str();
     let fine = match info.kind {
         OptionKind::Integer { least, most } => {
@@ -211,7 +208,10 @@ fn check_value(info: &OptionInfo, setting: &Setting, reader: &mut Reader<'_>) {
             OptionKind::Ports => "write `25`, or `[127.0.0.1]2525`, with commas in between".to_owned(),
             _ => format!("the default is {}", info.default),
         };
-        reader.push(remark.help(help));
+        let remark = remark.help(help);
+        // What changes nothing cannot do harm either.
+        let harmless = info.status == Status::Recognised;
+        reader.push(if harmless { remark.severity(Severity::Warning) } else { remark });
     }
 }
 

@@ -4,7 +4,7 @@
 //! Names are those of PMDF's and Messaging Server's documents; our own are marked in the help. An option that does
 //! nothing in this release is recognised, so that existing files can be used as they are.
 
-use crate::keyword::Status::{self, Acts, Partly, Recognised};
+use crate::keyword::Status::{self, Acts, Recognised};
 use crate::options::OptionKind::{
     Address, Duration, Integer, Minutes, Path, Paths, Ports, Size, Switch, Text,
 };
@@ -47,12 +47,24 @@ pub(crate) static GLOBAL: &[OptionInfo] = &[
         Acts,
         "Bytes in a block, the unit of blocklimit and its kind.",
     ),
-    option("BLOCK_LIMIT", COUNT, "none", Acts, "Largest message in blocks, whatever the channel."),
+    option("BLOCK_LIMIT", COUNT, "none", Recognised, "Largest message in blocks, whatever the channel."),
     option("RETURN_UNITS", Switch, "0", Acts, "0: the numbers of notices are days; 1: hours."),
     option("RETURN_ADDRESS", Text, "postmaster at the local host", Acts, "Address that notices come from."),
-    option("RETURN_PERSONAL", Text, "Postmaster", Acts, "Display name of that address."),
-    option("HISTORY_TO_RETURN", COUNT, "20", Acts, "Delivery attempts that a notice tells about at most."),
-    option("LINES_TO_RETURN", COUNT, "20", Acts, "Lines of the message's body that a notice holds at most."),
+    option("RETURN_PERSONAL", Text, "Postmaster", Recognised, "Display name of that address."),
+    option(
+        "HISTORY_TO_RETURN",
+        COUNT,
+        "20",
+        Recognised,
+        "Delivery attempts that a notice tells about at most.",
+    ),
+    option(
+        "LINES_TO_RETURN",
+        COUNT,
+        "20",
+        Recognised,
+        "Lines of the message's body that a notice holds at most.",
+    ),
     option(
         "MAX_RECEIVED_LINES",
         POSITIVE,
@@ -95,7 +107,7 @@ pub(crate) static GLOBAL: &[OptionInfo] = &[
         "LOG_CONNECTION",
         Integer { least: 0, most: 255 },
         "7",
-        Partly,
+        Recognised,
         "Bits: 1 transport data in records, 2 connections, 4 ETRN. This release logs all of them.",
     ),
     option("ACCESS_ERRORS", Switch, "0", Recognised, "Whether a refused sender is told the true reason."),
@@ -341,14 +353,14 @@ pub(crate) static SERVER: &[OptionInfo] = &[
         "REJECT_RECIPIENTS_PER_TRANSACTION",
         COUNT,
         "no limit",
-        Acts,
+        Recognised,
         "With more recipients the whole message is refused.",
     ),
     option(
         "ALLOW_REJECTIONS_BEFORE_DEFERRAL",
         COUNT,
         "no limit",
-        Acts,
+        Recognised,
         "After so many refused recipients all further ones get a temporary error.",
     ),
     option(
@@ -366,13 +378,13 @@ pub(crate) static SERVER: &[OptionInfo] = &[
         "1: sessions that stay on this channel may send to the channel itself (ours).",
     ),
     option("BANNER_HOST", Text, "the local host", Acts, "Name in the greeting, and in the client's EHLO."),
-    option("BANNER_ADDITION", Text, "none", Acts, "Text added to the greeting."),
-    option("CUSTOM_VERSION_STRING", Text, "none", Acts, "Program and version in the greeting."),
+    option("BANNER_ADDITION", Text, "none", Recognised, "Text added to the greeting."),
+    option("CUSTOM_VERSION_STRING", Text, "none", Recognised, "Program and version in the greeting."),
     option("HIDE_VERIFY", Switch, "0", Acts, "1: VRFY is answered vaguely."),
     option("COMMAND_RECEIVE_TIME", Minutes, "10", Acts, "Wait for a command."),
     option("DATA_RECEIVE_TIME", Minutes, "5", Acts, "Wait for more of a message."),
-    option("STATUS_TRANSMIT_TIME", Minutes, "10", Acts, "Time to get rid of a reply."),
-    option("MAX_HELO_DOMAIN_LENGTH", COUNT, "no limit", Acts, "Longest name in HELO and EHLO."),
+    option("STATUS_TRANSMIT_TIME", Minutes, "10", Recognised, "Time to get rid of a reply."),
+    option("MAX_HELO_DOMAIN_LENGTH", COUNT, "no limit", Recognised, "Longest name in HELO and EHLO."),
     option("TIMEOUT_MULTIPLIER", POSITIVE, "60", Acts, "Seconds in the unit of all times of the file."),
     option(
         "LOG_CONNECTION",
@@ -422,37 +434,31 @@ pub(crate) static CLIENT: &[OptionInfo] = &[
         Recognised,
         "Texts behind a 552 that make it permanent.",
     ),
-    option("ATTEMPT_TRANSACTIONS_PER_SESSION", COUNT, "no limit", Recognised, "Messages sent in a session."),
+    option("ATTEMPT_TRANSACTIONS_PER_SESSION", COUNT, "no limit", Acts, "Messages sent in a session."),
     option("BACKOFF", COUNT, "none", Recognised, "PhoneNet: attempts for each step of waiting."),
     option("CLIENT_CERT_NICKNAME", Text, "none", Recognised, "Certificate of the client."),
-    option("COMMAND_TRANSMIT_TIME", Minutes, "10", Recognised, "Time to send a command."),
-    option("DATA_TRANSMIT_TIME", Minutes, "10", Recognised, "Time to send a message."),
-    option("DOT_TRANSMIT_TIME", Minutes, "10", Recognised, "Time to send the final dot."),
+    option("COMMAND_TRANSMIT_TIME", Minutes, "10", Acts, "Time to send a command."),
+    option("DATA_TRANSMIT_TIME", Minutes, "10", Acts, "Time to send a message."),
+    option("DOT_TRANSMIT_TIME", Minutes, "10", Acts, "Time to send the final dot."),
     option("INITIAL_COMMAND", Text, "none", Recognised, "First thing that the client sends."),
     option("MAIL_TRANSMIT_TIME", Minutes, "10", Recognised, "Time to send MAIL FROM."),
-    option("MAX_A_RECORDS", COUNT, "no limit", Recognised, "Addresses tried for a target."),
-    option("MAX_CLIENT_THREADS", COUNT, "10", Recognised, "Sessions at a time."),
-    option("MAX_MX_RECORDS", Integer { least: 1, most: 32 }, "32", Recognised, "MX records tried."),
+    option("MAX_A_RECORDS", COUNT, "no limit", Acts, "Addresses tried for a target."),
+    option("MAX_CLIENT_THREADS", COUNT, "10", Acts, "Sessions at a time."),
+    option("MAX_MX_RECORDS", Integer { least: 1, most: 32 }, "32", Acts, "MX records tried."),
     option("RCPT_TRANSMIT_TIME", Minutes, "10", Recognised, "Time to send RCPT TO."),
-    option("STATUS_DATA_RECEIVE_TIME", Minutes, "10", Recognised, "Wait for the reply to the final dot."),
-    option(
-        "STATUS_DATA_RECV_PER_ADDR_TIME",
-        Minutes,
-        "0.083333",
-        Recognised,
-        "Added to it for each recipient.",
-    ),
-    option("STATUS_DATA_RECV_PER_BLOCK_TIME", Minutes, "0.001666", Recognised, "Added to it for each block."),
+    option("STATUS_DATA_RECEIVE_TIME", Minutes, "10", Acts, "Wait for the reply to the final dot."),
+    option("STATUS_DATA_RECV_PER_ADDR_TIME", Minutes, "0.083333", Acts, "Added to it for each recipient."),
+    option("STATUS_DATA_RECV_PER_BLOCK_TIME", Minutes, "0.001666", Acts, "Added to it for each block."),
     option(
         "STATUS_DATA_RECV_PER_ADDR_PER_BLOCK_TIME",
         Minutes,
         "0.003333",
-        Recognised,
+        Acts,
         "Added to it for each recipient times block.",
     ),
-    option("STATUS_MAIL_RECEIVE_TIME", Minutes, "10", Recognised, "Wait for the reply to MAIL FROM."),
-    option("STATUS_RCPT_RECEIVE_TIME", Minutes, "10", Recognised, "Wait for the reply to RCPT TO."),
-    option("STATUS_RECEIVE_TIME", Minutes, "10", Recognised, "Wait for other replies."),
+    option("STATUS_MAIL_RECEIVE_TIME", Minutes, "10", Acts, "Wait for the reply to MAIL FROM."),
+    option("STATUS_RCPT_RECEIVE_TIME", Minutes, "10", Acts, "Wait for the reply to RCPT TO."),
+    option("STATUS_RECEIVE_TIME", Minutes, "10", Acts, "Wait for other replies."),
 ];
 
 /// A table of options, with the file that it is about.
@@ -492,7 +498,8 @@ pub fn option_tables() -> [OptionTable; 5] {
         },
         OptionTable {
             file: "CHANNEL_option, client",
-            about: "Options of other products' SMTP client, accepted here whether the channel's plugin knows them or not.",
+            about: "Options of the products' SMTP client. Those that act are read by the plugin `tcp`, which has some of its own \
+                    beside them; the others are accepted.",
             options: CLIENT,
         },
     ]
