@@ -64,10 +64,10 @@ pub(crate) fn open(path: &Path) -> Result<Table, Unfit> {
     // user was checked by the caller, and they run on no thread that anything else waits for with a lock.
     let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
     // Never unloaded, whatever the table says: an initialiser may have started a thread or registered an exit function.
-    let library = ManuallyDrop::new(library.map_err(|error| Unfit::NotALibrary(error.to_string()))?);
+    let library = ManuallyDrop::new(library.map_err(|error| Unfit::NotALibrary(linker_says(&error)))?);
     // SAFETY: the symbol is only used as an address here; its type is checked below as far as a type can be.
     let symbol = unsafe { library.get::<*const abi::Plugin>(abi::SYMBOL) };
-    let symbol = symbol.map_err(|error| Unfit::NoSymbol(error.to_string()))?;
+    let symbol = symbol.map_err(|error| Unfit::NoSymbol(linker_says(&error)))?;
     let table: *const abi::Plugin = symbol.into_raw().cast_const().cast();
     if table.is_null() {
         return Err(Unfit::NoSymbol("the symbol is null".to_owned()));
@@ -174,6 +174,15 @@ fn text(name: &str, text: abi::Text, most: usize) -> Result<String, Unfit> {
         return Err(field(name, "has control characters"));
     }
     Ok(found.to_owned())
+}
+
+/// The words of the dynamic linker, which are the innermost ones.
+fn linker_says(error: &libloading::Error) -> String {
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
 }
 
 fn field(name: &str, problem: &str) -> Unfit {

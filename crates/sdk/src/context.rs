@@ -201,3 +201,88 @@ impl Log {
         self.raw.write(level, Some(id), text);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::OptionKind;
+
+    const OPTIONS: &[OptionSpec] = &[
+        OptionSpec { name: "PORT", kind: OptionKind::Integer, default: Some("25"), help: "" },
+        OptionSpec { name: "WAIT", kind: OptionKind::Seconds, default: None, help: "" },
+        OptionSpec { name: "QUIET", kind: OptionKind::Switch, default: Some("0"), help: "" },
+    ];
+
+    fn context(settings: &[(SettingKind, &str, &str)]) -> Context {
+        let setting = |(kind, name, value): &(SettingKind, &str, &str)| Setting {
+            kind: *kind,
+            name: (*name).to_owned(),
+            value: (*value).to_owned(),
+        };
+        Context {
+            channel: "tcp_local".to_owned(),
+            settings: settings.iter().map(setting).collect(),
+            options: OPTIONS,
+            log: Log { raw: export::RawLog::unread() },
+        }
+    }
+
+    fn option(name: &str, value: &str) -> Context {
+        context(&[(SettingKind::Option, name, value)])
+    }
+
+    #[test]
+    fn keywords_and_options_do_not_hide_each_other() {
+        let context = context(&[
+            (SettingKind::Keyword, "port", "587"),
+            (SettingKind::Keyword, "smtp", ""),
+            (SettingKind::Fact, "official_host", "TCP-DAEMON"),
+        ]);
+        assert_eq!(context.setting("PORT"), Some("587"));
+        assert_eq!(context.option("port"), Some("25"));
+        assert_eq!(context.setting("official_host"), Some("TCP-DAEMON"));
+        assert!(context.has("smtp") && !context.has("nomx"));
+    }
+
+    #[test]
+    fn the_last_line_of_an_option_counts() {
+        let context = context(&[(SettingKind::Option, "PORT", "1"), (SettingKind::Option, "port", "2")]);
+        assert_eq!(context.option_u32("PORT", 1..=65535), Ok(2));
+    }
+
+    #[test]
+    fn numbers_are_taken_within_their_range() {
+        assert_eq!(option("port", " 587 ").option_u32("PORT", 1..=65535), Ok(587));
+        assert_eq!(option("OTHER", "1").option_u32("PORT", 1..=65535), Ok(25));
+        assert_eq!(option("WAIT", "90").option_seconds("WAIT", 1..), Ok(Duration::from_secs(90)));
+        assert_eq!(option("QUIET", "1").option_switch("QUIET"), Ok(true));
+        assert_eq!(option("OTHER", "1").option_switch("QUIET"), Ok(false));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_name_value_and_remedy() {
+        let said = |result: Result<u32, CreateError>| result.unwrap_err().to_string();
+        for bad in ["0", "65536", "", "x", "-1", "+1", "1.0", "99999999999999999999"] {
+            assert_eq!(
+                said(option("PORT", bad).option_u32("PORT", 1..=65535)),
+                format!("option PORT is `{bad}`; it must be a whole number from 1 to 65535")
+            );
+        }
+        assert_eq!(
+            said(option("PORT", "5").option_u32("PORT", 10..)),
+            "option PORT is `5`; it must be a whole number of at least 10"
+        );
+        assert_eq!(
+            said(option("PORT", "5").option_u32("PORT", ..4)),
+            "option PORT is `5`; it must be a whole number that is not negative and below 4"
+        );
+        assert_eq!(
+            said(option("PORT", "5").option_u32("WAIT", ..)),
+            "option WAIT is not set and has no default"
+        );
+        assert_eq!(
+            option("QUIET", "yes").option_switch("QUIET").unwrap_err(),
+            CreateError::Refused("option QUIET is `yes`; it must be 0 or 1".to_owned())
+        );
+    }
+}

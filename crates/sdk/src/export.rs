@@ -267,6 +267,13 @@ unsafe impl Send for RawLog {}
 unsafe impl Sync for RawLog {}
 
 impl RawLog {
+    /// A log that nobody reads.
+    #[cfg(test)]
+    pub(crate) fn unread() -> RawLog {
+        unsafe extern "C" fn ignore(_: *const abi::Channel, _: u32, _: abi::Text, _: abi::Text) {}
+        RawLog { callback: ignore, handle: std::ptr::null() }
+    }
+
     pub(crate) fn write(self, level: Level, id: Option<&str>, text: &str) {
         let level = match level {
             Level::Error => abi::LOG_ERROR,
@@ -510,5 +517,67 @@ fn message(payload: &(dyn Any + Send)) -> String {
         text.clone()
     } else {
         "something that is not text was thrown".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Evil;
+
+    impl Drop for Evil {
+        fn drop(&mut self) {
+            panic!("thrown again");
+        }
+    }
+
+    #[test]
+    fn whatever_is_thrown_is_caught_and_told() {
+        let place = "crates/sdk/src/export.rs:";
+        let text = fenced(|| panic!("a {}", "panic")).unwrap_err();
+        assert!(
+            text.starts_with("panicked at ") && text.contains(place) && text.ends_with(": a panic"),
+            "{text}"
+        );
+        let text = fenced(|| std::panic::panic_any(7)).unwrap_err();
+        assert!(text.ends_with("something that is not text was thrown"), "{text}");
+        let text = fenced(|| std::panic::panic_any(Evil)).unwrap_err();
+        assert!(text.contains("something that is not text was thrown"), "{text}");
+        assert_eq!(fenced(|| 7), Ok(7));
+    }
+
+    #[test]
+    fn a_host_that_is_not_ours_is_refused() {
+        let host = abi::Host {
+            abi_version: abi::ABI_VERSION,
+            size: size_of::<abi::Host>() as u32,
+            next: None,
+            settle: None,
+            finish: None,
+            deadline: None,
+            log: None,
+            explain: None,
+            reserved: [std::ptr::null(); 4],
+        };
+        let old = abi::Host { abi_version: abi::ABI_VERSION + 1, ..host };
+        let small = abi::Host { size: 16, ..host };
+        for host in [&raw const host, &raw const old, &raw const small, std::ptr::null()] {
+            // SAFETY: null, or a table that lives to the end of this function.
+            assert!(unsafe { callbacks(host) }.is_none());
+        }
+    }
+
+    #[test]
+    fn the_option_table_says_what_was_written() {
+        const OPTIONS: &[OptionSpec] = &[
+            OptionSpec { name: "A", kind: OptionKind::Seconds, default: Some(""), help: "help" },
+            OptionSpec { name: "BC", kind: OptionKind::Path, default: None, help: "" },
+        ];
+        let table = OptionTable::<2>::new(OPTIONS).0;
+        assert_eq!((table[0].kind, table[1].kind), (abi::OPTION_SECONDS, abi::OPTION_PATH));
+        assert_eq!((table[0].name.len, table[1].name.len, table[0].help.len), (1, 2, 4));
+        // An empty default is a default; an absent one is null.
+        assert!(!table[0].default.data.is_null() && table[1].default.data.is_null());
     }
 }

@@ -6,26 +6,26 @@ use std::io::{self, Read};
 /// The message as it was before it was sent over SMTP: one leading dot is taken from each line that starts with one
 /// (RFC 5321 section 4.5.2). Line ends are CRLF, or LF alone when asked for.
 #[derive(Clone, Debug)]
-pub struct Reader<'d> {
-    pieces: Pieces<'d>,
+pub struct Reader<'d, P = Pieces<'d>> {
+    pieces: P,
     rest: &'d [u8],
     at_line_start: bool,
     lf_only: bool,
 }
 
-impl<'d> Reader<'d> {
-    pub(crate) fn new(pieces: Pieces<'d>) -> Reader<'d> {
+impl<'d, P: Iterator<Item = &'d [u8]>> Reader<'d, P> {
+    pub(crate) fn new(pieces: P) -> Reader<'d, P> {
         Reader { pieces, rest: &[], at_line_start: true, lf_only: false }
     }
 
     /// Ends lines with LF alone, as files on Unix are kept.
     #[must_use]
-    pub fn lf_only(mut self) -> Reader<'d> {
+    pub fn lf_only(mut self) -> Reader<'d, P> {
         self.lf_only = true;
         self
     }
 
-    /// The next byte of the wire form that would be read, without taking it.
+    /// Is there a byte of the wire form left? Then `rest` begins with it.
     fn refill(&mut self) -> bool {
         while self.rest.is_empty() {
             match self.pieces.next() {
@@ -37,7 +37,7 @@ impl<'d> Reader<'d> {
     }
 }
 
-impl Read for Reader<'_> {
+impl<'d, P: Iterator<Item = &'d [u8]>> Read for Reader<'d, P> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
         while filled < into.len() && self.refill() {
@@ -69,5 +69,47 @@ impl Read for Reader<'_> {
             filled += 1;
         }
         Ok(filled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads `wire`, split into pieces of `piece` bytes, in gulps of `gulp` bytes.
+    fn read(wire: &[u8], piece: usize, gulp: usize, lf_only: bool) -> String {
+        let reader = Reader::new(wire.chunks(piece));
+        let mut reader = if lf_only { reader.lf_only() } else { reader };
+        let (mut text, mut buffer) = (Vec::new(), vec![0; gulp]);
+        loop {
+            match reader.read(&mut buffer).unwrap() {
+                0 => return String::from_utf8(text).unwrap(),
+                count => text.extend_from_slice(&buffer[..count]),
+            }
+        }
+    }
+
+    #[test]
+    fn one_dot_is_taken_from_each_line_that_begins_with_one_however_it_is_split() {
+        let wire = b"..first\r\nnot.this\r\n..\r\n...two\r\n\r\n";
+        for piece in 1..=wire.len() {
+            for gulp in 1..=wire.len() {
+                assert_eq!(
+                    read(wire, piece, gulp, false),
+                    ".first\r\nnot.this\r\n.\r\n..two\r\n\r\n",
+                    "{piece}, {gulp}"
+                );
+                assert_eq!(
+                    read(wire, piece, gulp, true),
+                    ".first\nnot.this\n.\n..two\n\n",
+                    "{piece}, {gulp}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_message_is_empty() {
+        assert_eq!(read(b"", 1, 8, false), "");
     }
 }

@@ -1,0 +1,337 @@
+//! What is loaded and what is refused, each with its own words; and a plugin in C from end to end.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use sluice_host::{Host, HostEvent, LoadError, OptionKind, Setting, Spec};
+use sluice_mail::Outcome;
+use std::os::unix::fs::{MetadataExt, chown, symlink};
+use std::path::Path;
+use std::sync::Arc;
+use support::*;
+
+/// The error as the operator reads it, with the folder written as `DIR`.
+fn refusal(folder: &Path, name: &str) -> String {
+    let host = Host::new(vec![folder.to_owned()]);
+    let error = host.load(name).unwrap_err();
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(inner) = source {
+        text = format!("{text}: {inner}");
+        source = inner.source();
+    }
+    text.replace(&folder.canonicalize().unwrap().display().to_string(), "DIR")
+        .replace(&folder.display().to_string(), "DIR")
+}
+
+/// Compiles the plugin in C with these macros and says why it is refused.
+fn refused_when(defines: &[&str]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    compile(folder.path(), "drain.c", "drain", defines);
+    refusal(folder.path(), "drain")
+}
+
+#[test]
+fn a_plugin_is_known_without_running_it() {
+    let (_folder, host, plugin) = misbehaving();
+    assert_eq!(
+        (plugin.name(), plugin.version(), plugin.abi_version()),
+        ("misbehaving", env!("CARGO_PKG_VERSION"), 1)
+    );
+    assert_eq!(plugin.description(), "fails in every way; for tests only");
+    let options: Vec<_> =
+        plugin.options().iter().map(|one| (one.name.as_str(), one.kind, one.default.as_deref())).collect();
+    assert_eq!(
+        options,
+        [("MODE", OptionKind::Text, Some("delivers_all")), ("PAUSE", OptionKind::Integer, Some("60000"))]
+    );
+    let bitbucket = host.load("bitbucket").unwrap();
+    assert_eq!(bitbucket.options()[0].name, "LOG_DISCARDED");
+    let names: Vec<String> = host.loaded().iter().map(|plugin| plugin.name().to_owned()).collect();
+    assert_eq!(names, ["bitbucket", "misbehaving"]);
+}
+
+#[test]
+fn lines_of_an_option_file_are_checked_without_running_it() {
+    let (_folder, host, plugin) = misbehaving();
+    let check =
+        |name: &str, value: &str| plugin.check_option(name, value).map_err(|problem| problem.to_string());
+    assert_eq!(check("mode", "anything"), Ok(()));
+    assert_eq!(check("PAUSE", " 12 "), Ok(()));
+    assert_eq!(check("PAUZE", "12"), Err("plugin misbehaving has no option PAUZE".to_owned()));
+    for bad in ["", "-1", "+1", "1.5", "1s", "99999999999999999999"] {
+        assert_eq!(
+            check("PAUSE", bad),
+            Err(format!("option PAUSE of plugin misbehaving is `{bad}`; it must be a whole number"))
+        );
+    }
+    let bitbucket = host.load("bitbucket").unwrap();
+    let problem = bitbucket.check_option("LOG_DISCARDED", "yes").unwrap_err();
+    assert_eq!(problem.to_string(), "option LOG_DISCARDED of plugin bitbucket is `yes`; it must be 0 or 1");
+}
+
+#[test]
+fn the_bit_bucket_takes_everything() {
+    let (_folder, host, _) = misbehaving();
+    let plugin = host.load("bitbucket").unwrap();
+    let settings = vec![Setting::option("log_discarded", "1")];
+    let mut channel = Running::start(&host, &plugin, Spec::new("bitbucket", settings));
+    channel.offer(lease(1, &[&[0, 7]]));
+    channel.until_leases_done(1);
+    assert_eq!(
+        channel.story(),
+        "message 10: 0 delivered 2.0.0 thrown away, 7 delivered 2.0.0 thrown away\nlease 1 done"
+    );
+}
+
+#[test]
+fn a_plugin_in_c_works_from_end_to_end() {
+    let folder = tempfile::tempdir().unwrap();
+    compile(folder.path(), "drain.c", "drain", &[]);
+    let host = Host::new(vec![folder.path().to_owned()]);
+    let plugin = host.load("drain").unwrap();
+    let mut channel =
+        Running::start(&host, &plugin, Spec::new("c", vec![Setting::option("PEER", "sink.example")]));
+    channel.offer(lease(1, &[&[0, 1], &[5]]));
+    channel.until_leases_done(1);
+    assert_eq!(
+        channel.story(),
+        "message 10: 0 delivered 2.0.0 24 bytes gone, 1 delivered 2.0.0 24 bytes gone\n\
+         message 11: 5 delivered 2.0.0 24 bytes gone\nlease 1 done"
+    );
+    let HostEvent::Finished { outcomes, .. } = &channel.seen[0] else { panic!("{}", channel.story()) };
+    assert!(matches!(&outcomes[0].1, Outcome::Delivered { peer, .. } if peer == "sink.example"));
+    let settings = vec![Setting::option("PEER", "x".repeat(64))];
+    let mut other = Running::start(&host, &plugin, Spec::new("d", settings));
+    other.instance.prepare();
+    other.until_stopped();
+    assert_eq!(other.story(), "stopped: its plugin refuses the settings: PEER is too long; 0 left behind");
+}
+
+#[test]
+fn what_is_not_there_is_named_with_the_places() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("lib/sluice");
+    let host = Host::new(vec![folder.path().to_owned(), other.clone()]);
+    assert_eq!(
+        host.load("pipe").unwrap_err().to_string(),
+        format!(
+            "there is no plugin pipe: looked for {0}/libsluice_pipe.so, {1}/libsluice_pipe.so",
+            folder.path().display(),
+            other.display()
+        )
+    );
+    assert_eq!(
+        host.load("./lost.so").unwrap_err().to_string(),
+        "there is no plugin ./lost.so: looked for ./lost.so"
+    );
+    for name in ["", "a b", "a\nb", "ü", "a.b"] {
+        assert!(matches!(host.load(name), Err(LoadError::Name { .. })), "{name:?}");
+    }
+}
+
+#[test]
+fn folders_are_searched_in_their_order_and_a_path_goes_anywhere() {
+    let (first, second) = (plugin_folder(), plugin_folder());
+    std::fs::remove_file(first.path().join("libsluice_bitbucket.so")).unwrap();
+    let host = Host::new(vec![first.path().to_owned(), second.path().to_owned()]);
+    assert!(host.load("misbehaving").unwrap().file().starts_with(first.path().canonicalize().unwrap()));
+    assert!(host.load("bitbucket").unwrap().file().starts_with(second.path().canonicalize().unwrap()));
+    let path = second.path().join("libsluice_misbehaving.so");
+    let by_path = host.load(path.to_str().unwrap()).unwrap();
+    assert!(by_path.file().starts_with(second.path().canonicalize().unwrap()));
+    assert_eq!(
+        Host::usual_folders(Path::new("/opt/sluice/bin/sluice"), &["/srv/plugins".into()]),
+        ["/opt/sluice/bin", "/opt/sluice/lib/sluice", "/srv/plugins"].map(std::path::PathBuf::from)
+    );
+}
+
+#[test]
+fn the_same_file_is_loaded_once_and_a_new_one_beside_the_old() {
+    let folder = tempfile::tempdir().unwrap();
+    compile(folder.path(), "drain.c", "drain", &[]);
+    let host = Host::new(vec![folder.path().to_owned()]);
+    let old = host.load("drain").unwrap();
+    assert!(Arc::ptr_eq(&old, &host.load("drain").unwrap()));
+    let next = tempfile::tempdir_in(folder.path()).unwrap();
+    let description = r#"DESCRIPTION=SLUICE_TEXT("the next generation")"#;
+    let file = compile(next.path(), "drain.c", "drain", &[description]);
+    std::fs::rename(file, folder.path().join("libsluice_drain.so")).unwrap();
+    let new = host.load("drain").unwrap();
+    assert_eq!((old.description(), new.description()), ("delivers to nowhere, in C", "the next generation"));
+    assert_eq!(host.loaded().len(), 1);
+    // Both generations run.
+    for (plugin, name) in [(&old, "old"), (&new, "new")] {
+        let mut channel = Running::start(&host, plugin, Spec::new(name, Vec::new()));
+        channel.offer(lease(1, &[&[0]]));
+        channel.until_leases_done(1);
+    }
+}
+
+#[test]
+fn a_file_that_was_written_over_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = compile(folder.path(), "drain.c", "drain", &[]);
+    let host = Host::new(vec![folder.path().to_owned()]);
+    host.load("drain").unwrap();
+    // Only the time is changed: writing over the file for true would change the code under the running test.
+    std::fs::File::options().append(true).open(&file).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    assert!(matches!(host.load("drain"), Err(LoadError::Overwritten { .. })));
+}
+
+#[test]
+fn what_is_not_a_library_is_refused_in_the_linkers_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("libsluice_drain.so");
+    std::fs::write(&file, "this is not a library, whatever its name says\n".repeat(20)).unwrap();
+    mode(&file, 0o644);
+    let text = refusal(folder.path(), "drain");
+    assert!(
+        text.starts_with("plugin DIR/libsluice_drain.so is not a shared library for this machine: "),
+        "{text}"
+    );
+    assert!(text.contains("invalid ELF header"), "{text}");
+    std::fs::write(&file, "").unwrap();
+    assert!(refusal(folder.path(), "drain").contains("file too short"));
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    assert_eq!(refusal(folder.path(), "drain"), "plugin DIR/libsluice_drain.so is not a regular file");
+    std::fs::remove_dir(&file).unwrap();
+    compile(folder.path(), "no_symbol.c", "drain", &[]);
+    let text = refusal(folder.path(), "drain");
+    assert!(
+        text.starts_with(
+            "library DIR/libsluice_drain.so is not a Sluice plugin: it does not export the data symbol `sluice_plugin` ("
+        ),
+        "{text}"
+    );
+}
+
+#[test]
+fn another_version_is_refused_with_both_numbers() {
+    assert_eq!(
+        refused_when(&["VERSION=7"]),
+        "plugin DIR/libsluice_drain.so was built for plugin ABI version 7, this hub has version 1; \
+         build it again with this hub's sluice.h or sdk"
+    );
+}
+
+#[test]
+fn a_small_table_is_refused_and_a_larger_one_is_not() {
+    assert_eq!(
+        refused_when(&["SIZE=100"]),
+        "plugin DIR/libsluice_drain.so has a table of 100 bytes, ABI version 1 needs at least 144; \
+         was `size` set to sizeof(sluice_plugin_table)?"
+    );
+    // A plugin that knows a later minor form of the table: only the part that version 1 has is read.
+    let folder = tempfile::tempdir().unwrap();
+    compile(folder.path(), "drain.c", "drain", &["SIZE=1000"]);
+    Host::new(vec![folder.path().to_owned()]).load("drain").unwrap();
+}
+
+#[test]
+fn missing_functions_are_named() {
+    for (define, function) in
+        [("CREATE=0", "create"), ("RUN=0", "run"), ("STOP=0", "stop"), ("DESTROY=0", "destroy")]
+    {
+        assert_eq!(
+            refused_when(&[define]),
+            format!("plugin DIR/libsluice_drain.so has a null pointer for its function `{function}`")
+        );
+    }
+}
+
+#[test]
+fn bad_tables_are_refused_field_by_field() {
+    let problem = |define: &str| {
+        let text = refused_when(&[define]);
+        text.strip_prefix("plugin DIR/libsluice_drain.so has a bad table: ").unwrap_or(&text).to_owned()
+    };
+    assert_eq!(
+        problem(r#"NAME=SLUICE_TEXT("Drain!")"#),
+        "name must be lower-case letters, digits, `_` and `-`"
+    );
+    assert_eq!(problem(r#"NAME=SLUICE_TEXT("")"#), "name must be lower-case letters, digits, `_` and `-`");
+    assert_eq!(problem("NAME={0,3}"), "name is null with length 3");
+    assert_eq!(
+        problem(r#"DESCRIPTION={(const uint8_t*)"x",1u<<31}"#),
+        "description has 2147483648 bytes; at most 256 are allowed"
+    );
+    assert_eq!(problem(r#"DESCRIPTION=SLUICE_TEXT("\xff")"#), "description is not UTF-8");
+    assert_eq!(problem(r#"DESCRIPTION=SLUICE_TEXT("two\nlines")"#), "description has control characters");
+    assert_eq!(problem(r#"SECOND_OPTION="PEER""#), "options[1].name is PEER for the second time");
+    assert_eq!(
+        problem(r#"SECOND_OPTION="peer""#),
+        "options[1].name must be upper-case letters, digits and `_`"
+    );
+    assert_eq!(problem("KIND=99"), "options[1].kind is 99, which is no kind of option");
+    assert_eq!(problem("OPTION_COUNT=257"), "option_count is 257; at most 256 options are allowed");
+    assert_eq!(problem("OPTION_SIZE=40"), "option_size is 40; at least 56, in steps of 8");
+    assert_eq!(problem("OPTION_SIZE=57"), "option_size is 57; at least 56, in steps of 8");
+    assert_eq!(problem("OPTIONS=NULL"), "options is null or not aligned although option_count is not 0");
+}
+
+#[test]
+fn a_table_without_options_needs_no_pointer() {
+    let folder = tempfile::tempdir().unwrap();
+    compile(folder.path(), "drain.c", "drain", &["OPTIONS=NULL", "OPTION_COUNT=0", "OPTION_SIZE=0"]);
+    let plugin = Host::new(vec![folder.path().to_owned()]).load("drain").unwrap();
+    assert!(plugin.options().is_empty());
+}
+
+#[test]
+fn files_that_others_can_write_are_refused_with_the_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = compile(folder.path(), "drain.c", "drain", &[]);
+    for (bits, who) in [(0o775, "the group"), (0o757, "everybody"), (0o777, "the group and everybody")] {
+        mode(&file, bits);
+        assert_eq!(
+            refusal(folder.path(), "drain"),
+            format!(
+                "plugin DIR/libsluice_drain.so is not loaded: its mode {bits:04o} lets {who} write it; \
+                 type `chmod go-w DIR/libsluice_drain.so`"
+            )
+        );
+    }
+    mode(&file, 0o755);
+    mode(folder.path(), 0o777);
+    assert_eq!(
+        refusal(folder.path(), "drain"),
+        "plugin DIR/libsluice_drain.so is not loaded: the mode 0777 of its folder DIR lets the group and everybody \
+         replace it; type `chmod go-w DIR`"
+    );
+    // A link does not help: what it leads to is looked at.
+    let elsewhere = tempfile::tempdir().unwrap();
+    symlink(&file, elsewhere.path().join("libsluice_drain.so")).unwrap();
+    assert!(Host::new(vec![elsewhere.path().to_owned()]).load("drain").is_err());
+    // A sticky folder is shared, but nobody can replace another's file in it.
+    mode(folder.path(), 0o1777);
+    Host::new(vec![folder.path().to_owned()]).load("drain").unwrap();
+}
+
+#[test]
+fn files_of_strangers_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = compile(folder.path(), "drain.c", "drain", &[]);
+    // Only root can give a file away; without that this machine cannot show it.
+    if chown(&file, Some(12_345), None).is_err() {
+        return;
+    }
+    let me = std::fs::metadata(folder.path()).unwrap().uid();
+    assert_eq!(
+        refusal(folder.path(), "drain"),
+        format!(
+            "plugin DIR/libsluice_drain.so is not loaded: it belongs to user 12345, not to root or to user {me} who runs \
+             the hub; type `chown root DIR/libsluice_drain.so`"
+        )
+    );
+    chown(&file, Some(0), None).unwrap();
+    chown(folder.path(), Some(12_345), None).unwrap();
+    assert_eq!(
+        refusal(folder.path(), "drain"),
+        format!(
+            "plugin DIR/libsluice_drain.so is not loaded: its folder DIR belongs to user 12345, not to root or to user {me} \
+             who runs the hub; type `chown root DIR`"
+        )
+    );
+}
