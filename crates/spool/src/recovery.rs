@@ -11,29 +11,30 @@
 //! # Not here
 //! What the entries mean, and when they are due: their owner decodes the states.
 
+mod folder;
+mod index;
+mod walk;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::hash::BuildHasher;
-use std::io::IoSlice;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
+use self::index::{Base, Index, JournalFact, Next, read_checkpoint, voids};
+use self::walk::{Found, walk, walk_file, whole};
 use crate::books::Books;
-use crate::checkpoint::{self, Begin, Checkpointer, LiveRow};
+use crate::checkpoint::{Begin, Checkpointer, LiveRow};
 use crate::error::{OpenError, ReadError};
 use crate::ids::{EntryId, Location};
-use crate::journal::{self, Fact};
+use crate::journal::Fact;
 use crate::map::Map;
 use crate::quarantine::{self, Damage};
-use crate::record::{
-    self, FILE_HEADER_LEN, FORMAT_VERSION, FileHeader, FileKind, Flaw, HeaderFlaw, Kind, Reader, Record,
-    Stamp,
-};
+use crate::record::{self, FILE_HEADER_LEN, FileKind, Kind, Reader, Record, Stamp};
 use crate::segment::{self, MessageHead, SegmentFile};
 use crate::spool::{Counters, Options, Shared};
-use crate::storage::{LockFailure, Storage};
+use crate::storage::{LockFailure, LockGuard, Storage};
 use crate::stored;
 use crate::writer::{Conditions, Start};
 
@@ -111,25 +112,6 @@ pub(crate) fn recover(storage: &Arc<dyn Storage>, options: Options) -> Result<(S
     Ok(recovery.finish(index, options, lock))
 }
 
-/// Numbers that must not be used again.
-#[derive(Default)]
-struct Next {
-    id: u64,
-    segment: u32,
-    journal: u32,
-    checkpoint: u32,
-}
-
-impl Next {
-    fn saw_id(&mut self, id: EntryId) {
-        self.id = self.id.max(id.0.saturating_add(1));
-    }
-
-    fn saw_segment(&mut self, number: u32) {
-        self.segment = self.segment.max(number.saturating_add(1));
-    }
-}
-
 struct Recovery {
     storage: Arc<dyn Storage>,
     spool_id: u64,
@@ -147,184 +129,7 @@ struct Recovery {
     found: Recovered,
 }
 
-/// Where the index begins.
-struct Base {
-    begin: Begin,
-    entries: HashMap<EntryId, (LiveRow, Option<Vec<u8>>)>,
-    notes: Vec<Vec<u8>>,
-    /// States of the entries above are newer than what journals up to this number say.
-    states_as_of: u32,
-}
-
-/// A record of a journal, with its place.
-struct JournalFact<'a> {
-    journal: u32,
-    offset: usize,
-    fact: Fact<'a>,
-}
-
 impl Recovery {
-    fn list(storage: Arc<dyn Storage>) -> Result<Recovery, OpenError> {
-        let listed = storage.list().map_err(|source| OpenError::Read { path: storage.path(""), source })?;
-        let mut recovery = Recovery {
-            storage,
-            spool_id: 0,
-            segments: BTreeMap::new(),
-            journals: BTreeMap::new(),
-            checkpoints: BTreeMap::new(),
-            has_identity: false,
-            temporaries: Vec::new(),
-            files: RwLock::new(HashMap::new()),
-            next: Next { id: 1, segment: 1, journal: 1, checkpoint: 1 },
-            reserved: 0,
-            valid_checkpoints: Vec::new(),
-            keep: HashSet::new(),
-            found: Recovered::default(),
-        };
-        for file in listed {
-            match FileKind::of_name(&file.name) {
-                Some((FileKind::Segment, number)) => {
-                    recovery.next.saw_segment(number);
-                    recovery.segments.insert(number, file.len);
-                }
-                Some((FileKind::Journal, number)) => {
-                    recovery.next.journal = recovery.next.journal.max(number.saturating_add(1));
-                    recovery.journals.insert(number, file.len);
-                }
-                Some((FileKind::Checkpoint, number)) => {
-                    recovery.next.checkpoint = recovery.next.checkpoint.max(number.saturating_add(1));
-                    recovery.checkpoints.insert(number, file.len);
-                }
-                Some((FileKind::Identity, _)) | None => recovery.other(file.name),
-            }
-        }
-        Ok(recovery)
-    }
-
-    /// A file that is neither segment, journal nor checkpoint.
-    fn other(&mut self, name: String) {
-        if name == FileKind::Identity.name(0) {
-            self.has_identity = true;
-        } else if let Some(stem) = name.strip_suffix(".new")
-            && (stem == FileKind::Identity.name(0) || FileKind::of_name(stem).is_some())
-        {
-            self.temporaries.push(name);
-        } else if name != "lock" {
-            self.found.foreign.push(self.storage.path(&name));
-        }
-    }
-
-    fn map(&self, name: &str) -> Result<Map, OpenError> {
-        self.storage.map(name).map_err(|source| OpenError::Read { path: self.storage.path(name), source })
-    }
-
-    fn header(&self, kind: FileKind, number: u32) -> Result<Result<FileHeader, HeaderFlaw>, OpenError> {
-        let map = self.map(&kind.name(number))?;
-        Ok(FileHeader::decode(kind, whole(&map)))
-    }
-
-    /// All files of the three kinds.
-    fn numbered(&self) -> impl Iterator<Item = (FileKind, u32)> {
-        let of = |kind: FileKind, files: &BTreeMap<u32, u64>| {
-            files.keys().rev().map(|number| (kind, *number)).collect::<Vec<_>>()
-        };
-        of(FileKind::Checkpoint, &self.checkpoints)
-            .into_iter()
-            .chain(of(FileKind::Journal, &self.journals))
-            .chain(of(FileKind::Segment, &self.segments))
-    }
-
-    /// Refuses a folder that a later release wrote, before anything is touched.
-    fn check_versions(&self) -> Result<(), OpenError> {
-        let identity = self.has_identity.then_some((FileKind::Identity, 0));
-        for (kind, number) in identity.into_iter().chain(self.numbered()) {
-            if let Err(HeaderFlaw::Newer(found)) = self.header(kind, number)? {
-                return Err(self.newer(&kind.name(number), found));
-            }
-        }
-        Ok(())
-    }
-
-    fn newer(&self, name: &str, found: u16) -> OpenError {
-        OpenError::Newer { path: self.storage.path(name), found, known: FORMAT_VERSION }
-    }
-
-    /// The spool's id: from the identity file, or else from any file that has a good header, or else a new one.
-    fn identity(&mut self) -> Result<u64, OpenError> {
-        if self.has_identity {
-            match self.header(FileKind::Identity, 0)? {
-                Ok(header) => {
-                    // The identity has no content of its own; its size field is the mark of used ids.
-                    self.next.id = self.next.id.max(header.size);
-                    return Ok(header.spool_id);
-                }
-                Err(_) => {
-                    let map = self.map(&FileKind::Identity.name(0))?;
-                    self.damage(FileKind::Identity, 0, 0, whole(&map), "the identity is not readable", None);
-                }
-            }
-        }
-        let numbered: Vec<_> = self.numbered().collect();
-        for (kind, number) in &numbered {
-            if let Ok(header) = self.header(*kind, *number)?
-                && header.number == *number
-            {
-                self.write_identity(header.spool_id, 0)?;
-                return Ok(header.spool_id);
-            }
-        }
-        if !numbered.is_empty() {
-            return Err(OpenError::Unrecognised { path: self.storage.path("") });
-        }
-        self.found.fresh = true;
-        // The standard library seeds its hashers from the system's random numbers.
-        let spool_id = std::hash::RandomState::new().hash_one(std::process::id());
-        self.write_identity(spool_id, 0)?;
-        Ok(spool_id)
-    }
-
-    /// Replaces the identity file. Ids below the mark are never handed out again.
-    fn write_identity(&mut self, spool_id: u64, mark: u64) -> Result<(), OpenError> {
-        let kind = FileKind::Identity;
-        let header = FileHeader { kind, version: FORMAT_VERSION, number: 0, spool_id, size: mark };
-        let (name, temporary) = (kind.name(0), format!("{}.new", kind.name(0)));
-        let leftover = self.temporaries.iter().position(|name| *name == temporary);
-        if let Some(place) = leftover {
-            self.temporaries.swap_remove(place);
-        }
-        let write = || {
-            if leftover.is_some() {
-                self.storage.remove(&temporary)?;
-            }
-            let mut file = self.storage.create(&temporary, 0)?;
-            file.write_at(0, &[IoSlice::new(&header.encode())])?;
-            file.sync()?;
-            self.storage.rename(&temporary, &name)?;
-            self.storage.sync_dir()
-        };
-        write().map_err(|source| OpenError::Write { path: self.storage.path(&name), source })
-    }
-
-    /// Sets files of another spool aside: their header is good and says so.
-    fn leave_foreign_files(&mut self) {
-        let numbered: Vec<_> = self.numbered().collect();
-        for (kind, number) in numbered {
-            let Ok(Ok(header)) = self.header(kind, number) else { continue };
-            if header.spool_id != self.spool_id || header.number != number {
-                self.found.foreign.push(self.storage.path(&kind.name(number)));
-                match kind {
-                    FileKind::Segment => self.segments.remove(&number),
-                    FileKind::Journal => self.journals.remove(&number),
-                    _ => self.checkpoints.remove(&number),
-                };
-            }
-        }
-        for number in self.segments.keys() {
-            let file = SegmentFile::new(&*self.storage, self.spool_id, *number, usize::MAX);
-            self.files.write().insert(*number, Arc::new(file));
-        }
-    }
-
     /// Copies damage to quarantine and notes it.
     fn damage(
         &mut self,
@@ -583,31 +388,7 @@ impl Recovery {
         }
     }
 
-    /// Unfinished files of ours; nothing refers to them.
-    fn remove_temporaries(&self) {
-        for name in &self.temporaries {
-            if let Err(error) = self.storage.remove(name)
-                && error.kind() != std::io::ErrorKind::NotFound
-            {
-                tracing::warn!(%error, file = name, "cannot remove an unfinished file");
-            }
-        }
-    }
-
-    /// Reserves the first block of ids of this run. On a disk that takes nothing the spool opens all the same, so that
-    /// what waits can be delivered; the journal then takes the reservation when it can.
-    fn reserve_ids(&mut self) {
-        let mark = self.next.id.saturating_add(journal::ID_BLOCK);
-        match self.write_identity(self.spool_id, mark) {
-            Ok(()) => self.reserved = mark,
-            Err(error) => {
-                tracing::warn!(%error, "cannot reserve entry ids");
-                self.reserved = self.next.id;
-            }
-        }
-    }
-
-    fn finish(self, index: Index, options: Options, lock: crate::storage::LockGuard) -> (Start, Recovered) {
+    fn finish(self, index: Index, options: Options, lock: LockGuard) -> (Start, Recovered) {
         let mut books = Books::default();
         for number in self.segments.keys() {
             books.open(*number);
@@ -624,9 +405,9 @@ impl Recovery {
         }
         found.entries.sort_unstable_by_key(|entry| entry.id);
         let counters = Counters::default();
-        counters.entries.store(found.entries.len() as u64, std::sync::atomic::Ordering::Relaxed);
-        counters.journal_bytes.store(found.journal_bytes, std::sync::atomic::Ordering::Relaxed);
-        counters.quarantined.store(found.quarantined.len() as u64, std::sync::atomic::Ordering::Relaxed);
+        counters.entries.store(found.entries.len() as u64, Ordering::Relaxed);
+        counters.journal_bytes.store(found.journal_bytes, Ordering::Relaxed);
+        counters.quarantined.store(found.quarantined.len() as u64, Ordering::Relaxed);
         let shared = Shared {
             storage: self.storage,
             options,
@@ -652,219 +433,5 @@ fn open_error(error: ReadError, file: &SegmentFile) -> OpenError {
     match error {
         ReadError::Map { source, .. } => OpenError::Read { path, source },
         other => OpenError::Read { path, source: std::io::Error::other(other) },
-    }
-}
-
-fn header_flaw(flaw: HeaderFlaw) -> &'static str {
-    match flaw {
-        HeaderFlaw::Blank => "the header of the file is blank",
-        HeaderFlaw::Damaged => "the header of the file is damaged",
-        HeaderFlaw::Newer(_) => "the file has a newer format",
-    }
-}
-
-/// All bytes of a map. The caller is recovery, before there is a writer.
-fn whole(map: &Map) -> &[u8] {
-    map.slice(0..map.len()).unwrap_or(&[])
-}
-
-fn voids(facts: &[JournalFact<'_>], wanted: FileKind) -> HashMap<u32, usize> {
-    let mut voids: HashMap<u32, usize> = HashMap::new();
-    for fact in facts {
-        if let Fact::Void { kind, number, from } = fact.fact
-            && kind == wanted
-        {
-            let lowest = voids.entry(number).or_insert(usize::MAX);
-            *lowest = (*lowest).min(from as usize);
-        }
-    }
-    voids
-}
-
-impl Base {
-    fn empty() -> Base {
-        let begin = Begin { journal: 0, scan: Location { segment: 0, offset: 0 }, next_id: 1 };
-        Base { begin, entries: HashMap::new(), notes: Vec::new(), states_as_of: 0 }
-    }
-}
-
-/// Reads a checkpoint as far as it is good, and says what is not. The outer error is a record of a later release.
-fn read_checkpoint(bytes: &[u8], stamp: Stamp) -> Result<(Base, Option<&'static str>), u16> {
-    let mut base = Base::empty();
-    let mut flaw = FileHeader::decode(FileKind::Checkpoint, bytes).err().map(header_flaw);
-    let (mut begun, mut end) = (false, None);
-    for found in walk(bytes, stamp, FILE_HEADER_LEN) {
-        let fits = match found {
-            Found::Record(_, record) => match record.kind {
-                Kind::Begin => Begin::decode(record.head).map(|begin| {
-                    base.begin = begin;
-                    begun = true;
-                }),
-                Kind::Entry => checkpoint::decode_entry(record.head).map(|(id, row, state)| {
-                    base.entries.insert(id, (row, state));
-                }),
-                Kind::Note => {
-                    base.notes.push(record.head.to_vec());
-                    Some(())
-                }
-                Kind::End => {
-                    let mut reader = Reader::new(record.head);
-                    reader.u64().zip(reader.u64()).map(|counts| end = Some(counts))
-                }
-                _ => None,
-            },
-            Found::End(_) => Some(()),
-            Found::Newer(version) => return Err(u16::from(version)),
-            Found::Damage(..) | Found::Torn(_) => None,
-        };
-        if fits.is_none() {
-            flaw = flaw.or(Some("a record of the checkpoint is damaged"));
-        }
-    }
-    if !begun || end != Some((base.entries.len() as u64, base.notes.len() as u64)) {
-        flaw = flaw.or(Some("the checkpoint is not complete"));
-    }
-    Ok((base, flaw))
-}
-
-/// The index while it is put together.
-struct Index {
-    begin: Begin,
-    entries: HashMap<EntryId, (LiveRow, Option<Vec<u8>>)>,
-    states_as_of: u32,
-    /// States for entries that the scan will find.
-    states: HashMap<EntryId, Vec<u8>>,
-    removed: HashSet<EntryId>,
-    notes: Vec<Vec<u8>>,
-    void_segments: HashMap<u32, usize>,
-}
-
-impl Index {
-    fn new(base: Base, next: &mut Next) -> Index {
-        next.id = next.id.max(base.begin.next_id);
-        // Also when that segment is gone by now: a new one of its number would be scanned from the middle.
-        next.saw_segment(base.begin.scan.segment);
-        next.journal = next.journal.max(base.begin.journal.max(base.states_as_of).saturating_add(1));
-        for (id, (row, _)) in &base.entries {
-            next.saw_id(*id);
-            next.saw_segment(row.at.segment);
-        }
-        Index {
-            begin: base.begin,
-            entries: base.entries,
-            states_as_of: base.states_as_of,
-            states: HashMap::new(),
-            removed: HashSet::new(),
-            notes: base.notes,
-            void_segments: HashMap::new(),
-        }
-    }
-
-    /// Replays the journals.
-    fn apply(&mut self, facts: &[JournalFact<'_>], next: &mut Next) {
-        self.void_segments = voids(facts, FileKind::Segment);
-        for JournalFact { journal, fact, .. } in facts {
-            match fact {
-                Fact::State { id, at, state } => {
-                    next.saw_id(*id);
-                    next.saw_segment(at.segment);
-                    match self.entries.get_mut(id) {
-                        Some((_, kept)) if kept.is_some() && *journal <= self.states_as_of => {}
-                        Some((_, kept)) => *kept = Some(state.to_vec()),
-                        None => {
-                            self.states.insert(*id, state.to_vec());
-                        }
-                    }
-                }
-                Fact::Removed { id, at } => {
-                    next.saw_id(*id);
-                    next.saw_segment(at.segment);
-                    self.removed.insert(*id);
-                    self.entries.remove(id);
-                    self.states.remove(id);
-                }
-                Fact::Note(note) => {
-                    if *journal > self.states_as_of {
-                        self.notes.push(note.to_vec());
-                    }
-                }
-                Fact::Void { kind, number, .. } => {
-                    if *kind == FileKind::Segment {
-                        next.saw_segment(*number);
-                    }
-                }
-                Fact::Reserve { mark } => next.id = next.id.max(*mark),
-            }
-        }
-    }
-}
-
-/// What stands in a file, in order.
-enum Found<'a> {
-    Record(usize, Record<'a>),
-    /// A stretch that is not understood, with good records behind it.
-    Damage(std::ops::Range<usize>, &'static str),
-    /// A stretch that is not understood at the end.
-    Torn(std::ops::Range<usize>),
-    /// A good record of a later version.
-    Newer(u8),
-    /// Nothing from here on.
-    End(usize),
-}
-
-/// Walks a file from its header on. A header that is not good is damage when records follow it; else the crash came
-/// while the file was begun.
-fn walk_file(kind: FileKind, bytes: &[u8], stamp: Stamp) -> Vec<Found<'_>> {
-    let mut found = walk(bytes, stamp, FILE_HEADER_LEN);
-    let end = bytes.len();
-    match FileHeader::decode(kind, bytes) {
-        // Its length was reserved before its header was written, so this is not what a crash does.
-        Ok(header) if (end as u64) < header.size => {
-            found.push(Found::Damage(end..end, "the file is shorter than it was made"));
-        }
-        Ok(_) => {}
-        Err(flaw) => {
-            let header = 0..quarantine::trimmed(&bytes[..end.min(FILE_HEADER_LEN)]);
-            let has_records = found.iter().any(|found| matches!(found, Found::Record(..)));
-            let flaw =
-                if has_records { Found::Damage(header, header_flaw(flaw)) } else { Found::Torn(header) };
-            found.insert(0, flaw);
-        }
-    }
-    found
-}
-
-/// Walks the records from an offset on.
-fn walk(bytes: &[u8], stamp: Stamp, from: usize) -> Vec<Found<'_>> {
-    let mut found = Vec::new();
-    let mut offset = from.min(bytes.len());
-    loop {
-        let flaw = match record::parse(&bytes[offset..], stamp) {
-            Ok(record) => {
-                let len = record.len();
-                found.push(Found::Record(offset, record));
-                offset = (offset + len).min(bytes.len());
-                continue;
-            }
-            Err(Flaw::Newer(version)) => {
-                found.push(Found::Newer(version));
-                return found;
-            }
-            Err(flaw) => flaw,
-        };
-        match record::resync(bytes, offset + record::ALIGNMENT, stamp) {
-            Some(next) => {
-                found.push(Found::Damage(offset..next, flaw.text()));
-                offset = next;
-            }
-            None => {
-                let torn = quarantine::trimmed(&bytes[offset..]);
-                if torn > 0 {
-                    found.push(Found::Torn(offset..offset + torn));
-                }
-                found.push(Found::End(offset));
-                return found;
-            }
-        }
     }
 }

@@ -1,0 +1,175 @@
+//! The index while it is put together: a checkpoint, and what the journals say since.
+
+use std::collections::{HashMap, HashSet};
+
+use super::walk::{Found, header_flaw, walk};
+use crate::checkpoint::{self, Begin, LiveRow};
+use crate::ids::{EntryId, Location};
+use crate::journal::Fact;
+use crate::record::{FILE_HEADER_LEN, FileHeader, FileKind, Kind, Reader, Stamp};
+
+/// Numbers that must not be used again.
+#[derive(Default)]
+pub(super) struct Next {
+    pub(super) id: u64,
+    pub(super) segment: u32,
+    pub(super) journal: u32,
+    pub(super) checkpoint: u32,
+}
+
+impl Next {
+    pub(super) fn saw_id(&mut self, id: EntryId) {
+        self.id = self.id.max(id.0.saturating_add(1));
+    }
+
+    pub(super) fn saw_segment(&mut self, number: u32) {
+        self.segment = self.segment.max(number.saturating_add(1));
+    }
+}
+
+/// Where the index begins.
+pub(super) struct Base {
+    pub(super) begin: Begin,
+    pub(super) entries: HashMap<EntryId, (LiveRow, Option<Vec<u8>>)>,
+    pub(super) notes: Vec<Vec<u8>>,
+    /// States of the entries above are newer than what journals up to this number say.
+    pub(super) states_as_of: u32,
+}
+
+/// A record of a journal, with its place.
+pub(super) struct JournalFact<'a> {
+    pub(super) journal: u32,
+    pub(super) offset: usize,
+    pub(super) fact: Fact<'a>,
+}
+
+pub(super) fn voids(facts: &[JournalFact<'_>], wanted: FileKind) -> HashMap<u32, usize> {
+    let mut voids: HashMap<u32, usize> = HashMap::new();
+    for fact in facts {
+        if let Fact::Void { kind, number, from } = fact.fact
+            && kind == wanted
+        {
+            let lowest = voids.entry(number).or_insert(usize::MAX);
+            *lowest = (*lowest).min(from as usize);
+        }
+    }
+    voids
+}
+
+impl Base {
+    pub(super) fn empty() -> Base {
+        let begin = Begin { journal: 0, scan: Location { segment: 0, offset: 0 }, next_id: 1 };
+        Base { begin, entries: HashMap::new(), notes: Vec::new(), states_as_of: 0 }
+    }
+}
+
+/// Reads a checkpoint as far as it is good, and says what is not. The outer error is a record of a later release.
+pub(super) fn read_checkpoint(bytes: &[u8], stamp: Stamp) -> Result<(Base, Option<&'static str>), u16> {
+    let mut base = Base::empty();
+    let mut flaw = FileHeader::decode(FileKind::Checkpoint, bytes).err().map(header_flaw);
+    let (mut begun, mut end) = (false, None);
+    for found in walk(bytes, stamp, FILE_HEADER_LEN) {
+        let fits = match found {
+            Found::Record(_, record) => match record.kind {
+                Kind::Begin => Begin::decode(record.head).map(|begin| {
+                    base.begin = begin;
+                    begun = true;
+                }),
+                Kind::Entry => checkpoint::decode_entry(record.head).map(|(id, row, state)| {
+                    base.entries.insert(id, (row, state));
+                }),
+                Kind::Note => {
+                    base.notes.push(record.head.to_vec());
+                    Some(())
+                }
+                Kind::End => {
+                    let mut reader = Reader::new(record.head);
+                    reader.u64().zip(reader.u64()).map(|counts| end = Some(counts))
+                }
+                _ => None,
+            },
+            Found::End(_) => Some(()),
+            Found::Newer(version) => return Err(u16::from(version)),
+            Found::Damage(..) | Found::Torn(_) => None,
+        };
+        if fits.is_none() {
+            flaw = flaw.or(Some("a record of the checkpoint is damaged"));
+        }
+    }
+    if !begun || end != Some((base.entries.len() as u64, base.notes.len() as u64)) {
+        flaw = flaw.or(Some("the checkpoint is not complete"));
+    }
+    Ok((base, flaw))
+}
+
+/// The index while it is put together.
+pub(super) struct Index {
+    pub(super) begin: Begin,
+    pub(super) entries: HashMap<EntryId, (LiveRow, Option<Vec<u8>>)>,
+    pub(super) states_as_of: u32,
+    /// States for entries that the scan will find.
+    pub(super) states: HashMap<EntryId, Vec<u8>>,
+    pub(super) removed: HashSet<EntryId>,
+    pub(super) notes: Vec<Vec<u8>>,
+    pub(super) void_segments: HashMap<u32, usize>,
+}
+
+impl Index {
+    pub(super) fn new(base: Base, next: &mut Next) -> Index {
+        next.id = next.id.max(base.begin.next_id);
+        // Also when that segment is gone by now: a new one of its number would be scanned from the middle.
+        next.saw_segment(base.begin.scan.segment);
+        next.journal = next.journal.max(base.begin.journal.max(base.states_as_of).saturating_add(1));
+        for (id, (row, _)) in &base.entries {
+            next.saw_id(*id);
+            next.saw_segment(row.at.segment);
+        }
+        Index {
+            begin: base.begin,
+            entries: base.entries,
+            states_as_of: base.states_as_of,
+            states: HashMap::new(),
+            removed: HashSet::new(),
+            notes: base.notes,
+            void_segments: HashMap::new(),
+        }
+    }
+
+    /// Replays the journals.
+    pub(super) fn apply(&mut self, facts: &[JournalFact<'_>], next: &mut Next) {
+        self.void_segments = voids(facts, FileKind::Segment);
+        for JournalFact { journal, fact, .. } in facts {
+            match fact {
+                Fact::State { id, at, state } => {
+                    next.saw_id(*id);
+                    next.saw_segment(at.segment);
+                    match self.entries.get_mut(id) {
+                        Some((_, kept)) if kept.is_some() && *journal <= self.states_as_of => {}
+                        Some((_, kept)) => *kept = Some(state.to_vec()),
+                        None => {
+                            self.states.insert(*id, state.to_vec());
+                        }
+                    }
+                }
+                Fact::Removed { id, at } => {
+                    next.saw_id(*id);
+                    next.saw_segment(at.segment);
+                    self.removed.insert(*id);
+                    self.entries.remove(id);
+                    self.states.remove(id);
+                }
+                Fact::Note(note) => {
+                    if *journal > self.states_as_of {
+                        self.notes.push(note.to_vec());
+                    }
+                }
+                Fact::Void { kind, number, .. } => {
+                    if *kind == FileKind::Segment {
+                        next.saw_segment(*number);
+                    }
+                }
+                Fact::Reserve { mark } => next.id = next.id.max(*mark),
+            }
+        }
+    }
+}

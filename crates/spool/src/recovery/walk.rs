@@ -1,0 +1,88 @@
+//! Walking the records of a file, across whatever is broken in it.
+
+use crate::map::Map;
+use crate::quarantine;
+use crate::record::{self, FILE_HEADER_LEN, FileHeader, FileKind, Flaw, HeaderFlaw, Record, Stamp};
+
+/// What stands in a file, in order.
+pub(super) enum Found<'a> {
+    Record(usize, Record<'a>),
+    /// A stretch that is not understood, with good records behind it.
+    Damage(std::ops::Range<usize>, &'static str),
+    /// A stretch that is not understood at the end.
+    Torn(std::ops::Range<usize>),
+    /// A good record of a later version.
+    Newer(u8),
+    /// Nothing from here on.
+    End(usize),
+}
+
+/// Walks a file from its header on. A header that is not good is damage when records follow it; else the crash came
+/// while the file was begun.
+pub(super) fn walk_file(kind: FileKind, bytes: &[u8], stamp: Stamp) -> Vec<Found<'_>> {
+    let mut found = walk(bytes, stamp, FILE_HEADER_LEN);
+    let end = bytes.len();
+    match FileHeader::decode(kind, bytes) {
+        // Its length was reserved before its header was written, so this is not what a crash does.
+        Ok(header) if (end as u64) < header.size => {
+            found.push(Found::Damage(end..end, "the file is shorter than it was made"));
+        }
+        Ok(_) => {}
+        Err(flaw) => {
+            let header = 0..quarantine::trimmed(&bytes[..end.min(FILE_HEADER_LEN)]);
+            let has_records = found.iter().any(|found| matches!(found, Found::Record(..)));
+            let flaw =
+                if has_records { Found::Damage(header, header_flaw(flaw)) } else { Found::Torn(header) };
+            found.insert(0, flaw);
+        }
+    }
+    found
+}
+
+/// Walks the records from an offset on.
+pub(super) fn walk(bytes: &[u8], stamp: Stamp, from: usize) -> Vec<Found<'_>> {
+    let mut found = Vec::new();
+    let mut offset = from.min(bytes.len());
+    loop {
+        let flaw = match record::parse(&bytes[offset..], stamp) {
+            Ok(record) => {
+                let len = record.len();
+                found.push(Found::Record(offset, record));
+                offset = (offset + len).min(bytes.len());
+                continue;
+            }
+            Err(Flaw::Newer(version)) => {
+                found.push(Found::Newer(version));
+                return found;
+            }
+            Err(flaw) => flaw,
+        };
+        match record::resync(bytes, offset + record::ALIGNMENT, stamp) {
+            Some(next) => {
+                found.push(Found::Damage(offset..next, flaw.text()));
+                offset = next;
+            }
+            None => {
+                let torn = quarantine::trimmed(&bytes[offset..]);
+                if torn > 0 {
+                    found.push(Found::Torn(offset..offset + torn));
+                }
+                found.push(Found::End(offset));
+                return found;
+            }
+        }
+    }
+}
+
+pub(super) fn header_flaw(flaw: HeaderFlaw) -> &'static str {
+    match flaw {
+        HeaderFlaw::Blank => "the header of the file is blank",
+        HeaderFlaw::Damaged => "the header of the file is damaged",
+        HeaderFlaw::Newer(_) => "the file has a newer format",
+    }
+}
+
+/// All bytes of a map. The caller is recovery, before there is a writer.
+pub(super) fn whole(map: &Map) -> &[u8] {
+    map.slice(0..map.len()).unwrap_or(&[])
+}

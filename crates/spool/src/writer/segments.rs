@@ -1,0 +1,257 @@
+//! The writer's segments: planning records, making room, and the write and sync that accept a batch.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{NAMES_TRIED, OpenFile, Writer};
+use crate::batch::{Batch, Committing};
+use crate::checkpoint::LiveRow;
+use crate::error::SealError;
+use crate::ids::Location;
+use crate::record::{self, FILE_HEADER_LEN, FORMAT_VERSION, FileHeader, FileKind, Kind, Stamp};
+use crate::request::Transition;
+use crate::segment::{self, CHUNK_HEAD_LEN, Piece, SegmentFile};
+use crate::spool::{DraftState, Part};
+use crate::storage::File;
+
+impl Writer {
+    /// Plans chunk records for the open segment.
+    pub(super) fn append_chunks(
+        &mut self,
+        draft: &Arc<DraftState>,
+        bytes: &Arc<Vec<u8>>,
+        parts: &[Part],
+    ) -> Result<(), SealError> {
+        for part in parts {
+            let len = record::record_len(CHUNK_HEAD_LEN, part.range.len());
+            let (at, stamp) = self.room(len)?;
+            let mut pieces = draft.pieces.lock();
+            if pieces.broken {
+                return Err(SealError::Broken { id: draft.id });
+            }
+            let index = pieces.written.len() as u32;
+            self.batch.arena(|arena| {
+                let start = record::open(arena, stamp);
+                arena.extend_from_slice(&segment::chunk_head(draft.id, index));
+                record::seal(arena, start, stamp, Kind::Chunk, (part.range.len(), part.crc));
+            });
+            self.batch.body(bytes, part.range.clone());
+            self.batch
+                .arena(|arena| arena.extend_from_slice(record::padding(CHUNK_HEAD_LEN, part.range.len())));
+            let (segment, offset) = (at.segment, at.offset);
+            pieces.written.push(Piece { segment, offset, len: part.range.len() as u32, crc: part.crc });
+            pieces.body_len += part.range.len() as u64;
+            if pieces.pins.last().is_none_or(|(pinned, _)| *pinned != segment) {
+                pieces.pins.push((segment, self.books.pin(segment)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Plans a message record for the open segment.
+    pub(super) fn append_message(
+        &mut self,
+        draft: &DraftState,
+        envelope: &[u8],
+        body: Option<(&Arc<Vec<u8>>, &Part)>,
+    ) -> Result<LiveRow, SealError> {
+        let (body_len, crc) = body.map_or((0, 0), |(_, part)| (part.range.len(), part.crc));
+        let head_len = segment::message_head_len(draft.pieces.lock().written.len(), envelope.len());
+        let (at, stamp) = self.room(record::record_len(head_len, body_len))?;
+        // Looked at only now: making room may have sealed, and lost, the segment of its chunks.
+        let pieces = draft.pieces.lock();
+        if pieces.broken || pieces.written.iter().any(|piece| self.is_lost(piece)) {
+            return Err(SealError::Broken { id: draft.id });
+        }
+        let total = pieces.body_len + body_len as u64;
+        self.batch.arena(|arena| {
+            let start = record::open(arena, stamp);
+            segment::encode_message_head(arena, draft.id, total, &pieces.written, envelope);
+            record::seal(arena, start, stamp, Kind::Message, (body_len, crc));
+        });
+        if let Some((bytes, part)) = body {
+            self.batch.body(bytes, part.range.clone());
+        }
+        self.batch.arena(|arena| arena.extend_from_slice(record::padding(head_len, body_len)));
+        let mut spread: Vec<u32> = pieces.pins.iter().map(|(segment, _)| *segment).collect();
+        spread.retain(|segment| *segment != at.segment);
+        spread.dedup();
+        Ok(LiveRow { at, body_len: total, spread: spread.into() })
+    }
+
+    /// Whether a chunk was in a batch that failed.
+    fn is_lost(&self, piece: &Piece) -> bool {
+        self.abandoned.get(&piece.segment).is_some_and(|end| piece.offset as usize >= *end)
+    }
+
+    /// Sees to it that `len` bytes fit into the open segment, and says where they will stand.
+    fn room(&mut self, len: usize) -> Result<(Location, Stamp), SealError> {
+        let size = self.shared.options.segment_size as usize;
+        let limit = size - FILE_HEADER_LEN;
+        if len > limit {
+            return Err(SealError::TooLarge { len: len as u64, limit: limit as u64 });
+        }
+        if self.segment.as_ref().is_some_and(|open| open.written + self.batch.len() + len > size) {
+            self.flush_segment(true);
+            self.segment = None;
+        }
+        let planned = self.batch.len();
+        let open = match &self.segment {
+            Some(open) => open,
+            None => self.open_segment()?,
+        };
+        let offset = (open.written + planned) as u32;
+        Ok((Location { segment: open.number, offset }, open.stamp))
+    }
+
+    pub(super) fn open_segment(&mut self) -> Result<&OpenFile, SealError> {
+        if let Some(error) = &self.refused_segment {
+            // Asking a full disk once per message helps nobody; `probe` asks once per retry delay.
+            return Err(error.clone());
+        }
+        match self.begin_file(FileKind::Segment) {
+            Ok(open) => {
+                let shared = &self.shared;
+                let number = open.number;
+                let file = SegmentFile::new(&*shared.storage, shared.spool_id, number, FILE_HEADER_LEN);
+                shared.segments.write().insert(number, Arc::new(file));
+                self.books.open(number);
+                self.condition(FileKind::Segment, None);
+                Ok(self.segment.insert(open))
+            }
+            Err(error) => {
+                self.refused_segment = Some(error.clone());
+                self.condition(FileKind::Segment, Some(error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    /// Begins the next segment or journal.
+    pub(super) fn begin_file(&mut self, kind: FileKind) -> Result<OpenFile, SealError> {
+        let options = &self.shared.options;
+        let (next, size) = match kind {
+            FileKind::Segment => (&mut self.next_segment, options.segment_size),
+            _ => (&mut self.next_journal, options.journal_size),
+        };
+        let first = *next;
+        // A number is used once, also when the file could not be made: half a file of that name may be there. And
+        // somebody may have put something else there meanwhile, so a few names are tried.
+        let last = first.saturating_add(NAMES_TRIED);
+        let mut number = first;
+        let mut created = self.shared.storage.create(&kind.name(number), size);
+        while number < last
+            && created.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::AlreadyExists)
+        {
+            number += 1;
+            created = self.shared.storage.create(&kind.name(number), size);
+        }
+        *next = number.saturating_add(1);
+        self.open_file(kind, number, size, created)
+    }
+
+    /// Gives a new file its header, and makes both durable, name and all.
+    fn open_file(
+        &self,
+        kind: FileKind,
+        number: u32,
+        size: u64,
+        created: std::io::Result<Box<dyn File>>,
+    ) -> Result<OpenFile, SealError> {
+        let storage = &self.shared.storage;
+        let spool_id = self.shared.spool_id;
+        let name = kind.name(number);
+        let path = storage.path(&name);
+        let mut file = created.map_err(|error| SealError::write(path.clone(), error))?;
+        let header = FileHeader { kind, version: FORMAT_VERSION, number, spool_id, size }.encode();
+        let result = file
+            .write_at(0, &[IoSlice::new(&header)])
+            .map_err(|error| SealError::write(path.clone(), error))
+            .and_then(|()| file.sync().map_err(|error| SealError::sync(path.clone(), error)))
+            .and_then(|()| storage.sync_dir().map_err(|error| SealError::sync(path.clone(), error)));
+        if let Err(error) = result {
+            // Nothing is in it; what stays is removed at the next start.
+            let _ = storage.remove(&name);
+            return Err(error);
+        }
+        let stamp = Stamp::new(spool_id, kind, number);
+        let (written, synced) = (FILE_HEADER_LEN, FILE_HEADER_LEN);
+        Ok(OpenFile { number, file, stamp, size: size as usize, written, synced })
+    }
+
+    /// Writes the batch; syncs when a message is in it, or when the segment is to be sealed. A sealed segment is on the
+    /// disk to its end, so that later only the open one can hold anything that is not.
+    pub(super) fn flush_segment(&mut self, seal: bool) {
+        let mut batch = std::mem::take(&mut self.batch);
+        let Some(open) = &mut self.segment else {
+            // No segment, so no bytes; but somebody may wait for an empty chunk.
+            for done in batch.chunks.drain(..) {
+                done.keep(Ok(()));
+            }
+            self.batch = batch;
+            return;
+        };
+        let kind = FileKind::Segment;
+        let path = self.shared.storage.path(&kind.name(open.number));
+        let mut result = Ok(());
+        if !batch.is_empty() {
+            let write = open.file.write_at(open.written as u64, &batch.io_slices());
+            result = write.map_err(|error| SealError::write(path.clone(), error));
+            if result.is_ok() {
+                open.written += batch.len();
+                self.shared.counters.written.fetch_add(batch.len() as u64, Ordering::Relaxed);
+            }
+        }
+        let sync = (seal || !batch.commits.is_empty()) && open.written > open.synced;
+        if sync && result.is_ok() {
+            result = open.file.sync().map_err(|error| SealError::sync(path, error));
+            if result.is_ok() {
+                open.synced = open.written;
+                self.shared.counters.syncs.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        batch.clear_bytes();
+        match result {
+            Ok(()) => self.accept(&mut batch),
+            Err(error) => {
+                self.abandon_segment(&error);
+                batch.refuse_all(&error, &self.shared.counters.refused);
+            }
+        }
+        // Callbacks may not call back into the writer, so nothing was planned meanwhile.
+        self.batch = batch;
+    }
+
+    /// The instant: what the batch promised is true now.
+    fn accept(&mut self, batch: &mut Batch) {
+        for done in batch.chunks.drain(..) {
+            done.keep(Ok(()));
+        }
+        let Some(open) = &self.segment else { return };
+        if let Some(file) = self.shared.segments.read().get(&open.number) {
+            file.publish(open.synced);
+        }
+        for Committing { draft, row, .. } in &batch.commits {
+            self.books.insert(draft.id, row);
+        }
+        if !batch.commits.is_empty() {
+            self.condition(FileKind::Segment, None);
+            self.shared.counters.commits.fetch_add(batch.commits.len() as u64, Ordering::Relaxed);
+            self.shared.counters.entries.store(self.books.entries() as u64, Ordering::Relaxed);
+        }
+        for Committing { row, done, .. } in batch.commits.drain(..) {
+            done.keep(Ok(row.at));
+        }
+    }
+
+    /// Leaves the open segment for good.
+    fn abandon_segment(&mut self, error: &SealError) {
+        if let Some(open) = self.segment.take() {
+            self.abandoned.insert(open.number, open.synced);
+            self.pending.push(Transition::void(FileKind::Segment, open.number, open.synced as u32));
+            self.urgent = true;
+        }
+        self.condition(FileKind::Segment, Some(error.clone()));
+    }
+}
