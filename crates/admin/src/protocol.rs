@@ -190,3 +190,104 @@ pub struct HubRow {
     /// Its process id.
     pub pid: u32,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = include_str!("../../../docs/internals/control-protocol.md");
+
+    fn fields(row: impl Serialize) -> Vec<String> {
+        let Value::Object(object) = serde_json::to_value(row).unwrap() else { panic!("a row is an object") };
+        object.keys().cloned().collect()
+    }
+
+    #[test]
+    fn the_page_shows_every_request_and_the_fields_of_its_rows() {
+        let text = String::new;
+        let rows: [(Request, Vec<String>); 7] = [
+            (
+                Request::Trigger { selector: "@example.com".into() },
+                fields(Triggered { selector: text(), channels: Vec::new(), messages: 0 }),
+            ),
+            (
+                Request::QueueList { selector: None, limit: 1000 },
+                fields(EntryRow {
+                    id: text(),
+                    channel: text(),
+                    domain: text(),
+                    state: text(),
+                    sender: text(),
+                    recipients: Vec::new(),
+                    bytes: 0,
+                    arrived: text(),
+                    attempts: 0,
+                    due: None,
+                }),
+            ),
+            (
+                Request::QueueSummarize,
+                fields(SummaryRow {
+                    channel: text(),
+                    domain: text(),
+                    messages: 0,
+                    bytes: 0,
+                    oldest: None,
+                    held: 0,
+                    active: 0,
+                    next_due: None,
+                }),
+            ),
+            (
+                Request::ChannelList,
+                fields(ChannelRow {
+                    channel: text(),
+                    official_host: text(),
+                    plugin: None,
+                    status: text(),
+                    schedule: text(),
+                    messages: 0,
+                    jobs: 0,
+                    max_jobs: 0,
+                    pool: text(),
+                    error: None,
+                }),
+            ),
+            (
+                Request::PluginList,
+                fields(PluginRow {
+                    plugin: text(),
+                    file: text(),
+                    version: text(),
+                    abi: 0,
+                    description: text(),
+                    options: Vec::new(),
+                    channels: Vec::new(),
+                    error: None,
+                }),
+            ),
+            (Request::Reload, Vec::new()),
+            (Request::Ping, fields(HubRow { version: text(), pid: 0 })),
+        ];
+        for (request, fields) in rows {
+            let written = serde_json::to_string(&request).unwrap();
+            let row = PAGE
+                .lines()
+                .find(|line| line.contains(&format!("`{written}`")))
+                .unwrap_or_else(|| panic!("the page has no row for {written}"));
+            for field in fields {
+                assert!(row.contains(&format!("`{field}`")), "{written}: the page lacks {field}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_page_shows_every_kind_of_fault() {
+        for kind in
+            [FaultKind::Malformed, FaultKind::Unknown, FaultKind::Configuration, FaultKind::Unavailable]
+        {
+            let written = serde_json::to_string(&kind).unwrap();
+            assert!(PAGE.contains(&format!("| `{}` |", written.trim_matches('"'))), "{written}");
+        }
+    }
+}

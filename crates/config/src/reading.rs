@@ -32,13 +32,7 @@ const SERVICE_CHANNELS: [&str; 8] =
 /// All mistakes are reported, in the order of the files and their lines, never only the first.
 #[must_use]
 pub fn read(files: &dyn Files, place: &Place) -> (Option<Config>, Sources, Vec<Diagnostic>) {
-    let (folder, main) = match place {
-        Place::Folder(folder) => (folder.clone(), main_file(files, folder)),
-        Place::File(file) => {
-            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-            (folder.unwrap_or(Path::new(".")).to_path_buf(), file.clone())
-        }
-    };
+    let (folder, main) = locate(files, place);
     let mut reader = Reader { files, folder: &folder, sources: Sources::new(), diagnostics: Vec::new() };
     let config = read_all(&mut reader, &folder, &main, matches!(place, Place::Folder(_)));
     let Reader { sources, mut diagnostics, .. } = reader;
@@ -52,6 +46,30 @@ pub fn read(files: &dyn Files, place: &Place) -> (Option<Config>, Sources, Vec<D
 pub fn read_text(text: &str) -> (Option<Config>, Sources, Vec<Diagnostic>) {
     let files = crate::files::MemoryFiles::new().with("sluice.cnf", text);
     read(&files, &Place::File(PathBuf::from("sluice.cnf")))
+}
+
+/// Reads `option.dat` of a configuration and nothing else: for a command that only wants to find the running hub, which
+/// a mistake in another file must not prevent.
+#[must_use]
+pub fn read_options(files: &dyn Files, place: &Place) -> (Options, Sources, Vec<Diagnostic>) {
+    let (folder, main) = locate(files, place);
+    let mut reader = Reader { files, folder: &folder, sources: Sources::new(), diagnostics: Vec::new() };
+    let options = match reader.read_optional(&main.with_file_name("option.dat")) {
+        Some(text) => option_file::global(&text, &folder, &mut reader),
+        None => Options::default(),
+    };
+    (options, reader.sources, reader.diagnostics)
+}
+
+/// The folder and the main file of a place.
+fn locate(files: &dyn Files, place: &Place) -> (PathBuf, PathBuf) {
+    match place {
+        Place::Folder(folder) => (folder.clone(), main_file(files, folder)),
+        Place::File(file) => {
+            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+            (folder.unwrap_or(Path::new(".")).to_path_buf(), file.clone())
+        }
+    }
 }
 
 fn main_file(files: &dyn Files, folder: &Path) -> PathBuf {

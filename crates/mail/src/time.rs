@@ -55,6 +55,15 @@ pub fn rfc5322_date(time: Time) -> String {
     timestamp.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
 }
 
+/// The time as RFC 3339 writes it, in UTC and whole seconds: `2026-11-21T21:30:00Z`. For logs, rows and JSON.
+///
+/// A time after the year 9999 is written as the last one that has a four-digit year.
+pub fn rfc3339(time: Time) -> String {
+    let secs = i64::try_from(time.secs()).unwrap_or(i64::MAX);
+    let timestamp = jiff::Timestamp::from_second(secs).unwrap_or(jiff::Timestamp::MAX);
+    timestamp.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +72,12 @@ mod tests {
     fn dates_are_written_in_utc_with_english_names() {
         assert_eq!(rfc5322_date(Time(0)), "Thu, 01 Jan 1970 00:00:00 +0000");
         assert_eq!(rfc5322_date(Time::from_secs(1_795_296_600)), "Sat, 21 Nov 2026 21:30:00 +0000");
+    }
+
+    #[test]
+    fn rows_have_sortable_times() {
+        assert_eq!(rfc3339(Time::from_secs(1_795_296_600)), "2026-11-21T21:30:00Z");
+        assert!(rfc3339(Time(u64::MAX)).starts_with("9999-12-"));
     }
 
     #[test]

@@ -1,3 +1,72 @@
-//! Sluice, a store-and-forward mail hub.
+//! The `sluice` program: subcommands, wiring, logging and exit statuses.
+//!
+//! Everything with a name of its own in the field lives in a crate below; this one puts them together. It is the only
+//! place (with `xtask`) where errors are `anyhow`: here they are told to a person and become an exit status, once.
+#![forbid(unsafe_code)]
 
-fn main() {}
+mod cli;
+mod commands;
+mod control;
+mod exit;
+mod hub;
+mod intake;
+mod load;
+mod log;
+mod output;
+mod report;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Channel, Cli, Command, Plugin, Queue, Test};
+use crate::exit::{Exit, Failure};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are asked for and go to standard output; anything else is a usage error.
+            let asked_for = !error.use_stderr();
+            let _ = error.print();
+            return if asked_for { Exit::Ok } else { Exit::Usage }.into();
+        }
+    };
+    match carry_out(cli.command) {
+        Ok(exit) => exit.into(),
+        Err(failure) if is_broken_pipe(&failure) => Exit::Ok.into(),
+        Err(failure) => {
+            complain(&failure.to_string());
+            failure.exit().into()
+        }
+    }
+}
+
+fn carry_out(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Run(run) => commands::run::run(&run),
+        Command::Check(check) => commands::check::check(&check),
+        Command::Explain(explain) => commands::explain::explain(&explain),
+        Command::Test(Test::Rewrite(test)) => commands::test_rewrite::test_rewrite(&test),
+        Command::Trigger(trigger) => commands::remote::trigger(&trigger.common, &trigger.selector),
+        Command::Queue(Queue::List(list)) => {
+            commands::remote::queue_list(&list.common, list.selector.as_deref(), list.limit)
+        }
+        Command::Queue(Queue::Summarize(summarize)) => commands::remote::queue_summarize(&summarize.common),
+        Command::Channel(Channel::List(list)) => commands::remote::channel_list(&list.common),
+        Command::Plugin(Plugin::List(list)) => commands::plugin_list::plugin_list(&list.common),
+        Command::Reload(reload) => commands::remote::reload(&reload.common),
+    }
+}
+
+/// Says something to the person at the terminal, on standard error.
+fn complain(text: &str) {
+    // When standard error is closed there is nobody left to tell.
+    let _ = writeln!(io::stderr().lock(), "sluice: {text}");
+}
+
+/// The reader of our output went away; that is no failure of ours.
+fn is_broken_pipe(failure: &Failure) -> bool {
+    failure.io_kind() == Some(io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,260 @@
+//! The command line: subcommands, their arguments, and the help that teaches them.
+//!
+//! Not here: what a subcommand does; each has its module in [`crate::commands`].
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// What `--help` says below the list of subcommands.
+const AFTER_HELP: &str = "\
+A first look at a configuration:   sluice check --config samples/dialup/hub
+Where would this address go:       sluice test rewrite --config samples/dialup/hub user@site7.example.net
+Run it:                            sluice run --config samples/dialup/hub
+What waits, and for whom:          sluice queue summarize
+Open the gate for a site:          sluice trigger site7.example.net
+
+Exit status: 0 done; 64 the command line was wrong; 65 the thing named is not there; 75 not now, try again; \
+78 the configuration has errors. Data goes to standard output, talk to standard error.";
+
+/// A store-and-forward mail hub: it holds mail in channels for sites that are away, and lets it run when asked.
+#[derive(Debug, Parser)]
+#[command(name = "sluice", version, about, after_help = AFTER_HELP, max_term_width = 110)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What nearly every subcommand takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Common {
+    /// The configuration: a folder with sluice.cnf, option.dat, dispatcher.cnf …, or a lone sluice.cnf (its neighbours
+    /// in the folder are used when they exist).
+    #[arg(long, value_name = "DIR|FILE", default_value = "/etc/sluice")]
+    pub(crate) config: PathBuf,
+    /// `text` for people, `json` for programs: one object a line, with stable field names.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// How output is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// JSON lines.
+    Json,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs the hub in the foreground until SIGTERM or Ctrl-C.
+    ///
+    /// Logs to standard error, in text or (`--format json`) as JSON lines, and says first what it listens on. SIGHUP
+    /// reads the configuration again, as `sluice reload` does. SIGTERM stops cleanly within ten seconds: what was
+    /// accepted is on disk, what was being delivered is delivered or waits.
+    Run(Run),
+    /// Reads a configuration and says everything that is wrong with it.
+    ///
+    /// Exit status 0 when it can be used (warnings are possible), 78 when it cannot. `sluice explain CODE` tells more
+    /// about a diagnostic.
+    Check(Check),
+    /// Explains a diagnostic's code or a channel keyword.
+    ///
+    /// Example: sluice explain periodic
+    Explain(Explain),
+    /// Tries a part of the configuration without sending anything.
+    #[command(subcommand)]
+    Test(Test),
+    /// Opens the gate: makes what waits under a selector due now.
+    ///
+    /// A selector is what ETRN takes: `example.com` for exactly that domain (or the whole channel, if that is the name
+    /// of the host a channel always connects to), `@example.com` for the domain and everything under it,
+    /// `#tcp_dialup` for a channel; and `id:…` for one message. Held mail stays held. Answers what runs and how many
+    /// messages that is; exit status 65 when nothing has that name.
+    Trigger(Trigger),
+    /// Shows what waits.
+    #[command(subcommand)]
+    Queue(Queue),
+    /// Shows the channels.
+    #[command(subcommand)]
+    Channel(Channel),
+    /// Shows the plugins.
+    #[command(subcommand)]
+    Plugin(Plugin),
+    /// Has the running hub read its configuration again.
+    ///
+    /// The new configuration takes effect whole or not at all: with errors in it (exit status 78, and each error
+    /// shown) the hub stays with the one it has.
+    Reload(Reload),
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// How much to log: error, warn, info, debug, trace, or directives such as `info,sluice_smtpd=debug`.
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub(crate) log: String,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// A diagnostic's code, such as `unknown-channel-keyword`, or a keyword, such as `periodic`.
+    #[arg(value_name = "CODE|KEYWORD")]
+    pub(crate) word: String,
+    /// `text` for people, `json` for programs.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// What can be tested.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Test {
+    /// Rewrites addresses and shows channel, host and every step on the way.
+    ///
+    /// Works on the files alone; no hub needs to run. Each JSON line has input, kind, address (after rewriting),
+    /// final_address (the envelope recipient after line-3 names), channel, host, error and trace. An address that
+    /// cannot be routed has its reason in `error`; the exit status is 0 all the same.
+    Rewrite(TestRewrite),
+}
+
+/// Arguments of `test rewrite`.
+#[derive(Debug, Args)]
+pub(crate) struct TestRewrite {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// What the address is: it decides which of $E $B $F $R apply.
+    #[arg(long, value_enum, default_value_t = Kind::EnvelopeTo)]
+    pub(crate) kind: Kind,
+    /// The channel the mail comes in on ($M and $N look at it).
+    #[arg(long, value_name = "CHANNEL", default_value = "l")]
+    pub(crate) source_channel: String,
+    /// The channel the mail goes to ($Q and $C look at it); they are passed over when this is left out.
+    #[arg(long, value_name = "CHANNEL")]
+    pub(crate) destination_channel: Option<String>,
+    /// Addresses, without angle brackets.
+    #[arg(value_name = "ADDRESS", required = true)]
+    pub(crate) addresses: Vec<String>,
+}
+
+/// The kinds of address of `--kind`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// An envelope recipient.
+    EnvelopeTo,
+    /// The envelope sender.
+    EnvelopeFrom,
+    /// A forward-pointing header address (To, Cc, Bcc).
+    HeaderTo,
+    /// A backward-pointing header address (From, Sender, Reply-To).
+    HeaderFrom,
+}
+
+/// Arguments of `trigger`.
+#[derive(Debug, Args)]
+pub(crate) struct Trigger {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// `DOMAIN`, `@DOMAIN`, `#CHANNEL` or `id:ID` (quote the # for the shell).
+    #[arg(value_name = "SELECTOR")]
+    pub(crate) selector: String,
+}
+
+/// What can be asked of the queues.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Queue {
+    /// Lists waiting messages, oldest first.
+    List(QueueList),
+    /// Counts what waits, a line for each channel and destination domain.
+    Summarize(QueueSummarize),
+}
+
+/// Arguments of `queue list`.
+#[derive(Debug, Args)]
+pub(crate) struct QueueList {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// At most so many messages.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub(crate) limit: u64,
+    /// Only what this names: `DOMAIN`, `@DOMAIN`, `#CHANNEL` or `id:ID`.
+    #[arg(value_name = "SELECTOR")]
+    pub(crate) selector: Option<String>,
+}
+
+/// Arguments of `queue summarize`.
+#[derive(Debug, Args)]
+pub(crate) struct QueueSummarize {
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// What can be asked of the channels.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Channel {
+    /// Lists the channels: plugin, schedule, jobs, what waits, what last went wrong.
+    List(ChannelList),
+}
+
+/// Arguments of `channel list`.
+#[derive(Debug, Args)]
+pub(crate) struct ChannelList {
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// What can be asked of the plugins.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Plugin {
+    /// Lists the plugins that the configuration uses: file, version, options, channels, and why one does not load.
+    ///
+    /// Asks the running hub; without one, the files are loaded and looked at here.
+    List(PluginList),
+}
+
+/// Arguments of `plugin list`.
+#[derive(Debug, Args)]
+pub(crate) struct PluginList {
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// Arguments of `reload`.
+#[derive(Debug, Args)]
+pub(crate) struct Reload {
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed_and_every_subcommand_explains_itself() {
+        fn visit(command: &clap::Command) {
+            assert!(command.get_about().is_some(), "{} has no help", command.get_name());
+            for argument in command.get_arguments() {
+                let id = argument.get_id();
+                assert!(argument.get_help().is_some(), "{} {id} has no help", command.get_name());
+            }
+            command.get_subcommands().for_each(visit);
+        }
+        let command = Cli::command();
+        command.clone().debug_assert();
+        visit(&command);
+    }
+}

@@ -1,0 +1,79 @@
+//! `sluice plugin list`: which plugins the configuration uses, and whether they load.
+//!
+//! The running hub knows best. Without one, the files are loaded here in the same way, which runs none of their code
+//! but what the system's loader runs.
+
+use std::collections::BTreeMap;
+
+use sluice_admin::{Client, Request};
+use sluice_dispatch::PluginInfo;
+use sluice_host::Host;
+
+use crate::cli::Common;
+use crate::control::plugin_row;
+use crate::exit::{Exit, Failure};
+use crate::hub::plugin_folders;
+use crate::output::Table;
+use crate::{commands, load};
+
+/// Lists the plugins.
+pub(crate) fn plugin_list(common: &Common) -> Result<Exit, Failure> {
+    let mut table = Table::new(
+        common.format,
+        &[
+            ("plugin", "Plugin"),
+            ("version", "Version"),
+            ("abi", "ABI"),
+            ("channels", "Channels"),
+            ("file", "File"),
+            ("options", "Options"),
+            ("error", "Error"),
+        ],
+    );
+    let socket = load::control_socket(&common.config)?;
+    let exit = if Client::connect(&socket).is_ok() {
+        commands::remote::ask(common, &Request::PluginList, |row| table.row(row))?
+    } else {
+        for plugin in looked_at(common)? {
+            let row = serde_json::to_value(plugin_row(plugin))?;
+            table.row(&row)?;
+        }
+        Exit::Ok
+    };
+    table.finish("the configuration uses no plugins")?;
+    Ok(exit)
+}
+
+/// Loads every plugin that a channel of the configuration uses.
+fn looked_at(common: &Common) -> Result<Vec<PluginInfo>, Failure> {
+    let (loaded, _) = load::read_or_fail(&common.config)?;
+    let host = Host::new(plugin_folders(&loaded.config));
+    let mut users: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for channel in &loaded.config.channels {
+        if let Some(plugin) = &channel.plugin {
+            users.entry(plugin).or_default().push(channel.name.clone());
+        }
+    }
+    let looked_at = users.into_iter().map(|(name, channels)| match host.load(name) {
+        Ok(plugin) => PluginInfo {
+            name: name.to_owned(),
+            file: plugin.file().display().to_string(),
+            version: plugin.version().to_owned(),
+            abi: plugin.abi_version(),
+            description: plugin.description().to_owned(),
+            options: plugin.options().iter().map(|option| option.name.clone()).collect(),
+            channels,
+            error: None,
+        },
+        Err(error) => {
+            let error = anyhow::Error::new(error);
+            PluginInfo {
+                name: name.to_owned(),
+                channels,
+                error: Some(format!("{error:#}")),
+                ..PluginInfo::default()
+            }
+        }
+    });
+    Ok(looked_at.collect())
+}

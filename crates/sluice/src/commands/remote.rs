@@ -1,0 +1,157 @@
+//! Commands that ask the running hub: `trigger`, `queue`, `channel`, `reload`.
+//!
+//! They read the configuration's options only to find the control socket. Not here: the answers (`crate::control`).
+
+use serde_json::{Value, json};
+use sluice_admin::{Client, ClientError, FaultKind, Request};
+
+use crate::cli::{Common, Format};
+use crate::exit::{Exit, Failure};
+use crate::load;
+use crate::output::{Table, line};
+
+/// `sluice trigger`.
+pub(crate) fn trigger(common: &Common, selector: &str) -> Result<Exit, Failure> {
+    ask(common, &Request::Trigger { selector: selector.to_owned() }, |row| match common.format {
+        Format::Json => line(&row.to_string()),
+        Format::Text => {
+            let channels = row["channels"].as_array().map_or(0, Vec::len);
+            let names = row["channels"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            let names = names.collect::<Vec<_>>().join(", ");
+            let messages = row["messages"].as_u64().unwrap_or(0);
+            let selector = row["selector"].as_str().unwrap_or(selector);
+            line(&match (messages, channels) {
+                (0, 0) => format!("{selector}: nothing waits"),
+                (0, _) => format!("{selector}: nothing waits on {names}"),
+                (1, _) => format!("{selector}: 1 message released on {names}"),
+                (_, _) => format!("{selector}: {messages} messages released on {names}"),
+            })
+        }
+    })
+}
+
+/// `sluice queue list`.
+pub(crate) fn queue_list(common: &Common, selector: Option<&str>, limit: u64) -> Result<Exit, Failure> {
+    let mut table = Table::new(
+        common.format,
+        &[
+            ("id", "Id"),
+            ("channel", "Channel"),
+            ("domain", "Domain"),
+            ("state", "State"),
+            ("bytes", "Bytes"),
+            ("arrived", "Arrived"),
+            ("attempts", "Attempts"),
+            ("due", "Due"),
+            ("sender", "Sender"),
+            ("recipients", "Recipients"),
+        ],
+    );
+    let request = Request::QueueList { selector: selector.map(str::to_owned), limit };
+    let exit = ask(common, &request, |row| table.row(row))?;
+    table.finish("nothing waits")?;
+    Ok(exit)
+}
+
+/// `sluice queue summarize`.
+pub(crate) fn queue_summarize(common: &Common) -> Result<Exit, Failure> {
+    let mut table = Table::new(
+        common.format,
+        &[
+            ("channel", "Channel"),
+            ("domain", "Domain"),
+            ("messages", "Messages"),
+            ("bytes", "Bytes"),
+            ("oldest", "Oldest"),
+            ("held", "Held"),
+            ("active", "Active"),
+            ("next_due", "Next due"),
+        ],
+    );
+    let exit = ask(common, &Request::QueueSummarize, |row| table.row(row))?;
+    table.finish("nothing waits")?;
+    Ok(exit)
+}
+
+/// `sluice channel list`.
+pub(crate) fn channel_list(common: &Common) -> Result<Exit, Failure> {
+    let mut table = Table::new(
+        common.format,
+        &[
+            ("channel", "Channel"),
+            ("official_host", "Official host"),
+            ("plugin", "Plugin"),
+            ("status", "Status"),
+            ("schedule", "Schedule"),
+            ("messages", "Messages"),
+            ("jobs", "Jobs"),
+            ("max_jobs", "Most"),
+            ("pool", "Pool"),
+            ("error", "Last error"),
+        ],
+    );
+    let exit = ask(common, &Request::ChannelList, |row| table.row(row))?;
+    table.finish("no channels")?;
+    Ok(exit)
+}
+
+/// `sluice reload`.
+pub(crate) fn reload(common: &Common) -> Result<Exit, Failure> {
+    let exit = ask(common, &Request::Reload, |row| match common.format {
+        Format::Json => line(&row.to_string()),
+        Format::Text => line(&one_line(row)),
+    })?;
+    if exit == Exit::Ok && common.format == Format::Text {
+        line("the new configuration is in force")?;
+    }
+    Ok(exit)
+}
+
+/// A diagnostic of the hub as text; the hub's files may not be readable here, so there is no source line to show.
+fn one_line(row: &Value) -> String {
+    let text = |field: &str| row[field].as_str().unwrap_or("").to_owned();
+    let place = match (row["file"].as_str(), row["line"].as_u64()) {
+        (Some(file), Some(line)) => format!("{file}:{line}:{}: ", row["column"].as_u64().unwrap_or(1)),
+        (Some(file), None) => format!("{file}: "),
+        _ => String::new(),
+    };
+    let help = row["help"].as_str().map_or(String::new(), |help| format!("\nhelp: {help}"));
+    format!("{place}{}[{}]: {}{help}", text("severity"), text("code"), text("message"))
+}
+
+/// Sends a request to the configuration's hub and hands the rows on. A fault is told on standard error (in JSON, as an
+/// object on standard output too) and becomes the exit status.
+pub(crate) fn ask(
+    common: &Common,
+    request: &Request,
+    mut row: impl FnMut(&Value) -> std::io::Result<()>,
+) -> Result<Exit, Failure> {
+    let socket = load::control_socket(&common.config)?;
+    let client = Client::connect(&socket).map_err(|error| Failure::new(Exit::Temporary, error))?;
+    let mut written = Ok(());
+    let answered = client.call(request, |value| {
+        if written.is_ok() {
+            written = row(&value);
+        }
+    });
+    written?;
+    match answered {
+        Ok(()) => Ok(Exit::Ok),
+        Err(ClientError::Refused(fault)) => {
+            if common.format == Format::Json {
+                line(&json!({ "error": fault.message, "nearest": fault.nearest }).to_string())?;
+            }
+            crate::complain(&fault.message);
+            if !fault.nearest.is_empty() {
+                crate::complain(&format!("did you mean {}?", fault.nearest.join(" or ")));
+            }
+            Ok(match fault.kind {
+                FaultKind::Malformed => Exit::Usage,
+                FaultKind::Unknown => Exit::Data,
+                FaultKind::Configuration => Exit::Config,
+                FaultKind::Unavailable => Exit::Temporary,
+            })
+        }
+        Err(error) => Err(Failure::new(Exit::Temporary, error)),
+    }
+}

@@ -1,0 +1,118 @@
+//! `sluice run`: puts the hub together, lets it run, and stops it.
+//!
+//! Order matters at both ends. Up: configuration, spool, dispatcher, control socket, listeners, so that nothing is
+//! accepted before it can be kept. Down: listeners, dispatcher (which leaves everything durable), spool.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use sluice_config::Config;
+use sluice_smtpd::Settings;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::Run;
+use crate::control::Console;
+use crate::exit::{Exit, ExitWith, Failure};
+use crate::hub::{Hub, log_diagnostics};
+use crate::intake::Door;
+use crate::{load, log, report};
+
+/// Within this time after SIGTERM the process is gone, with everything durable.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// How much of [`STOP_WITHIN`] sessions have to finish what they are at; the rest is the dispatcher's and the spool's.
+const SESSIONS_STOP_WITHIN: Duration = Duration::from_secs(3);
+
+/// What the dispatcher leaves for writing the checkpoint.
+const CHECKPOINT_MARGIN: Duration = Duration::from_secs(2);
+
+/// Runs the hub until it is told to stop.
+pub(crate) fn run(run: &Run) -> Result<Exit, Failure> {
+    log::start(&run.log, run.common.format)?;
+    let reading = load::read(&run.common.config);
+    log_diagnostics(&reading.diagnostics, &reading.sources);
+    let Some(loaded) = reading.loaded else {
+        let tally = report::tally(&reading.diagnostics);
+        let error = anyhow::anyhow!("{} cannot be used: {tally}", run.common.config.display());
+        return Err(Failure::new(Exit::Config, error));
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("smtpd")
+        .build()
+        .context("cannot start the threads of the listeners")
+        .exit_with(Exit::Temporary)?;
+    let config = Arc::clone(&loaded.config);
+    let hub = Arc::new(Hub::start(&run.common.config, loaded)?);
+    let served = runtime.block_on(serve(&hub, &config));
+    // Listeners are closed now, or never opened; what is in the spool stays there either way.
+    let (begun, result) = match served {
+        Ok(begun) => (begun, Ok(Exit::Ok)),
+        Err(failure) => (Instant::now(), Err(failure)),
+    };
+    let left = STOP_WITHIN.saturating_sub(begun.elapsed()).saturating_sub(CHECKPOINT_MARGIN);
+    hub.stop(left.max(Duration::from_secs(1)));
+    runtime.shutdown_background();
+    tracing::info!("stopped");
+    result
+}
+
+/// Listens and waits for signals; returns when the listeners are closed, with the moment at which stopping began.
+async fn serve(hub: &Arc<Hub>, config: &Config) -> Result<Instant, Failure> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let socket = &config.options.control_socket;
+    let control = sluice_admin::Server::bind(socket).exit_with(Exit::Temporary)?;
+    let services = config.services.iter().map(listening).collect();
+    let settings = Settings {
+        host: config.channels.local().official_host.clone(),
+        grace: SESSIONS_STOP_WITHIN,
+        ..Settings::default()
+    };
+    let listeners = sluice_smtpd::Server::bind(services, settings).await.exit_with(Exit::Temporary)?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), control = %socket.display(), "sluice is running");
+    for (service, address) in listeners.addresses() {
+        tracing::info!(service, %address, "listening");
+    }
+    let console: Arc<dyn sluice_admin::Control> = Arc::new(Console::new(Arc::clone(hub)));
+    let control = tokio::spawn(control.run(console));
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let door = Arc::new(Door::new(Arc::clone(hub)));
+    let sessions = tokio::spawn(listeners.run(door, async move {
+        // The sender going away means the same.
+        let _ = stopped.await;
+    }));
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hang_up.recv() => {
+                let hub = Arc::clone(hub);
+                tokio::task::spawn_blocking(move || hub.reload_and_log());
+            }
+        }
+    }
+    tracing::info!("stopping");
+    let begun = Instant::now();
+    drop(stop);
+    if let Err(error) = sessions.await {
+        tracing::error!(%error, "the listeners ended by a panic");
+    }
+    control.abort();
+    // The socket's file goes when the aborted task has been dropped.
+    let _ = control.await;
+    Ok(begun)
+}
+
+/// A listener of the configuration, in the listeners' terms.
+fn listening(service: &sluice_config::Service) -> sluice_smtpd::Service {
+    sluice_smtpd::Service {
+        name: service.name.clone(),
+        listen: service.listen.clone(),
+        channel: service.channel.to_lowercase(),
+        max_connections: service.max_connections,
+        max_connections_per_client: service.max_connections_per_client,
+    }
+}

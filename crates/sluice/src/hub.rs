@@ -1,0 +1,155 @@
+//! The running hub: configuration snapshot, spool, dispatcher, and what joins them.
+//!
+//! Not here: the listeners (`intake`), the control socket (`control`), signals (`commands::run`).
+
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use parking_lot::Mutex;
+use sluice_config::Config;
+use sluice_diag::{Diagnostic, Severity, Sources};
+use sluice_dispatch::{Dispatcher, Handle, Loaded, Parts, Plugins, SystemClock, ask};
+use sluice_host::Host;
+use sluice_mail::{Address, Envelope};
+use sluice_rewrite::{Context, Kind};
+use sluice_spool::Spool;
+
+use crate::exit::{Exit, ExitWith, Failure};
+use crate::{load, report};
+
+/// A hub at work.
+pub(crate) struct Hub {
+    /// Where the configuration is read from.
+    place: PathBuf,
+    dispatcher: Handle,
+    /// One reload at a time: the last one read must be the one in force.
+    reloading: Mutex<()>,
+}
+
+/// What a reload came to.
+pub(crate) struct Reloaded {
+    /// Whether the new configuration is in force.
+    pub(crate) accepted: bool,
+    /// What was noticed while reading it.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    /// The texts that the diagnostics point into.
+    pub(crate) sources: Sources,
+}
+
+impl Hub {
+    /// Opens the spool, takes up what waits in it, and starts the dispatcher.
+    ///
+    /// # Errors
+    /// [`Exit::Temporary`] when the spool cannot be opened, with the reason.
+    pub(crate) fn start(place: &Path, loaded: Loaded) -> Result<Hub, Failure> {
+        let options = &loaded.config.options;
+        let folder = &options.spool_dir;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .with_context(|| format!("cannot make the spool folder {}", folder.display()))
+            .exit_with(Exit::Temporary)?;
+        let storage = sluice_spool::Disk::open(folder)
+            .with_context(|| format!("cannot use the spool folder {}", folder.display()))
+            .exit_with(Exit::Temporary)?;
+        let settings =
+            sluice_spool::Options { segment_size: options.segment_size, ..sluice_spool::Options::default() };
+        let (spool, recovered) = Spool::open(Arc::new(storage), settings)
+            .with_context(|| format!("cannot open the spool in {}", folder.display()))
+            .exit_with(Exit::Temporary)?;
+        tracing::info!(spool = %folder.display(), messages = recovered.entries.len(), "the spool is open");
+        for damage in &recovered.quarantined {
+            tracing::error!(
+                ?damage,
+                "damage was found in the spool; what could not be read is in quarantine"
+            );
+        }
+        let runners = Arc::new(Plugins::new(Host::new(plugin_folders(&loaded.config))));
+        let parts = Parts {
+            loaded: Arc::new(loaded),
+            spool,
+            entries: recovered.entries,
+            runners,
+            clock: Arc::new(SystemClock),
+        };
+        let dispatcher = Dispatcher::start(parts).exit_with(Exit::Temporary)?;
+        Ok(Hub { place: place.to_owned(), dispatcher, reloading: Mutex::new(()) })
+    }
+
+    /// The configuration in force.
+    pub(crate) fn loaded(&self) -> Arc<Loaded> {
+        self.dispatcher.loaded()
+    }
+
+    /// The dispatcher.
+    pub(crate) fn dispatcher(&self) -> &Handle {
+        &self.dispatcher
+    }
+
+    /// Reads the configuration again and puts it in force, whole or not at all. Waits until it is.
+    pub(crate) fn reload(&self) -> Reloaded {
+        let _one = self.reloading.lock();
+        let reading = load::read(&self.place);
+        let mut accepted = false;
+        if let Some(loaded) = reading.loaded {
+            accepted = ask(|done| self.dispatcher.reload(Arc::new(loaded), move || done(()))).is_ok();
+        }
+        Reloaded { accepted, diagnostics: reading.diagnostics, sources: reading.sources }
+    }
+
+    /// [`Hub::reload`] for a signal: what is to be said goes into the log.
+    pub(crate) fn reload_and_log(&self) {
+        let reloaded = self.reload();
+        log_diagnostics(&reloaded.diagnostics, &reloaded.sources);
+        if reloaded.accepted {
+            tracing::info!("the new configuration is in force");
+        } else {
+            tracing::error!("the new configuration is refused; the old one stays in force");
+        }
+    }
+
+    /// The envelope sender as it is to be used from here on. A backward-pointing address that no rule knows is left as
+    /// it was: mail from strangers must not depend on our rules for their domains.
+    pub(crate) fn rewritten_sender(&self, envelope: &Envelope) -> String {
+        let Ok(address) = Address::parse(&envelope.sender) else { return envelope.sender.clone() };
+        if address.is_null() {
+            return envelope.sender.clone();
+        }
+        let context = Context {
+            kind: Kind::EnvelopeFrom,
+            source_channel: &envelope.source_channel,
+            destination_channel: None,
+        };
+        match self.loaded().rewriter.route(&address, &context, None) {
+            Ok(route) => route.address.to_string(),
+            Err(_) => envelope.sender.clone(),
+        }
+    }
+
+    /// Ends deliveries within `deadline`, writes everything down and closes the spool.
+    pub(crate) fn stop(&self, deadline: Duration) {
+        self.dispatcher.stop(deadline);
+    }
+}
+
+/// Where plugins are looked for: next to the program, then in `PLUGIN_PATH`.
+pub(crate) fn plugin_folders(config: &Config) -> Vec<PathBuf> {
+    let program = std::env::current_exe().unwrap_or_default();
+    Host::usual_folders(&program, &config.options.plugin_path)
+}
+
+/// Writes diagnostics into the log, each at its severity.
+pub(crate) fn log_diagnostics(diagnostics: &[Diagnostic], sources: &Sources) {
+    for diagnostic in diagnostics {
+        let text = report::to_text(diagnostic, sources);
+        match diagnostic.severity {
+            Severity::Error => tracing::error!("{text}"),
+            Severity::Warning => tracing::warn!("{text}"),
+            Severity::Info => tracing::info!("{text}"),
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The front door: what the SMTP listeners ask, answered from the configuration, the rewriter and the dispatcher.
+//!
+//! Decides the source channel (`switchchannel`), refuses what has no route, and refuses to relay for strangers. Not
+//! here: the conversation (`smtpd`), the meaning of a release (`dispatch`).
+//!
+//! # Relaying
+//! A client that came in on the listener's own channel, and was not moved elsewhere by `switchchannel`, is a stranger.
+//! A stranger's mail may go to every channel but the one it came in by, unless that has a fixed peer: for on that channel
+//! any host of the world can be reached. `ALLOW_RELAY=1` in the channel's option file lifts this.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use sluice_config::{Channel, EtrnPolicy, SwitchChannel, Vrfy};
+use sluice_dispatch::{Busy, Draft, Loaded, Matched, Released, Requester};
+use sluice_mail::{Address, Envelope, Recipient, Refusal, Status};
+use sluice_queue::Selector;
+use sluice_rewrite::{Context, Kind};
+use sluice_smtp::etrn::{Answers, Node, Waiting};
+use sluice_smtp::replies;
+use sluice_smtp::reply::Reply;
+use sluice_smtpd::{Admission, Connection, Done, EtrnAnswer, Incoming, Intake, Limits, MailParams, Session};
+
+use crate::hub::Hub;
+
+/// Least number of ETRN commands that a session may send unless the operator says otherwise. PMDF's own default of one
+/// breaks every client that has two names.
+const ETRNS_PER_SESSION_MIN: u32 = 8;
+
+/// The hub as the listeners see it.
+pub(crate) struct Door {
+    hub: Arc<Hub>,
+}
+
+impl Door {
+    /// A door into this hub.
+    pub(crate) fn new(hub: Arc<Hub>) -> Door {
+        Door { hub }
+    }
+}
+
+impl Intake for Door {
+    fn admit(&self, connection: &Connection) -> Result<Admission, Refusal> {
+        let loaded = self.hub.loaded();
+        let config = &loaded.config;
+        let Some(default) = config.channels.by_name(&connection.channel) else {
+            // The listener outlived a reload that took its channel away.
+            let text = format!("{} does not take mail at the moment", config.channels.local().official_host);
+            return Err(Refusal { code: 421, status: Status { class: 4, subject: 3, detail: 2 }, text });
+        };
+        let source = switched(&loaded, default, connection.peer.ip()).unwrap_or(default);
+        let options = &config.options;
+        let banner_host = default.server.banner_host.clone();
+        let largest = [Some(options.max_message_size), source.settings.source_block_limit];
+        let defaults = Limits::default();
+        Ok(Admission {
+            source_channel: source.name.clone(),
+            banner_host: banner_host.unwrap_or_else(|| config.channels.local().official_host.clone()),
+            etrn: etrn_policy(source),
+            limits: Limits {
+                max_message_size: largest.into_iter().flatten().filter(|size| *size > 0).min().unwrap_or(0),
+                max_recipients: [
+                    Some(options.max_recipients),
+                    default.server.allow_recipients_per_transaction,
+                    source.settings.recipient_limit,
+                ]
+                .into_iter()
+                .flatten()
+                .min()
+                .unwrap_or(defaults.max_recipients),
+                max_errors: source.settings.disconnect_bad_command_limit.unwrap_or(defaults.max_errors),
+                max_transactions: [
+                    default.server.allow_transactions_per_session,
+                    source.settings.transaction_limit,
+                    source.settings.disconnect_transaction_limit,
+                ]
+                .into_iter()
+                .flatten()
+                .min()
+                .unwrap_or(defaults.max_transactions),
+                etrn_per_session: default.server.allow_etrns_per_session.unwrap_or(ETRNS_PER_SESSION_MIN),
+                max_received_lines: options.max_received_lines,
+                command_timeout: default.server.command_receive_time,
+                data_timeout: default.server.data_receive_time,
+                ..defaults
+            },
+        })
+    }
+
+    fn sender(&self, _session: &Session, path: &str, _params: &MailParams) -> Result<(), Refusal> {
+        if !path.is_empty() {
+            Address::parse(path).map_err(|error| bad_address(5, 1, 7, path, &error))?;
+        }
+        Ok(())
+    }
+
+    fn recipient(&self, session: &Session, path: &str) -> Result<Recipient, Refusal> {
+        let loaded = self.hub.loaded();
+        let address = Address::parse(path).map_err(|error| bad_address(5, 1, 3, path, &error))?;
+        let source_channel = session.admission.source_channel.as_str();
+        let context = Context { kind: Kind::EnvelopeTo, source_channel, destination_channel: None };
+        let route = loaded
+            .rewriter
+            .route(&address, &context, None)
+            .map_err(|rejected| rejected.into_refusal(path))?;
+        let unmoved = source_channel.eq_ignore_ascii_case(&session.connection.channel);
+        if unmoved && route.channel.eq_ignore_ascii_case(source_channel) {
+            let relays = loaded.config.channels.by_name(&route.channel).is_some_and(|channel| {
+                channel.fixed_peer().is_some() || channel.server.allow_relay || !channel.is_smtp()
+            });
+            if !relays {
+                let text = format!("relaying to {path} is not allowed from here");
+                return Err(Refusal { code: 550, status: Status { class: 5, subject: 7, detail: 1 }, text });
+            }
+        }
+        Ok(Recipient {
+            address: route.final_address.to_string(),
+            original: path.to_owned(),
+            channel: route.channel,
+            domain: route.host.to_lowercase(),
+        })
+    }
+
+    fn verify(&self, session: &Session, text: &str) -> Reply {
+        let loaded = self.hub.loaded();
+        let channel = loaded.config.channels.by_name(&session.admission.source_channel);
+        let open = channel.is_some_and(|channel| channel.settings.vrfy == Vrfy::Allow);
+        match self.recipient(session, text) {
+            Ok(recipient) if open => Reply::new(
+                250,
+                Status { class: 2, subject: 1, detail: 5 },
+                format!("<{}>", recipient.address),
+            ),
+            Err(refusal) if open => Reply::from(refusal),
+            _ => replies::cannot_verify(),
+        }
+    }
+
+    fn begin(&self) -> Box<dyn Incoming> {
+        Box::new(Arriving { hub: Arc::clone(&self.hub), draft: self.hub.dispatcher().draft() })
+    }
+
+    fn etrn(&self, session: &Session, argument: &str, done: Box<dyn FnOnce(EtrnAnswer) + Send>) {
+        let Ok(node) = argument.parse::<Node>() else {
+            return done(EtrnAnswer { reply: replies::etrn_syntax() });
+        };
+        let policy = session.admission.etrn;
+        let answers = Answers::new(policy, &node);
+        let selector = match &node {
+            Node::Host(name) => Selector::Host(name.to_lowercase()),
+            Node::Subnet(name) => Selector::Subnet(name.to_lowercase()),
+            Node::Queue(name) => Selector::Channel(name.to_lowercase()),
+        };
+        let requester = Requester::Etrn {
+            peer: format!("{} ({})", session.connection.peer, session.helo),
+            source_channel: session.admission.source_channel.clone(),
+        };
+        let unable = answers.unable();
+        // Whoever calls first has the callback: the dispatcher with the answer, or this thread when it is too busy.
+        let done = Arc::new(Mutex::new(Some(done)));
+        let answer = {
+            let done = Arc::clone(&done);
+            move |reply| {
+                if let Some(done) = done.lock().take() {
+                    done(EtrnAnswer { reply });
+                }
+            }
+        };
+        let refuse = answer.clone();
+        let asked = self.hub.dispatcher().release(selector, requester, move |released| {
+            answer(etrn_reply(&answers, &released));
+        });
+        if let Err(Busy) = asked {
+            refuse(unable);
+        }
+    }
+}
+
+/// The words for what a release found.
+fn etrn_reply(answers: &Answers, released: &Released) -> Reply {
+    match released.matched {
+        Matched::Known => {
+            let channels = released.channels.iter().map(String::as_str).collect::<Vec<_>>();
+            answers.started(&channels, Waiting::Messages(released.messages))
+        }
+        Matched::Blocked => answers.not_allowed("this system does not release it on request"),
+        Matched::Unknown => answers.unknown(),
+    }
+}
+
+/// The channel that `switchchannel` moves a client to: the one that the client's address rewrites to, if that may be
+/// switched to (PMDF System Manager's Guide, "switchchannel").
+fn switched<'a>(loaded: &'a Loaded, default: &Channel, client: IpAddr) -> Option<&'a Channel> {
+    if default.settings.switch_channel != SwitchChannel::Switch {
+        return None;
+    }
+    let literal = match client.to_canonical() {
+        IpAddr::V4(address) => format!("[{address}]"),
+        IpAddr::V6(address) => format!("[IPv6:{address}]"),
+    };
+    let address = Address { route: Vec::new(), local: "postmaster".to_owned(), host: Some(literal) };
+    let context =
+        Context { kind: Kind::EnvelopeFrom, source_channel: &default.name, destination_channel: None };
+    let route = loaded.rewriter.route(&address, &context, None).ok()?;
+    let channel = loaded.config.channels.by_name(&route.channel)?;
+    (channel.name != default.name && channel.settings.switch_channel != SwitchChannel::Never)
+        .then_some(channel)
+}
+
+/// The keyword on the source channel, in the listeners' terms.
+fn etrn_policy(source: &Channel) -> sluice_smtpd::EtrnPolicy {
+    match source.settings.etrn {
+        EtrnPolicy::Allow => sluice_smtpd::EtrnPolicy::Allow,
+        EtrnPolicy::Silent => sluice_smtpd::EtrnPolicy::Silent,
+        EtrnPolicy::Domain => sluice_smtpd::EtrnPolicy::Domain { plain: source.server.etrn_domain_plain },
+        EtrnPolicy::Disable => sluice_smtpd::EtrnPolicy::Disable,
+    }
+}
+
+fn bad_address(class: u8, subject: u16, detail: u16, path: &str, error: &dyn std::error::Error) -> Refusal {
+    Refusal { code: 553, status: Status { class, subject, detail }, text: format!("{path}: {error}") }
+}
+
+/// A message on its way into the spool.
+struct Arriving {
+    hub: Arc<Hub>,
+    draft: Draft,
+}
+
+impl Incoming for Arriving {
+    fn id(&self) -> String {
+        self.draft.id().to_string()
+    }
+
+    fn chunk(&mut self, bytes: Vec<u8>, done: Done) {
+        self.draft.chunk(bytes, move |taken| done(taken.map_err(|error| error.refusal())));
+    }
+
+    fn commit(self: Box<Self>, mut envelope: Envelope, tail: Vec<u8>, done: Done) {
+        envelope.sender = self.hub.rewritten_sender(&envelope);
+        self.hub.dispatcher().commit(self.draft, envelope, tail, move |taken| {
+            done(taken.map(|_| ()).map_err(|error| error.refusal()));
+        });
+    }
+}
