@@ -14,8 +14,8 @@ use crate::state::{Group, MessageState};
 
 impl Core {
     /// Queues a message that has just been made durable.
-    pub(crate) fn accept(&mut self, ticket: Ticket, now: Time) {
-        if let Some((message, true)) = self.place(&ticket, now) {
+    pub(crate) fn accept(&mut self, ticket: &Ticket, now: Time) {
+        if let Some((message, true)) = self.place(ticket, now) {
             tracing::warn!(id = %ticket.id, "held: more recipients than the channel's holdlimit");
             self.write_state(message, Durability::Lazy, now);
         }
@@ -139,7 +139,7 @@ impl Core {
             }
             // It stays in the spool, named in the log; there is no queue that it could stand in.
             Err(what) => {
-                tracing::error!(id = %live.id, what, "a message in the spool cannot be read; it stays there")
+                tracing::error!(id = %live.id, what, "a message in the spool cannot be read; it stays there");
             }
         }
     }

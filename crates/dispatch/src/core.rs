@@ -116,7 +116,7 @@ impl Core {
         match event {
             Event::Accepted(ticket) => {
                 self.shared.permits.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
-                self.accept(ticket, now);
+                self.accept(&ticket, now);
             }
             Event::Notice { number, end } => self.notice_ended(number, end, now),
             Event::Release { selector, requester, done } => done(self.release(selector, &requester, now)),

@@ -33,6 +33,10 @@ impl Checkpoint {
         Self { is_running: false, is_wanted: true, not_before: now, next_look: now }
     }
 
+    pub(crate) const fn is_running(&self) -> bool {
+        self.is_running
+    }
+
     pub(crate) const fn next(&self) -> Time {
         self.next_look
     }
@@ -134,7 +138,8 @@ impl Core {
         }
     }
 
-    /// The last checkpoint, on this thread. One that is under way is left to itself: the journal has what it has not.
+    /// The last checkpoint, on this thread. While another is still being
+    /// written there is none: the journal has what that one has not.
     pub(crate) fn last_checkpoint(&self) {
         let written = match self.spool.cut() {
             Ok(cut) => Copy::of(&self.queues).write(cut),

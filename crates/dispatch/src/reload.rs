@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sluice_mail::Time;
 use sluice_queue::ChannelKey;
 
-use crate::core::{Core, Pool, RunnerState};
+use crate::core::{Core, RunnerState};
 use crate::event::Loaded;
 use crate::policy::{Policy, Schedule};
 
@@ -25,7 +25,7 @@ impl Core {
             pool.limit = 0;
         }
         for pool in &config.pools {
-            self.pools.entry(pool.name.clone()).or_insert_with(Pool::default).limit = pool.job_limit.max(1);
+            self.pools.entry(pool.name.clone()).or_default().limit = pool.job_limit.max(1);
         }
         for key in self.queues.channels() {
             let name = Arc::clone(self.queues.channel_name(key));
@@ -58,7 +58,7 @@ impl Core {
                     channel.generation += 1;
                     channel.runner = RunnerState::None;
                 }
-                _ => self.retire_runner(key),
+                _ => self.retire_runner(key, self.loaded.config.options.delivery_deadline),
             }
         }
         if becomes_immediate && old.is_some() {

@@ -152,10 +152,7 @@ impl Core {
         self.stopping = Some(until);
         let deadline = until.saturating_duration_since(Instant::now());
         for key in self.queues.channels() {
-            self.retire_runner(key);
-        }
-        for runner in self.draining.values() {
-            runner.stop(deadline);
+            self.retire_runner(key, deadline);
         }
     }
 
@@ -167,6 +164,7 @@ impl Core {
             && self.notices.is_empty()
             && self.leases.is_empty()
             && self.draining.is_empty()
+            && !self.checkpoint.is_running()
             && !is_starting;
         is_done || Instant::now() >= until
     }

@@ -233,9 +233,8 @@ impl Core {
         channel.error = Some(why);
     }
 
-    /// Ends a channel's instance, if there is one; what its workers hold they may finish.
-    pub(crate) fn retire_runner(&mut self, key: ChannelKey) {
-        let deadline = self.loaded.config.options.delivery_deadline;
+    /// Ends a channel's instance, if there is one; what its workers hold they may finish within the deadline.
+    pub(crate) fn retire_runner(&mut self, key: ChannelKey, deadline: Duration) {
         let channel = &mut self.channels[key.index()];
         if let RunnerState::Running(runner) = std::mem::replace(&mut channel.runner, RunnerState::None) {
             runner.stop(deadline);

@@ -63,7 +63,7 @@ impl Core {
         // A release that found nobody at home does not push the schedule out.
         let advance = reached || !early;
         if failed.is_empty() {
-            return self.conclude(entry, open, delivered > 0, advance, now);
+            return self.conclude(entry, &open, delivered > 0, advance, now);
         }
         if delivered > 0 || !open.is_empty() {
             let mut rest: Vec<u32> =
@@ -76,12 +76,12 @@ impl Core {
     }
 
     /// Nobody's turn any more: the entry is finished, or waits for the recipients that are still open.
-    fn conclude(&mut self, entry: EntryKey, open: Vec<u32>, partly: bool, advance: bool, now: Time) {
+    fn conclude(&mut self, entry: EntryKey, open: &[u32], partly: bool, advance: bool, now: Time) {
         if open.is_empty() {
             return self.finish(entry, now);
         }
         if partly {
-            self.queues.set_open(entry, &open);
+            self.queues.set_open(entry, open);
         }
         if self.is_over_age(entry, now) {
             return self.give_up(entry, now);
@@ -196,7 +196,7 @@ impl Core {
         let settled = match end {
             NoticeEnd::Committed(ticket) => {
                 tracing::info!(%id, notice = %ticket.id, "notice to the sender");
-                self.accept(ticket, now);
+                self.accept(&ticket, now);
                 true
             }
             NoticeEnd::NobodyToTell => {
@@ -221,7 +221,7 @@ impl Core {
             }
         };
         if let (true, Some(entry)) = (settled, pending.entry) {
-            self.conclude(entry, pending.open, true, pending.advance, now);
+            self.conclude(entry, &pending.open, true, pending.advance, now);
         }
     }
 }

@@ -1,0 +1,611 @@
+//! A house for tests: the real dispatcher, spool, configuration and rewriting; a clock that is stepped; and channels that
+//! do what the test says instead of plugins.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use sluice_config::{MemoryFiles, Place};
+use sluice_dispatch::{
+    ChannelReport, Clock, Dispatcher, EntryView, Handle, Instance, Loaded, NotTaken, Parts, PluginInfo,
+    QueueSummary, Released, Requester, Runner, Runners, Selector, ask,
+};
+use sluice_host::{Cause, Events, HostEvent, Lease, StopReason};
+use sluice_mail::{Envelope, Outcome, Priority, Recipient, Status, Time};
+use sluice_rewrite::Rewriter;
+use sluice_spool::{Disk, EntryId, Options, Spool};
+
+pub const HOUR: Duration = Duration::from_secs(3600);
+pub const MINUTE: Duration = Duration::from_secs(60);
+/// How long a test waits for something that must happen.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct Stepping(AtomicU64);
+
+impl Clock for Stepping {
+    fn now(&self) -> Time {
+        Time(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// What a channel of the test does with a recipient.
+#[derive(Clone, Debug)]
+pub enum Act {
+    Deliver,
+    Defer,
+    /// Deferred because nobody answers, which is our own finding.
+    Unreachable,
+    Fail,
+    /// Says nothing.
+    Forget,
+    /// The worker dies with all that it holds.
+    Die,
+    /// Keeps the delivery until the test finishes it.
+    Keep,
+}
+
+/// A delivery as a channel got it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Got {
+    pub channel: String,
+    pub id: String,
+    pub sender: String,
+    pub domain: String,
+    pub to: Vec<String>,
+    pub attempts: u32,
+    pub content: String,
+}
+
+struct Kept {
+    channel: String,
+    lease: u64,
+    token: u64,
+    recipients: Vec<u32>,
+    events: Events,
+}
+
+#[derive(Default)]
+struct Stage {
+    /// By address, then by channel, then [`Act::Deliver`].
+    acts: HashMap<String, Act>,
+    got: Vec<Got>,
+    kept: Vec<Kept>,
+    leases_open: HashMap<u64, (usize, Events)>,
+    polls: Vec<String>,
+    started: Vec<Instance>,
+    stopped: Vec<String>,
+    refuse_start: Option<String>,
+    refuse_lease: bool,
+    most_leases: HashMap<String, usize>,
+    open_by_channel: HashMap<String, usize>,
+}
+
+/// Stands in for all plugins.
+#[derive(Clone, Default)]
+pub struct Actors(Arc<Mutex<Stage>>);
+
+struct Actor {
+    stage: Actors,
+    channel: String,
+    events: Events,
+}
+
+fn outcome(act: &Act) -> Option<Outcome> {
+    let status = |class, subject, detail| Status { class, subject, detail };
+    let (text, peer) = ("said so".to_owned(), "peer.example".to_owned());
+    match act {
+        Act::Deliver => Some(Outcome::Delivered { status: status(2, 0, 0), text, peer }),
+        Act::Defer => {
+            Some(Outcome::Deferred { status: status(4, 2, 0), text: "450 not now".to_owned(), peer })
+        }
+        Act::Unreachable => {
+            let text = "no answer".to_owned();
+            Some(Outcome::Deferred { status: status(4, 4, 1), text, peer: String::new() })
+        }
+        Act::Fail => {
+            Some(Outcome::Failed { status: status(5, 1, 1), text: "550 no such user".to_owned(), peer })
+        }
+        Act::Forget | Act::Die | Act::Keep => None,
+    }
+}
+
+impl Runner for Actor {
+    fn offer(&self, lease: Lease) -> Result<(), NotTaken> {
+        let mut news = Vec::new();
+        {
+            let mut stage = self.stage.0.lock().unwrap();
+            if stage.refuse_lease {
+                return Err(NotTaken { why: "the test says so".to_owned(), pause: Duration::from_secs(1) });
+            }
+            if lease.poll {
+                stage.polls.push(self.channel.clone());
+            }
+            let mut open = 0;
+            for delivery in lease.deliveries {
+                let mut content = Vec::new();
+                delivery.content.pieces(&mut |piece| content.extend_from_slice(piece));
+                stage.got.push(Got {
+                    channel: self.channel.clone(),
+                    id: delivery.id.clone(),
+                    sender: delivery.sender.clone(),
+                    domain: delivery.domain.to_string(),
+                    to: delivery.recipients.iter().map(|recipient| recipient.address.clone()).collect(),
+                    attempts: delivery.attempts,
+                    content: String::from_utf8(content).unwrap(),
+                });
+                let acts: Vec<(u32, Act)> = delivery
+                    .recipients
+                    .iter()
+                    .map(|recipient| {
+                        let act =
+                            stage.acts.get(&recipient.address).or_else(|| stage.acts.get(&self.channel));
+                        (recipient.index, act.cloned().unwrap_or(Act::Deliver))
+                    })
+                    .collect();
+                if acts.iter().any(|(_, act)| matches!(act, Act::Keep)) {
+                    open += 1;
+                    stage.kept.push(Kept {
+                        channel: self.channel.clone(),
+                        lease: lease.lease,
+                        token: delivery.token,
+                        recipients: acts.iter().map(|&(index, _)| index).collect(),
+                        events: Arc::clone(&self.events),
+                    });
+                    continue;
+                }
+                let died = acts.iter().any(|(_, act)| matches!(act, Act::Die));
+                let mut outcomes = Vec::new();
+                let mut unsettled = Vec::new();
+                for (index, act) in acts {
+                    match outcome(&act) {
+                        Some(outcome) if !died => outcomes.push((index, outcome)),
+                        _ => unsettled.push(index),
+                    }
+                }
+                let cause = if died { Cause::WorkerEnded } else { Cause::Done };
+                let (token, lease) = (delivery.token, lease.lease);
+                news.push(HostEvent::Finished { token, lease, outcomes, unsettled, cause });
+            }
+            if open == 0 {
+                news.push(HostEvent::LeaseDone { lease: lease.lease });
+            } else {
+                stage.leases_open.insert(lease.lease, (open, Arc::clone(&self.events)));
+                let now = stage.open_by_channel.entry(self.channel.clone()).or_default();
+                *now += 1;
+                let now = *now;
+                let most = stage.most_leases.entry(self.channel.clone()).or_default();
+                *most = now.max(*most);
+            }
+        }
+        news.into_iter().for_each(|event| (self.events)(event));
+        Ok(())
+    }
+
+    fn stop(&self, _deadline: Duration) {
+        self.stage.0.lock().unwrap().stopped.push(self.channel.clone());
+        let channel = self.channel.as_str().into();
+        let (events, reason) = (Arc::clone(&self.events), StopReason::Asked);
+        // From another thread, as a real instance does.
+        std::thread::spawn(move || events(HostEvent::Stopped { channel, reason, left_behind: 0 }));
+    }
+}
+
+impl Runners for Actors {
+    fn start(&self, instance: &Instance, events: Events) -> Result<Arc<dyn Runner>, String> {
+        let mut stage = self.0.lock().unwrap();
+        stage.started.push(instance.clone());
+        if let Some(why) = &stage.refuse_start {
+            return Err(why.clone());
+        }
+        Ok(Arc::new(Actor { stage: self.clone(), channel: instance.channel.clone(), events }))
+    }
+
+    fn plugins(&self) -> Vec<PluginInfo> {
+        Vec::new()
+    }
+}
+
+pub const RULES: &str = "\
+site.example $U%$D@TCP-SITE
+.site.example $U%$H$D@TCP-SITE
+peer.example $U%$D@TCP-SITE
+slow.example $U%$D@TCP-SLOW
+.slow.example $U%$H$D@TCP-SLOW
+odd.example $U%$D@ODD-CHANNEL
+called.example $U%$D@TCP-CALLED
+there.example $U%$D@TCP-DAEMON
+.there.example $U%$H$D@TCP-DAEMON
+hub.example $U@hub.example
+";
+
+/// A local channel, an immediate one, one for a fixed peer, a periodic one without, a slave, and one without plugin.
+/// `{x}` after a channel's name is replaced by what the test adds.
+pub const CHANNELS: &str = "\
+l {l}
+hub.example
+
+tcp_local smtp {tcp_local}
+TCP-DAEMON
+
+tcp_site smtp daemon peer.example periodic {tcp_site}
+TCP-SITE
+
+tcp_slow smtp periodic {tcp_slow}
+TCP-SLOW
+
+tcp_called smtp slave {tcp_called}
+TCP-CALLED
+
+odd {odd}
+ODD-CHANNEL
+";
+
+/// A configuration in which `keywords` are added to channels.
+pub fn configuration(keywords: &[(&str, &str)], jobs: &str) -> Arc<Loaded> {
+    let mut channels = CHANNELS.to_owned();
+    for (channel, added) in keywords {
+        channels = channels.replace(&format!("{{{channel}}}"), added);
+    }
+    for channel in ["l", "tcp_local", "tcp_site", "tcp_slow", "tcp_called", "odd"] {
+        channels = channels.replace(&format!("{{{channel}}}"), "");
+    }
+    read(&format!("{RULES}\n{channels}"), jobs)
+}
+
+pub fn read(text: &str, jobs: &str) -> Arc<Loaded> {
+    let files = MemoryFiles::new()
+        .with("/house/sluice.cnf", text)
+        .with(
+            "/house/option.dat",
+            "POST_INTERVAL=4H\nRETURN_UNITS=1\nRETURN_INTERVAL=60\n".replace("4H", "14400"),
+        )
+        .with("/house/job_controller.cnf", jobs);
+    let (config, _, diagnostics) = sluice_config::read(&files, &Place::Folder(PathBuf::from("/house")));
+    let config = Arc::new(config.unwrap_or_else(|| panic!("{diagnostics:#?}")));
+    let (rewriter, _) = Rewriter::compile(Arc::clone(&config));
+    Arc::new(Loaded { config, rewriter: Arc::new(rewriter) })
+}
+
+pub struct House {
+    folder: tempfile::TempDir,
+    pub clock: Arc<Stepping>,
+    pub actors: Actors,
+    loaded: Arc<Loaded>,
+    handle: Option<Handle>,
+}
+
+impl House {
+    pub fn new() -> Self {
+        Self::with(configuration(&[], ""))
+    }
+
+    /// A house in which keywords are added to channels.
+    pub fn with_keywords(keywords: &[(&str, &str)]) -> Self {
+        Self::with(configuration(keywords, ""))
+    }
+
+    pub fn with(loaded: Arc<Loaded>) -> Self {
+        let mut house = Self {
+            folder: tempfile::tempdir().unwrap(),
+            clock: Arc::new(Stepping(AtomicU64::new(1_790_000_000_000))),
+            actors: Actors::default(),
+            loaded,
+            handle: None,
+        };
+        house.start();
+        house
+    }
+
+    pub fn handle(&self) -> &Handle {
+        self.handle.as_ref().unwrap()
+    }
+
+    pub fn start(&mut self) {
+        let storage = Arc::new(Disk::open(self.folder.path()).unwrap());
+        let options = Options { segment_size: 1 << 20, journal_size: 1 << 20, ..Options::default() };
+        let (spool, recovered) = Spool::open(storage, options).unwrap_or_else(|error| panic!("{error:?}"));
+        let parts = Parts {
+            loaded: Arc::clone(&self.loaded),
+            spool,
+            entries: recovered.entries,
+            runners: Arc::new(self.actors.clone()),
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+        };
+        self.handle = Some(Dispatcher::start(parts).unwrap());
+    }
+
+    pub fn stop(&mut self) {
+        if let Some(handle) = self.handle.take() {
+            handle.stop(Duration::from_secs(5));
+        }
+    }
+
+    /// After the dispatcher was stopped by its handle.
+    pub fn start_again(&mut self) {
+        self.handle = None;
+        self.start();
+    }
+
+    /// Goes on with a copy of what the disk has now, as after a crash.
+    pub fn copy_and_start_from_copy(&mut self) {
+        let copy = tempfile::tempdir().unwrap();
+        copy_folder(self.folder.path(), copy.path());
+        self.stop();
+        self.folder = copy;
+        self.start();
+    }
+
+    /// Spoils the record of a message in the spool, found by a text of its envelope. Only while stopped.
+    pub fn damage(&self, text: &str) {
+        let mut spoiled = 0;
+        for path in files_under(self.folder.path()) {
+            let mut bytes = std::fs::read(&path).unwrap();
+            let places: Vec<usize> = bytes
+                .windows(text.len())
+                .enumerate()
+                .filter(|(_, w)| *w == text.as_bytes())
+                .map(|(at, _)| at)
+                .collect();
+            for at in places {
+                bytes[at] ^= 0x20;
+                spoiled += 1;
+            }
+            std::fs::write(&path, bytes).unwrap();
+        }
+        assert!(spoiled > 0, "{text} is not in the spool");
+    }
+
+    pub fn restart(&mut self) {
+        self.stop();
+        self.start();
+    }
+
+    pub fn restart_with(&mut self, loaded: Arc<Loaded>) {
+        self.loaded = loaded;
+        self.restart();
+    }
+
+    pub fn reload(&mut self, loaded: Arc<Loaded>) {
+        self.loaded = Arc::clone(&loaded);
+        ask(|done| self.handle().reload(loaded, move || done(()))).unwrap();
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, time: Duration) {
+        self.clock.0.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
+        // A question wakes the loop, and the second one comes after what the first has set going.
+        self.summary();
+        self.summary();
+    }
+
+    pub fn act(&self, whom: &str, act: Act) {
+        self.actors.0.lock().unwrap().acts.insert(whom.to_owned(), act);
+    }
+
+    /// Sends a message to `recipients`, given as `channel!user@domain`.
+    pub fn send(&self, recipients: &[&str]) -> EntryId {
+        self.send_as("sender@there.example", Priority::Normal, recipients)
+    }
+
+    pub fn send_as(&self, sender: &str, priority: Priority, recipients: &[&str]) -> EntryId {
+        let recipients = recipients
+            .iter()
+            .map(|text| {
+                let (channel, address) = text.split_once('!').unwrap();
+                let domain = address.rsplit_once('@').unwrap().1;
+                Recipient {
+                    address: address.to_owned(),
+                    original: address.to_owned(),
+                    channel: channel.to_owned(),
+                    domain: domain.to_owned(),
+                }
+            })
+            .collect();
+        let envelope = Envelope {
+            sender: sender.to_owned(),
+            arrived: self.clock.now(),
+            source_channel: "tcp_local".to_owned(),
+            priority,
+            eight_bit: false,
+            smtputf8: false,
+            held: false,
+            recipients,
+        };
+        self.submit(envelope)
+    }
+
+    pub fn submit(&self, envelope: Envelope) -> EntryId {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let content = b"Subject: test\r\n\r\nHello.\r\n".to_vec();
+        self.handle().submit(envelope, content, move |result| sender.send(result).unwrap());
+        receiver.recv_timeout(PATIENCE).unwrap().unwrap()
+    }
+
+    pub fn summary(&self) -> Vec<QueueSummary> {
+        let mut rows = ask(|done| self.handle().summarize(done)).unwrap();
+        rows.sort_by(|a, b| (&a.channel, &a.domain).cmp(&(&b.channel, &b.domain)));
+        rows
+    }
+
+    /// `channel/domain messages [held n] [active n]`, a line each.
+    pub fn queue(&self) -> Vec<String> {
+        let row = |row: &QueueSummary| {
+            let mut line = format!("{}/{} {}", row.channel, row.domain, row.messages);
+            for (name, count) in [("held", row.held), ("active", row.active)] {
+                if count > 0 {
+                    line.push_str(&format!(" {name} {count}"));
+                }
+            }
+            line
+        };
+        self.summary().iter().map(row).collect()
+    }
+
+    pub fn list(&self) -> Vec<EntryView> {
+        ask(|done| self.handle().list(None, 1000, done)).unwrap()
+    }
+
+    pub fn channel(&self, name: &str) -> ChannelReport {
+        let rows = ask(|done| self.handle().channels(done)).unwrap();
+        rows.into_iter().find(|row| row.name == name).unwrap()
+    }
+
+    pub fn release(&self, selector: &str) -> Released {
+        self.release_by(selector, Requester::Operator)
+    }
+
+    pub fn etrn(&self, selector: &str) -> Released {
+        let requester =
+            Requester::Etrn { source_channel: "tcp_local".to_owned(), peer: "[192.0.2.1]".to_owned() };
+        self.release_by(selector, requester)
+    }
+
+    fn release_by(&self, selector: &str, requester: Requester) -> Released {
+        let selector: Selector = selector.parse().unwrap();
+        ask(|done| self.handle().release(selector, requester, done)).unwrap()
+    }
+
+    /// Waits until the queue is as given.
+    pub fn wait_queue(&self, expected: &[&str]) {
+        self.wait(|| self.queue() == expected, || format!("queue {expected:?}, it is {:?}", self.queue()));
+    }
+
+    pub fn wait_got(&self, count: usize) -> Vec<Got> {
+        self.wait(
+            || {
+                self.got().len() >= count
+                    && self.summary().iter().all(|row| row.active == 0 || self.kept() > 0)
+            },
+            || format!("{count} deliveries, there are {:#?}; {:?}", self.got(), self.queue()),
+        );
+        assert_eq!(self.got().len(), count, "{:#?}", self.got());
+        self.got()
+    }
+
+    pub fn wait(&self, condition: impl Fn() -> bool, what: impl Fn() -> String) {
+        let until = Instant::now() + PATIENCE;
+        while !condition() {
+            assert!(Instant::now() < until, "waited for {}", what());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Nothing is under way, and nothing will be without time or an event.
+    pub fn quiet(&self) {
+        self.wait(
+            || {
+                let before = self.got().len();
+                let rows = self.summary();
+                let busy = rows.iter().any(|row| row.active > 0);
+                let waits = |row: &QueueSummary| {
+                    let channel = self.channel(&row.channel);
+                    row.ready > 0
+                        && matches!(channel.status.to_string().as_str(), "idle" | "starting" | "running")
+                };
+                !busy && !rows.iter().any(waits) && before == self.got().len()
+            },
+            || format!("quiet, but {:?}", self.summary()),
+        );
+    }
+
+    pub fn got(&self) -> Vec<Got> {
+        self.actors.0.lock().unwrap().got.clone()
+    }
+
+    /// Everything that was delivered, or tried: `channel address…`, sorted, and forgotten.
+    pub fn take_got(&self) -> Vec<String> {
+        self.quiet();
+        let mut stage = self.actors.0.lock().unwrap();
+        let mut lines: Vec<String> =
+            stage.got.drain(..).map(|got| format!("{} {}", got.channel, got.to.join(" "))).collect();
+        lines.sort();
+        lines
+    }
+
+    pub fn kept(&self) -> usize {
+        self.actors.0.lock().unwrap().kept.len()
+    }
+
+    pub fn most_leases(&self, channel: &str) -> usize {
+        self.actors.0.lock().unwrap().most_leases.get(channel).copied().unwrap_or(0)
+    }
+
+    pub fn open_leases(&self) -> usize {
+        self.actors.0.lock().unwrap().leases_open.len()
+    }
+
+    pub fn polls(&self) -> Vec<String> {
+        self.actors.0.lock().unwrap().polls.clone()
+    }
+
+    pub fn started(&self) -> Vec<Instance> {
+        self.actors.0.lock().unwrap().started.clone()
+    }
+
+    pub fn stopped(&self) -> Vec<String> {
+        self.actors.0.lock().unwrap().stopped.clone()
+    }
+
+    pub fn refuse_start(&self, why: Option<&str>) {
+        self.actors.0.lock().unwrap().refuse_start = why.map(str::to_owned);
+    }
+
+    pub fn refuse_lease(&self, refuse: bool) {
+        self.actors.0.lock().unwrap().refuse_lease = refuse;
+    }
+
+    /// Ends one kept delivery.
+    pub fn finish_kept(&self, act: &Act) {
+        let (news, events) = {
+            let mut stage = self.actors.0.lock().unwrap();
+            let kept = stage.kept.remove(0);
+            let mut outcomes = Vec::new();
+            let mut unsettled = Vec::new();
+            for index in kept.recipients {
+                match outcome(act) {
+                    Some(outcome) => outcomes.push((index, outcome)),
+                    None => unsettled.push(index),
+                }
+            }
+            let cause = if matches!(act, Act::Die) { Cause::Hung } else { Cause::Done };
+            let mut news = vec![HostEvent::Finished {
+                token: kept.token,
+                lease: kept.lease,
+                outcomes,
+                unsettled,
+                cause,
+            }];
+            let left = stage.leases_open.get_mut(&kept.lease).unwrap();
+            left.0 -= 1;
+            if left.0 == 0 {
+                stage.leases_open.remove(&kept.lease);
+                *stage.open_by_channel.get_mut(&kept.channel).unwrap() -= 1;
+                news.push(HostEvent::LeaseDone { lease: kept.lease });
+            }
+            (news, kept.events)
+        };
+        news.into_iter().for_each(|event| events(event));
+    }
+}
+
+fn files_under(folder: &std::path::Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files_under(&path) } else { vec![path] }).collect()
+}
+
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    for path in files_under(from) {
+        let target = to.join(path.strip_prefix(from).unwrap());
+        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        std::fs::copy(&path, target).unwrap();
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
