@@ -9,7 +9,7 @@ use crate::keyword::keyword;
 use crate::lines::{Line, Reader, Text};
 use crate::model::{HostName, Keyword, Rule, is_local_name};
 use crate::written::{self, is_channel_name};
-use sluice_diag::{Diagnostic, Severity, Span};
+use sluice_diag::{Diagnostic, Severity, Span, errors_in};
 
 /// Octets in a name of the channel table (Messaging Server books, "channel block").
 const HOST_NAME_LENGTH_MAX: usize = 128;
@@ -32,6 +32,8 @@ pub(crate) struct Block {
     /// The official host first; empty when that is missing.
     pub(crate) hosts: Vec<HostName>,
     pub(crate) local_alias: Option<String>,
+    /// Whether the first line has errors; what seems to be missing on it may be what is misspelt.
+    pub(crate) misspelt: bool,
 }
 
 /// Reads the lines of the main file.
@@ -220,6 +222,7 @@ impl<'a> Main<'a, '_> {
             self.defaults.clear();
             return self.below_defaults("nodefaults");
         }
+        let before = self.reader.diagnostics.len();
         let name_fits = self.check_channel_name(name, line);
         let own = written::read_keywords(rest, line, &mut self.reader.diagnostics);
         let mut keywords = self.defaults.clone();
@@ -230,6 +233,7 @@ impl<'a> Main<'a, '_> {
             keywords,
             hosts: Vec::new(),
             local_alias: None,
+            misspelt: errors_in(&self.reader.diagnostics[before..]),
         };
         let mut follows = self.host_lines(&mut block);
         if block.hosts.is_empty() {
@@ -420,7 +424,11 @@ fn looks_like_block(line: &Line, place: BlockIn) -> bool {
         return place != BlockIn::Hosts && (reserved || name.text.starts_with("tcp_"));
     };
     if !written::is_keyword(second) {
-        // `tcp_local stmp mx`: the first keyword is misspelt, the next is not.
+        // Without any of these characters the line is no rule; with a keyword further on it is a block whose first
+        // keyword is misspelt.
+        if reserved && place == BlockIn::Rules && !line.text.contains(['$', '@', '%']) {
+            return true;
+        }
         return rest.get(1).is_some_and(written::is_keyword) && (reserved || name.text.starts_with("tcp_"));
     }
     match place {

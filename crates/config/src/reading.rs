@@ -92,6 +92,9 @@ fn read_all(reader: &mut Reader<'_>, folder: &Path, main: &Path, whole_folder: b
     };
     check_blocks(&written, &text, reader);
     let Written { rules, blocks } = written;
+    // Empty when a part of the file is missing: then nobody can say which channels there are not.
+    let names: Vec<String> =
+        blocks.iter().filter(|_| text.complete).map(|block| block.name.clone()).collect();
     let mut channels = channels(blocks, &options, &jobs, reader);
     for channel in &mut channels {
         if let Some(text) = reader.read_optional(&neighbour(&format!("{}{OPTION_FILE_SUFFIX}", channel.name)))
@@ -100,11 +103,11 @@ fn read_all(reader: &mut Reader<'_>, folder: &Path, main: &Path, whole_folder: b
         }
     }
     if whole_folder {
-        check_option_files(folder, &channels, reader);
+        check_option_files(folder, &names, reader);
     }
     let start = Span::new(text.source, 0, 0);
     let services = match reader.read_optional(&neighbour("dispatcher.cnf")) {
-        Some(text) => services::dispatcher(&text, &channels, reader),
+        Some(text) => services::dispatcher(&text, &names, reader),
         None => vec![services::default_service(start)],
     };
     if channels.is_empty() {
@@ -175,7 +178,10 @@ fn check_keywords(block: &Block, without_effect: &mut HashSet<&'static str>, rea
         }
     }
     let protocol = block.keywords.iter().find(|keyword| keyword.info.sets() == "protocol");
-    if block.name.starts_with("tcp_") && protocol.is_none_or(|keyword| keyword.info.name == "nosmtp") {
+    if block.name.starts_with("tcp_")
+        && !block.misspelt
+        && protocol.is_none_or(|keyword| keyword.info.name == "nosmtp")
+    {
         let message =
             format!("the channel `{}` has no `smtp` keyword, so it does not speak SMTP", block.name);
         let remark = Diagnostic::new(&codes::TCP_WITHOUT_SMTP, message).at(block.span);
@@ -208,7 +214,11 @@ fn channels(
         let quiet = SERVICE_CHANNELS.iter().any(|name| {
             block.name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
         });
-        if plugin.is_none() && !quiet && settings.direction != crate::settings::Direction::Slave {
+        if plugin.is_none()
+            && !quiet
+            && !block.misspelt
+            && settings.direction != crate::settings::Direction::Slave
+        {
             let message =
                 format!("no plugin delivers for the channel `{}`; messages stay queued", block.name);
             let remark = Diagnostic::new(&codes::CHANNEL_WITHOUT_PLUGIN, message).at(block.span);
@@ -270,19 +280,19 @@ fn built_in_plugin(name: &str) -> Option<&'static str> {
 }
 
 /// Option files whose channel does not exist.
-fn check_option_files(folder: &Path, channels: &[Channel], reader: &mut Reader<'_>) {
+fn check_option_files(folder: &Path, channels: &[String], reader: &mut Reader<'_>) {
     let mut names = reader.files.list(folder).unwrap_or_default();
     names.sort();
     for file in names {
         let Some(name) = file.strip_suffix(OPTION_FILE_SUFFIX) else { continue };
-        if channels.is_empty() || channels.iter().any(|channel| channel.name == name) {
+        if channels.is_empty() || channels.iter().any(|channel| channel == name) {
             continue;
         }
         let source = reader.sources.add(folder.join(&file), String::new());
         let message = format!("{file} belongs to no channel: there is none named `{name}`");
         let remark =
             Diagnostic::new(&codes::OPTION_FILE_WITHOUT_CHANNEL, message).at(Span::new(source, 0, 0));
-        reader.push(match nearest(name, channels.iter().map(|channel| channel.name.as_str())) {
+        reader.push(match nearest(name, channels.iter().map(String::as_str)) {
             Some(near) => remark.help(format!("did you mean {near}{OPTION_FILE_SUFFIX}?")),
             None => remark.help("it is not read; rename it or take it away"),
         });

@@ -2,7 +2,7 @@
 
 use crate::codes;
 use crate::lines::{Reader, Text};
-use crate::model::{Channel, Pool, Service};
+use crate::model::{Pool, Service};
 use crate::option_file::{self, Section, Setting, Settings};
 use crate::settings::DEFAULT_POOL;
 use crate::tables;
@@ -35,7 +35,7 @@ pub(crate) fn default_service(span: Span) -> Service {
 }
 
 /// `dispatcher.cnf`.
-pub(crate) fn dispatcher(text: &Text, channels: &[Channel], reader: &mut Reader<'_>) -> Vec<Service> {
+pub(crate) fn dispatcher(text: &Text, channels: &[String], reader: &mut Reader<'_>) -> Vec<Service> {
     let (head, sections) = option_file::read(text, tables::DISPATCHER, &["SERVICE"], reader);
     let mut services: Vec<Service> = Vec::new();
     for section in merged(sections) {
@@ -48,7 +48,7 @@ pub(crate) fn dispatcher(text: &Text, channels: &[Channel], reader: &mut Reader<
     services
 }
 
-fn service(section: &Section, head: &Settings, channels: &[Channel], reader: &mut Reader<'_>) -> Service {
+fn service(section: &Section, head: &Settings, channels: &[String], reader: &mut Reader<'_>) -> Service {
     let get = |name: &str| section.settings.get(name).or_else(|| head.get(name));
     let count =
         |name: &str| section.settings.count(name).or_else(|| head.count(name)).filter(|count| *count > 0);
@@ -72,10 +72,7 @@ fn service(section: &Section, head: &Settings, channels: &[Channel], reader: &mu
             }
         },
     };
-    let channel = match get("PARAMETER") {
-        Some(setting) => channel_of(setting, channels, reader),
-        None => SERVER_CHANNEL.to_owned(),
-    };
+    let channel = channel_of(section, get("PARAMETER"), channels, reader);
     let max_connections = match (count("MAX_PROCS"), count("MAX_CONNS")) {
         (None, None) => CONNECTIONS,
         (processes, connections) => processes
@@ -98,21 +95,31 @@ fn ports(setting: &Setting, interface: Option<IpAddr>) -> Vec<(Option<IpAddr>, u
 }
 
 /// `CHANNEL=name` among the parameters, which commas separate.
-fn channel_of(setting: &Setting, channels: &[Channel], reader: &mut Reader<'_>) -> String {
-    let named = setting.value.split(',').find_map(|part| {
-        let (name, value) = part.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("CHANNEL").then(|| value.trim())
+fn channel_of(
+    section: &Section,
+    setting: Option<&Setting>,
+    channels: &[String],
+    reader: &mut Reader<'_>,
+) -> String {
+    let named = setting.and_then(|setting| {
+        let (_, value) = setting.value.split(',').find_map(|part| {
+            part.split_once('=').filter(|(name, _)| name.trim().eq_ignore_ascii_case("CHANNEL"))
+        })?;
+        Some((value.trim(), setting.value_span))
     });
-    let Some(name) = named else { return SERVER_CHANNEL.to_owned() };
-    if let Some(channel) = channels.iter().find(|channel| channel.name.eq_ignore_ascii_case(name)) {
-        return channel.name.clone();
+    let (name, span) = named.unwrap_or((SERVER_CHANNEL, section.span));
+    if let Some(channel) = channels.iter().find(|channel| channel.eq_ignore_ascii_case(name)) {
+        return channel.clone();
     }
     if !channels.is_empty() {
-        let message = format!("the channel `{name}` is not defined");
-        let remark = Diagnostic::new(&codes::UNDEFINED_CHANNEL, message).at(setting.value_span);
-        reader.push(match nearest(name, channels.iter().map(|channel| channel.name.as_str())) {
+        let message = match named {
+            Some(_) => format!("the channel `{name}` is not defined"),
+            None => format!("the service `{}` names no channel, and `{name}` is not defined", section.name),
+        };
+        let remark = Diagnostic::new(&codes::UNDEFINED_CHANNEL, message).at(span);
+        reader.push(match nearest(name, channels.iter().map(String::as_str)) {
             Some(near) => remark.help(format!("did you mean `{near}`?")),
-            None => remark.help("write a block for it into the main file, or name another channel"),
+            None => remark.help("name a channel of the main file with `PARAMETER=CHANNEL=`"),
         });
     }
     name.to_owned()

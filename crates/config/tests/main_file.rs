@@ -220,6 +220,7 @@ fn demands_that_are_not_met_are_said() {
 fn channels_that_cannot_deliver_are_said() {
     assert_eq!(places(&with_block("tcp_x mx")), "6:1 warning tcp-without-smtp");
     assert_eq!(places("a $U@a\n\ndefaults smtp\n\nl\nh\n\ntcp_a\na\n"), "");
+    assert_eq!(places(&with_block("tcp_x stmp mx")), "6:7 error unknown-channel-keyword");
     assert_eq!(places(&with_block("p_modem")), "6:1 info channel-without-plugin");
     for quiet in ["process", "reprocess", "conversion", "hold", "pipe_x", "bitbucket", "x_in slave"] {
         assert_eq!(places(&with_block(quiet)), "", "{quiet}");
@@ -261,11 +262,8 @@ fn names_that_are_there_twice() {
 fn names_that_are_no_names() {
     let long = "x".repeat(33);
     let far = format!("{}.example", "h".repeat(125));
-    assert_eq!(places(&with_block(&long)), "6:1 error bad-channel-name\n6:1 info channel-without-plugin");
-    assert_eq!(
-        places(&with_block("tcp-x smtp")),
-        "6:1 error bad-channel-name\n6:1 info channel-without-plugin"
-    );
+    assert_eq!(places(&with_block(&long)), "6:1 error bad-channel-name");
+    assert_eq!(places(&with_block("tcp-x smtp")), "6:1 error bad-channel-name");
     assert_eq!(places(&with_block("ims-ms slave")), "");
     assert_eq!(
         check(&with_block("TCP_X smtp")),
@@ -448,5 +446,62 @@ fn a_folder_has_one_main_file_under_one_of_three_names() {
     assert_eq!(
         diagnose(&folder(&[("other", "")])),
         "sluice.cnf:1:1: error[cannot-read-file]: cannot read sluice.cnf: there is no such file"
+    );
+}
+
+#[test]
+fn every_keyword_can_be_written() {
+    use sluice_config::{Arguments, keywords};
+    for info in keywords() {
+        let argument = match info.arguments {
+            Arguments::None => "",
+            Arguments::Integer { .. } | Arguments::OptionalInteger | Arguments::Seconds => "1",
+            Arguments::Integers => "1 2",
+            Arguments::Durations => "PT1M pt2m",
+            Arguments::Host | Arguments::Peer => "host.example.com",
+            Arguments::Hosts => "one.example two.example",
+            Arguments::Text { .. } => "\"a text\"",
+            Arguments::Name { .. } => "DEFAULT",
+            Arguments::Url { .. } => "file:/some/where",
+            Arguments::Mailbox => "postmaster@example.com",
+            Arguments::Channel => "l",
+            Arguments::Charset => "utf-8",
+            Arguments::Language => "en",
+            Arguments::Character => "=",
+            Arguments::Address => "127.0.0.1",
+            Arguments::Addresses => "127.0.0.1 ::1",
+        };
+        let name = info.name.to_ascii_uppercase();
+        let config = config(&with_block(&format!("bitbucket {name} {argument}")));
+        let found = config.channels.by_name("bitbucket").unwrap().keyword(info.name).unwrap();
+        assert_eq!(found.value(), argument.replace('"', ""), "{name}");
+        if !argument.is_empty() && info.arguments != Arguments::OptionalInteger {
+            assert_eq!(
+                places(&with_block(&format!("bitbucket {name}"))).lines().next().unwrap(),
+                "6:11 error missing-argument",
+                "{name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_reserved_name_among_the_rules_begins_the_blocks_even_when_misspelt() {
+    assert_eq!(
+        places("a $U@h\nl nox_env\nh\n"),
+        "2:1 error missing-blank-line\n2:3 error unknown-channel-keyword"
+    );
+}
+
+#[test]
+fn a_part_that_is_missing_is_no_reason_for_more() {
+    let files = folder(&[
+        ("sluice.cnf", "a $U@h\n<gone\n"),
+        ("dispatcher.cnf", "[SERVICE=SMTP]\n"),
+        ("tcp_x_option", "A=1\n"),
+    ]);
+    assert_eq!(
+        diagnose(&files),
+        "sluice.cnf:2:2: error[cannot-read-file]: cannot read the included file gone: there is no such file"
     );
 }

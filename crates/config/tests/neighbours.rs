@@ -242,3 +242,13 @@ fn a_lone_file_uses_its_neighbours() {
     assert_eq!((config.options.block_size, config.pools.len(), config.channels.len()), (2, 2, 1));
     assert_eq!(config.folder, PathBuf::from("/etc/sluice"));
 }
+
+#[test]
+fn a_service_starts_on_a_channel_that_exists() {
+    let files = folder(&[("sluice.cnf", ". $U@h\n\nl\nh\n"), ("dispatcher.cnf", "[SERVICE=SMTP]\n")]);
+    assert_eq!(
+        diagnose(&files),
+        "dispatcher.cnf:1:10: error[undefined-channel]: the service `SMTP` names no channel, and `tcp_local` is not defined\n\
+         help: name a channel of the main file with `PARAMETER=CHANNEL=`"
+    );
+}
