@@ -99,13 +99,10 @@ pub(crate) fn remove(address: &mut Address, first: Position, bang_over_percent: 
 }
 
 /// Is there more to this address than the host at `first`? A bare name left by a route counts: it gets a host.
-pub(crate) fn has_more(address: &Address, first: First<'_>, bang_over_percent: bool) -> bool {
+pub(crate) fn has_more(address: &Address, first: First<'_>) -> bool {
     match first.position {
         Position::Route => address.route.len() > 1 || address.host.is_some() || !address.local.is_empty(),
-        Position::At | Position::Percent | Position::Bang => {
-            let rest = Address { route: Vec::new(), local: first.user.to_owned(), host: None };
-            first_host(&rest, bang_over_percent).is_some()
-        }
+        Position::At | Position::Percent | Position::Bang => separators(first.user) != (None, None),
     }
 }
 

@@ -312,7 +312,7 @@ impl<'r> Walk<'r, '_> {
             user: first.user.to_owned(),
         });
         let position = first.position;
-        let has_more = place::has_more(work, first, self.bang_over_percent);
+        let has_more = place::has_more(work, first);
         let mut built = self.scan(first);
         if built.is_none() {
             self.step(|| Step::AsIs { host: first.host.to_owned() });

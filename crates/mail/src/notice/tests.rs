@@ -1,3 +1,5 @@
+//! Notices are taken apart again by a small reader of MIME: structure, fields, and the words for people.
+
 use std::collections::BTreeMap;
 
 use super::*;
