@@ -120,7 +120,7 @@ extern "C" {
 /* Host.log: for the plugin's author, in every detail. */
 #define SLUICE_LOG_TRACE 5u
 
-/* Borrowed UTF-8 text: not closed by a NUL, and no NUL in it. data is null only for text that is absent. */
+/* Borrowed UTF-8 text, not closed by a NUL. data is null only for text that is absent. */
 typedef struct sluice_text {
     /* First byte. */
     const uint8_t *data;

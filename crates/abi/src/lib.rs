@@ -97,7 +97,7 @@ pub const LOG_DEBUG: u32 = 4;
 /// [`Host::log`]: for the plugin's author, in every detail.
 pub const LOG_TRACE: u32 = 5;
 
-/// Borrowed UTF-8 text: not closed by a NUL, and no NUL in it. `data` is null only for text that is absent.
+/// Borrowed UTF-8 text, not closed by a NUL. `data` is null only for text that is absent.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Text {

@@ -160,6 +160,8 @@ fn a_c_compiler_sees_the_same_layout() {
     program.push_str("int main(void) { return 0; }\n");
     let folder = std::env::temp_dir().join(format!("sluice-abi-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
+    // Not the one in the project, which may be being written by the test beside this one.
+    std::fs::write(folder.join("sluice.h"), header::generate()).unwrap();
     let mut compilers = vec![("cc", "-std=c11", "layout.c")];
     if Command::new("c++").arg("--version").output().is_ok_and(|run| run.status.success()) {
         compilers.push(("c++", "-std=c++17", "layout.cc"));
@@ -169,7 +171,7 @@ fn a_c_compiler_sees_the_same_layout() {
         std::fs::write(&source, &program).unwrap();
         let run = Command::new(compiler)
             .args([standard, "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", "-I"])
-            .arg(project("include"))
+            .arg(&folder)
             .arg(&source)
             .output()
             .unwrap();

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Where events go. Called from worker threads and from the host's own, never with a lock held that
-/// [`Instance`](crate::Instance)'s methods want; it may wait, at the cost of the worker that waits with it.
+/// [`Instance`](crate::Instance)'s methods want, and never from within such a method. It may wait, at the cost of the
+/// worker that waits with it; while one of the host's own threads waits, hung workers are noticed later.
 pub type Events = Arc<dyn Fn(HostEvent) + Send + Sync>;
 
 /// One thing that happened. Tokens and leases are those of the deliveries that were offered.

@@ -15,8 +15,8 @@
 use crate::call::{self, Created, Handle, NotCreated};
 use crate::event::{Cause, Events, Failure, HostEvent, StopReason};
 use crate::load::Host;
-use crate::plugin::Plugin;
-use crate::spec::Spec;
+use crate::plugin::{OptionProblem, Plugin};
+use crate::spec::{FOREVER, SettingKind, Spec};
 use crate::watchdog::Watchdog;
 use crate::work::Lease;
 use crate::worker::{Overdue, Seized, Worker, untouched_lease};
@@ -30,6 +30,8 @@ use std::time::{Duration, Instant};
 
 /// How long workers get to finish when the instance stops because of its own trouble.
 const OWN_STOP: Duration = Duration::from_secs(10);
+/// How often the end looks whether the last words of others are out.
+const SENDING_TICK: Duration = Duration::from_millis(5);
 /// How long `destroy` gets, at least, before the stop is reported without it.
 const DESTROY_MIN: Duration = Duration::from_secs(1);
 
@@ -61,7 +63,8 @@ pub enum Refusal {
 impl Instance {
     /// Makes a channel. Nothing of the plugin runs before there is work, or [`prepare`](Self::prepare) is called.
     pub fn start(host: &Host, plugin: Arc<Plugin>, spec: Spec, events: Events) -> Instance {
-        let (sender, receiver) = bounded(spec.queue_bound.max(1));
+        let spec = spec.within_limits();
+        let (sender, receiver) = bounded(spec.queue_bound);
         let inner = Inner {
             handle: Handle::of(&spec.channel, plugin.name()),
             channel: spec.channel.as_str().into(),
@@ -72,6 +75,7 @@ impl Instance {
             idle: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
             failures_in_a_row: AtomicUsize::new(0),
+            sending: AtomicUsize::new(0),
             watchdog: host.watchdog().clone(),
             state: Mutex::new(State {
                 sender: Some(sender),
@@ -177,6 +181,8 @@ pub(crate) struct Inner {
     idle: AtomicUsize,
     stopping: AtomicBool,
     failures_in_a_row: AtomicUsize,
+    /// Deliveries that a plugin has finished and whose last word is on its way.
+    pub(crate) sending: AtomicUsize,
     watchdog: Arc<Watchdog>,
     state: Mutex<State>,
     /// The last worker has gone.
@@ -253,7 +259,7 @@ impl Inner {
 
     fn start_worker_if_needed(self: &Arc<Self>, state: &mut State) {
         let creating = state.created.is_none() && !state.workers.is_empty();
-        let below_limit = state.workers.len() < self.spec.max_workers.max(1) as usize;
+        let below_limit = state.workers.len() < self.spec.max_workers as usize;
         let wanted = self.receiver.len() > self.idle.load(Ordering::SeqCst);
         if wanted && below_limit && !creating && state.sender.is_some() && state.rest().is_zero() {
             self.start_worker(state);
@@ -262,7 +268,7 @@ impl Inner {
 
     fn start_worker(self: &Arc<Self>, state: &mut State) {
         let worker = Arc::new(Worker::new(self.clone(), state.created.is_none()));
-        let thread = thread::Builder::new().name(format!("{}-worker", self.channel));
+        let thread = self.thread("worker");
         let created = state.created.clone();
         let main = {
             let worker = worker.clone();
@@ -284,7 +290,7 @@ impl Inner {
     fn work(self: &Arc<Self>, worker: &Arc<Worker>, created: Option<Arc<Created>>) -> Ending {
         let created = match created {
             Some(created) => created,
-            None => match call::create(&self.plugin, &self.spec, self.handle) {
+            None => match self.checked().and_then(|()| call::create(&self.plugin, &self.spec, self.handle)) {
                 Ok(created) => {
                     let created = Arc::new(created);
                     let mut state = self.state.lock();
@@ -310,6 +316,24 @@ impl Inner {
             STATUS_PANIC => Ending::Failed(Failure::Panicked(text)),
             status => Ending::Failed(Failure::Returned { status, text }),
         }
+    }
+
+    /// Values that the plugin's own table rules out. Options it does not know may be for others, such as the listeners.
+    fn checked(&self) -> Result<(), NotCreated> {
+        let options = self.spec.settings.iter().filter(|setting| setting.kind == SettingKind::Option);
+        for option in options {
+            if let Err(problem @ OptionProblem::Value { .. }) =
+                self.plugin.check_option(&option.name, &option.value)
+            {
+                return Err(NotCreated::Refused(problem.to_string()));
+            }
+        }
+        Ok(())
+    }
+
+    /// A thread of this channel. The system shows the first 15 bytes of its name.
+    fn thread(&self, what: &str) -> thread::Builder {
+        thread::Builder::new().name(format!("{}-{what}", self.channel).replace('\0', "?"))
     }
 
     /// Called once on each worker's thread, at its end.
@@ -387,7 +411,7 @@ impl Inner {
         );
         let failed = HostEvent::WorkerFailed { channel: self.channel.clone(), failure, pause };
         self.report(state, (worker, seized), (&left_over, cause), (!stopping).then_some(failed));
-        if hung_now >= self.spec.hung_max.max(1) && !stopping {
+        if hung_now >= self.spec.hung_max && !stopping {
             tracing::error!(
                 channel = %self.channel,
                 plugin = self.plugin.name(),
@@ -451,7 +475,7 @@ impl Inner {
             return;
         }
         let other = reason.clone();
-        let thread = thread::Builder::new().name(format!("{}-stop", self.channel));
+        let thread = self.thread("stop");
         if thread.spawn(move || me.end(reason, deadline)).is_err() {
             let me = self.clone();
             self.watchdog.later(move || me.end(other, Duration::ZERO));
@@ -460,7 +484,7 @@ impl Inner {
 
     /// The end, on a thread of its own.
     fn end(self: &Arc<Self>, reason: StopReason, deadline: Duration) {
-        let give_up = Instant::now() + deadline;
+        let give_up = Instant::now() + deadline.min(FOREVER);
         for lease in self.receiver.try_iter() {
             untouched_lease(&lease, &Cause::Stopping).into_iter().for_each(|event| self.send(event));
         }
@@ -473,17 +497,13 @@ impl Inner {
         }
         if let Some(created) = created.filter(|_| !workers.is_empty()) {
             // It may not come back, so nobody waits for it.
-            let thread = thread::Builder::new().name(format!("{}-stopping", self.channel));
+            let thread = self.thread("stopping");
             let _ = thread.spawn(move || created.stop());
         }
         drop(workers);
         let mut state = self.state.lock();
         // Woken by the last worker, ended by the deadline.
         while !state.workers.is_empty() && !self.quiet.wait_until(&mut state, give_up).timed_out() {}
-        // Woken by whoever has reported; what they wait for is that their events are taken.
-        while state.reporting > 0 {
-            self.quiet.wait(&mut state);
-        }
         let remaining = std::mem::take(&mut state.workers);
         drop(state);
         let mut late = 0;
@@ -495,6 +515,10 @@ impl Inner {
         }
         let mut state = self.state.lock();
         state.left_behind += late;
+        // Ended by whoever has reported; what they wait for is that their events are taken.
+        while state.reporting > 0 || self.sending.load(Ordering::SeqCst) > 0 {
+            self.quiet.wait_for(&mut state, SENDING_TICK);
+        }
         let created = state.created.take();
         let left_behind = u32::try_from(state.left_behind).unwrap_or(0);
         drop(state);
@@ -508,7 +532,7 @@ impl Inner {
     /// Destroys the channel, unless a thread is left that still uses it: that one will.
     fn let_go(&self, created: Arc<Created>, limit: Duration) {
         let (done, wait) = bounded::<()>(1);
-        let thread = thread::Builder::new().name(format!("{}-destroy", self.channel));
+        let thread = self.thread("destroy");
         let started = thread.spawn(move || {
             drop(created);
             let _ = done.send(());

@@ -41,6 +41,9 @@ impl Setting {
     }
 }
 
+/// Longer than any hub runs, and short enough to be added to a clock.
+pub(crate) const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
 /// How a channel is to be run. [`Spec::new`] gives the usual limits.
 #[derive(Clone, Debug)]
 pub struct Spec {
@@ -85,5 +88,24 @@ impl Spec {
             pause_first: Duration::from_secs(1),
             pause_max: Duration::from_secs(60),
         }
+    }
+
+    /// The same with every limit that would stop all work, or overflow the clock, made harmless.
+    pub(crate) fn within_limits(mut self) -> Spec {
+        let times = [
+            &mut self.deadline,
+            &mut self.create_deadline,
+            &mut self.idle_exit,
+            &mut self.pause_first,
+            &mut self.pause_max,
+        ];
+        for time in times {
+            *time = (*time).min(FOREVER);
+        }
+        self.max_workers = self.max_workers.max(1);
+        self.queue_bound = self.queue_bound.max(1);
+        self.held_max = self.held_max.max(1);
+        self.hung_max = self.hung_max.max(1);
+        self
     }
 }

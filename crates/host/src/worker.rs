@@ -143,7 +143,7 @@ impl Worker {
                 self.give_back_pending(&Cause::Stopping);
                 return Answer::Stop;
             }
-            if state.held.len() >= self.instance.spec.held_max.max(1) {
+            if state.held.len() >= self.instance.spec.held_max {
                 // Woken by `finish` on another thread, ended by the timeout.
                 if self.room.wait_until(&mut state, give_up).timed_out() {
                     state.away_since = Some(Instant::now());
@@ -286,6 +286,8 @@ impl Worker {
             return abi::SETTLE_UNKNOWN;
         };
         let held = state.held.swap_remove(at);
+        // Under the lock, so that an end that finds nothing here to seize knows that something is on its way.
+        self.instance.sending.fetch_add(1, Ordering::SeqCst);
         drop(state);
         self.room.notify_one();
         if !held.outcomes.is_empty() {
@@ -294,6 +296,7 @@ impl Worker {
         let lease = held.lease;
         let (event, _lent) = held.into_event(Cause::Done);
         self.report(lease, event);
+        self.instance.sending.fetch_sub(1, Ordering::SeqCst);
         abi::SETTLE_OK
     }
 

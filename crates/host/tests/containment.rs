@@ -168,6 +168,44 @@ fn trouble_with_the_settings_shows_without_mail() {
 }
 
 #[test]
+fn a_value_of_the_wrong_kind_is_refused_before_the_plugin_sees_it() {
+    let (_folder, host, plugin) = misbehaving();
+    let settings = vec![Setting::option("FOR_SOMEONE_ELSE", "x"), Setting::option("pause", "soon")];
+    let mut channel = Running::start(&host, &plugin, Spec::new("c", settings));
+    channel.instance.prepare();
+    channel.until_stopped();
+    assert_eq!(
+        channel.story(),
+        "stopped: its plugin refuses the settings: option PAUSE of plugin misbehaving is `soon`; \
+         it must be a whole number; 0 left behind"
+    );
+}
+
+#[test]
+fn limits_that_would_stop_all_work_or_the_clock_are_made_harmless() {
+    let (_folder, host, plugin) = misbehaving();
+    let limits = Spec {
+        max_workers: 0,
+        queue_bound: 0,
+        held_max: 0,
+        hung_max: 0,
+        deadline: Duration::MAX,
+        create_deadline: Duration::MAX,
+        idle_exit: Duration::MAX,
+        ..spec("c", "delivers_all", LONG)
+    };
+    let mut channel = Running::start(&host, &plugin, limits);
+    channel.offer(lease(1, &[&[0]]));
+    channel.until_leases_done(1);
+    channel.instance.stop(Duration::MAX);
+    channel.until_stopped();
+    assert_eq!(
+        channel.story(),
+        "message 10: 0 delivered 2.0.0 done\nlease 1 done\nstopped: asked to stop; 0 left behind"
+    );
+}
+
+#[test]
 fn a_hanging_create_costs_only_its_channel() {
     assert_eq!(
         one_failure("hang_in_create"),

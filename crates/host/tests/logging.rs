@@ -1,0 +1,105 @@
+//! What a plugin writes reaches the log with its channel, its name and its message, and cannot forge a line.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use sluice_host::{Host, Setting, Spec};
+use std::fmt::{Debug, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use support::*;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+/// Keeps every event as a line of its fields.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        write!(self.0, " {}={value:?}", field.name()).unwrap();
+    }
+}
+
+impl Subscriber for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= Level::TRACE
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line(event.metadata().level().to_string());
+        event.record(&mut line);
+        self.0.lock().unwrap().push(line.0);
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+impl Lines {
+    fn with(&self, word: &str) -> Vec<String> {
+        self.0.lock().unwrap().iter().filter(|line| line.contains(word)).cloned().collect()
+    }
+}
+
+/// One test, because there is one log for the process.
+#[test]
+fn lines_of_plugins_are_named_bounded_and_harmless() {
+    let lines = Lines::default();
+    tracing::subscriber::set_global_default(lines.clone()).unwrap();
+    let (folder, host, plugin) = misbehaving();
+
+    let mut polled = Running::start(&host, &plugin, spec("polled_channel", "delivers_all", Duration::ZERO));
+    polled.offer(sluice_host::Lease { lease: 1, poll: true, deliveries: Vec::new() });
+    polled.until_leases_done(1);
+    assert_eq!(
+        lines.with("polled_channel"),
+        [r#"INFO message=polled channel="polled_channel" plugin="misbehaving""#]
+    );
+
+    let mut garbage = Running::start(&host, &plugin, spec("garbage_channel", "logs_garbage", Duration::ZERO));
+    garbage.offer(lease(7, &[&[0]]));
+    garbage.until_leases_done(1);
+    let written = lines.with("garbage_channel");
+    assert_eq!(written.len(), 1, "{written:?}");
+    assert!(written[0].starts_with(r"WARN message=\u{1b}[2J fake line\u{0}\u{202e}\u{1b}[2J"), "{written:?}");
+    assert!(
+        written[0].ends_with(r#"… channel="garbage_channel" plugin="misbehaving" id="Q70""#),
+        "{written:?}"
+    );
+    assert!(written[0].len() < 2200 && !written[0].contains(['\u{1b}', '\n', '\u{202e}']), "{written:?}");
+
+    for (mode, word) in [
+        ("settles_twice", "it settled recipient 0 again; the first word counts"),
+        ("settles_wrong_index", "it settled recipient 4294967295, who is not in the delivery"),
+        ("settles_wrong_index", "it settled recipient 0 with an outcome that has an impossible status code"),
+    ] {
+        let mut careless = Running::start(&host, &plugin, spec("careless_channel", mode, Duration::ZERO));
+        careless.offer(lease(8, &[&[0]]));
+        careless.until_leases_done(1);
+        assert!(
+            lines.with("careless_channel").iter().any(|line| line.contains(word)),
+            "{mode}: {:?}",
+            lines.with("careless")
+        );
+    }
+
+    compile(folder.path(), "drain.c", "drain", &[]);
+    let drain = Host::new(vec![folder.path().to_owned()]).load("drain").unwrap();
+    let settings = vec![Setting::option("VERBOSE", "0")];
+    let mut in_c = Running::start(&host, &drain, Spec::new("channel_in_c", settings));
+    in_c.offer(lease(9, &[&[0]]));
+    in_c.until_leases_done(1);
+    assert_eq!(
+        lines.with("channel_in_c"),
+        [r#"DEBUG message=24 bytes gone channel="channel_in_c" plugin="drain" id="Q90""#]
+    );
+}
