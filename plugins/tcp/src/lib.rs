@@ -60,15 +60,15 @@ impl Channel for Tcp {
             .enable_all()
             .build()
             .map_err(|error| CreateError::failed(format!("no runtime for the resolver: {error}")))?;
-        let runtime = Arc::new(runtime);
+        let (runtime, halt) = (Arc::new(runtime), Arc::new(Halt::default()));
         let logger = context.logger();
         Ok(Tcp {
             shared: Shared {
-                names: names::service(&settings, &runtime),
+                names: names::service(&settings, &runtime, &halt),
                 slots: Slots::new(settings.connections_max),
                 settings,
                 runtime,
-                halt: Arc::new(Halt::default()),
+                halt,
                 log: Box::new(move |level, text| logger.write(level, text)),
             },
         })

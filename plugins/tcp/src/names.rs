@@ -20,6 +20,7 @@ use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::{Hosts, TokioResolver};
 use tokio::runtime::Runtime;
 
+use crate::halt::Halt;
 use crate::settings::{Lookups, Settings};
 
 /// What a lookup found.
@@ -52,12 +53,17 @@ pub(crate) trait Names: fmt::Debug + Send + Sync {
 }
 
 /// The name service that the settings ask for.
-pub(crate) fn service(settings: &Settings, runtime: &Arc<Runtime>) -> Box<dyn Names> {
+pub(crate) fn service(settings: &Settings, runtime: &Arc<Runtime>, halt: &Arc<Halt>) -> Box<dyn Names> {
     let hosts = Hosts::from_system().unwrap_or_default();
     if settings.lookups == Lookups::HostTable {
         return Box::new(HostTable { hosts });
     }
-    Box::new(Dns { resolver: resolver(settings), hosts, runtime: Arc::clone(runtime) })
+    Box::new(Dns {
+        resolver: resolver(settings),
+        hosts,
+        runtime: Arc::clone(runtime),
+        halt: Arc::clone(halt),
+    })
 }
 
 /// How long one name server gets, twice.
@@ -116,6 +122,19 @@ struct Dns {
     resolver: Result<TokioResolver, String>,
     hosts: Hosts,
     runtime: Arc<Runtime>,
+    halt: Arc<Halt>,
+}
+
+impl Dns {
+    /// Waits for an answer; a stopping channel does not.
+    fn wait<T>(&self, answer: impl Future<Output = Answer<T>>) -> Answer<T> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                answer = answer => answer,
+                () = self.halt.told() => Answer::Trouble("the channel is stopping".to_owned()),
+            }
+        })
+    }
 }
 
 impl fmt::Debug for Dns {
@@ -145,7 +164,7 @@ impl Names for Dns {
             }
             _ => None,
         };
-        self.runtime.block_on(look_up(resolver, name, RecordType::MX, read))
+        self.wait(look_up(resolver, name, RecordType::MX, read))
     }
 
     fn addresses(&self, host: &str) -> Answer<IpAddr> {
@@ -161,13 +180,13 @@ impl Names for Dns {
             Ok(resolver) => resolver,
             Err(why) => return Answer::Trouble(why.clone()),
         };
-        let (four, six) = self.runtime.block_on(async {
-            tokio::join!(
+        self.wait(async {
+            let (four, six) = tokio::join!(
                 look_up(resolver, name.clone(), RecordType::A, RData::ip_addr),
                 look_up(resolver, name.clone(), RecordType::AAAA, RData::ip_addr),
-            )
-        });
-        both(four, six)
+            );
+            both(four, six)
+        })
     }
 }
 

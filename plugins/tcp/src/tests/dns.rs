@@ -193,3 +193,22 @@ fn what_the_dns_says_decides_between_waiting_and_failing() {
         assert!(told.starts_with(settled), "{domain}: {told}");
     }
 }
+
+#[test]
+fn a_stopping_channel_does_not_wait_for_the_name_server() {
+    // Bound, and never answering.
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port().to_string();
+    let shared = channel(1, &[("nameservers", "127.0.0.1"), ("NAMESERVER_PORT", port.as_str())], None);
+    std::thread::scope(|scope| {
+        let stuck = scope.spawn(|| deliver(&mut Outbox::new(&shared), &message(&["r@b"])));
+        std::thread::sleep(Duration::from_millis(200));
+        let begun = std::time::Instant::now();
+        shared.halt.stop();
+        assert_eq!(
+            stuck.join().unwrap(),
+            ["deferred 4.4.3 : looking up site.example: the channel is stopping"]
+        );
+        assert!(begun.elapsed() < Duration::from_secs(2));
+    });
+}

@@ -145,12 +145,13 @@ pub(super) fn channel(port: u16, given: &[(&str, &str)], names: Option<Box<dyn N
     let settings = Settings::read(&Given::of(&pairs)).unwrap();
     let runtime =
         Arc::new(tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap());
+    let halt = Arc::new(Halt::default());
     Shared {
-        names: names.unwrap_or_else(|| names::service(&settings, &runtime)),
+        names: names.unwrap_or_else(|| names::service(&settings, &runtime, &halt)),
         slots: Slots::new(settings.connections_max),
         settings,
         runtime,
-        halt: Arc::new(Halt::default()),
+        halt,
         log: Box::new(|_, _| {}),
     }
 }
