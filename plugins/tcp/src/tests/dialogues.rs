@@ -545,3 +545,20 @@ fn eight_bit_content_needs_8bitmime_or_the_keyword() {
     assert!(deliver(&mut Outbox::new(&shared), &eight_bit())[0].starts_with("delivered"));
     peer.heard();
 }
+
+#[test]
+fn replies_in_small_packets_do_not_meet_delayed_acknowledgements() {
+    // Each `Say` is a packet of its own, and the server's socket holds back the next until the last was acknowledged.
+    let script =
+        std::iter::once(greeting()).chain(std::iter::repeat_n(one_message(), 100)).flatten().collect();
+    let peer = Peer::start(vec![script]);
+    let shared = literal(peer.port, &[]);
+    let mut outbox = Outbox::new(&shared);
+    let begun = Instant::now();
+    for _ in 0..100 {
+        assert!(deliver(&mut outbox, &message(&["r@b"]))[0].starts_with("delivered"));
+    }
+    // At 40 ms each it would be four seconds and more.
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    peer.heard();
+}
