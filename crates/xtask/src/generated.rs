@@ -19,6 +19,11 @@ const GENERATED: &[Generated] = &[
         package: "sluice-config",
         variable: "UPDATE_REFERENCE",
     },
+    Generated {
+        what: "docs/reference/rewrite-rules.md, from the table of remarks about rules",
+        package: "sluice-rewrite",
+        variable: "UPDATE_REFERENCE",
+    },
     Generated { what: "include/sluice.h, from the ABI", package: "sluice-abi", variable: "UPDATE_HEADER" },
 ];
 
