@@ -70,14 +70,14 @@ pub fn reference_options() -> String {
     page
 }
 
-/// The page of diagnostics for the codes of several crates, in the order of their names.
+/// The page of diagnostics, in the order of their names.
 #[must_use]
 pub fn reference_diagnostics(codes: &[&'static Code]) -> String {
     let mut page = String::from(
         "# Diagnostics\n\n\
          What `sluice check` can say about a configuration. The name stands in brackets behind the severity; \
          `sluice explain NAME` shows the same text. A configuration with an error is not used; warnings and remarks do not stop \
-         anything.\n",
+         anything. What can be said about the meaning of rewrite rules is explained in [rewrite-rules.md](rewrite-rules.md).\n",
     );
     let mut sorted = codes.to_vec();
     sorted.sort_by_key(|code| code.name);

@@ -277,7 +277,10 @@ impl Reader<'_> {
             };
             self.diagnostics.push(remark.help(help));
         } else if let Err(why) = check(info.arguments, &taken.text) {
-            let message = format!("`{}` is no argument for `{}`: {why}", taken.text, info.name);
+            let message = match taken.text.as_str() {
+                "" => format!("an empty text is no argument for `{}`", info.name),
+                text => format!("`{text}` is no argument for `{}`: {why}", info.name),
+            };
             self.diagnostics.push(Diagnostic::new(&codes::BAD_ARGUMENT, message).at(taken.span));
         }
         vec![taken]
