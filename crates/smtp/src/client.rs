@@ -20,6 +20,7 @@
 //! Choosing the peer, timeouts, sockets, trying again elsewhere (the tcp plugin). STARTTLS and AUTH.
 
 mod offers;
+mod transaction;
 mod verdict;
 
 #[cfg(test)]
@@ -32,14 +33,9 @@ use sluice_mail::{Outcome, Status};
 use crate::reply::{Reply, ReplyReader};
 
 pub use offers::Offers;
+use transaction::Transaction;
 pub use verdict::{Ending, Settled, Verdict};
-use verdict::{deferred, failed, outcome_of, path_fault, shown};
-
-/// Commands of one pipelined group are at most this long together: a group and its replies must fit the socket buffers
-/// of both sides, or each could wait for the other to read (RFC 2920 section 3.1).
-const GROUP_BYTES_MAX: usize = 8 * 1024;
-/// Recipients of one pipelined group, for the sake of the replies, which may be 512 bytes each.
-const GROUP_RECIPIENTS_MAX: usize = 50;
+use verdict::{deferred, outcome_of, shown};
 
 /// How to behave on a connection.
 #[derive(Debug, Clone, Default)]
@@ -192,24 +188,6 @@ enum Phase {
     Dot,
     Closing,
     Over(Ending),
-}
-
-/// The transaction at hand.
-#[derive(Debug, Default)]
-struct Transaction {
-    mail: Vec<u8>,
-    /// The RCPT commands one after the other, and where each ends.
-    rcpt: Vec<u8>,
-    rcpt_ends: Vec<usize>,
-    verdicts: Vec<Option<Verdict>>,
-    mail_sent: bool,
-    mail_answered: bool,
-    /// Set when MAIL was refused: what that means for every recipient.
-    mail_refused: Option<Outcome>,
-    rcpt_sent: usize,
-    accepted: Vec<usize>,
-    /// The server has said that it takes no more recipients in this transaction.
-    full: bool,
 }
 
 /// The state of one connection.
@@ -493,234 +471,6 @@ impl Client {
         self.asked.clear();
         self.phase = Phase::Over(Ending { outcome, polite });
     }
-
-    // The transaction.
-
-    fn start<'a>(&mut self, mail: &Mail<'_>, recipients: impl IntoIterator<Item = &'a str>) {
-        let peer = &self.manner.peer;
-        let transaction = &mut self.transaction;
-        transaction.clear();
-        let utf8 = mail.smtputf8 || !mail.sender.is_ascii();
-        transaction.mail_refused = if path_fault(mail.sender, true) {
-            let text = format!(
-                "the sender's address cannot be written in SMTP: {}",
-                verdict::printable(mail.sender)
-            );
-            Some(failed(Status::new(5, 1, 7), &text, ""))
-        } else if utf8 && !self.offers.smtputf8 {
-            Some(failed(
-                Status::new(5, 6, 7),
-                &format!("the message needs SMTPUTF8, which {peer} does not offer"),
-                "",
-            ))
-        } else if mail.eight_bit && !self.offers.eight_bit_mime && !self.manner.eight_bit {
-            Some(failed(
-                Status::new(5, 6, 3),
-                &format!("the message has 8-bit content and {peer} does not offer 8BITMIME"),
-                "",
-            ))
-        } else {
-            None
-        };
-        let mut needs_utf8 = utf8;
-        for recipient in recipients {
-            let refused = if path_fault(recipient, false) {
-                let text =
-                    format!("the address cannot be written in SMTP: {}", verdict::printable(recipient));
-                Some(failed(Status::new(5, 1, 3), &text, ""))
-            } else if !recipient.is_ascii() && !self.offers.smtputf8 {
-                let text = format!("the address needs SMTPUTF8, which {peer} does not offer");
-                Some(failed(Status::new(5, 6, 7), &text, ""))
-            } else {
-                needs_utf8 |= !recipient.is_ascii();
-                None
-            };
-            if refused.is_none() {
-                transaction.rcpt.extend_from_slice(b"RCPT TO:<");
-                transaction.rcpt.extend_from_slice(recipient.as_bytes());
-                transaction.rcpt.extend_from_slice(b">\r\n");
-            }
-            transaction.rcpt_ends.push(transaction.rcpt.len());
-            transaction.verdicts.push(refused.map(Verdict::of));
-        }
-        let line = &mut transaction.mail;
-        line.extend_from_slice(b"MAIL FROM:<");
-        line.extend_from_slice(mail.sender.as_bytes());
-        line.push(b'>');
-        if let (Some(size), true) = (mail.size, self.offers.size) {
-            line.extend_from_slice(format!(" SIZE={size}").as_bytes());
-        }
-        if mail.eight_bit && self.offers.eight_bit_mime {
-            line.extend_from_slice(b" BODY=8BITMIME");
-        }
-        if needs_utf8 && self.offers.smtputf8 {
-            line.extend_from_slice(b" SMTPUTF8");
-        }
-        line.extend_from_slice(b"\r\n");
-    }
-
-    /// Sends what comes next in the envelope, or ends the transaction when nothing can come of it. Called when no
-    /// reply is outstanding.
-    fn advance(&mut self) {
-        if let Some(outcome) = self.transaction.mail_refused.take() {
-            return self.settle(&outcome, false);
-        }
-        let pipelining = self.offers.pipelining;
-        let (mut first, mut recipients) = (true, 0);
-        loop {
-            let room = first
-                || (pipelining && self.output.len() < GROUP_BYTES_MAX && recipients < GROUP_RECIPIENTS_MAX);
-            if !room {
-                return;
-            }
-            let transaction = &mut self.transaction;
-            transaction.skip_settled();
-            if !transaction.mail_sent && transaction.rcpt.is_empty() {
-                // Every recipient was refused before anything was said.
-                return self.settle(&nothing_said(), false);
-            }
-            if self.needs_reset && first {
-                self.ask(Asked::Reset, b"RSET\r\n");
-            } else if !transaction.mail_sent {
-                transaction.mail_sent = true;
-                self.asked.push_back(Asked::Mail);
-                self.output.extend_from_slice(&transaction.mail);
-            } else if transaction.rcpt_sent < transaction.rcpt_ends.len() && !transaction.full {
-                let recipient = transaction.rcpt_sent;
-                transaction.rcpt_sent += 1;
-                self.asked.push_back(Asked::Rcpt(recipient));
-                self.output.extend_from_slice(transaction.command(recipient));
-                recipients += 1;
-            } else if transaction.accepted.is_empty() && first {
-                // All answers are in and nobody is left; the server still has the sender.
-                self.needs_reset = true;
-                return self.settle(&nothing_said(), false);
-            } else {
-                self.ask(Asked::Data, b"DATA\r\n");
-                return;
-            }
-            first = false;
-        }
-    }
-
-    fn mail_answered(&mut self, answer: &Reply) {
-        self.transaction.mail_answered = true;
-        if !answer.is_success() {
-            let outcome = outcome_of(answer, Wait::Mail, &self.manner.peer);
-            self.transaction.mail_refused = Some(outcome);
-        }
-    }
-
-    fn rcpt_answered(&mut self, recipient: usize, answer: &Reply) {
-        if self.transaction.mail_refused.is_some() {
-            return;
-        }
-        if answer.is_success() {
-            self.transaction.accepted.push(recipient);
-            return;
-        }
-        let outcome = outcome_of(answer, Wait::Rcpt, &self.manner.peer);
-        let surplus = verdict::says_too_many(answer) && !self.transaction.accepted.is_empty();
-        self.transaction.full |= surplus;
-        self.transaction.verdicts[recipient] = Some(Verdict { outcome, surplus });
-    }
-
-    fn data_answered(&mut self, answer: &Reply) {
-        let nobody = self.transaction.accepted.is_empty() || self.transaction.mail_refused.is_some();
-        if answer.code == 354 {
-            if nobody {
-                // RFC 2920 section 3.1: with nobody to send to, the server gets an empty message, and whatever it says
-                // to that is of no interest.
-                self.phase = Phase::Dot;
-                self.ask(Asked::Dot(false), b".\r\n");
-            } else {
-                self.phase = Phase::Content;
-            }
-            return;
-        }
-        if answer.is_success() {
-            return self.violated(&format!("DATA was answered without 354: {}", shown(answer)));
-        }
-        self.needs_reset = self.transaction.mail_refused.is_none();
-        let outcome = match self.transaction.mail_refused.take() {
-            Some(refused) => refused,
-            None => outcome_of(answer, Wait::Data, &self.manner.peer),
-        };
-        self.settle(&outcome, false);
-    }
-
-    fn dot_answered(&mut self, sent: bool, answer: &Reply) {
-        let outcome = match self.transaction.mail_refused.take() {
-            Some(refused) => refused,
-            None if sent => outcome_of(answer, Wait::Dot, &self.manner.peer),
-            None => nothing_said(),
-        };
-        self.settle(&outcome, false);
-    }
-
-    /// Ends the transaction: whoever has no verdict yet gets this one. Recipients beyond what the server takes at once
-    /// keep their own.
-    fn settle(&mut self, outcome: &Outcome, stale: bool) {
-        let transaction = &mut self.transaction;
-        let unsent = transaction.rcpt_sent..;
-        let full = transaction.full;
-        let verdicts = transaction
-            .verdicts
-            .drain(..)
-            .enumerate()
-            .map(|(recipient, verdict)| match verdict {
-                Some(verdict) => verdict,
-                None if full && unsent.contains(&recipient) => Verdict {
-                    outcome: deferred(
-                        Status::new(4, 5, 3),
-                        "the server takes no more recipients at once",
-                        &self.manner.peer,
-                    ),
-                    surplus: true,
-                },
-                None => Verdict::of(outcome.clone()),
-            })
-            .collect();
-        self.settled = Some(Settled { verdicts, stale });
-        if !matches!(self.phase, Phase::Over(_)) {
-            self.phase = Phase::Ready;
-        }
-    }
-}
-
-impl Transaction {
-    /// Empties it for the next message and keeps its memory.
-    fn clear(&mut self) {
-        let mut old = std::mem::take(self);
-        old.mail.clear();
-        old.rcpt.clear();
-        old.rcpt_ends.clear();
-        old.verdicts.clear();
-        old.accepted.clear();
-        self.mail = old.mail;
-        self.rcpt = old.rcpt;
-        self.rcpt_ends = old.rcpt_ends;
-        self.verdicts = old.verdicts;
-        self.accepted = old.accepted;
-    }
-
-    fn command(&self, recipient: usize) -> &[u8] {
-        let start = recipient.checked_sub(1).map_or(0, |before| self.rcpt_ends[before]);
-        &self.rcpt[start..self.rcpt_ends[recipient]]
-    }
-
-    /// Recipients that were refused by us are not sent.
-    fn skip_settled(&mut self) {
-        while self.verdicts.get(self.rcpt_sent).is_some_and(Option::is_some) {
-            self.rcpt_sent += 1;
-        }
-    }
-}
-
-/// For a recipient that got no answer of its own although all answers are in. There is none; if there were, trying
-/// again is the safe side.
-fn nothing_said() -> Outcome {
-    deferred(Status::new(4, 5, 0), "the server said nothing about this recipient", "")
 }
 
 /// A command with one argument from the configuration. What could end the line is left out, whoever checked before.

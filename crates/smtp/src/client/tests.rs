@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use super::transaction::{GROUP_BYTES_MAX, GROUP_RECIPIENTS_MAX};
 use super::*;
 
 const BASE: Mail<'static> =
