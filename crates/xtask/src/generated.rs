@@ -24,6 +24,16 @@ const GENERATED: &[Generated] = &[
         package: "sluice-rewrite",
         variable: "UPDATE_REFERENCE",
     },
+    Generated {
+        what: "docs/reference/channel-tcp.md, from the plugin's option table",
+        package: "sluice-tcp",
+        variable: "UPDATE_REFERENCE",
+    },
+    Generated {
+        what: "docs/reference/channel-local.md, from the plugin's option table",
+        package: "sluice-local",
+        variable: "UPDATE_REFERENCE",
+    },
     Generated { what: "include/sluice.h, from the ABI", package: "sluice-abi", variable: "UPDATE_HEADER" },
 ];
 

@@ -122,6 +122,6 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         "TIMEOUT_MULTIPLIER",
         OptionKind::Integer,
         Some("60"),
-        "Seconds in the unit that all times of this file are given in: 60 is minutes, 1 is seconds.",
+        "Seconds in the unit that the times of this file are given in: 60 is minutes, 1 is seconds. Times that are not set keep their default in minutes.",
     ),
 ];

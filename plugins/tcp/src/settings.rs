@@ -7,15 +7,23 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use sluice_sdk::{Context, CreateError};
+use sluice_sdk::{Context, CreateError, Setting, SettingKind};
 use sluice_smtp::client::Hello;
+
+use crate::options::OPTIONS;
 
 /// Where settings are read from: the host's, or a test's.
 pub(crate) trait Written {
     /// Arguments of a keyword in force, or a fact of the host; empty when it has none.
     fn setting(&self, name: &str) -> Option<&str>;
-    /// Value of an option, or its default.
-    fn option(&self, name: &str) -> Option<&str>;
+    /// Value of an option as the operator wrote it.
+    fn written(&self, name: &str) -> Option<&str>;
+}
+
+/// Value of an option, or its default.
+fn option<'a>(from: &'a dyn Written, name: &str) -> Option<&'a str> {
+    let default = || OPTIONS.iter().find(|option| option.name == name).and_then(|option| option.default);
+    from.written(name).or_else(default)
 }
 
 impl Written for Context {
@@ -23,8 +31,9 @@ impl Written for Context {
         Context::setting(self, name)
     }
 
-    fn option(&self, name: &str) -> Option<&str> {
-        Context::option(self, name)
+    fn written(&self, name: &str) -> Option<&str> {
+        let is_it = |one: &&Setting| one.kind == SettingKind::Option && one.name.eq_ignore_ascii_case(name);
+        self.settings().iter().rev().find(is_it).map(|one| one.value.as_str())
     }
 }
 
@@ -129,7 +138,7 @@ impl Settings {
             },
         };
         let local_host = || from.setting("local_host").filter(|name| !name.is_empty());
-        let name = from.option("BANNER_HOST").or_else(local_host).unwrap_or("localhost");
+        let name = option(from, "BANNER_HOST").or_else(local_host).unwrap_or("localhost");
         Ok(Settings {
             lookups,
             peer: peer(from)?,
@@ -169,7 +178,9 @@ fn peer(from: &dyn Written) -> Result<Option<String>, CreateError> {
 fn times(from: &dyn Written) -> Result<Times, CreateError> {
     let unit = number(from, "TIMEOUT_MULTIPLIER", 1, 3600)?.unwrap_or(60) as f64;
     let secs = |name: &str| -> Result<f64, CreateError> {
-        let written = from.option(name).unwrap_or("0").trim();
+        // The defaults are minutes whatever the unit of the file is.
+        let unit = if from.written(name).is_some() { unit } else { 60.0 };
+        let written = option(from, name).unwrap_or("0").trim();
         // `parse` also takes `inf`, `nan`, `+1` and `1e9`; an option file has digits and a point.
         let plain = written.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
         let number = if plain { written.parse::<f64>().ok() } else { None };
@@ -219,7 +230,7 @@ fn checked_word(what: &str, word: &str) -> Result<String, CreateError> {
 }
 
 fn number(from: &dyn Written, name: &str, least: u64, most: u64) -> Result<Option<u64>, CreateError> {
-    let Some(written) = from.option(name) else { return Ok(None) };
+    let Some(written) = option(from, name) else { return Ok(None) };
     let written = written.trim();
     let digits = !written.is_empty() && written.bytes().all(|byte| byte.is_ascii_digit());
     match written.parse::<u64>() {
@@ -242,7 +253,6 @@ fn wrong(what: &str, written: &str, must_be: &str) -> CreateError {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::options::OPTIONS;
 
     /// Settings as a test writes them: keywords in lower case, options in upper case.
     #[derive(Debug, Clone, Default)]
@@ -259,10 +269,8 @@ pub(crate) mod tests {
             self.0.iter().find(|pair| pair.0 == name).map(|pair| pair.1.as_str())
         }
 
-        fn option(&self, name: &str) -> Option<&str> {
-            let default =
-                || OPTIONS.iter().find(|option| option.name == name).and_then(|option| option.default);
-            self.setting(name).or_else(default)
+        fn written(&self, name: &str) -> Option<&str> {
+            self.setting(name)
         }
     }
 
@@ -311,7 +319,8 @@ pub(crate) mod tests {
         );
         assert_eq!(settings.transactions_max, Some(7));
         assert_eq!(settings.times.connect, Duration::from_millis(2500));
-        assert_eq!(settings.times.status, Duration::from_secs(10));
+        // What is not written stays what it is.
+        assert_eq!(settings.times.status, Duration::from_secs(600));
     }
 
     #[test]
