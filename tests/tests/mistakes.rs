@@ -8,8 +8,8 @@ use std::fmt::Write;
 const SLUICE_CNF: &str = "\
 ! Ten mistakes, in four files.
 site7.example $U%$D@TCP-DIALUP
-wrong.example «$X%$D@TCP-DIALUP
-«<gone.rules
+wrong.example $U«$J%$D@TCP-DIALUP
+<«gone.rules
 
 l
 hub.example

@@ -34,6 +34,11 @@ const GENERATED: &[Generated] = &[
         package: "sluice-local",
         variable: "UPDATE_REFERENCE",
     },
+    Generated {
+        what: "docs/internals/wire-replies.md, from the replies",
+        package: "sluice-smtp",
+        variable: "UPDATE_PAGES",
+    },
     Generated { what: "include/sluice.h, from the ABI", package: "sluice-abi", variable: "UPDATE_HEADER" },
 ];
 
