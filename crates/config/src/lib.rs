@@ -39,7 +39,7 @@ pub use model::{
     Channel, Channels, Config, HostName, Keyword, OptionValue, Pool, Rule, Service, is_local_name,
 };
 pub use options::{OptionInfo, OptionKind, Options, OtherOption, ServerOptions};
-pub use reading::{nearest_keyword, read, read_options, read_text};
+pub use reading::{nearest_keyword, read, read_options, read_text, read_with_errors};
 pub use reference::{reference_diagnostics, reference_keywords, reference_options};
 pub use settings::{
     AddressStyle, Copies, DEFAULT_POOL, Direction, Ehlo, EtrnPolicy, Immediate, LineEnds, Mx, PerPriority,

@@ -32,12 +32,20 @@ const SERVICE_CHANNELS: [&str; 8] =
 /// All mistakes are reported, in the order of the files and their lines, never only the first.
 #[must_use]
 pub fn read(files: &dyn Files, place: &Place) -> (Option<Config>, Sources, Vec<Diagnostic>) {
+    let (config, sources, diagnostics) = read_with_errors(files, place);
+    let config = config.filter(|_| !errors_in(&diagnostics));
+    (config, sources, diagnostics)
+}
+
+/// As [`read`], and where there are errors, what could be made out all the same: to look for more mistakes in it, never
+/// to run with it.
+#[must_use]
+pub fn read_with_errors(files: &dyn Files, place: &Place) -> (Option<Config>, Sources, Vec<Diagnostic>) {
     let (folder, main) = locate(files, place);
     let mut reader = Reader { files, folder: &folder, sources: Sources::new(), diagnostics: Vec::new() };
     let config = read_all(&mut reader, &folder, &main, matches!(place, Place::Folder(_)));
     let Reader { sources, mut diagnostics, .. } = reader;
     diagnostics.sort_by_key(|diagnostic| diagnostic.span.map(|span| (span.source, span.start)));
-    let config = config.filter(|_| !errors_in(&diagnostics));
     (config, sources, diagnostics)
 }
 

@@ -235,8 +235,12 @@ impl Core {
                     .flat_map(|channel| channel.hosts.iter().map(|host| host.name.to_lowercase()));
                 let peers =
                     config.channels.iter().filter_map(|channel| channel.fixed_peer().map(str::to_lowercase));
+                // Patterns that spell a domain out: nothing may wait for it now, and it is known all the same.
+                let spelt =
+                    config.rules.iter().map(|rule| rule.pattern.trim_start_matches('.').to_lowercase());
+                let ruled = spelt.filter(|pattern| pattern.starts_with(char::is_alphanumeric));
                 let prefix = if matches!(selector, Selector::Subnet(_)) { "@" } else { "" };
-                (domain, prefix, waiting.chain(hosts).chain(peers).collect())
+                (domain, prefix, waiting.chain(hosts).chain(peers).chain(ruled).collect())
             }
             Selector::Message(_) => return Vec::new(),
         };

@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sluice_config::{Files, Place};
-use sluice_diag::{Diagnostic, Sources, errors_in};
+use sluice_diag::{Diagnostic, Severity, Sources, errors_in};
 use sluice_dispatch::Loaded;
 use sluice_rewrite::Rewriter;
 
 use crate::exit::{Exit, Failure};
 use crate::report;
+
+/// The one error about a rule that depends on which channels there are.
+const UNKNOWN_CHANNEL: &str = "rewrite-unknown-channel";
 
 /// The file system as `config` sees it.
 #[derive(Debug, Clone, Copy)]
@@ -46,12 +49,17 @@ pub(crate) struct Reading {
 
 /// Reads and compiles the configuration at `path`, a folder or a lone `sluice.cnf`.
 pub(crate) fn read(path: &Path) -> Reading {
-    let (config, sources, mut diagnostics) = sluice_config::read(&Disk, &place(path));
+    let (config, sources, mut diagnostics) = sluice_config::read_with_errors(&Disk, &place(path));
     let mut loaded = None;
     if let Some(config) = config {
         let config = Arc::new(config);
-        let (rewriter, found) = Rewriter::compile(Arc::clone(&config));
+        let (rewriter, mut found) = Rewriter::compile(Arc::clone(&config));
+        if errors_in(&diagnostics) {
+            // Parts of the channel table are missing: what is said of rules because of that would only mislead.
+            found.retain(|remark| remark.severity == Severity::Error && remark.code.name != UNKNOWN_CHANNEL);
+        }
         diagnostics.extend(found);
+        diagnostics.sort_by_key(|diagnostic| diagnostic.span.map(|span| (span.source, span.start)));
         if !errors_in(&diagnostics) {
             loaded = Some(Loaded { config, rewriter: Arc::new(rewriter) });
         }

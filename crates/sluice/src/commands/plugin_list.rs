@@ -1,9 +1,9 @@
 //! `sluice plugin list`: which plugins the configuration uses, and whether they load.
 //!
-//! The running hub knows best. Without one, the files are loaded here in the same way, which runs none of their code
+//! The running hub knows best, of the plugins that it has loaded. Of the others, or without a hub, the files are loaded here in the same way, which runs none of their code
 //! but what the system's loader runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sluice_admin::{Client, Request};
 use sluice_dispatch::PluginInfo;
@@ -32,7 +32,20 @@ pub(crate) fn plugin_list(common: &Common) -> Result<Exit, Failure> {
     );
     let socket = load::control_socket(&common.config)?;
     let exit = if Client::connect(&socket).is_ok() {
-        commands::remote::ask(common, &Request::PluginList, |row| table.row(row))?
+        let mut seen = BTreeSet::new();
+        let exit = commands::remote::ask(common, &Request::PluginList, |row| {
+            let channels = row["channels"].as_array().into_iter().flatten();
+            seen.extend(channels.filter_map(|channel| channel.as_str().map(str::to_owned)));
+            table.row(row)
+        })?;
+        // The hub loads a plugin when its channel first has something to do; the others are looked at here. If the files
+        // have mistakes by now, what the hub said is all that can be said.
+        for plugin in looked_at(common).unwrap_or_default() {
+            if !plugin.channels.iter().all(|channel| seen.contains(channel)) {
+                table.row(&serde_json::to_value(plugin_row(plugin))?)?;
+            }
+        }
+        exit
     } else {
         for plugin in looked_at(common)? {
             let row = serde_json::to_value(plugin_row(plugin))?;
