@@ -30,12 +30,26 @@ fn only_a_proper_end_ends_a_message() {
     let sink = Sink::start();
     let mut hub = hub("smuggle", &[Destination::direct("tcp_next", "next.example", sink.port())]);
     hub.start();
-    for smuggled in
-        [&b"x\n.\nMAIL FROM:<evil@e.example>\r\n"[..], b"x\r.\rMAIL\r\n", b"x\r\n.\n", b"nul \0 here\r\n"]
-    {
+    let smuggled: [&[u8]; 6] = [
+        b"x\n.\nMAIL FROM:<evil@e.example>\r\nx",
+        b"x\r.\rMAIL FROM:<evil@e.example>\r\nx",
+        b"x\r\n.\nMAIL FROM:<evil@e.example>\r\nx",
+        b"x\n.\r\nMAIL FROM:<evil@e.example>\r\nx",
+        b"x\r\n.\rMAIL FROM:<evil@e.example>\r\nx",
+        b"nul \0 here",
+    ];
+    for content in smuggled {
         let mut client = hub.talk();
-        let reply = client.deliver("a@origin.example", &["fred@next.example"], smuggled).expect("an answer");
-        assert!((500..600).contains(&reply.code), "{smuggled:?} was answered with {reply}");
+        client.want("MAIL FROM:<a@origin.example>", 250);
+        client.want("RCPT TO:<fred@next.example>", 250);
+        client.want("DATA", 354);
+        client.raw(&[content, b"\r\n.\r\nNOOP\r\n"].concat()).expect("sent");
+        let reply = client.read().expect("an answer");
+        let shown = String::from_utf8_lossy(content);
+        assert!((500..600).contains(&reply.code), "{shown:?} was answered with {reply}");
+        // One answer for the content, and none for what was hidden in it.
+        assert_eq!(client.read().expect("an answer").code, 250, "{shown:?}");
+        client.want("QUIT", 221);
     }
     let mut client = hub.talk();
     let reply =
