@@ -206,8 +206,6 @@ impl Core {
             Ok(runner) if is_current && self.stopping.is_none() => {
                 tracing::debug!(channel = %name, generation, "channel instance started");
                 channel.runner = RunnerState::Running(runner);
-                channel.error = None;
-                channel.failures = 0;
             }
             Ok(runner) => {
                 let deadline = self.loaded.config.options.delivery_deadline;
@@ -246,6 +244,12 @@ impl Core {
     pub(crate) fn host_event(&mut self, key: ChannelKey, generation: u64, event: HostEvent, now: Time) {
         match event {
             HostEvent::Finished { token, outcomes, unsettled, cause, .. } => {
+                let channel = &mut self.channels[key.index()];
+                if cause == Cause::Done && channel.generation == generation {
+                    // Only work that was done says that all is well: a plugin may start and then refuse its settings.
+                    channel.failures = 0;
+                    channel.error = None;
+                }
                 self.delivery_finished(token, outcomes, unsettled, &cause, now);
             }
             HostEvent::LeaseDone { lease } => {

@@ -59,6 +59,10 @@ impl Core {
                 }
             }
         }
+        if open.is_empty() && failed.is_empty() && delivered == 0 {
+            // Nobody said anything of anybody. That is a mistake of ours, and no mistake of ours drops mail.
+            return self.hold(entry, "a delivery came back without a word about any recipient", now);
+        }
         open.sort_unstable();
         // A release that found nobody at home does not push the schedule out.
         let advance = reached || !early;

@@ -281,3 +281,37 @@ fn a_lease_that_no_instance_takes_is_offered_again() {
     house.wait_queue(&[]);
     assert_eq!(house.got()[0].attempts, 0);
 }
+
+#[test]
+fn an_instance_that_keeps_ending_is_started_less_and_less_often() {
+    let house = House::new();
+    house.act("tcp_local", Act::Keep);
+    house.send(&["tcp_local!a@there.example"]);
+    house.wait(|| house.kept() == 1, || "a delivery".to_owned());
+    for (round, pause) in [5, 10, 20].into_iter().enumerate() {
+        house.end_instance();
+        house.wait(|| house.channel("tcp_local").status == ChannelStatus::Failed, || "failed".to_owned());
+        house.refuse_lease(false);
+        let why = house.channel("tcp_local").error.unwrap();
+        assert_eq!(why, "its plugin refuses the settings: the test says so");
+        house.pass(Duration::from_secs(pause - 1));
+        assert_eq!(house.channel("tcp_local").status, ChannelStatus::Failed, "round {round}");
+        house.pass(Duration::from_secs(1));
+        house.wait(|| house.kept() == 1, || format!("a delivery in round {round}"));
+    }
+    assert_eq!(house.list()[0].attempts, 0);
+    house.finish_kept(&Act::Deliver);
+    house.wait_queue(&[]);
+    assert_eq!(house.channel("tcp_local").error, None);
+}
+
+#[test]
+fn a_delivery_that_comes_back_without_a_word_is_held() {
+    let house = House::new();
+    house.act("tcp_local", Act::Keep);
+    house.send(&["tcp_local!a@there.example"]);
+    house.wait(|| house.kept() == 1, || "a delivery".to_owned());
+    house.forget_kept_recipients();
+    house.finish_kept(&Act::Deliver);
+    house.wait_queue(&["tcp_local/there.example 1 held 1"]);
+}

@@ -27,8 +27,10 @@ mod queue;
 mod release;
 mod selector;
 mod slab;
+mod view;
 
 pub use entry::{Entry, EntryKey, Message, MessageKey, NewEntry, NewMessage, Placement, State};
-pub use index::{ChannelKey, EntryView, Finished, QueueKey, QueueSummary, Queues};
+pub use index::{ChannelKey, Finished, QueueKey, Queues};
 pub use release::{Collect, RELEASE_GRACE};
 pub use selector::{Selector, SelectorError};
+pub use view::{EntryView, QueueSummary};

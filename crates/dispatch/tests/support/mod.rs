@@ -557,6 +557,30 @@ impl House {
         self.actors.0.lock().unwrap().refuse_lease = refuse;
     }
 
+    /// The instance that has a kept delivery gives it back untried and ends, because its plugin wants other settings.
+    pub fn end_instance(&self) {
+        let kept = {
+            let mut stage = self.actors.0.lock().unwrap();
+            // As an instance that is ending does.
+            stage.refuse_lease = true;
+            let kept = stage.kept.remove(0);
+            stage.leases_open.remove(&kept.lease);
+            *stage.open_by_channel.get_mut(&kept.channel).unwrap() -= 1;
+            kept
+        };
+        let (token, lease, unsettled) = (kept.token, kept.lease, kept.recipients);
+        let cause = Cause::NotCreated;
+        (kept.events)(HostEvent::Finished { token, lease, outcomes: Vec::new(), unsettled, cause });
+        (kept.events)(HostEvent::LeaseDone { lease });
+        let reason = StopReason::Refused("the test says so".to_owned());
+        (kept.events)(HostEvent::Stopped { channel: kept.channel.as_str().into(), reason, left_behind: 0 });
+    }
+
+    /// Makes the kept deliveries come back with no recipient at all.
+    pub fn forget_kept_recipients(&self) {
+        self.actors.0.lock().unwrap().kept.iter_mut().for_each(|kept| kept.recipients.clear());
+    }
+
     /// Ends one kept delivery.
     pub fn finish_kept(&self, act: &Act) {
         let (news, events) = {

@@ -1,0 +1,150 @@
+//! Looking at the index: summaries, listings, and walks over all of it.
+//!
+//! Nothing here changes anything. What only the envelope knows (sender, recipients) is not here either: whoever lists
+//! reads that from the spool, where the views say.
+
+use std::sync::Arc;
+
+use sluice_mail::Time;
+use sluice_spool::{EntryId, Location};
+
+use crate::entry::{Entry, EntryKey, Message, MessageKey, State};
+use crate::index::{QueueKey, Queues};
+
+/// A queue as an operator sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueueSummary {
+    /// Channel name.
+    pub channel: Arc<str>,
+    /// Destination domain.
+    pub domain: Arc<str>,
+    /// Messages in it, whatever their state.
+    pub messages: u64,
+    /// Octets of their content.
+    pub bytes: u64,
+    /// When the oldest of them was accepted.
+    pub oldest: Option<Time>,
+    /// Messages on hold.
+    pub held: u64,
+    /// Messages under a lease.
+    pub active: u64,
+    /// Messages that are due now.
+    pub ready: u64,
+    /// When something becomes due by itself; `None` if only a release can do that, or all is due already.
+    pub next_due: Option<Time>,
+}
+
+/// An entry as an operator sees it, short of what only the envelope knows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EntryView {
+    /// Message id.
+    pub id: EntryId,
+    /// Where the spool keeps it.
+    pub at: Location,
+    /// Channel name.
+    pub channel: Arc<str>,
+    /// Destination domain.
+    pub domain: Arc<str>,
+    /// Octets of content.
+    pub size: u64,
+    /// When it was accepted.
+    pub arrived: Time,
+    /// Attempts so far.
+    pub attempts: u16,
+    /// When it is due by itself.
+    pub due: Option<Time>,
+    /// Where it stands.
+    pub state: State,
+    /// Recipients (indexes into the envelope) still open, when that is not all of the entry's.
+    pub open: Option<Box<[u32]>>,
+}
+
+impl Queues {
+    /// Every queue that has mail.
+    pub fn summaries(&self) -> impl Iterator<Item = QueueSummary> {
+        self.queues.iter().filter(|(_, queue)| !queue.is_empty()).map(|(_, queue)| QueueSummary {
+            channel: Arc::clone(&self.channels[queue.channel.0 as usize].name),
+            domain: Arc::clone(&queue.domain),
+            messages: queue.messages(),
+            bytes: queue.bytes,
+            oldest: queue
+                .oldest_candidates()
+                .map(|entry| self.message(self.entry(entry).message).arrived)
+                .min(),
+            held: queue.held.len() as u64,
+            active: queue.leased.len() as u64,
+            ready: queue.ready.len() as u64,
+            next_due: if queue.ready.is_empty() { queue.due.first().map(|&(due, _)| due) } else { None },
+        })
+    }
+
+    /// Up to `max` entries of these queues, queue by queue, in the order in which they would be taken.
+    #[must_use]
+    pub fn list(&self, queues: &[QueueKey], max: usize) -> Vec<EntryView> {
+        let found = queues.iter().filter_map(|key| self.queues.get(key.0));
+        let shelves = found.flat_map(|queue| [&queue.leased, &queue.ready, &queue.delayed, &queue.held]);
+        shelves.flat_map(|shelf| shelf.values()).take(max).map(|&entry| self.view(entry)).collect()
+    }
+
+    /// The entries of one message.
+    #[must_use]
+    pub fn list_message(&self, id: EntryId) -> Vec<EntryView> {
+        let message = self.find_message(id);
+        message.map(|key| self.entries_of(key).map(|entry| self.view(entry)).collect()).unwrap_or_default()
+    }
+
+    /// Whether mail that comes in for this queue is due at once because a release is under way.
+    #[must_use]
+    pub fn is_collecting(&self, key: QueueKey) -> bool {
+        self.queues.get(key.0).is_some_and(|queue| queue.run.is_some())
+    }
+
+    /// All queues, in the order of their reversed domains: a site's stand together.
+    #[must_use]
+    pub fn all_queues(&self) -> Vec<QueueKey> {
+        self.domains.values().flatten().copied().collect()
+    }
+
+    /// An entry as an operator sees it.
+    #[must_use]
+    pub fn view(&self, key: EntryKey) -> EntryView {
+        let entry = self.entry(key);
+        let message = self.message(entry.message);
+        let (channel, domain) = self.queue_names(entry.queue);
+        let state = self.state(key);
+        EntryView {
+            id: message.id,
+            at: message.at,
+            channel: Arc::clone(self.channel_name(channel)),
+            domain: Arc::clone(domain),
+            size: message.size,
+            arrived: message.arrived,
+            attempts: entry.attempts,
+            due: if state == State::Delayed { entry.due() } else { None },
+            state,
+            open: self.open(key).map(Into::into),
+        }
+    }
+
+    /// Shows up to `budget` places from place `from` on, and returns where to go on; `None` when all were seen. For work
+    /// that must look at every entry without stopping the world: entries that come while it walks may be missed.
+    pub fn walk(
+        &self,
+        from: u32,
+        budget: u32,
+        mut see: impl FnMut(EntryKey, &Entry, &Message),
+    ) -> Option<u32> {
+        let end = from.saturating_add(budget).min(self.entries.places());
+        for number in from..end {
+            if let Some(entry) = self.entries.get(number) {
+                see(EntryKey(number), entry, self.message(entry.message));
+            }
+        }
+        (end < self.entries.places()).then_some(end)
+    }
+
+    /// All messages, for a checkpoint.
+    pub fn messages(&self) -> impl Iterator<Item = (MessageKey, &Message)> {
+        self.messages.iter().map(|(number, message)| (MessageKey(number), message))
+    }
+}
