@@ -278,7 +278,7 @@ impl Recovery {
         let scan = index.begin.scan;
         let numbers: Vec<u32> = self.segments.range(scan.segment..).map(|(number, _)| *number).collect();
         let mut bad: Vec<(Location, EntryId, String)> = Vec::new();
-        let mut last_good = None;
+        let mut last_good: HashMap<u32, u32> = HashMap::new();
         for number in &numbers {
             let name = FileKind::Segment.name(*number);
             self.storage
@@ -300,7 +300,9 @@ impl Recovery {
                     Found::Record(offset, record) => {
                         let at = Location { segment: *number, offset: offset as u32 };
                         match self.scanned(at, &record, index) {
-                            Ok(()) => last_good = Some(at),
+                            Ok(()) => {
+                                last_good.insert(*number, at.offset);
+                            }
                             Err((id, what)) => bad.push((at, id, what)),
                         }
                     }
@@ -321,10 +323,11 @@ impl Recovery {
             let offset = at.offset as usize;
             let bytes = file.view(&*self.storage, offset).map_err(|error| open_error(error, &file))?;
             let bytes = &bytes[..quarantine::extent(bytes, file.stamp())];
-            if last_good.is_some_and(|good| good > at) {
+            if last_good.get(&at.segment).is_some_and(|good| *good > at.offset) {
                 self.damage(FileKind::Segment, at.segment, offset, bytes, &what, Some(id));
             } else {
-                // Nothing good behind it: the crash came while it was being written.
+                // Nothing good behind it in its segment: the crash came while it was being written. (Later segments say
+                // nothing: each start begins a new one.)
                 self.torn(FileKind::Segment, at.segment, offset, bytes);
             }
         }

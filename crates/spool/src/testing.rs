@@ -206,6 +206,14 @@ impl CrashStorage {
         self.world.lock().stopped = true;
     }
 
+    /// Lets it go on after a stop: only the process was killed. What was not synced is still in memory, and still not on
+    /// the disk.
+    pub fn restart(&self) {
+        let mut world = self.world.lock();
+        world.stopped = false;
+        world.stop_at = None;
+    }
+
     /// Lets operations of one kind fail: after `skip` good ones, `times` in a row (`u64::MAX` until [`Self::mend`]).
     /// `StorageFull` is a full disk. A failing write writes half, a failing sync loses what was not synced.
     pub fn fail(&self, operation: Operation, skip: u64, times: u64, error: io::ErrorKind) {

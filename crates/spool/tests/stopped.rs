@@ -277,3 +277,28 @@ fn a_recovery_that_is_stopped_is_done_again() {
         }
     }
 }
+
+/// First only the process dies, and the next one acts on what is in memory but not on the disk; then the power goes.
+#[test]
+fn killed_and_then_without_power_nothing_acknowledged_is_lost() {
+    for stop in 0.. {
+        let folder = tempfile::tempdir().unwrap();
+        let (storage, mut diary, ended) = run_until(stop, folder.path());
+        storage.restart();
+        let (spool, recovered) = open_on(Arc::new(storage.clone())).unwrap();
+        diary.check(&spool, &recovered);
+        diary.commit(&spool, b"between", &[&bytes(4, 3000), b"."]);
+        spool.close();
+        storage.stop();
+        for loss in [Loss::Unsynced, Loss::Torn(stop)] {
+            let rest = tempfile::tempdir().unwrap();
+            storage.survivors(loss, rest.path()).unwrap();
+            let clean = loss == Loss::Unsynced;
+            let result = std::panic::catch_unwind(|| check(rest.path(), clean, &diary));
+            assert!(result.is_ok(), "stopped at operation {stop}, then loss {loss:?}");
+        }
+        if ended {
+            break;
+        }
+    }
+}

@@ -127,6 +127,22 @@ fn transitions_wait_in_memory_while_the_journal_cannot_be_written() {
 }
 
 #[test]
+fn a_note_whose_sync_failed_comes_back_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, storage) = failing(folder.path());
+    let note = |text: &[u8]| wait(|done| spool.note(text.to_vec(), Durability::Sync, Some(done)));
+    note(b"before").unwrap();
+    storage.fail(Operation::Sync, 0, 1, ErrorKind::Other);
+    note(b"written twice").unwrap_err();
+    until("the journal works again", || spool.health() == Health::Ok);
+    note(b"after").unwrap();
+    spool.close();
+    assert_eq!(names(folder.path(), "journal").len(), 2);
+    let (_spool, recovered) = open(folder.path());
+    assert_eq!(recovered.notes, [b"before".to_vec(), b"written twice".to_vec(), b"after".to_vec()]);
+}
+
+#[test]
 fn a_checkpoint_that_fails_leaves_the_one_before() {
     let folder = tempfile::tempdir().unwrap();
     let (spool, storage) = failing(folder.path());
