@@ -81,12 +81,19 @@ pub(crate) fn extent(bytes: &[u8], stamp: Stamp) -> usize {
     if let Ok(record) = record::parse(bytes, stamp) {
         return record.len().min(bytes.len());
     }
-    record::resync(bytes, record::ALIGNMENT, stamp).unwrap_or_else(|| trimmed(bytes))
+    let used = trimmed(bytes);
+    record::resync(bytes, record::ALIGNMENT..used, stamp).unwrap_or(used)
 }
 
-/// Length without the zeros at the end.
+/// Length without the zeros at the end. Blocks of zeros are passed over whole: the end of a fresh segment is millions of
+/// them.
 pub(crate) fn trimmed(bytes: &[u8]) -> usize {
-    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let mut len = bytes.len();
+    while len >= ZEROS.len() && bytes[len - ZEROS.len()..len] == ZEROS {
+        len -= ZEROS.len();
+    }
+    bytes[..len].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
 /// Keeps what a reader found damaged.
@@ -104,5 +111,22 @@ pub(crate) fn keep_damaged(shared: &Shared, at: Location, what: &str) {
         }
         Ok(_) => {}
         Err(error) => tracing::error!(%error, "the damaged bytes could not be copied to quarantine"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_at_the_end_are_not_counted() {
+        for len in [0, 1, 7, 4095, 4096, 4097, 12_288] {
+            let mut bytes = vec![7; len];
+            assert_eq!(trimmed(&bytes), len);
+            for zeros in [1, 4095, 4096, 9000] {
+                bytes.resize(len + zeros, 0);
+                assert_eq!(trimmed(&bytes), len, "{len} bytes and {zeros} zeros");
+            }
+        }
     }
 }

@@ -290,19 +290,14 @@ pub(crate) fn parse(bytes: &[u8], stamp: Stamp) -> Result<Record<'_>, Flaw> {
     Ok(Record { kind, head: &bytes[RECORD_HEADER_LEN..body_start], body_start, body_len, body_crc })
 }
 
-/// The next offset at or behind `from` where a good record begins, for going on behind damage.
-pub(crate) fn resync(bytes: &[u8], from: usize, stamp: Stamp) -> Option<usize> {
-    let mut offset = from.next_multiple_of(ALIGNMENT);
-    while offset + RECORD_HEADER_LEN <= bytes.len() {
-        // The mark first: it tells most places apart without computing a checksum.
-        if u32_at(bytes, offset) == Some(stamp.mark)
-            && !matches!(parse(&bytes[offset..], stamp), Err(f) if !matches!(f, Flaw::Newer(_)))
-        {
-            return Some(offset);
-        }
-        offset += ALIGNMENT;
-    }
-    None
+/// The next offset in the range where a good record begins, for going on behind damage.
+pub(crate) fn resync(bytes: &[u8], range: std::ops::Range<usize>, stamp: Stamp) -> Option<usize> {
+    // The mark first: it tells most places apart without computing a checksum.
+    let begins = |offset: &usize| {
+        u32_at(bytes, *offset) == Some(stamp.mark)
+            && matches!(parse(&bytes[*offset..], stamp), Ok(_) | Err(Flaw::Newer(_)))
+    };
+    (range.start.next_multiple_of(ALIGNMENT)..range.end).step_by(ALIGNMENT).find(begins)
 }
 
 /// The 32 bits at an offset.

@@ -57,15 +57,15 @@ pub(super) fn walk(bytes: &[u8], stamp: Stamp, from: usize) -> Vec<Found<'_>> {
             }
             Err(flaw) => flaw,
         };
-        match record::resync(bytes, offset + record::ALIGNMENT, stamp) {
+        let used = offset + quarantine::trimmed(&bytes[offset..]);
+        match record::resync(bytes, offset + record::ALIGNMENT..used, stamp) {
             Some(next) => {
                 found.push(Found::Damage(offset..next, flaw.text()));
                 offset = next;
             }
             None => {
-                let torn = quarantine::trimmed(&bytes[offset..]);
-                if torn > 0 {
-                    found.push(Found::Torn(offset..offset + torn));
+                if used > offset {
+                    found.push(Found::Torn(offset..used));
                 }
                 found.push(Found::End(offset));
                 return found;
