@@ -14,6 +14,13 @@ pub(crate) const NAME_MAX: usize = 255;
 /// One line: line ends become a blank, other control characters and direction marks are written as escapes, and what is
 /// longer than `most` bytes is cut with an ellipsis.
 pub(crate) fn one_line(bytes: &[u8], most: usize) -> String {
+    // Nearly all text is like this, and it is copied for every recipient.
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && bytes.len() <= most
+        && bytes.iter().all(|byte| (b' '..=b'~').contains(byte))
+    {
+        return text.trim_end().to_owned();
+    }
     let cut = bytes.len() > most;
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(most)]);
     let mut line = String::with_capacity(text.len());
@@ -54,6 +61,7 @@ mod tests {
 
     #[test]
     fn several_lines_become_one() {
+        assert_eq!(one_line(b"250 fine  ", 100), "250 fine");
         assert_eq!(one_line(b"550-no\r\n550 really\tno\n", 100), "550-no 550 really no");
     }
 

@@ -1,22 +1,19 @@
-//! The edge itself: the exported table, the panic fence, and the only `unsafe` of a plugin written in Rust.
+//! The edge itself: the exported table, its functions, and the only `unsafe` of a plugin written in Rust.
 //!
 //! Everything here turns what the host lends (pointers and lengths) into borrowed Rust values, and back. The promises
 //! relied upon are the host's, written in `docs/internals/abi.md`; each `SAFETY` comment names the one it needs.
 //!
 //! # Not here
-//! Anything that an author calls by name, apart from [`export_channel!`](crate::export_channel).
+//! Anything that an author calls by name, apart from [`export_channel!`](crate::export_channel); catching panics (`fence`).
 #![allow(unsafe_code)]
 
 use crate::context::{Context, Level, Log, Setting, SettingKind};
 use crate::delivery::{Delivery, Next, Pieces, Recipient, Worker};
+use crate::fence::fenced;
 use crate::{Channel, CreateError, OptionKind, OptionSpec, Outcome, Status};
 use sluice_abi as abi;
-use std::any::Any;
-use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Once;
 use std::time::Duration;
 
 /// Exports a type that implements [`Channel`](crate::Channel) as the plugin of this library. Once per library.
@@ -471,81 +468,9 @@ impl Drop for RawDelivery<'_> {
     }
 }
 
-thread_local! {
-    /// Inside the fence on this thread?
-    static FENCED: Cell<bool> = const { Cell::new(false) };
-    /// Where the last panic inside the fence happened.
-    static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
-}
-
-/// Runs author's code; a panic becomes its message and place.
-fn fenced<T>(code: impl FnOnce() -> T) -> Result<T, String> {
-    // Each plugin has its own copy of the standard library, so the hook is the plugin's own affair.
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if FENCED.get() {
-                let place = panic.location().map(ToString::to_string).unwrap_or_default();
-                PLACE.set(place);
-            } else {
-                before(panic);
-            }
-        }));
-    });
-    let outer = FENCED.replace(true);
-    // The channel may be seen in a half-changed state afterwards; that is its author's to consider, as with a `Mutex`.
-    let result = catch_unwind(AssertUnwindSafe(code));
-    FENCED.set(outer);
-    result.map_err(|payload| {
-        let text = message(payload.as_ref());
-        // What was thrown may panic again when it is dropped.
-        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            std::mem::forget(again);
-        }
-        match PLACE.take() {
-            place if place.is_empty() => format!("panicked: {text}"),
-            place => format!("panicked at {place}: {text}"),
-        }
-    })
-}
-
-fn message(payload: &(dyn Any + Send)) -> String {
-    if let Some(text) = payload.downcast_ref::<&str>() {
-        (*text).to_owned()
-    } else if let Some(text) = payload.downcast_ref::<String>() {
-        text.clone()
-    } else {
-        "something that is not text was thrown".to_owned()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Evil;
-
-    impl Drop for Evil {
-        fn drop(&mut self) {
-            panic!("thrown again");
-        }
-    }
-
-    #[test]
-    fn whatever_is_thrown_is_caught_and_told() {
-        let place = "crates/sdk/src/export.rs:";
-        let text = fenced(|| panic!("a {}", "panic")).unwrap_err();
-        assert!(
-            text.starts_with("panicked at ") && text.contains(place) && text.ends_with(": a panic"),
-            "{text}"
-        );
-        let text = fenced(|| std::panic::panic_any(7)).unwrap_err();
-        assert!(text.ends_with("something that is not text was thrown"), "{text}");
-        let text = fenced(|| std::panic::panic_any(Evil)).unwrap_err();
-        assert!(text.contains("something that is not text was thrown"), "{text}");
-        assert_eq!(fenced(|| 7), Ok(7));
-    }
 
     #[test]
     fn a_host_that_is_not_ours_is_refused() {

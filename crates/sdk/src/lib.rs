@@ -50,6 +50,7 @@ mod channel;
 mod context;
 mod delivery;
 pub mod export;
+mod fence;
 mod outcome;
 mod reader;
 
