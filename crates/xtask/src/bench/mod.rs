@@ -45,6 +45,9 @@ pub(crate) struct Load {
     /// Where queues and spools are put; it should be on a real disk, and others must be able to enter it
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
+    /// Measure the development build: to try the benchmark itself, the numbers mean nothing
+    #[arg(long)]
+    dev: bool,
     /// One JSON object instead of the table
     #[arg(long)]
     json: bool,
@@ -62,9 +65,11 @@ pub(crate) fn relay(load: &Load) -> Result<()> {
     let root = root()?;
     ensure!(load.messages > 0 && load.runs > 0 && load.sessions > 0, "nothing to measure");
     peers::install()?;
-    let arguments =
-        ["build", "--release", "--package", "sluice", "--package", "sluice-tcp", "--package", "sluice-local"];
-    step("build (release profile)", &mut cargo(&root, &arguments), "read the compiler's words above")?;
+    let (profile, built) = if load.dev { ("dev", "debug") } else { ("release", "release") };
+    let packages = ["--package", "sluice", "--package", "sluice-tcp", "--package", "sluice-local"];
+    let mut build = cargo(&root, &["build", "--profile", profile]);
+    step(&format!("build ({profile} profile)"), build.args(packages), "read the compiler's words above")?;
+    let sluice = target(&root, built).join("sluice");
 
     let base = load.folder.clone().unwrap_or_else(std::env::temp_dir);
     let folder =
@@ -74,7 +79,6 @@ pub(crate) fn relay(load: &Load) -> Result<()> {
     fs::set_permissions(folder.path(), open).context("cannot open the temporary folder")?;
 
     let sinks = [Sink::start(folder.path(), "sluice")?, Sink::start(folder.path(), "postfix")?];
-    let sluice = target(&root, "release").join("sluice");
     let mut relays = [
         start_sluice(&sluice, &folder.path().join("sluice"), sinks[0].port)?,
         start_postfix(&folder.path().join("postfix"), sinks[1].port)?,
