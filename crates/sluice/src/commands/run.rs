@@ -30,7 +30,9 @@ const CHECKPOINT_MARGIN: Duration = Duration::from_secs(2);
 /// Runs the hub until it is told to stop.
 pub(crate) fn run(run: &Run) -> Result<Exit, Failure> {
     log::start(&run.log, run.common.format)?;
-    let reading = load::read(&run.common.config);
+    // Absolute, so that nothing later depends on the folder this was started in, and logs name whole paths.
+    let place = std::path::absolute(&run.common.config).exit_with(Exit::Config)?;
+    let reading = load::read(&place);
     log_diagnostics(&reading.diagnostics, &reading.sources);
     let Some(loaded) = reading.loaded else {
         let tally = report::tally(&reading.diagnostics);
@@ -44,7 +46,7 @@ pub(crate) fn run(run: &Run) -> Result<Exit, Failure> {
         .context("cannot start the threads of the listeners")
         .exit_with(Exit::Temporary)?;
     let config = Arc::clone(&loaded.config);
-    let hub = Arc::new(Hub::start(&run.common.config, loaded)?);
+    let hub = Arc::new(Hub::start(&place, loaded)?);
     let served = runtime.block_on(serve(&hub, &config));
     // Listeners are closed now, or never opened; what is in the spool stays there either way.
     let (begun, result) = match served {
