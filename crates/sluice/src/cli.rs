@@ -144,7 +144,7 @@ pub(crate) struct TestRewrite {
     /// The channel the mail goes to ($Q and $C look at it); they are passed over when this is left out.
     #[arg(long, value_name = "CHANNEL")]
     pub(crate) destination_channel: Option<String>,
-    /// Addresses, without angle brackets.
+    /// Addresses; angle brackets around one are passed over.
     #[arg(value_name = "ADDRESS", required = true)]
     pub(crate) addresses: Vec<String>,
 }

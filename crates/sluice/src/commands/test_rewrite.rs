@@ -59,7 +59,9 @@ fn tested(test: &TestRewrite, rewriter: &Rewriter, sources: &Sources, input: &st
         error: None,
         trace: Vec::new(),
     };
-    let address = match Address::parse(input) {
+    // Copied from a header or a log, an address often still has its brackets.
+    let bare = input.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(input);
+    let address = match Address::parse(bare) {
         Ok(address) => address,
         Err(error) => {
             tested.error = Some(error.to_string());
