@@ -13,7 +13,7 @@ const SHORT: Duration = Duration::from_millis(100);
 /// Offers one lease with two messages to a channel in this mood, and tells the story until the lease is done.
 fn one_lease(mode: &str) -> String {
     let (_folder, host, plugin) = misbehaving();
-    let mut channel = Running::start(&host, &plugin, Spec { deadline: SHORT * 2, ..spec("c", mode, LONG) });
+    let mut channel = Running::start(&host, &plugin, spec("c", mode, LONG));
     channel.offer(lease(1, &[&[0, 1], &[4]]));
     channel.until_leases_done(1);
     channel.story()
@@ -21,8 +21,14 @@ fn one_lease(mode: &str) -> String {
 
 /// The same, until the failure is reported.
 fn one_failure(mode: &str) -> String {
+    failure_within(mode, |_| {})
+}
+
+/// The same, with limits that are short enough to be missed.
+fn failure_within(mode: &str, limit: impl Fn(&mut Spec)) -> String {
     let (_folder, host, plugin) = misbehaving();
-    let limits = Spec { deadline: SHORT * 2, create_deadline: SHORT, ..spec("c", mode, LONG) };
+    let mut limits = spec("c", mode, LONG);
+    limit(&mut limits);
     let mut channel = Running::start(&host, &plugin, limits);
     channel.offer(lease(1, &[&[0, 1], &[4]]));
     channel.until_failures(1);
@@ -208,7 +214,7 @@ fn limits_that_would_stop_all_work_or_the_clock_are_made_harmless() {
 #[test]
 fn a_hanging_create_costs_only_its_channel() {
     assert_eq!(
-        one_failure("hang_in_create"),
+        failure_within("hang_in_create", |limits| limits.create_deadline = SHORT),
         "message 10: open [0, 1] (NotCreated)\nmessage 11: open [4] (NotCreated)\nlease 1 done\n\
          failed: it was not created within 100ms"
     );
@@ -230,7 +236,7 @@ fn a_channel_that_comes_too_late_is_destroyed_and_another_is_made() {
 #[test]
 fn a_hanging_delivery_is_taken_back_at_its_deadline() {
     assert_eq!(
-        one_failure("hang"),
+        failure_within("hang", |limits| limits.deadline = SHORT * 2),
         "message 10: open [0, 1] (Hung)\nmessage 11: open [4] (Hung)\nlease 1 done\n\
          failed: a worker did not finish within 200ms"
     );
@@ -238,7 +244,7 @@ fn a_hanging_delivery_is_taken_back_at_its_deadline() {
 
 #[test]
 fn a_leaked_delivery_is_taken_back_at_its_deadline() {
-    let story = one_failure("leaks");
+    let story = failure_within("leaks", |limits| limits.deadline = SHORT * 2);
     assert!(
         story.contains("message 10: open [0, 1] (Hung)\nmessage 11: open [4] (Hung)\nlease 1 done"),
         "{story}"
@@ -248,7 +254,7 @@ fn a_leaked_delivery_is_taken_back_at_its_deadline() {
 #[test]
 fn other_workers_go_on_while_one_hangs() {
     let (_folder, host, plugin) = misbehaving();
-    let limits = Spec { max_workers: 2, deadline: SHORT * 3, ..spec("c", "hang_when_addressed", LONG) };
+    let limits = Spec { max_workers: 2, deadline: SHORT * 20, ..spec("c", "hang_when_addressed", LONG) };
     let mut channel = Running::start(&host, &plugin, limits);
     let mut poisoned = lease(1, &[&[0]]);
     poisoned.deliveries[0].recipients[0].address = "hang@site.example".to_owned();
@@ -289,7 +295,7 @@ fn a_late_word_is_ignored_and_what_was_lent_stays_readable() {
     channel.until_failures(1);
     assert!(channel.story().starts_with("message 10: open [0] (Hung)\nlease 1 done"));
     // The thread comes back, says its late word, reads its message, is told to stop, and nothing is heard of it.
-    channel.quiet_for(SHORT * 6);
+    channel.quiet_for(SHORT * 15);
     channel.instance.stop(LONG);
     channel.until_stopped();
     assert!(channel.story().ends_with("stopped: asked to stop; 0 left behind"), "{}", channel.story());

@@ -17,7 +17,7 @@ const SHORT: Duration = Duration::from_millis(100);
 #[test]
 fn what_is_held_is_finished_and_what_waits_is_given_back() {
     let (_folder, host, plugin) = misbehaving();
-    let mut channel = Running::start(&host, &plugin, spec("c", "slow", SHORT * 4));
+    let mut channel = Running::start(&host, &plugin, spec("c", "slow", SHORT * 20));
     channel.offer(lease(1, &[&[0], &[1]]));
     eventually("the lease to be taken", || channel.instance.queued() == 0);
     thread::sleep(SHORT);
@@ -42,7 +42,7 @@ fn a_worker_that_does_not_stop_is_left_behind() {
             channel.until_leases_done(1);
         } else {
             eventually("the lease to be taken", || channel.instance.queued() == 0);
-            thread::sleep(SHORT);
+            thread::sleep(SHORT * 3);
         }
         channel.instance.stop(SHORT);
         channel.until_stopped();
