@@ -47,6 +47,10 @@ codes! {
         "the file begins with a byte order mark"
         "Some editors put three invisible bytes in front of UTF-8 text. Sluice skips them, other readers take them for a \
          part of the first rule. Save the file without the mark."
+    CONTROL_CHARACTER Error "control-character"
+        "a line holds a character that cannot be seen"
+        "A control character in a pattern, name or value makes it differ from what is read on the screen, and nothing matches \
+         it any more. A carriage return in the middle of a line comes from a file with the line ends of another system."
     LONG_LINE Warning "long-line"
         "a physical line has more than 252 characters"
         "PMDF and Messaging Server read 252 characters of a line. Sluice reads all of it, but the file would mean something \
@@ -56,6 +60,11 @@ codes! {
         "`\\` joins the next line only when it is the very last character and a line that is not blank follows. With \
          blanks behind it the next line stands for itself, which nobody sees on paper. When the next line then makes no \
          sense, this is an error.\n\nTake out the blanks, or the backslash."
+    MISSING_CONTINUATION Error "missing-continuation"
+        "a line of keywords stands where a host name belongs"
+        "The keywords of a channel are one line; `\\` as the last character of a line continues it on the next. Without it \
+         the next line is the official host name, and the rewrite rules no longer find the channel by its own.\n\n\
+         End the line above with `\\`."
     MISPLACED_COMMENT Error "misplaced-comment"
         "`!` makes a comment only in column one"
         "Anywhere else it is an ordinary character, because addresses and templates use it. What was meant as a comment \

@@ -228,7 +228,12 @@ impl Reader<'_> {
             Err(error) => {
                 let message = format!("cannot read the included file {}: {}", path.display(), reason(&error));
                 let remark = refuse(&codes::CANNOT_READ_FILE, message);
-                self.push(remark);
+                self.push(match self.beside_the_main_file(&path) {
+                    Some(here) => {
+                        remark.help(format!("there is one in the configuration folder: write `<{here}`"))
+                    }
+                    None => remark,
+                });
                 return false;
             }
         };
@@ -237,6 +242,14 @@ impl Reader<'_> {
         let complete = self.splice(source, chain, lines);
         chain.pop();
         complete
+    }
+
+    /// Configurations that come from another system name its folders: the file may stand beside the main file here.
+    fn beside_the_main_file(&self, missing: &Path) -> Option<String> {
+        let name = missing.file_name()?.to_str()?;
+        let names = self.files.list(self.folder).ok()?;
+        let here = |other: &String| other.eq_ignore_ascii_case(name) && self.folder.join(other) != *missing;
+        names.into_iter().find(here)
     }
 
     /// Drops comments and joins what is continued.
@@ -250,6 +263,7 @@ impl Reader<'_> {
                 continue;
             }
             self.check_length(*line, &text);
+            self.check_characters(*line, &text);
             let trimmed = text.trim_end();
             if trimmed.is_empty()
                 && let Some((open, backslash)) = pending.take()
@@ -314,6 +328,20 @@ impl Reader<'_> {
             let span = self.span(line, offset, text.len());
             self.push(remark.at(span).help("break it with `\\` at the end of the first part"));
         }
+    }
+
+    /// What nobody sees on the screen: a line end of another system, a byte that an editor left.
+    fn check_characters(&mut self, line: Physical, text: &str) {
+        let odd = |c: char| c.is_control() && !matches!(c, '\t' | '\x0B' | '\x0C');
+        let Some((offset, odd)) = text.char_indices().find(|(_, c)| odd(*c)) else { return };
+        let remark = if odd == '\r' {
+            let remark = Diagnostic::new(&codes::CONTROL_CHARACTER, "a carriage return inside a line");
+            remark.help("save the file with line ends of LF or CR LF")
+        } else {
+            let message = format!("an invisible character, {}", odd.escape_unicode());
+            Diagnostic::new(&codes::CONTROL_CHARACTER, message).help("take it out")
+        };
+        self.push(remark.at(self.span(line, offset, offset + odd.len_utf8())));
     }
 
     fn span(&self, line: Physical, from: usize, to: usize) -> Span {

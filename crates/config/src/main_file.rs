@@ -5,7 +5,7 @@
 
 use crate::codes;
 use crate::grammar::{self, Word};
-use crate::keyword::keyword;
+use crate::keyword::{Arguments, keyword};
 use crate::lines::{Line, Reader, Text};
 use crate::model::{HostName, Keyword, Rule, is_local_name};
 use crate::written::{self, is_channel_name};
@@ -313,6 +313,15 @@ impl<'a> Main<'a, '_> {
             let message = "`!` makes a comment only in column one";
             let remark = Diagnostic::new(&codes::MISPLACED_COMMENT, message).at(line.span(&word.range));
             self.push(remark.help("put the comment on a line of its own"));
+        } else if keywords_on_host_line(line, &first, second.as_ref(), official) {
+            block.misspelt = true;
+            let message = format!(
+                "`{}` stands in the place of a host name, and is a keyword: the line of channel `{}` goes on here",
+                first.text, block.name
+            );
+            let remark = Diagnostic::new(&codes::MISSING_CONTINUATION, message).at(span);
+            self.misshapen(line, remark.help("end the line above with `\\`"));
+            return;
         } else if let Some(extra) = &extra {
             let what = if official {
                 "an official host name and a local alias"
@@ -362,7 +371,7 @@ impl<'a> Main<'a, '_> {
             self.push(remark.help("use a short name here, and a rule that sends the long one to it"));
             return;
         }
-        let odd = word.text.chars().find(|c| c.is_control() || "@%!$\"()<>,;\\'`/=*?&|{}^".contains(*c));
+        let odd = word.text.chars().find(|c| "@%!$\"()<>,;\\'`/=*?&|{}^".contains(*c));
         if let Some(odd) = odd {
             let message =
                 format!("`{}` in channel `{}` is no host name: it holds `{odd}`", word.text, block.name);
@@ -443,6 +452,17 @@ fn looks_like_rule(line: &Line) -> bool {
     let Some((_, Some(template))) = grammar::rule_line(&line.text) else { return false };
     let first = template.text.split_whitespace().next().unwrap_or_default();
     first.starts_with('$') || first.contains("$U") || first.contains("$u")
+}
+
+/// Whether a line in the place of host names goes on with the keywords above it, whose `\` was forgotten. A host may be
+/// called like a keyword (`mx`, `smtp`), so that alone is not enough: the line is indented as continuations are, or goes
+/// on with another keyword, or with the argument of the first.
+fn keywords_on_host_line(line: &Line, first: &Word, second: Option<&Word>, official: bool) -> bool {
+    let Some(info) = keyword(&first.text) else { return false };
+    let indented = line.text.starts_with([' ', '\t']);
+    let goes_on =
+        |second: &Word| written::is_keyword(second) || official && info.arguments != Arguments::None;
+    indented || second.is_some_and(goes_on)
 }
 
 /// Whether a line behind a blank line can be nothing but a host name that lost its block.

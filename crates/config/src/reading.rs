@@ -213,6 +213,11 @@ fn channels(
     for block in blocks {
         let Some(official) = block.hosts.first().map(|host| host.name.clone()) else { continue };
         if !seen.insert(block.name.clone()) {
+            // Reported already. Its names are kept, so that nobody is told that they do not exist.
+            let first = channels.iter_mut().find(|channel: &&mut Channel| channel.name == block.name);
+            if let Some(first) = first {
+                first.hosts.extend(block.hosts);
+            }
             continue;
         }
         let around = Surroundings { official_host: &official, options, notices: &notices };

@@ -505,3 +505,58 @@ fn a_part_that_is_missing_is_no_reason_for_more() {
         "sluice.cnf:2:2: error[cannot-read-file]: cannot read the included file gone: there is no such file"
     );
 }
+
+const LOCAL: &str = ". $U%$H@TCP-DAEMON\n\nl\nhub\n\n";
+
+#[test]
+fn a_forgotten_backslash_is_found_and_the_channel_keeps_its_host() {
+    for (second, column) in [
+        ("  remotehost inner", 3),
+        ("remotehost inner", 1),
+        ("  remotehost inner switchchannel", 3),
+        ("\tperiodic", 2),
+        ("daemon peer.example.com", 1),
+        ("  maxjobs 7", 3),
+    ] {
+        let text = format!("{LOCAL}tcp_local smtp mx\n{second}\nTCP-DAEMON\n");
+        assert_eq!(places(&text), format!("7:{column} error missing-continuation"), "{second}");
+    }
+    let text = format!("{LOCAL}tcp_local mx\n  smtp periodic\nTCP-DAEMON\n");
+    assert_eq!(
+        places(&text),
+        "7:3 error missing-continuation",
+        "`smtp` was written, only in the wrong place"
+    );
+    let text = format!("{LOCAL}tcp_local smtp mx\n  remotehost inner\nTCP-DAEMON\n");
+    assert!(check(&text).ends_with("help: end the line above with `\\`"), "{}", check(&text));
+}
+
+#[test]
+fn hosts_may_be_called_like_keywords() {
+    for names in ["mx", "smtp mx.example.com", "TCP-DAEMON\nmx mx.example.com\nuser user.example.com"] {
+        assert_eq!(places(&format!("{LOCAL}tcp_local smtp mx\n{names}\n")), "", "{names}");
+    }
+}
+
+#[test]
+fn an_included_file_of_another_system_is_looked_for_in_the_folder() {
+    let main = "</pmdf/table/internet.rules\n. $U%$H@h\n\nl\nh\n";
+    let beside = [("sluice.cnf", main), ("INTERNET.RULES", ".com $U%$H$D@h\n")];
+    let said = diagnose(&folder(&beside));
+    assert!(
+        said.ends_with("help: there is one in the configuration folder: write `<INTERNET.RULES`"),
+        "{said}"
+    );
+    let said = diagnose(&folder(&beside[..1]));
+    assert!(!said.contains("help"), "{said}");
+}
+
+#[test]
+fn what_cannot_be_seen_is_pointed_at() {
+    assert_eq!(places("a\0b $U@h\n\nl\nh\n"), "1:2 error control-character");
+    assert_eq!(places("a $U@h\n! \u{1b}[1m comment\n\nl\nh\u{7f}\n"), "5:2 error control-character");
+    assert_eq!(places("a $U@h\n\x0C\nl\nh\n"), "", "a form feed is a blank");
+    let said = check("a $U@h\r\rl\rh\r");
+    assert!(said.contains("1:7: error[control-character]: a carriage return inside a line"), "{said}");
+    assert_eq!(places("a $U@h\r\n\r\nl\r\nh\r\n"), "");
+}

@@ -3,8 +3,8 @@
 //! # Not here
 //! The texts that explain each kind of remark (`codes`).
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use sluice_config::{Config, Rule};
@@ -22,7 +22,8 @@ const TAG_LENGTH_MAX: usize = 32;
 /// All remarks about the rules of a configuration, in the order of the file.
 pub(crate) fn check(config: &Config, templates: &[Template]) -> Vec<Diagnostic> {
     let tags: Vec<&str> = templates.iter().flat_map(|template| &template.ops).filter_map(tag_of).collect();
-    let mut checker = Checker { config, tags, certain: HashMap::new(), found: Vec::new() };
+    let patterns = config.rules.iter().map(|rule| rule.pattern.to_lowercase()).collect();
+    let mut checker = Checker { config, tags, patterns, certain: HashMap::new(), found: Vec::new() };
     for (index, (rule, template)) in config.rules.iter().zip(templates).enumerate() {
         checker.rule(index, rule, template);
     }
@@ -40,6 +41,8 @@ struct Checker<'c> {
     config: &'c Config,
     /// Every tag that some template sets.
     tags: Vec<&'c str>,
+    /// Every pattern, in lower case.
+    patterns: HashSet<String>,
     /// Pattern to the first rule that always applies.
     certain: HashMap<String, usize>,
     found: Vec<Diagnostic>,
@@ -113,8 +116,21 @@ impl<'c> Checker<'c> {
                 format!("`{text}` needs a digit, the number of a label"),
                 Some(format!("`{text}0` is the first label counted from its end")),
             ),
-            ProblemKind::Unclosed => (&codes::UNCLOSED, format!("`{text}` is not closed"), None),
-            ProblemKind::NoName => (&codes::NO_NAME, format!("`{text}` has no name behind it"), None),
+            ProblemKind::Unclosed => {
+                let close = match text.as_bytes().get(1) {
+                    Some(b'(') => ")",
+                    Some(b'{') => "}",
+                    Some(b'[') => "]",
+                    Some(b']') => "[",
+                    _ => ".",
+                };
+                let help = format!("it ends with `{close}`; write `$$` for a dollar sign");
+                (&codes::UNCLOSED, format!("`{text}` is not closed"), Some(help))
+            }
+            ProblemKind::NoName => {
+                let help = "write the name directly behind the letter, as in `$Mtcp_local`";
+                (&codes::NO_NAME, format!("`{text}` has no name behind it"), Some(help.to_owned()))
+            }
             ProblemKind::InName => {
                 (&codes::NO_NAME, format!("`{text}` may not stand in the name behind `$V` or `$Z`"), None)
             }
@@ -160,10 +176,18 @@ impl<'c> Checker<'c> {
             return;
         }
         let control = &rule.template[place.start..place.start + 2];
-        let message = format!("`{control}` checks for channel `{}`, and there is none", name.as_str());
+        let written = rule.template[place.start + 2..place.end].trim();
+        let message = format!("`{control}` checks for channel `{written}`, and there is none");
         let span = rule.template_part(place.start, place.end);
         let mut diagnostic = Diagnostic::new(&codes::UNKNOWN_CHANNEL, message).at(span);
-        if let Some((channel, _)) = channels.by_host(name.as_str()) {
+        let before_dollar = written.split_once('$').map(|(before, _)| before);
+        if let Some(short) = before_dollar.filter(|short| channels.by_name(short).is_some()) {
+            let help = format!(
+                "channel names may hold `$`, so this one goes on behind `{short}`: write `{control}{short}` at the end \
+                 of the template, or in front of `%`, `@` or another such control"
+            );
+            diagnostic = diagnostic.help(help);
+        } else if let Some((channel, _)) = channels.by_host(name.as_str()) {
             let help = format!("`{}` is a host name; its channel is `{}`", name.as_str(), channel.name);
             diagnostic = diagnostic.help(help);
         } else if let Some(near) = nearest(name.as_str(), channels.iter().map(|c| c.name.as_str())) {
@@ -249,7 +273,7 @@ impl<'c> Checker<'c> {
             diagnostic = diagnostic.help(format!("`{system}` is a channel name; its host is `{host}`"));
         } else if let Some(near) = nearest(&system, hosts) {
             diagnostic = diagnostic.help(format!("did you mean `{near}`?"));
-        } else if self.config.rules.iter().any(|other| other.pattern.eq_ignore_ascii_case(&system)) {
+        } else if self.patterns.contains(&system.to_lowercase()) {
             diagnostic = diagnostic.help(format!(
                 "a rule for `{system}` is not used for it: write the routing system of that rule here"
             ));

@@ -14,8 +14,22 @@ use sluice_rewrite::Rewriter;
 use crate::exit::{Exit, Failure};
 use crate::report;
 
-/// The one error about a rule that depends on which channels there are.
-const UNKNOWN_CHANNEL: &str = "rewrite-unknown-channel";
+/// Remarks about rules that depend on which channels and hosts there are.
+const ABOUT_CHANNELS: [&str; 2] = ["rewrite-unknown-channel", "rewrite-no-channel-host"];
+/// Mistakes that leave names out of the channel table, or change them: who misses the name then would only mislead.
+const HIDES_NAMES: [&str; 11] = [
+    "cannot-read-file",
+    "include-without-name",
+    "include-too-deep",
+    "include-loop",
+    "not-utf8",
+    "control-character",
+    "lost-continuation",
+    "bad-channel-name",
+    "no-official-host",
+    "host-name-too-long",
+    "bad-host-name",
+];
 
 /// The file system as `config` sees it.
 #[derive(Debug, Clone, Copy)]
@@ -54,9 +68,11 @@ pub(crate) fn read(path: &Path) -> Reading {
     if let Some(config) = config {
         let config = Arc::new(config);
         let (rewriter, mut found) = Rewriter::compile(Arc::clone(&config));
-        if errors_in(&diagnostics) {
-            // Parts of the channel table are missing: what is said of rules because of that would only mislead.
-            found.retain(|remark| remark.severity == Severity::Error && remark.code.name != UNKNOWN_CHANNEL);
+        let hides_names = |remark: &Diagnostic| {
+            remark.severity == Severity::Error && HIDES_NAMES.contains(&remark.code.name)
+        };
+        if diagnostics.iter().any(hides_names) {
+            found.retain(|remark| !ABOUT_CHANNELS.contains(&remark.code.name));
         }
         diagnostics.extend(found);
         diagnostics.sort_by_key(|diagnostic| diagnostic.span.map(|span| (span.source, span.start)));
@@ -76,7 +92,8 @@ pub(crate) fn read_or_fail(path: &Path) -> Result<(Loaded, Sources), Failure> {
     if let Some(loaded) = reading.loaded {
         return Ok((loaded, reading.sources));
     }
-    for diagnostic in &reading.diagnostics {
+    // Remarks about what has no effect would hide the mistakes; `sluice check` shows them.
+    for diagnostic in reading.diagnostics.iter().filter(|found| found.severity != Severity::Info) {
         crate::complain(&report::to_text(diagnostic, &reading.sources));
     }
     let tally = report::tally(&reading.diagnostics);
@@ -100,4 +117,65 @@ pub(crate) fn control_socket(path: &Path) -> Result<PathBuf, Failure> {
 /// A folder, or a lone file; what is not there is taken for a folder, and reading it then says that it is missing.
 fn place(path: &Path) -> Place {
     if path.is_file() { Place::File(path.to_owned()) } else { Place::Folder(path.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Place and code of each diagnostic of a main file.
+    fn places(name: &str, text: &str) -> Vec<String> {
+        let path = std::env::temp_dir().join(format!("sluice-load-{name}-{}.cnf", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        let reading = read(&path);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(reading.loaded.is_none(), errors_in(&reading.diagnostics));
+        let shown = reading.diagnostics.iter().map(|diagnostic| {
+            let position = reading.sources.position(diagnostic.span.unwrap());
+            format!("{}:{} {}", position.line, position.column, diagnostic.code.name)
+        });
+        shown.collect()
+    }
+
+    #[test]
+    fn mistakes_in_rules_and_in_channels_are_reported_together() {
+        let text = "a.*.com $U%$H@TAG\nb $U%$Y@TAG\nc $U\nd $U@TGA\ne $U@TAG$Mtcp_y\nf $U@TAG\nf $U@h\ng\n\n\
+l\nh\n\ntcp_x smtp nologgin port x\nTAG\n";
+        assert_eq!(
+            places("all", text),
+            [
+                "1:1 rewrite-asterisk-not-leading",
+                "2:6 rewrite-unknown-sequence",
+                "3:3 rewrite-template-shape",
+                "4:6 rewrite-no-channel-host",
+                "5:9 rewrite-unknown-channel",
+                "7:1 rewrite-unreachable-rule",
+                "8:1 rule-without-template",
+                "13:12 unknown-channel-keyword",
+                "13:26 bad-argument",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_mistake_in_the_channel_table_is_not_reported_again_by_the_rules() {
+        assert_eq!(places("host", "a $U@TAG\n\nl\nh\n\ntcp_x smtp\n\n"), ["6:1 no-official-host"]);
+        assert_eq!(
+            places("name", "a $U@TAG$Mtcp_xy\n\nl\nh\n\ntcp-xy smtp\nTAG\n"),
+            ["6:1 bad-channel-name"]
+        );
+        assert_eq!(
+            places("double", "a $U@TAG\n\nl\nh\n\ntcp_x smtp\nx\n\ntcp_x smtp\nTAG\n"),
+            ["9:1 duplicate-channel"]
+        );
+    }
+
+    #[test]
+    fn the_codes_asked_for_exist() {
+        let known = |name: &&str| {
+            sluice_config::codes().iter().chain(sluice_rewrite::codes()).any(|code| code.name == *name)
+        };
+        assert!(ABOUT_CHANNELS.iter().chain(&HIDES_NAMES).all(|name| known(&name)));
+    }
 }
