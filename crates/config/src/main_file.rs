@@ -316,11 +316,15 @@ impl<'a> Main<'a, '_> {
         } else if keywords_on_host_line(line, &first, second.as_ref(), official) {
             block.misspelt = true;
             let message = format!(
-                "`{}` stands in the place of a host name, and is a keyword: the line of channel `{}` goes on here",
+                "`{}` stands in the place of a host name, and is a keyword of channel `{}`",
                 first.text, block.name
             );
-            let remark = Diagnostic::new(&codes::MISSING_CONTINUATION, message).at(span);
-            self.misshapen(line, remark.help("end the line above with `\\`"));
+            let help = if official {
+                "end the line above with `\\`"
+            } else {
+                "keywords belong on the first line of the block, which `\\` continues"
+            };
+            self.misshapen(line, Diagnostic::new(&codes::MISSING_CONTINUATION, message).at(span).help(help));
             return;
         } else if let Some(extra) = &extra {
             let what = if official {

@@ -527,6 +527,8 @@ fn a_forgotten_backslash_is_found_and_the_channel_keeps_its_host() {
         "7:3 error missing-continuation",
         "`smtp` was written, only in the wrong place"
     );
+    let text = format!("{LOCAL}tcp_local\nTCP-DAEMON\nsmtp mx\n");
+    assert!(check(&text).contains("\nhelp: keywords belong on the first line"), "{}", check(&text));
     let text = format!("{LOCAL}tcp_local smtp mx\n  remotehost inner\nTCP-DAEMON\n");
     assert!(check(&text).ends_with("help: end the line above with `\\`"), "{}", check(&text));
 }

@@ -17,7 +17,8 @@ use crate::report;
 /// Remarks about rules that depend on which channels and hosts there are.
 const ABOUT_CHANNELS: [&str; 2] = ["rewrite-unknown-channel", "rewrite-no-channel-host"];
 /// Mistakes that leave names out of the channel table, or change them: who misses the name then would only mislead.
-const HIDES_NAMES: [&str; 11] = [
+const HIDES_NAMES: [&str; 12] = [
+    "first-channel-not-local",
     "cannot-read-file",
     "include-without-name",
     "include-too-deep",
@@ -160,6 +161,7 @@ l\nh\n\ntcp_x smtp nologgin port x\nTAG\n";
 
     #[test]
     fn a_mistake_in_the_channel_table_is_not_reported_again_by_the_rules() {
+        assert_eq!(places("local", "a $U@h\n\ntcp_x smtp\nTAG\n"), ["3:1 first-channel-not-local"]);
         assert_eq!(places("host", "a $U@TAG\n\nl\nh\n\ntcp_x smtp\n\n"), ["6:1 no-official-host"]);
         assert_eq!(
             places("name", "a $U@TAG$Mtcp_xy\n\nl\nh\n\ntcp-xy smtp\nTAG\n"),
