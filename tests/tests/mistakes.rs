@@ -119,3 +119,32 @@ fn the_hub_does_not_start_with_them() {
         "nothing is touched before the configuration is known to be good"
     );
 }
+
+#[test]
+fn a_slip_in_the_option_file_of_a_channel_is_a_warning_at_its_line() {
+    let site = Site::new("option-slips");
+    site.write("sluice.cnf", ". $U%$H@TCP-DAEMON\n\nl\nhub.example\n\ntcp_local smtp nomx\nTCP-DAEMON\n");
+    let options = "! Of the server, of the plugin, of other products: nothing to say.\n\
+ALLOW_ETRNS_PER_SESSION=3\nMAX_MX_RECORDS=2\nEHLO_ADDITION=x\n\
+ALLOW_ETRN_PER_SESSION=3\nSOMETHING_ELSE=1\nMAX_A_RECORDS=all\n";
+    site.write("tcp_local_option", options);
+    let ran = site.command(&["check", "--format", "json"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    let rows = ran.json();
+    let found: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            (row["line"].as_u64(), row["severity"].as_str(), row["code"].as_str(), row["help"].as_str())
+        })
+        .collect();
+    assert_eq!(found.len(), 3, "{}", ran.out);
+    assert_eq!(
+        (found[0].0, found[0].1, found[0].2),
+        (Some(5), Some("warning"), Some("unknown-option")),
+        "{}",
+        ran.out
+    );
+    assert_eq!(found[0].3, Some("did you mean `ALLOW_ETRNS_PER_SESSION`?"));
+    assert_eq!((found[1].0, found[1].2), (Some(6), Some("unknown-option")), "{}", ran.out);
+    assert_eq!((found[2].0, found[2].2), (Some(7), Some("bad-option-value")), "{}", ran.out);
+}
