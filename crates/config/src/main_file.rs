@@ -9,7 +9,7 @@ use crate::keyword::{Arguments, keyword};
 use crate::lines::{Line, Reader, Text};
 use crate::model::{HostName, Keyword, Rule, is_local_name};
 use crate::written::{self, is_channel_name};
-use sluice_diag::{Diagnostic, Severity, Span, errors_in};
+use sluice_diag::{Diagnostic, Severity, Span, errors_in, nearest};
 
 /// Octets in a name of the channel table (Messaging Server books, "channel block").
 const HOST_NAME_LENGTH_MAX: usize = 128;
@@ -138,10 +138,12 @@ impl<'a> Main<'a, '_> {
         let Some(template) = template else {
             let message = format!("the rule for `{}` has no template", pattern.text);
             let remark = Diagnostic::new(&codes::RULE_WITHOUT_TEMPLATE, message).at(span);
-            self.misshapen(
-                line,
-                remark.help("write a template behind the pattern, such as `$U%$H$D@TCP-DAEMON`"),
-            );
+            let help = if written::holds_invisible_blank(&pattern.text) {
+                "it holds a blank that only looks like one; type it anew"
+            } else {
+                "write a template behind the pattern, such as `$U%$H$D@TCP-DAEMON`"
+            };
+            self.misshapen(line, remark.help(help));
             return;
         };
         self.written.rules.push(Rule {
@@ -222,6 +224,12 @@ impl<'a> Main<'a, '_> {
             self.defaults.clear();
             return self.below_defaults("nodefaults");
         }
+        if let Some(meant) = self.meant_as_defaults(name, rest) {
+            let message = format!("no official host name for channel `{}`", name.text);
+            let remark = Diagnostic::new(&codes::NO_OFFICIAL_HOST, message).at(line.span(&name.range));
+            self.push(remark.help(format!("did you mean `{meant}`?")));
+            return Follows::Blank;
+        }
         let before = self.reader.diagnostics.len();
         let name_fits = self.check_channel_name(name, line);
         let own = written::read_keywords(rest, line, &mut self.reader.diagnostics);
@@ -241,6 +249,14 @@ impl<'a> Main<'a, '_> {
         }
         self.written.blocks.push(block);
         follows
+    }
+
+    /// Which of `defaults` and `nodefaults` a block of one line is, when its name is nearly that.
+    fn meant_as_defaults(&self, name: &Word, rest: &[Word]) -> Option<&'static str> {
+        let alone = self.lines.get(self.next).is_none_or(Line::is_blank);
+        let keywords = rest.first().is_none_or(written::is_keyword);
+        let near = nearest(&name.text.to_ascii_lowercase(), ["defaults", "nodefaults"].into_iter());
+        near.filter(|_| alone && keywords && name.text.to_ascii_lowercase().contains("def"))
     }
 
     /// `defaults` and `nodefaults` have one line.

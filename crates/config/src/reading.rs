@@ -144,10 +144,17 @@ fn check_blocks(written: &Written, text: &Text, reader: &mut Reader<'_>) {
                 hosts.insert(host.name.to_lowercase(), (block, host.span));
                 continue;
             };
-            let message = format!(
-                "duplicate host in channel table: `{}` of channel `{}` is also in channel `{}`",
-                host.name, block.name, other.name
-            );
+            let message = if std::ptr::eq(*other, block) {
+                format!(
+                    "duplicate host in channel table: `{}` is twice in channel `{}`",
+                    host.name, block.name
+                )
+            } else {
+                format!(
+                    "duplicate host in channel table: `{}` of channel `{}` is also in channel `{}`",
+                    host.name, block.name, other.name
+                )
+            };
             let remark = Diagnostic::new(&codes::DUPLICATE_HOST, message).at(host.span);
             let remark = remark.note(*span, format!("the first is here, in channel `{}`", other.name));
             reader.push(remark.help("take one of the two out; a blank line among the rewrite rules?"));

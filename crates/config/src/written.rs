@@ -194,7 +194,13 @@ impl Reader<'_> {
                 }
             },
         );
-        remark.at(span).help("take it out, or put in front of it the keyword that it belongs to")
+        remark.at(span).help(if holds_invisible_blank(&word.text) {
+            "it holds a blank that only looks like one; type it anew"
+        } else if word.text.strip_suffix(',').is_some_and(|before| keyword(before).is_some()) {
+            "keywords are separated by blanks alone"
+        } else {
+            "take it out, or put in front of it the keyword that it belongs to"
+        })
     }
 
     fn arguments(&mut self, info: &'static KeywordInfo, span: Span) -> Vec<Taken> {
@@ -365,6 +371,11 @@ impl Reader<'_> {
     }
 }
 
+/// Whether a text has a blank that separates nothing: from a web page, or an editor that helps with typesetting.
+pub(crate) fn holds_invisible_blank(text: &str) -> bool {
+    text.contains(['\u{A0}', '\u{2007}', '\u{202F}', '\u{200B}', '\u{FEFF}'])
+}
+
 /// Whether a word has the form of a keyword, `name=value` included.
 fn is_wordlike(word: &Word) -> bool {
     let name = word.text.split('=').next().unwrap_or_default();
@@ -453,7 +464,10 @@ fn check(arguments: Arguments, text: &str) -> Result<(), String> {
         ),
         Arguments::Host | Arguments::Hosts | Arguments::Peer => {
             let odd = |c: char| c.is_whitespace() || c.is_control() || "()<>,;\"\\!%|&'`/=".contains(c);
-            fine(!text.is_empty() && !text.contains(odd), "it is no host name")
+            fine(!text.is_empty() && !text.contains(odd), "it is no host name")?;
+            let port = text.split_once(':').map(|(_, port)| port);
+            let port = port.is_some_and(|port| values::decimal(port).is_some());
+            fine(!port, "the port of a host has a keyword of its own, `port`")
         }
         Arguments::Text { .. } => fine(!text.contains(char::is_control), "it has control characters"),
         Arguments::Name { .. } | Arguments::Charset | Arguments::Language => {

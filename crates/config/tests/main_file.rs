@@ -562,3 +562,24 @@ fn what_cannot_be_seen_is_pointed_at() {
     assert!(said.contains("1:7: error[control-character]: a carriage return inside a line"), "{said}");
     assert_eq!(places("a $U@h\r\n\r\nl\r\nh\r\n"), "");
 }
+
+#[test]
+fn words_that_are_nearly_right_are_named_once() {
+    let said = check("a $U@hub\n\ndefault logging\n\nl\nhub\n");
+    assert_eq!(
+        said,
+        "sluice.cnf:3:1: error[no-official-host]: no official host name for channel `default`\nhelp: did you mean `defaults`?"
+    );
+    let said = check(&format!("{LOCAL}tcp_local smtp\u{a0}mx\nTCP-DAEMON\n"));
+    assert!(said.ends_with("help: it holds a blank that only looks like one; type it anew"), "{said}");
+    let said = check(&format!("{LOCAL}tcp_local smtp, mx\nTCP-DAEMON\n"));
+    assert!(said.ends_with("help: keywords are separated by blanks alone"), "{said}");
+    let said = check(&format!("{LOCAL}tcp_local smtp daemon peer.example.com:26\nTCP-DAEMON\n"));
+    assert!(said.contains("6:23: error[bad-argument]") && said.contains("`port`"), "{said}");
+    for peer in ["[IPv6:2001:db8::1]", "[10.0.0.1]", "[::1]", "peer.example.com"] {
+        let text = format!("{LOCAL}tcp_local smtp daemon {peer}\nTCP-DAEMON\n");
+        assert_eq!(check(&text), "", "{peer}");
+    }
+    let said = check(&format!("{LOCAL}tcp_local smtp\nTCP-DAEMON\ntcp-daemon\n"));
+    assert!(said.contains("`tcp-daemon` is twice in channel `tcp_local`"), "{said}");
+}

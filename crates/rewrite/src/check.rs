@@ -59,7 +59,7 @@ impl<'c> Checker<'c> {
         }
         self.never(rule, template);
         let broken = template.ops.iter().any(|(op, _)| matches!(op, Op::Broken));
-        if !broken {
+        if !self.blank(rule, template) && !broken {
             self.shape(rule, template);
         }
         self.reach(index, rule, template);
@@ -194,6 +194,25 @@ impl<'c> Checker<'c> {
             diagnostic = diagnostic.help(format!("did you mean `{control}{near}`?"));
         }
         self.found.push(diagnostic);
+    }
+
+    /// A blank in the text of a template: the rest is a comment, or another rule, or was not meant to be there.
+    fn blank(&mut self, rule: &Rule, template: &Template) -> bool {
+        let blank = template.ops.iter().find_map(|(op, place)| match op {
+            Op::Text(text) => text.find(char::is_whitespace).map(|at| place.start + at),
+            _ => None,
+        });
+        let Some(blank) = blank else { return false };
+        let rest = rule.template[blank..].trim_start();
+        let help = if rest.starts_with('!') {
+            "put the comment on a line of its own, with `!` in column one"
+        } else {
+            "take it out; each rule has a line of its own"
+        };
+        let span = rule.template_part(blank, rule.template.len() - rest.len());
+        let message = "a blank in a template is part of the user or host";
+        self.found.push(Diagnostic::new(&codes::BLANK, message).at(span).help(help));
+        true
     }
 
     /// `$E$B` and `$F$R`.

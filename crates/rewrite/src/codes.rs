@@ -7,7 +7,7 @@ pub fn codes() -> &'static [&'static Code] {
     &CODES
 }
 
-static CODES: [&Code; 16] = [
+static CODES: [&Code; 17] = [
     &UNKNOWN_SEQUENCE,
     &UNCLOSED,
     &NO_NAME,
@@ -20,6 +20,7 @@ static CODES: [&Code; 16] = [
     &NEVER_APPLIES,
     &NOT_AVAILABLE,
     &DOLLAR_COMMA,
+    &BLANK,
     &MACRO,
     &ERROR_TEXT,
     &TOO_LONG,
@@ -123,6 +124,15 @@ pub(crate) static DOLLAR_COMMA: Code = Code {
     summary: "`$,` is taken as the end of the part it stands in",
     explanation: "Some generated rules hold `$,`, whose meaning is not documented. It is taken as the end of the part: what follows it up \
 to the next `%` or `@` is left out.",
+};
+
+pub(crate) static BLANK: Code = Code {
+    name: "rewrite-blank-in-template",
+    severity: Severity::Warning,
+    summary: "a blank inside a template",
+    explanation: "The template is all that follows the pattern on its line, blanks included: they become part of a user or host, which then \
+matches nothing. Only the text behind `$?` may hold blanks. A comment has a line of its own, with `!` in column one, and so has \
+each rule.",
 };
 
 pub(crate) static MACRO: Code = Code {
