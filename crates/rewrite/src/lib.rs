@@ -21,6 +21,7 @@ mod codes;
 mod evaluate;
 mod glob;
 mod known;
+mod lookups;
 mod place;
 mod probe;
 mod rewriter;
@@ -29,6 +30,7 @@ mod trace;
 
 pub use codes::codes;
 pub use evaluate::Failure;
+pub use lookups::{DATABASES, Lookups, NoLookups};
 pub use place::Position;
 pub use rewriter::{Context, DEFAULT_ERROR_TEXT, Kind, REPEATS_MAX, Rejected, Rewriter, Route};
 pub use trace::{RuleText, Step, Trace};

@@ -1,0 +1,54 @@
+//! What templates may ask beyond the configuration: databases, numbered sequences and chance.
+//!
+//! The rules touch no disk and draw no lots themselves; whoever owns files and luck brings them in as a [`Lookups`].
+//!
+//! # Not here
+//! Reading databases, and keeping numbers on disk.
+
+use std::hash::{BuildHasher, RandomState};
+
+/// The databases that may be asked, by name: `general`, `domain`, `alias`, `reverse`, `forward`.
+pub const DATABASES: [&str; 5] = ["general", "domain", "alias", "reverse", "forward"];
+
+/// Answers from outside the configuration. Called on the thread that rewrites; must not wait for a network.
+pub trait Lookups: Send + Sync {
+    /// The value of a key in one of [`DATABASES`], letter case of the key aside; `None` when it is not there.
+    fn database(&self, name: &str, key: &str) -> Option<String>;
+
+    /// Adds one to the number kept in a sequence file (PMDF System Manager's Guide, chapter 5, "sequence numbers") and
+    /// gives the sum. `None` when there is no such file, or it holds no number. The name is as written in the
+    /// configuration, never from a stranger.
+    fn sequence(&self, file: &str) -> Option<u64> {
+        let _ = file;
+        None
+    }
+
+    /// A random number from 0 up to 100, 100 itself excluded: a lot for `$?…?`.
+    fn percent(&self) -> f64 {
+        // The keys of a fresh `RandomState` are random; 53 bits are what a `f64` can hold.
+        let bits = RandomState::new().hash_one(0u8) >> 11;
+        bits as f64 / (1u64 << 53) as f64 * 100.0
+    }
+}
+
+/// Nothing can be asked: every look-up fails.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoLookups;
+
+impl Lookups for NoLookups {
+    fn database(&self, _name: &str, _key: &str) -> Option<String> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lots_are_percentages_and_differ() {
+        let lots: Vec<f64> = (0..64).map(|_| NoLookups.percent()).collect();
+        assert!(lots.iter().all(|lot| (0.0..100.0).contains(lot)));
+        assert!(lots.iter().any(|lot| *lot != lots[0]));
+    }
+}
