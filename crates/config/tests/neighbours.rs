@@ -252,3 +252,11 @@ fn a_service_starts_on_a_channel_that_exists() {
          help: name a channel of the main file with `PARAMETER=CHANNEL=`"
     );
 }
+
+#[test]
+fn options_of_the_products_are_no_slips() {
+    let text = "USE_REVERSE_DATABASE=13\nREVERSE_ENVELOPE=1\nMISSING_RECIPIENT_POLICY=4\nDOMAIN_UPLEVEL=1\n\
+DOMAIN_FAILURE=reprocess-daemon$Mtcp_local$1M$1~-error$4000000?Temporary lookup failure\nSTRING_POOL_SIZE=80000\n";
+    assert_eq!(said("option.dat", text), "");
+    assert!(said("option.dat", "USE_REVERSE_DATABSE=13\n").contains("did you mean `USE_REVERSE_DATABASE`?"));
+}

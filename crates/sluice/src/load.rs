@@ -178,6 +178,6 @@ l\nh\n\ntcp_x smtp nologgin port x\nTAG\n";
         let known = |name: &&str| {
             sluice_config::codes().iter().chain(sluice_rewrite::codes()).any(|code| code.name == *name)
         };
-        assert!(ABOUT_CHANNELS.iter().chain(&HIDES_NAMES).all(|name| known(name)));
+        assert!(ABOUT_CHANNELS.iter().chain(&HIDES_NAMES).all(known));
     }
 }
