@@ -287,7 +287,7 @@ impl Reader<'_> {
                 "" => format!("an empty text is no argument for `{}`", info.name),
                 text => format!("`{text}` is no argument for `{}`: {why}", info.name),
             };
-            self.diagnostics.push(Diagnostic::new(&codes::BAD_ARGUMENT, message).at(taken.span));
+            self.diagnostics.push(bad_argument(info, message).at(taken.span));
         }
         vec![taken]
     }
@@ -316,7 +316,7 @@ impl Reader<'_> {
             match values::decimal(&word.text) {
                 Some(age) if age <= 0 || age > i64::from(u16::MAX) => {
                     let message = format!("`{age}` is no age for `{}`: it is not from 1 to 65535", info.name);
-                    self.diagnostics.push(Diagnostic::new(&codes::BAD_ARGUMENT, message).at(span));
+                    self.diagnostics.push(bad_argument(info, message).at(span));
                     break;
                 }
                 Some(age) if age <= last => {
@@ -330,7 +330,7 @@ impl Reader<'_> {
                 None => {
                     let message =
                         format!("`{}` is no argument for `{}`: it is no integer", word.text, info.name);
-                    self.diagnostics.push(Diagnostic::new(&codes::BAD_ARGUMENT, message).at(span));
+                    self.diagnostics.push(bad_argument(info, message).at(span));
                     break;
                 }
             }
@@ -369,6 +369,11 @@ impl Reader<'_> {
         let remark = Diagnostic::new(&codes::LIST_TOO_LONG, message).at(span);
         self.diagnostics.push(remark.help("take out values"));
     }
+}
+
+fn bad_argument(info: &KeywordInfo, message: String) -> Diagnostic {
+    let help = format!("`sluice explain {}` tells what it takes", info.name);
+    Diagnostic::new(&codes::BAD_ARGUMENT, message).help(help)
 }
 
 /// Whether a text has a blank that separates nothing: from a web page, or an editor that helps with typesetting.

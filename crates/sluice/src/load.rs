@@ -115,9 +115,12 @@ pub(crate) fn control_socket(path: &Path) -> Result<PathBuf, Failure> {
     Ok(options.control_socket)
 }
 
-/// A folder, or a lone file; what is not there is taken for a folder, and reading it then says that it is missing.
+/// A folder, or a lone file, which may be a pipe (`--config <(make-rules)`). What is not there is taken for what its name
+/// looks like, and reading it then says that it is missing.
 fn place(path: &Path) -> Place {
-    if path.is_file() { Place::File(path.to_owned()) } else { Place::Folder(path.to_owned()) }
+    let named_like_a_file = path.extension().is_some_and(|extension| extension == "cnf");
+    let is_folder = path.metadata().map_or(!named_like_a_file, |metadata| metadata.is_dir());
+    if is_folder { Place::Folder(path.to_owned()) } else { Place::File(path.to_owned()) }
 }
 
 #[cfg(test)]
@@ -171,6 +174,14 @@ l\nh\n\ntcp_x smtp nologgin port x\nTAG\n";
             places("double", "a $U@TAG\n\nl\nh\n\ntcp_x smtp\nx\n\ntcp_x smtp\nTAG\n"),
             ["9:1 duplicate-channel"]
         );
+    }
+
+    #[test]
+    fn what_is_missing_is_named_as_it_was_written() {
+        assert_eq!(place(Path::new("/no/such/site.cnf")), Place::File("/no/such/site.cnf".into()));
+        assert_eq!(place(Path::new("/no/such/folder")), Place::Folder("/no/such/folder".into()));
+        assert_eq!(place(Path::new("/")), Place::Folder("/".into()));
+        assert_eq!(place(Path::new("/dev/null")), Place::File("/dev/null".into()));
     }
 
     #[test]
