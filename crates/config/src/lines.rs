@@ -122,15 +122,24 @@ impl Reader<'_> {
     }
 
     fn text(&mut self, path: &Path, bytes: &[u8]) -> Text {
-        let source = self.decode(path, bytes);
+        let (source, is_text) = self.decode(path, bytes);
         let mut physical = Vec::new();
         let mut chain = vec![(plain(path), None)];
-        let complete = self.splice(source, &mut chain, &mut physical);
+        let complete = self.splice(source, &mut chain, &mut physical) && is_text;
         Text { lines: self.join(&physical), source, complete }
     }
 
-    /// Takes the bytes in as text. Bytes that are not UTF-8 are reported by line, and replaced.
-    fn decode(&mut self, path: &Path, bytes: &[u8]) -> SourceId {
+    /// Takes the bytes in as text. Bytes that are not UTF-8 are reported by line, and replaced. A byte order mark is left
+    /// out, so that columns are those of the editor. False: it is text of another kind, and nothing is taken in.
+    fn decode(&mut self, path: &Path, bytes: &[u8]) -> (SourceId, bool) {
+        if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") {
+            let source = self.sources.add(path, String::new());
+            let remark = Diagnostic::new(&codes::NOT_UTF8, "the file is UTF-16 text");
+            self.push(remark.at(Span::new(source, 0, 0)).help("save the file as ASCII or UTF-8"));
+            return (source, false);
+        }
+        let marked = bytes.starts_with("\u{FEFF}".as_bytes());
+        let bytes = if marked { &bytes[3..] } else { bytes };
         let mut text = String::with_capacity(bytes.len());
         let mut bad = Vec::new();
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -143,6 +152,10 @@ impl Reader<'_> {
             }
         }
         let source = self.sources.add(path, text);
+        if marked {
+            let remark = Diagnostic::new(&codes::BYTE_ORDER_MARK, "the file begins with a byte order mark");
+            self.push(remark.at(Span::new(source, 0, 0)).help("save it without one; it is ignored here"));
+        }
         for (offset, comment, byte) in bad.into_iter().take(BAD_LINES_REPORTED_MAX) {
             let at = offset as u32;
             let remark = Diagnostic::new(&codes::NOT_UTF8, format!("byte 0x{byte:02X} is not UTF-8 text"))
@@ -150,7 +163,7 @@ impl Reader<'_> {
                 .help("save the file as ASCII or UTF-8");
             self.push(if comment { remark.severity(Severity::Warning) } else { remark });
         }
-        source
+        (source, true)
     }
 
     /// Adds the lines of a text, with those of the files it includes in their places. False: something is missing.
@@ -163,18 +176,10 @@ impl Reader<'_> {
         let mut complete = true;
         let text = self.sources.text(source).to_owned();
         let mut start = 0;
-        for (index, line) in text.split_inclusive('\n').enumerate() {
+        for line in text.split_inclusive('\n') {
             let next = start + line.len();
             let line = line.strip_suffix('\n').unwrap_or(line);
-            let mut content = line.strip_suffix('\r').unwrap_or(line);
-            if index == 0 && content.starts_with('\u{FEFF}') {
-                let span = Span::new(source, 0, 3);
-                let remark =
-                    Diagnostic::new(&codes::BYTE_ORDER_MARK, "the file begins with a byte order mark");
-                self.push(remark.at(span).help("save it without one; it is ignored here"));
-                content = &content[3..];
-                start += 3;
-            }
+            let content = line.strip_suffix('\r').unwrap_or(line);
             let physical = Physical { source, start, end: start + content.len() };
             if let Some(name) = content.strip_prefix('<') {
                 complete &= self.include(physical, name, chain, lines);
@@ -237,11 +242,11 @@ impl Reader<'_> {
                 return false;
             }
         };
-        let source = self.decode(&path, &bytes);
+        let (source, is_text) = self.decode(&path, &bytes);
         chain.push((path, Some(span)));
         let complete = self.splice(source, chain, lines);
         chain.pop();
-        complete
+        complete && is_text
     }
 
     /// Configurations that come from another system name its folders: the file may stand beside the main file here.
@@ -257,13 +262,14 @@ impl Reader<'_> {
         let mut lines: Vec<Line> = Vec::new();
         let mut pending: Option<(Line, Span)> = None;
         let mut lost = None;
+        let mut odd_lines = 0;
         for line in physical {
             let text = self.sources.text(line.source)[line.start..line.end].to_owned();
             if text.starts_with('!') {
                 continue;
             }
             self.check_length(*line, &text);
-            self.check_characters(*line, &text);
+            self.check_characters(*line, &text, &mut odd_lines);
             let trimmed = text.trim_end();
             if trimmed.is_empty()
                 && let Some((open, backslash)) = pending.take()
@@ -331,9 +337,13 @@ impl Reader<'_> {
     }
 
     /// What nobody sees on the screen: a line end of another system, a byte that an editor left.
-    fn check_characters(&mut self, line: Physical, text: &str) {
+    fn check_characters(&mut self, line: Physical, text: &str, said: &mut usize) {
         let odd = |c: char| c.is_control() && !matches!(c, '\t' | '\x0B' | '\x0C');
         let Some((offset, odd)) = text.char_indices().find(|(_, c)| odd(*c)) else { return };
+        *said += 1;
+        if *said > BAD_LINES_REPORTED_MAX {
+            return;
+        }
         let remark = if odd == '\r' {
             let remark = Diagnostic::new(&codes::CONTROL_CHARACTER, "a carriage return inside a line");
             remark.help("save the file with line ends of LF or CR LF")

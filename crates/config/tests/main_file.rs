@@ -583,3 +583,24 @@ fn words_that_are_nearly_right_are_named_once() {
     let said = check(&format!("{LOCAL}tcp_local smtp\nTCP-DAEMON\ntcp-daemon\n"));
     assert!(said.contains("`tcp-daemon` is twice in channel `tcp_local`"), "{said}");
 }
+
+#[test]
+fn columns_do_not_count_a_byte_order_mark() {
+    let text = "\u{FEFF}a $U@h\tb\u{1}\n\nl\nh\n";
+    assert_eq!(places(text), "1:1 warning byte-order-mark\n1:9 error control-character");
+}
+
+#[test]
+fn a_file_that_is_no_utf8_at_all_is_named_once() {
+    for bom in [[0xFF, 0xFE], [0xFE, 0xFF]] {
+        let text: Vec<u8> = bom.into_iter().chain(*b"a\0 \0$\0U\0\n\0").collect();
+        let files = sluice_config::MemoryFiles::new().with("/etc/sluice/sluice.cnf", text);
+        let said = diagnose(&files);
+        assert_eq!(
+            said,
+            "sluice.cnf:1:1: error[not-utf8]: the file is UTF-16 text\nhelp: save the file as ASCII or UTF-8"
+        );
+    }
+    let picture = "\u{1}x\n".repeat(1000);
+    assert_eq!(places(&picture).matches("control-character").count(), 20);
+}
