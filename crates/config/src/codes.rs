@@ -24,6 +24,21 @@ pub fn codes() -> &'static [&'static Code] {
 }
 
 codes! {
+    DUPLICATE_DATABASE_KEY Warning "duplicate-database-key"
+        "a key stands in a text database twice"
+        "A key has one value, so only the first entry is ever found. Keys are compared without case."
+    DATABASE_ENTRY_WITHOUT_VALUE Warning "database-entry-without-value"
+        "a line of a text database has a key and no value"
+        "Each line holds a key, blanks, and the value. An entry without a value is left out, so that asking for it fails as \
+         if it were not there. A value that goes on in the next line needs `\\` as the last character of the first."
+    DATABASE_ENTRY_TOO_LONG Warning "database-entry-too-long"
+        "a key or value in a text database has more than 252 characters"
+        "PMDF and Messaging Server keep at most 252 characters of an address or a part of a rule. It works here; files that \
+         are shared with them should be shorter."
+    BAD_COMPILED_DATABASE Warning "bad-compiled-database"
+        "a compiled database is damaged or of another version"
+        "`sluice compile` writes each text database as one file, NAME.db, which is used while it is newer than NAME.txt. This \
+         one cannot be used; the text is read in its place, if there is one. Run `sluice compile` again."
     CANNOT_READ_FILE Error "cannot-read-file"
         "a file of the configuration cannot be read"
         "The main file, an included file, or a neighbour that exists but may not be opened. Without it half of the mail \

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// A place that files are read from.
 pub trait Files {
@@ -17,6 +18,16 @@ pub trait Files {
     /// # Errors
     /// As the place reports them.
     fn list(&self, folder: &Path) -> io::Result<Vec<String>>;
+
+    /// When the content of a file last changed. A place that keeps no such times has an answer to nothing, and compiled
+    /// databases are then not used.
+    ///
+    /// # Errors
+    /// As the place reports them; `Unsupported` unless it keeps times.
+    fn modified(&self, path: &Path) -> io::Result<SystemTime> {
+        let _ = path;
+        Err(io::Error::from(io::ErrorKind::Unsupported))
+    }
 }
 
 /// What is to be read.
@@ -32,6 +43,7 @@ pub enum Place {
 #[derive(Debug, Clone, Default)]
 pub struct MemoryFiles {
     files: BTreeMap<PathBuf, Vec<u8>>,
+    times: BTreeMap<PathBuf, SystemTime>,
 }
 
 impl MemoryFiles {
@@ -47,11 +59,25 @@ impl MemoryFiles {
         self.files.insert(path.into(), content.into());
         self
     }
+
+    /// Says when a file changed; without this it counts as unknown.
+    #[must_use]
+    pub fn changed_at(mut self, path: impl Into<PathBuf>, time: SystemTime) -> MemoryFiles {
+        self.times.insert(path.into(), time);
+        self
+    }
 }
 
 impl Files for MemoryFiles {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         self.files.get(path).cloned().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    }
+
+    fn modified(&self, path: &Path) -> io::Result<SystemTime> {
+        if !self.files.contains_key(path) {
+            return Err(io::Error::from(io::ErrorKind::NotFound));
+        }
+        self.times.get(path).copied().ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {

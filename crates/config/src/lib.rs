@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod codes;
+mod databases;
 mod files;
 mod grammar;
 mod keyword;
@@ -33,6 +34,7 @@ mod values;
 mod written;
 
 pub use codes::codes;
+pub use databases::{DATABASES, Database, DatabaseError, Databases};
 pub use files::{Files, MemoryFiles, Place};
 pub use keyword::{Arguments, KeywordInfo, Origin, Status, keyword, keywords};
 pub use model::{

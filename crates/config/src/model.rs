@@ -3,6 +3,7 @@
 //! Nothing here parses. Fields are public because a snapshot is data; it is shared as an `Arc<Config>` and replaced
 //! whole when the folder is read again.
 
+use crate::databases::Databases;
 use crate::keyword::KeywordInfo;
 use crate::options::{Options, ServerOptions};
 use crate::settings::Settings;
@@ -26,6 +27,8 @@ pub struct Config {
     pub services: Vec<Service>,
     /// The pools of `job_controller.cnf`; `DEFAULT` is always among them.
     pub pools: Vec<Pool>,
+    /// The text databases of the folder.
+    pub databases: Databases,
 }
 
 impl Config {

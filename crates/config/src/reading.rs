@@ -9,7 +9,7 @@ use crate::model::{Channel, Channels, Config, is_local_name};
 use crate::options::{Options, ServerOptions};
 use crate::services::{self, JobController};
 use crate::settings::{DEFAULT_POOL, default_notices};
-use crate::{keyword, option_file};
+use crate::{databases, keyword, option_file};
 use sluice_diag::{Diagnostic, Sources, Span, errors_in, nearest};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -121,8 +121,17 @@ fn read_all(reader: &mut Reader<'_>, folder: &Path, main: &Path, whole_folder: b
     if channels.is_empty() {
         return None;
     }
+    let databases = databases::read_all(main.parent().unwrap_or(Path::new("")), reader);
     let channels = Channels::new(channels);
-    Some(Config { folder: folder.to_path_buf(), rules, channels, options, services, pools: jobs.pools })
+    Some(Config {
+        folder: folder.to_path_buf(),
+        rules,
+        channels,
+        options,
+        services,
+        pools: jobs.pools,
+        databases,
+    })
 }
 
 /// What can be wrong between blocks.

@@ -12,7 +12,7 @@ use sluice_diag::{Diagnostic, nearest};
 
 use crate::codes;
 use crate::glob::Glob;
-use crate::template::{Need, Op, ProblemKind, Separator, Template};
+use crate::template::{self, LookUp, Need, Op, ProblemKind, Separator, Template};
 
 /// PMDF keeps this many characters of a pattern or template.
 const RULE_PART_LENGTH_MAX: usize = 252;
@@ -28,6 +28,26 @@ pub(crate) fn check(config: &Config, templates: &[Template]) -> Vec<Diagnostic> 
         checker.rule(index, rule, template);
     }
     checker.found
+}
+
+/// Entries of the domain database that never apply. What depends on channels is not looked at: there may be very many.
+pub(crate) fn domain_database(config: &Config) -> Vec<Diagnostic> {
+    let Some(database) = config.databases.get("domain") else { return Vec::new() };
+    let is_channel = |name: &str| config.channels.by_name(name).is_some();
+    let mut found = Vec::new();
+    for (key, text) in database.iter() {
+        let message = if key.contains('*') {
+            format!("the entry `{key}` is never asked for: it holds an asterisk")
+        } else {
+            let template = template::parse(text, &is_channel);
+            let Some(problem) = template.problems.first() else { continue };
+            format!("the entry `{key}` never applies: `{}` is a mistake", &text[problem.place.clone()])
+        };
+        let mut remark = Diagnostic::new(&codes::DOMAIN_DATABASE, message);
+        remark.span = database.place(key);
+        found.push(remark);
+    }
+    found
 }
 
 fn tag_of((op, _): &(Op, Range<usize>)) -> Option<&str> {
@@ -131,9 +151,11 @@ impl<'c> Checker<'c> {
                 let help = "write the name directly behind the letter, as in `$Mtcp_local`";
                 (&codes::NO_NAME, format!("`{text}` has no name behind it"), Some(help.to_owned()))
             }
-            ProblemKind::InName => {
-                (&codes::NO_NAME, format!("`{text}` may not stand in the name behind `$V` or `$Z`"), None)
-            }
+            ProblemKind::InName => (
+                &codes::NO_NAME,
+                format!("`{text}` may not stand in the name behind `$V` or `$Z`, or inside a look-up"),
+                None,
+            ),
         };
         let mut diagnostic = Diagnostic::new(code, message).at(rule.template_part(place.start, place.end));
         diagnostic.help = help;
@@ -149,7 +171,16 @@ impl<'c> Checker<'c> {
                     format!("a tag of {} characters; {TAG_LENGTH_MAX} is the limit", tag.chars().count());
                 self.found.push(Diagnostic::new(&codes::TAG_TOO_LONG, message).at(span));
             }
-            Op::LookUp(kind) => {
+            Op::LookUp { kind: LookUp::Database, .. } => {
+                if self.config.databases.get("general").is_none() {
+                    let message = "the rule is skipped: there is no general database";
+                    let remark = Diagnostic::new(&codes::NO_DATABASE, message).at(span);
+                    self.found.push(remark.help(
+                        "put a file `general.txt` beside the main file: a key, blanks, a value on each line",
+                    ));
+                }
+            }
+            Op::LookUp { kind, .. } => {
                 let message =
                     format!("the rule is skipped: it asks {}, which this version does not do", kind.words());
                 self.found.push(Diagnostic::new(&codes::NOT_AVAILABLE, message).at(span));
@@ -346,7 +377,7 @@ fn asterisks_lead(pattern: &str) -> bool {
 
 /// Its parts cannot be counted in advance.
 fn is_open_ended(template: &Template) -> bool {
-    template.ops.iter().any(|(op, _)| matches!(op, Op::LookUp(_) | Op::CheckNow { or_stop: true }))
+    template.ops.iter().any(|(op, _)| matches!(op, Op::LookUp { .. } | Op::CheckNow { or_stop: true }))
 }
 
 /// The instructions that make text, by part; those behind `$,` are left out.

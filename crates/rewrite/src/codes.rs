@@ -7,7 +7,7 @@ pub fn codes() -> &'static [&'static Code] {
     &CODES
 }
 
-static CODES: [&Code; 17] = [
+static CODES: [&Code; 19] = [
     &UNKNOWN_SEQUENCE,
     &UNCLOSED,
     &NO_NAME,
@@ -19,6 +19,8 @@ static CODES: [&Code; 17] = [
     &TAG_TOO_LONG,
     &NEVER_APPLIES,
     &NOT_AVAILABLE,
+    &NO_DATABASE,
+    &DOMAIN_DATABASE,
     &DOLLAR_COMMA,
     &BLANK,
     &MACRO,
@@ -116,6 +118,23 @@ pub(crate) static NOT_AVAILABLE: Code = Code {
     summary: "a look-up that this version does not do",
     explanation: "Templates may ask a database, a mapping table, a routine or a directory for text. This version reads such templates and \
 skips their rules, as if nothing had been found: a rule below, or with a more general pattern, takes the address.",
+};
+
+pub(crate) static NO_DATABASE: Code = Code {
+    name: "rewrite-no-database",
+    severity: Severity::Warning,
+    summary: "a template asks the general database, and there is none",
+    explanation: "`$(text)` puts in the value that the general database has for *text*; without a value the rule is skipped. The database \
+is the file `general.txt` beside the main file, or what `sluice compile` made of it, `general.db`.",
+};
+
+pub(crate) static DOMAIN_DATABASE: Code = Code {
+    name: "rewrite-domain-database",
+    severity: Severity::Warning,
+    summary: "an entry of the domain database never applies",
+    explanation: "Each entry of `domain.txt` is a rewrite rule: a pattern, blanks, a template in the language of the rules. It is asked \
+behind the rules of the configuration, and only for patterns without an asterisk. An entry whose pattern holds an asterisk, or whose template has a \
+mistake, is never used.",
 };
 
 pub(crate) static DOLLAR_COMMA: Code = Code {

@@ -12,9 +12,10 @@ use sluice_config::Channel;
 use sluice_mail::{Address, Status};
 
 use crate::Kind;
+use crate::lookups::Lookups;
 use crate::place::First;
 use crate::probe::Matched;
-use crate::template::{Case, End, LookUp, Need, Op, Part, Separator, Template};
+use crate::template::{self, Case, End, LookUp, Need, Op, Part, Separator, Template};
 
 /// Longest part a template may build: as long as the longest address that is read, so that rules which repeat cannot
 /// grow an address without end.
@@ -32,18 +33,20 @@ pub(crate) struct Program {
 impl Program {
     pub(crate) fn new(template: &Template) -> Program {
         let stops = template.ops.iter().any(|(op, _)| matches!(op, Op::CheckNow { or_stop: true }));
+        let open = template.ops.iter().any(|(op, _)| matches!(op, Op::LookUp { .. }));
         let mut positions = 0;
         let mut ops = Vec::with_capacity(template.ops.len());
         for (op, _) in &template.ops {
             match op {
-                // A template that may stop early must not be judged by controls it does not reach.
-                Op::Position(position) if !stops => positions |= position.bit(),
+                // A template that may stop early must not be judged by controls it does not reach, nor one without those
+                // that a look-up brings.
+                Op::Position(position) if !stops && !open => positions |= position.bit(),
                 op => ops.push(op.clone()),
             }
         }
         // Cheap checks first, unless the order is part of the meaning.
         if !stops {
-            ops.sort_by_key(|op| !matches!(op, Op::Need(_) | Op::Broken | Op::LookUp(_)));
+            ops.sort_by_key(|op| !matches!(op, Op::Need(_) | Op::Broken));
         }
         Program { ops: ops.into(), positions, only_text: template.only_text }
     }
@@ -65,12 +68,15 @@ pub(crate) struct Surroundings<'a> {
     /// Unknown while the envelope recipient is rewritten.
     pub(crate) destination: Option<(&'a str, Option<&'a Channel>)>,
     pub(crate) hosted: &'a dyn Fn(&str) -> bool,
+    pub(crate) lookups: &'a dyn Lookups,
+    /// Knows the names of channels, for reading text that a look-up brought.
+    pub(crate) is_channel: &'a dyn Fn(&str) -> bool,
 }
 
 /// The text of `$?` and the code that goes with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ErrorText<'a> {
-    pub(crate) text: &'a str,
+    pub(crate) text: Cow<'a, str>,
     pub(crate) number: Option<u32>,
 }
 
@@ -88,7 +94,7 @@ impl ErrorText<'_> {
 #[derive(Debug)]
 pub(crate) struct Output<'a, 'p> {
     pub(crate) shape: Shape<'a>,
-    pub(crate) tag: Option<&'p str>,
+    pub(crate) tag: Option<Cow<'p, str>>,
     pub(crate) error: Option<ErrorText<'p>>,
 }
 
@@ -122,6 +128,15 @@ pub enum Failure {
     NoLabel(usize),
     /// A look-up that is not available; which, in words.
     LookUp(&'static str),
+    /// A look-up that found nothing.
+    NotFound {
+        /// Which, in words.
+        what: &'static str,
+        /// What it was asked for.
+        asked: String,
+    },
+    /// Text that came from a look-up asks again where it may not.
+    Nested(&'static str),
     /// The parts and separators make no known shape.
     Shape,
     /// A host came out empty.
@@ -146,6 +161,8 @@ impl fmt::Display for Failure {
             Failure::Hosted(domain) => write!(f, "$Z: {domain} is hosted here"),
             Failure::NoLabel(number) => write!(f, "there is no label number {number}"),
             Failure::LookUp(what) => write!(f, "it asks {what}, which this version does not do"),
+            Failure::NotFound { what, asked } => write!(f, "{what}, has nothing for `{asked}`"),
+            Failure::Nested(what) => write!(f, "text from a look-up may not ask {what}"),
             Failure::Shape => f.write_str("its parts make no address and routing system"),
             Failure::EmptyHost => f.write_str("a host came out empty"),
             Failure::TooLong => f.write_str("the result is too long for an address"),
@@ -177,13 +194,15 @@ pub(crate) fn run<'a, 'p: 'a>(
         destination: Check::default(),
         tag: None,
         error: None,
+        fetched: Vec::new(),
+        only_text: program.only_text,
     };
     for op in &program.ops {
-        if machine.step(op)?.is_break() {
+        if machine.step(op, Cow::Borrowed)?.is_break() {
             break;
         }
     }
-    machine.finish(program.only_text)
+    machine.finish()
 }
 
 /// The pending answers of one group of channel checks.
@@ -223,16 +242,24 @@ struct Machine<'a, 'p> {
     positions: u8,
     source: Check,
     destination: Check,
-    tag: Option<&'p str>,
+    tag: Option<Cow<'p, str>>,
     error: Option<ErrorText<'p>>,
+    /// The look-ups whose text is being expanded, the outermost first.
+    fetched: Vec<LookUp>,
+    only_text: bool,
 }
+
+/// Look-ups whose text may ask again, one inside the other.
+const LOOK_UP_DEPTH_MAX: usize = 10;
 
 type Flow = std::ops::ControlFlow<()>;
 
 impl<'a, 'p: 'a> Machine<'a, 'p> {
-    fn step(&mut self, op: &'p Op) -> Result<Flow, Failure> {
+    /// Carries out one instruction. `keep` turns text of the instruction into text of the result: borrowed from a rule,
+    /// copied from what a look-up brought.
+    fn step<'o>(&mut self, op: &'o Op, keep: fn(&'o str) -> Cow<'p, str>) -> Result<Flow, Failure> {
         match op {
-            Op::Text(text) => self.put(Cow::Borrowed(text), false)?,
+            Op::Text(text) => self.put(keep(text), false)?,
             Op::Case(case) => self.case = *case,
             Op::QuoteForLdap => self.ldap = true,
             Op::EndOfPart => self.part_ended = true,
@@ -273,9 +300,11 @@ impl<'a, 'p: 'a> Machine<'a, 'p> {
                 settled?;
             }
             Op::Hosted { wanted, name } => self.hosted(*wanted, name)?,
-            Op::Tag(tag) => self.tag = Some(tag),
-            Op::ErrorText { text, number } => self.error = Some(ErrorText { text, number: *number }),
-            Op::LookUp(kind) => return Err(look_up(*kind)),
+            Op::Tag(tag) => self.tag = Some(keep(tag)),
+            Op::ErrorText { text, number } => {
+                self.error = Some(ErrorText { text: keep(text), number: *number });
+            }
+            Op::LookUp { kind, argument } => return self.look_up(*kind, argument),
             Op::Broken => return Err(Failure::Broken),
             substitution => {
                 let text = self.substitute(substitution)?;
@@ -283,6 +312,62 @@ impl<'a, 'p: 'a> Machine<'a, 'p> {
             }
         }
         Ok(Flow::Continue(()))
+    }
+
+    /// Asks for text and expands it in this place. Inside text of the general database the general database may not be
+    /// asked again (PMDF System Manager's Guide, chapter 2, "general database substitutions").
+    fn look_up(&mut self, kind: LookUp, argument: &[Op]) -> Result<Flow, Failure> {
+        let asks_itself = kind == LookUp::Database && self.fetched.contains(&kind);
+        if asks_itself || self.fetched.len() >= LOOK_UP_DEPTH_MAX {
+            return Err(Failure::Nested(kind.words()));
+        }
+        let asked = self.argument(argument)?;
+        let found = match kind {
+            LookUp::Database => self.surroundings.lookups.database("general", &asked),
+            LookUp::Mapping | LookUp::Routine | LookUp::Directory => {
+                return Err(Failure::LookUp(kind.words()));
+            }
+        };
+        let Some(text) = found else { return Err(Failure::NotFound { what: kind.words(), asked }) };
+        let template = template::parse(&text, self.surroundings.is_channel);
+        // An error text runs to the end only where nothing else makes the address.
+        self.only_text |= template.only_text && self.part == 0 && self.parts[0].is_empty();
+        self.fetched.push(kind);
+        let mut flow = Flow::Continue(());
+        for (op, _) in &template.ops {
+            flow = self.step(op, |text| Cow::Owned(text.to_owned()))?;
+            if flow.is_break() {
+                break;
+            }
+        }
+        self.fetched.pop();
+        Ok(flow)
+    }
+
+    /// The argument of a look-up with its substitutions made.
+    fn argument(&self, ops: &[Op]) -> Result<String, Failure> {
+        let mut argument = String::new();
+        let mut case = Case::AsIs;
+        for op in ops {
+            let text = match op {
+                Op::Text(text) => Cow::Borrowed(&**text),
+                Op::Case(next) => {
+                    case = *next;
+                    continue;
+                }
+                Op::Broken => return Err(Failure::Broken),
+                op => self.substitute(op)?,
+            };
+            match case {
+                Case::AsIs => argument.push_str(&text),
+                Case::Lower => argument.push_str(&text.to_lowercase()),
+                Case::Upper => argument.push_str(&text.to_uppercase()),
+            }
+            if argument.len() > PART_LENGTH_MAX {
+                return Err(Failure::TooLong);
+            }
+        }
+        Ok(argument)
     }
 
     fn need(&self, need: Need) -> Result<(), Failure> {
@@ -380,13 +465,13 @@ impl<'a, 'p: 'a> Machine<'a, 'p> {
         })
     }
 
-    fn finish(mut self, only_text: bool) -> Result<Output<'a, 'p>, Failure> {
+    fn finish(mut self) -> Result<Output<'a, 'p>, Failure> {
         if self.positions != 0 && self.positions & self.subject.first.position.bit() == 0 {
             return Err(Failure::Position);
         }
         self.settle_channels()?;
         let (tag, error) = (self.tag, self.error);
-        if only_text {
+        if self.only_text && self.part == 0 && self.parts[0].is_empty() {
             return Ok(Output { shape: Shape::AsIs, tag, error });
         }
         use Separator::{At, Percent};
@@ -409,10 +494,6 @@ impl<'a, 'p: 'a> Machine<'a, 'p> {
         }
         Ok(Output { shape, tag, error })
     }
-}
-
-fn look_up(kind: LookUp) -> Failure {
-    Failure::LookUp(kind.words())
 }
 
 /// Channels that take mail only to hand it on, so that their mail has been through rewriting before.

@@ -13,7 +13,9 @@ impl Known {
     pub(crate) fn new(config: &Config) -> Known {
         let patterns = config.rules.iter().filter_map(|rule| domain_of(&rule.pattern));
         let hosts = config.channels.iter().flat_map(|channel| &channel.hosts).map(|host| host.name.as_str());
-        let mut all: Vec<_> = patterns.chain(hosts).map(ReversedDomain::new).collect();
+        let database = config.databases.get("domain").into_iter().flat_map(|database| database.iter());
+        let database = database.filter_map(|(pattern, _)| domain_of(pattern));
+        let mut all: Vec<_> = patterns.chain(hosts).chain(database).map(ReversedDomain::new).collect();
         all.sort_unstable();
         all.dedup();
         Known(all)

@@ -7,8 +7,8 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-/// The databases that may be asked, by name: `general`, `domain`, `alias`, `reverse`, `forward`.
-pub const DATABASES: [&str; 5] = ["general", "domain", "alias", "reverse", "forward"];
+use sluice_config::Config;
+pub use sluice_config::DATABASES;
 
 /// Answers from outside the configuration. Called on the thread that rewrites; must not wait for a network.
 pub trait Lookups: Send + Sync {
@@ -28,6 +28,13 @@ pub trait Lookups: Send + Sync {
         // The keys of a fresh `RandomState` are random; 53 bits are what a `f64` can hold.
         let bits = RandomState::new().hash_one(0u8) >> 11;
         bits as f64 / (1u64 << 53) as f64 * 100.0
+    }
+}
+
+/// The text databases of the configuration, and no sequences.
+impl Lookups for Config {
+    fn database(&self, name: &str, key: &str) -> Option<String> {
+        self.databases.value(name, key).map(str::to_owned)
     }
 }
 

@@ -1,16 +1,18 @@
 //! The compiled rules and the walk of one address through them.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use sluice_config::{Channel, Config, Rule};
+use sluice_config::{Channel, Config, Database, Rule};
 use sluice_diag::{Diagnostic, Span};
 use sluice_mail::{Address, Refusal, Status};
 
 use crate::check;
 use crate::evaluate::{self, ErrorText, Failure, Output, Program, Shape, Subject, Surroundings};
 use crate::known::Known;
+use crate::lookups::Lookups;
 use crate::place::{self, First, Position};
 use crate::probe::{self, Matched};
 use crate::template;
@@ -22,6 +24,8 @@ pub const REPEATS_MAX: u32 = 32;
 
 /// The reason given when no rule has its own: the words of PMDF's rewriting test.
 pub const DEFAULT_ERROR_TEXT: &str = "illegal host/domain name found";
+
+const DOMAIN_DATABASE: &str = "domain";
 
 const LOOP_TEXT: &str = "rewrite loop";
 
@@ -133,6 +137,8 @@ pub struct Rewriter {
     pattern_length_max: usize,
     known: Known,
     hosted: Box<dyn Fn(&str) -> bool + Send + Sync>,
+    lookups: Arc<dyn Lookups>,
+    has_domain_database: bool,
 }
 
 struct CompiledRule {
@@ -154,7 +160,8 @@ impl Rewriter {
         let is_channel = |name: &str| config.channels.by_name(name).is_some();
         let templates: Vec<_> =
             config.rules.iter().map(|rule| template::parse(&rule.template, &is_channel)).collect();
-        let diagnostics = check::check(&config, &templates);
+        let mut diagnostics = check::check(&config, &templates);
+        diagnostics.extend(check::domain_database(&config));
         let mut table: HashMap<Box<str>, Vec<u32>> = HashMap::with_capacity(config.rules.len());
         let mut rules = Vec::with_capacity(config.rules.len());
         for (index, (rule, template)) in (0u32..).zip(config.rules.iter().zip(&templates)) {
@@ -166,10 +173,22 @@ impl Rewriter {
                 program: Program::new(template),
             });
         }
+        let domains = config.databases.get(DOMAIN_DATABASE);
         let pattern_length_max = table.keys().map(|pattern| pattern.len()).max().unwrap_or(0);
+        let pattern_length_max = pattern_length_max.max(domains.map_or(0, Database::key_length_max));
+        let has_domain_database = domains.is_some_and(|domains| !domains.is_empty());
         let known = Known::new(&config);
-        let rewriter =
-            Rewriter { config, rules, table, pattern_length_max, known, hosted: Box::new(|_| false) };
+        let lookups: Arc<dyn Lookups> = Arc::clone(&config) as Arc<dyn Lookups>;
+        let rewriter = Rewriter {
+            config,
+            rules,
+            table,
+            pattern_length_max,
+            known,
+            hosted: Box::new(|_| false),
+            lookups,
+            has_domain_database,
+        };
         (rewriter, diagnostics)
     }
 
@@ -178,6 +197,19 @@ impl Rewriter {
     pub fn with_hosted(mut self, hosted: impl Fn(&str) -> bool + Send + Sync + 'static) -> Rewriter {
         self.hosted = Box::new(move |domain| hosted(&domain.to_lowercase()));
         self
+    }
+
+    /// The same rules with another answer for look-ups. The domain database is asked in it too, for as long a key as the
+    /// configuration has patterns for.
+    #[must_use]
+    pub fn with_lookups(mut self, lookups: Arc<dyn Lookups>) -> Rewriter {
+        self.lookups = lookups;
+        self
+    }
+
+    /// What answers look-ups.
+    pub fn lookups(&self) -> &Arc<dyn Lookups> {
+        &self.lookups
     }
 
     /// The configuration the rules are from.
@@ -206,6 +238,7 @@ impl Rewriter {
             _ => context.destination_channel.map(|name| (name, channels.by_name(name))),
         };
         let source = channels.by_name(context.source_channel);
+        let is_channel = |name: &str| channels.by_name(name).is_some();
         let mut walk = Walk {
             rewriter: self,
             surroundings: Surroundings {
@@ -214,10 +247,12 @@ impl Rewriter {
                 source,
                 destination,
                 hosted: &*self.hosted,
+                lookups: &*self.lookups,
+                is_channel: &is_channel,
             },
             bang_over_percent: source.is_some_and(|channel| channel.settings.bang_over_percent),
             trace,
-            tag: "",
+            tag: Cow::Borrowed(""),
             error: None,
             repeats: 0,
         };
@@ -242,12 +277,12 @@ fn key(rule: &Rule) -> Box<str> {
 }
 
 /// One address on its way. The tag and the error text stay for the whole way.
-struct Walk<'r, 't> {
+struct Walk<'r, 's, 't> {
     rewriter: &'r Rewriter,
-    surroundings: Surroundings<'r>,
+    surroundings: Surroundings<'s>,
     bang_over_percent: bool,
     trace: Option<&'t mut Trace>,
-    tag: &'r str,
+    tag: Cow<'r, str>,
     error: Option<ErrorText<'r>>,
     repeats: u32,
 }
@@ -255,7 +290,7 @@ struct Walk<'r, 't> {
 /// A template's result that no longer borrows the address it was made from.
 struct Built<'r> {
     target: Target,
-    tag: Option<&'r str>,
+    tag: Option<Cow<'r, str>>,
     error: Option<ErrorText<'r>>,
 }
 
@@ -265,7 +300,7 @@ enum Target {
     AsIs,
 }
 
-impl<'r> Walk<'r, '_> {
+impl<'r> Walk<'r, '_, '_> {
     fn step(&mut self, step: impl FnOnce() -> Step) {
         if let Some(trace) = &mut self.trace {
             trace.steps.push(step());
@@ -322,8 +357,9 @@ impl<'r> Walk<'r, '_> {
             let (user, host, via, system) = match built.take() {
                 None => (first.user.to_owned(), first.host.to_owned(), None, first.host.to_owned()),
                 Some(rule) => {
-                    self.apply(&rule);
-                    match rule.target {
+                    let Built { target, tag, error } = rule;
+                    self.apply(tag, error);
+                    match target {
                         Target::AsIs => {
                             (first.user.to_owned(), first.host.to_owned(), None, first.host.to_owned())
                         }
@@ -388,12 +424,12 @@ impl<'r> Walk<'r, '_> {
     }
 
     /// Tag and error text of a rule that applies stay with the address.
-    fn apply(&mut self, rule: &Built<'r>) {
-        if let Some(tag) = rule.tag {
+    fn apply(&mut self, tag: Option<Cow<'r, str>>, error: Option<ErrorText<'r>>) {
+        if let Some(tag) = tag {
+            self.step(|| Step::Tagged(tag.clone().into_owned()));
             self.tag = tag;
-            self.step(|| Step::Tagged(tag.to_owned()));
         }
-        if let Some(error) = rule.error {
+        if let Some(error) = error {
             self.error = Some(error);
         }
     }
@@ -410,7 +446,7 @@ impl<'r> Walk<'r, '_> {
 
     fn reject(&self) -> Rejected {
         match &self.error {
-            Some(error) if !error.text.is_empty() => Rejected::new(error.text, error.status()),
+            Some(error) if !error.text.is_empty() => Rejected::new(&*error.text, error.status()),
             Some(error) => Rejected::new(DEFAULT_ERROR_TEXT, error.status()),
             None => Rejected::new(DEFAULT_ERROR_TEXT, Status::NO_SUCH_HOST),
         }
@@ -420,7 +456,7 @@ impl<'r> Walk<'r, '_> {
     fn scan(&mut self, first: First<'_>) -> Option<Built<'r>> {
         let lower = first.host.to_lowercase();
         let mut buffer = String::with_capacity(self.tag.len() + lower.len() + 2);
-        buffer.push_str(self.tag);
+        buffer.push_str(&self.tag);
         // With a trace every probe is shown, also those no pattern is long enough for.
         let length_max = if self.trace.is_some() { usize::MAX } else { self.rewriter.pattern_length_max };
         let ask = |key: &str, matched| self.ask(key, Subject { first, matched });
@@ -449,22 +485,36 @@ impl<'r> Walk<'r, '_> {
                 Err(why) => self.step(|| Step::RuleFailed { rule: rule.text(), why }),
             }
         }
+        if rewriter.has_domain_database && !key.contains('*') {
+            return self.ask_domain_database(key, subject);
+        }
         None
     }
 
+    /// The rule that the domain database has for a pattern: asked behind those of the configuration, and never for a
+    /// pattern with an asterisk (PMDF System Manager's Guide, chapter 2, "the domain database").
+    fn ask_domain_database(&mut self, key: &str, subject: Subject<'_>) -> Option<Built<'r>> {
+        let text = self.surroundings.lookups.database(DOMAIN_DATABASE, key)?;
+        let program = Program::new(&template::parse(&text, self.surroundings.is_channel));
+        let result = evaluate::run(&program, subject, self.surroundings).map(built);
+        let rule = || RuleText { pattern: key.to_owned(), template: text.clone(), span: None };
+        match result {
+            Ok(Built { target, tag, error }) => {
+                self.step(|| Step::RuleApplied { rule: rule(), result: target.words() });
+                let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+                let tag = tag.map(own);
+                let error = error.map(|error| ErrorText { text: own(error.text), number: error.number });
+                Some(Built { target, tag, error })
+            }
+            Err(why) => {
+                self.step(|| Step::RuleFailed { rule: rule(), why });
+                None
+            }
+        }
+    }
+
     fn try_rule(&self, rule: &'r CompiledRule, subject: Subject<'_>) -> Result<Built<'r>, Failure> {
-        let Output { shape, tag, error } = evaluate::run(&rule.program, subject, self.surroundings)?;
-        let target = match shape {
-            Shape::AsIs => Target::AsIs,
-            Shape::Again { user, host } => Target::Again { user: user.into_owned(), host: host.into_owned() },
-            Shape::Routed { user, host, via, system } => Target::Routed {
-                user: user.into_owned(),
-                host: host.into_owned(),
-                via: via.map(|via| via.into_owned()),
-                system: system.into_owned(),
-            },
-        };
-        Ok(Built { target, tag, error })
+        evaluate::run(&rule.program, subject, self.surroundings).map(built)
     }
 
     /// The whole local part becomes a mailbox name of this system.
@@ -498,8 +548,27 @@ impl<'r> Walk<'r, '_> {
 
 impl CompiledRule {
     fn text(&self) -> RuleText {
-        RuleText { pattern: self.pattern.to_string(), template: self.template.to_string(), span: self.span }
+        RuleText {
+            pattern: self.pattern.to_string(),
+            template: self.template.to_string(),
+            span: Some(self.span),
+        }
     }
+}
+
+fn built<'p>(output: Output<'_, 'p>) -> Built<'p> {
+    let Output { shape, tag, error } = output;
+    let target = match shape {
+        Shape::AsIs => Target::AsIs,
+        Shape::Again { user, host } => Target::Again { user: user.into_owned(), host: host.into_owned() },
+        Shape::Routed { user, host, via, system } => Target::Routed {
+            user: user.into_owned(),
+            host: host.into_owned(),
+            via: via.map(|via| via.into_owned()),
+            system: system.into_owned(),
+        },
+    };
+    Built { target, tag, error }
 }
 
 impl Target {

@@ -63,8 +63,8 @@ pub(crate) enum Op {
     Tag(Box<str>),
     /// `$?`, `$n?`.
     ErrorText { text: Box<str>, number: Option<u32> },
-    /// `$(…) ${…} $[…] $]…[`.
-    LookUp(LookUp),
+    /// `$(…) ${…} $[…] $]…[`: what is found for the argument is template text in this place.
+    LookUp { kind: LookUp, argument: Box<[Op]> },
     /// Something that could not be read.
     Broken,
 }
@@ -106,7 +106,7 @@ pub(crate) enum Need {
     Backward,
 }
 
-/// Sources of text outside the configuration file. None is asked yet, so the rule fails.
+/// Sources of text outside the rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LookUp {
     Database,
@@ -145,7 +145,7 @@ pub(crate) enum ProblemKind {
     Unclosed,
     /// `$M` and its like without a name, `$T` without a tag.
     NoName,
-    /// Something other than text and substitutions in the name behind `$V` or `$Z`.
+    /// Something other than text and substitutions in the name behind `$V` or `$Z`, or in the argument of a look-up.
     InName,
 }
 
@@ -174,7 +174,7 @@ struct Reader<'t> {
     ops: Vec<(Op, Range<usize>)>,
     only_text: bool,
     problems: Vec<Problem>,
-    /// Reading the name behind `$V` or `$Z`.
+    /// Reading the name behind `$V` or `$Z`, or the argument of a look-up.
     in_name: bool,
 }
 
@@ -305,7 +305,7 @@ impl Reader<'_> {
 
     fn error_text(&mut self, number: Option<u32>, start: usize, at: usize, end: usize) -> usize {
         let is_control = |op: &Op| {
-            !matches!(op, Op::Text(_) | Op::Separator(_) | Op::EndOfPart | Op::LookUp(_))
+            !matches!(op, Op::Text(_) | Op::Separator(_) | Op::EndOfPart | Op::LookUp { .. })
                 && !op.is_substitution()
         };
         self.only_text = self.ops.iter().all(|(op, _)| is_control(op));
@@ -320,6 +320,12 @@ impl Reader<'_> {
         if stop == at {
             return self.problem(ProblemKind::NoName, start, at);
         }
+        let name = self.inner(at, stop).into_iter().collect();
+        self.push(Op::Hosted { wanted: letter.eq_ignore_ascii_case(&'v'), name }, start, stop)
+    }
+
+    /// The instructions of a text in which only substitutions have a meaning.
+    fn inner(&mut self, at: usize, stop: usize) -> Vec<Op> {
         let mut inner = Reader {
             text: self.text,
             is_channel: self.is_channel,
@@ -330,8 +336,7 @@ impl Reader<'_> {
         };
         inner.read(at, stop);
         self.problems.append(&mut inner.problems);
-        let name = inner.ops.into_iter().map(|(op, _)| op).collect();
-        self.push(Op::Hosted { wanted: letter.eq_ignore_ascii_case(&'v'), name }, start, stop)
+        inner.ops.into_iter().map(|(op, _)| op).collect()
     }
 
     fn look_up(&mut self, letter: char, start: usize, at: usize, end: usize) -> usize {
@@ -342,7 +347,20 @@ impl Reader<'_> {
             _ => ('[', LookUp::Directory),
         };
         match self.text[at..end].find(close) {
-            Some(length) => self.push(Op::LookUp(kind), start, at + length + 1),
+            Some(length) => {
+                let plain = |op| match op {
+                    Op::Separator(Separator::Percent) => Op::Text("%".into()),
+                    Op::Separator(Separator::At) => Op::Text("@".into()),
+                    op => op,
+                };
+                // A routine and a directory have argument languages of their own, and neither is ever asked.
+                let argument = match kind {
+                    LookUp::Database | LookUp::Mapping => self.inner(at, at + length),
+                    LookUp::Routine | LookUp::Directory => Vec::new(),
+                };
+                let argument = argument.into_iter().map(plain).collect();
+                self.push(Op::LookUp { kind, argument }, start, at + length + 1)
+            }
             None => self.problem(ProblemKind::Unclosed, start, end),
         }
     }

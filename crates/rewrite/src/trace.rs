@@ -22,8 +22,8 @@ pub struct RuleText {
     pub pattern: String,
     /// The template.
     pub template: String,
-    /// Place of the pattern.
-    pub span: Span,
+    /// Place of the pattern; `None` for an entry of the domain database.
+    pub span: Option<Span>,
 }
 
 /// One step of rewriting.
@@ -174,7 +174,8 @@ impl Step {
     pub fn line(&self, sources: &Sources) -> String {
         match self {
             Step::RuleFailed { rule, .. } | Step::RuleApplied { rule, .. } => {
-                let (path, line) = (sources.path(rule.span.source), sources.position(rule.span).line);
+                let Some(span) = rule.span else { return format!("{self} (domain database)") };
+                let (path, line) = (sources.path(span.source), sources.position(span).line);
                 format!("{self} ({}:{line})", path.display())
             }
             _ => self.to_string(),

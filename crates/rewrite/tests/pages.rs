@@ -2,7 +2,7 @@
 //!
 //! A page holds fenced blocks. Those that set the scene:
 //! `sluice.cnf` (a whole configuration), `channels` (a channel table for the page) with `rules` (used with that table),
-//! and `hosted` (domains for which `$V` holds). Those that ask:
+//! `hosted` (domains for which `$V` holds), and `database NAME` (the text of a database). Those that ask:
 //!
 //! * `routes`: `address → channel, address after rewriting`, then, when it matters, `via ROUTING-SYSTEM`,
 //!   `final ADDRESS` and `host HOST`; or `address → refused: TEXT`, with `status 5.1.2` in front of the text when it
@@ -29,8 +29,11 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(text: &str, hosted: &[String]) -> Scene {
-        let files = MemoryFiles::new().with("sluice.cnf", text);
+    fn new(text: &str, hosted: &[String], databases: &[(String, String)]) -> Scene {
+        let mut files = MemoryFiles::new().with("sluice.cnf", text);
+        for (name, text) in databases {
+            files = files.with(format!("{name}.txt"), text.as_str());
+        }
         let (config, sources, diagnostics) =
             sluice_config::read(&files, &Place::File(PathBuf::from("sluice.cnf")));
         let said: Vec<String> = diagnostics.iter().map(|diagnostic| diagnostic.render(&sources)).collect();
@@ -97,7 +100,7 @@ impl Scene {
 fn page(path: &Path) -> (usize, Vec<String>) {
     let text = fs::read_to_string(path).unwrap();
     let name = path.file_name().unwrap().to_string_lossy();
-    let (mut channels, mut hosted) = (String::new(), Vec::new());
+    let (mut channels, mut hosted, mut databases) = (String::new(), Vec::new(), Vec::new());
     let mut scene: Option<Scene> = None;
     let (mut compared, mut wrong) = (0, Vec::new());
     let mut compare = |line: usize, what: &str, found: &str, expected: &str| {
@@ -118,9 +121,14 @@ fn page(path: &Path) -> (usize, Vec<String>) {
         let rows = || block.iter().filter(|(_, line)| !line.trim().is_empty());
         let asked = || scene.as_ref().unwrap_or_else(|| panic!("{name}:{}: no configuration yet", fence + 1));
         match kind {
-            "sluice.cnf" => scene = Some(Scene::new(&plain(), &hosted)),
+            "sluice.cnf" => scene = Some(Scene::new(&plain(), &hosted, &databases)),
             "channels" => channels = plain(),
-            "rules" => scene = Some(Scene::new(&format!("{}\n{channels}", plain()), &hosted)),
+            "rules" => scene = Some(Scene::new(&format!("{}\n{channels}", plain()), &hosted, &databases)),
+            kind if kind.starts_with("database ") => {
+                let name = kind.trim_start_matches("database ").to_owned();
+                databases.retain(|(other, _)| *other != name);
+                databases.push((name, plain()));
+            }
             "hosted" => hosted = rows().map(|(_, line)| (*line).to_owned()).collect(),
             "routes" => {
                 for (number, line) in rows() {
