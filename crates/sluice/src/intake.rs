@@ -20,7 +20,9 @@ use sluice_rewrite::{Context, Kind};
 use sluice_smtp::etrn::{Answers, Node, Waiting};
 use sluice_smtp::replies;
 use sluice_smtp::reply::Reply;
-use sluice_smtpd::{Admission, Connection, Done, EtrnAnswer, Incoming, Intake, Limits, MailParams, Session};
+use sluice_smtpd::{
+    Accepted, Admission, Connection, Done, EtrnAnswer, Incoming, Intake, Limits, MailParams, Session,
+};
 
 use crate::hub::Hub;
 
@@ -95,7 +97,8 @@ impl Intake for Door {
         Ok(())
     }
 
-    fn recipient(&self, session: &Session, path: &str) -> Result<Recipient, Refusal> {
+    fn recipient(&self, session: &Session, sender: &str, path: &str) -> Result<Vec<Accepted>, Refusal> {
+        let _ = sender;
         let loaded = self.hub.loaded();
         let address = Address::parse(path).map_err(|error| bad_address(5, 1, 3, path, &error))?;
         let source_channel = session.admission.source_channel.as_str();
@@ -114,31 +117,37 @@ impl Intake for Door {
                 return Err(Refusal { code: 550, status: Status { class: 5, subject: 7, detail: 1 }, text });
             }
         }
-        Ok(Recipient {
-            address: route.final_address.to_string(),
-            original: path.to_owned(),
-            channel: route.channel,
-            domain: route.host.to_lowercase(),
-        })
+        Ok(vec![
+            Recipient {
+                address: route.final_address.to_string(),
+                original: path.to_owned(),
+                channel: route.channel,
+                domain: route.host.to_lowercase(),
+            }
+            .into(),
+        ])
     }
 
     fn verify(&self, session: &Session, text: &str) -> Reply {
         let loaded = self.hub.loaded();
         let channel = loaded.config.channels.by_name(&session.admission.source_channel);
         let open = channel.is_some_and(|channel| channel.settings.vrfy == Vrfy::Allow);
-        match self.recipient(session, text) {
-            Ok(recipient) if open => Reply::new(
+        let known = self.recipient(session, "", text);
+        match known.as_deref() {
+            // Whom a list stands for is not told.
+            Ok([only]) if open => Reply::new(
                 250,
                 Status { class: 2, subject: 1, detail: 5 },
-                format!("<{}>", recipient.address),
+                format!("<{}>", only.recipient.address),
             ),
-            Err(refusal) if open => Reply::from(refusal),
+            Err(refusal) if open => Reply::from(refusal.clone()),
             _ => replies::cannot_verify(),
         }
     }
 
-    fn begin(&self) -> Box<dyn Incoming> {
-        Box::new(Arriving { hub: Arc::clone(&self.hub), draft: self.hub.dispatcher().draft() })
+    fn begin(&self, envelopes: usize) -> Box<dyn Incoming> {
+        let drafts = (0..envelopes.max(1)).map(|_| self.hub.dispatcher().draft()).collect();
+        Box::new(Arriving { hub: Arc::clone(&self.hub), drafts })
     }
 
     fn etrn(&self, session: &Session, argument: &str, done: Box<dyn FnOnce(EtrnAnswer) + Send>) {
@@ -222,25 +231,63 @@ fn bad_address(class: u8, subject: u16, detail: u16, path: &str, error: &dyn std
     Refusal { code: 553, status: Status { class, subject, detail }, text: format!("{path}: {error}") }
 }
 
-/// A message on its way into the spool.
+/// A message on its way into the spool: a draft for each of its envelopes, all with the same content.
 struct Arriving {
     hub: Arc<Hub>,
-    draft: Draft,
+    /// Never empty; the first one names the message.
+    drafts: Vec<Draft>,
+}
+
+/// Makes one answer of several: the last of them, or the first refusal, when all have come.
+struct Gather(Mutex<(usize, Result<(), Refusal>, Option<Done>)>);
+
+impl Gather {
+    fn new(answers: usize, done: Done) -> Arc<Gather> {
+        Arc::new(Gather(Mutex::new((answers, Ok(()), Some(done)))))
+    }
+
+    fn take(&self, answer: Result<(), Refusal>) {
+        let mut state = self.0.lock();
+        state.0 = state.0.saturating_sub(1);
+        if state.1.is_ok() {
+            state.1 = answer;
+        }
+        let done = if state.0 == 0 { state.2.take() } else { None };
+        let result = std::mem::replace(&mut state.1, Ok(()));
+        if let Some(done) = done {
+            drop(state);
+            done(result);
+        } else {
+            state.1 = result;
+        }
+    }
 }
 
 impl Incoming for Arriving {
     fn id(&self) -> String {
-        self.draft.id().to_string()
+        self.drafts[0].id().to_string()
     }
 
     fn chunk(&mut self, bytes: Vec<u8>, done: Done) {
-        self.draft.chunk(bytes, move |taken| done(taken.map_err(|error| error.refusal())));
+        let answers = Gather::new(self.drafts.len(), done);
+        for draft in &mut self.drafts {
+            let answers = Arc::clone(&answers);
+            draft.chunk(bytes.clone(), move |taken| answers.take(taken.map_err(|error| error.refusal())));
+        }
     }
 
-    fn commit(self: Box<Self>, mut envelope: Envelope, tail: Vec<u8>, done: Done) {
-        envelope.sender = self.hub.rewritten_sender(&envelope);
-        self.hub.dispatcher().commit(self.draft, envelope, tail, move |taken| {
-            done(taken.map(|_| ()).map_err(|error| error.refusal()));
-        });
+    fn commit(self: Box<Self>, envelopes: Vec<Envelope>, tail: Vec<u8>, done: Done) {
+        if envelopes.is_empty() {
+            // Discarded, by the operator's order.
+            return done(Ok(()));
+        }
+        let answers = Gather::new(envelopes.len(), done);
+        for (draft, mut envelope) in self.drafts.into_iter().zip(envelopes) {
+            envelope.sender = self.hub.rewritten_sender(&envelope);
+            let answers = Arc::clone(&answers);
+            self.hub.dispatcher().commit(draft, envelope, tail.clone(), move |taken| {
+                answers.take(taken.map(|_| ()).map_err(|error| error.refusal()));
+            });
+        }
     }
 }

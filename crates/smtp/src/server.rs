@@ -24,6 +24,9 @@ pub const ETRN_OVER_LIMIT_MAX: u32 = 8;
 /// their own), counted from the last accepted message. Monitors that look in every few seconds reach it after an hour and connect anew.
 pub const IDLE_COMMANDS_MAX: u32 = 1000;
 
+/// So many recipients a transaction may have once aliases are expanded, however few RCPT commands they came from.
+pub const EXPANDED_MAX: usize = 100_000;
+
 /// What a session may do, fixed before its greeting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
@@ -80,7 +83,28 @@ pub struct Transaction {
     /// Parameters of MAIL.
     pub params: MailParams,
     /// The accepted recipients, at least one.
-    pub recipients: Vec<Recipient>,
+    pub recipients: Vec<Accepted>,
+    /// RCPT commands that were accepted; one of them may stand for several recipients.
+    pub commands: u32,
+}
+
+/// One of the recipients that the path of a RCPT command stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// The recipient.
+    pub recipient: Recipient,
+    /// The reverse-path that its copy goes out with, where that is not the client's: a list has its own.
+    pub sender: Option<String>,
+    /// Its copy waits for an operator.
+    pub held: bool,
+    /// It came out of an alias. Such a recipient is dropped when the transaction has it already.
+    pub expanded: bool,
+}
+
+impl From<Recipient> for Accepted {
+    fn from(recipient: Recipient) -> Accepted {
+        Accepted { recipient, sender: None, held: false, expanded: false }
+    }
 }
 
 /// What became of a message.
@@ -151,6 +175,11 @@ impl Server {
     /// A transaction is open.
     pub fn is_in_transaction(&self) -> bool {
         self.transaction.is_some()
+    }
+
+    /// The reverse-path of the open transaction.
+    pub fn reverse_path(&self) -> Option<&str> {
+        self.transaction.as_ref().map(|open| open.transaction.sender.as_str())
     }
 
     /// Characters that may be sent to this client now.
@@ -252,7 +281,8 @@ impl Server {
     pub fn sender(&mut self, path: &str, params: MailParams, answer: Result<(), Refusal>) -> Step<'static> {
         match answer {
             Ok(()) => {
-                let transaction = Transaction { sender: path.to_owned(), params, recipients: Vec::new() };
+                let transaction =
+                    Transaction { sender: path.to_owned(), params, recipients: Vec::new(), commands: 0 };
                 self.transaction = Some(Open { transaction, refused: false });
                 Step::Reply(replies::sender_ok())
             }
@@ -268,20 +298,26 @@ impl Server {
             open.refused = true;
             return self.answered(replies::address_needs_smtputf8());
         }
-        if open.transaction.recipients.len() >= self.policy.max_recipients as usize {
+        if open.transaction.commands >= self.policy.max_recipients {
             return Step::Reply(replies::too_many_recipients());
         }
         Step::Recipient { path }
     }
 
-    /// The answer to [`Step::Recipient`].
-    pub fn recipient(&mut self, answer: Result<Recipient, Refusal>) -> Step<'static> {
+    /// The answer to [`Step::Recipient`]: whom the path stands for. An empty list is accepted too; what was asked for
+    /// then goes to nobody.
+    pub fn recipient(&mut self, answer: Result<Vec<Accepted>, Refusal>) -> Step<'static> {
         let Some(open) = &mut self.transaction else {
             return self.answered(replies::mail_first());
         };
         match answer {
-            Ok(recipient) => {
-                open.transaction.recipients.push(recipient);
+            Ok(accepted) => {
+                let recipients = &mut open.transaction.recipients;
+                if recipients.len() + accepted.len() > EXPANDED_MAX {
+                    return Step::Reply(replies::too_many_recipients());
+                }
+                recipients.extend(accepted);
+                open.transaction.commands += 1;
                 Step::Reply(replies::recipient_ok())
             }
             Err(refusal) => {
@@ -298,7 +334,7 @@ impl Server {
     fn data(&mut self) -> Step<'static> {
         match self.transaction.take() {
             None => self.answered(self.mail_missing()),
-            Some(open) if !open.transaction.recipients.is_empty() => {
+            Some(open) if open.transaction.commands > 0 => {
                 self.transactions += 1;
                 Step::Content(replies::start_data(), Box::new(open.transaction))
             }

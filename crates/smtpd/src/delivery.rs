@@ -5,6 +5,7 @@
 //! with the envelope to `commit`, and only its `done` makes the message accepted. In every other case the
 //! [`Incoming`] is dropped, which leaves nothing behind.
 
+use std::collections::HashSet;
 use std::io;
 use std::time::{Duration, SystemTime};
 
@@ -44,7 +45,7 @@ struct Draft {
 pub(crate) async fn receive(talk: &mut Talk, transaction: Transaction) -> io::Result<Verdict> {
     let limits = talk.session.admission.limits.clone();
     let arrived = Time::from(SystemTime::now());
-    let incoming = talk.intake.begin();
+    let incoming = talk.intake.begin(kinds(&transaction).len());
     let id = incoming.id();
     let mut draft = Ok(Draft { incoming, tail: first_lines(talk, &transaction, &id, arrived), chunk: None });
     let mut content = Content::new(limits.max_message_size);
@@ -108,9 +109,11 @@ pub(crate) async fn receive(talk: &mut Talk, transaction: Transaction) -> io::Re
         Ok(draft) => draft,
         Err(refusal) => return Ok(refuse(refusal.unwrap_or_else(unanswered))),
     };
-    let envelope = envelope(talk, transaction, &summary, arrived);
-    let (sender, recipients, held) = (envelope.sender.clone(), envelope.recipients.len(), envelope.held);
-    if let Err(refusal) = draft.commit(envelope, limits.intake_timeout).await {
+    let sender = transaction.sender.clone();
+    let envelopes = envelopes(talk, transaction, &summary, arrived);
+    let recipients: usize = envelopes.iter().map(|envelope| envelope.recipients.len()).sum();
+    let held = envelopes.iter().any(|envelope| envelope.held);
+    if let Err(refusal) = draft.commit(envelopes, limits.intake_timeout).await {
         tracing::warn!(%id, %refusal, "message not accepted");
         return Ok(refuse(refusal));
     }
@@ -135,7 +138,7 @@ fn first_lines(talk: &Talk, transaction: &Transaction, id: &str, now: Time) -> V
         smtputf8: transaction.params.smtputf8,
         id,
         recipient: match transaction.recipients.as_slice() {
-            [only] => Some(&only.original),
+            [only] => Some(&only.recipient.original),
             _ => None,
         },
         now,
@@ -147,18 +150,46 @@ fn first_lines(talk: &Talk, transaction: &Transaction, id: &str, now: Time) -> V
     tail
 }
 
-fn envelope(talk: &Talk, transaction: Transaction, summary: &Summary, arrived: Time) -> Envelope {
+/// What sets one copy of a message apart from another: its own reverse-path, and whether it waits for an operator. The
+/// plain kind comes first.
+fn kinds(transaction: &Transaction) -> Vec<(Option<&str>, bool)> {
+    let mut kinds: Vec<(Option<&str>, bool)> =
+        transaction.recipients.iter().map(|accepted| (accepted.sender.as_deref(), accepted.held)).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    kinds
+}
+
+/// An envelope for each kind of copy.
+fn envelopes(talk: &Talk, transaction: Transaction, summary: &Summary, arrived: Time) -> Vec<Envelope> {
     let admission = &talk.session.admission;
-    Envelope {
-        sender: transaction.sender,
+    let envelope = |sender: Option<&str>, held: bool| Envelope {
+        sender: sender.unwrap_or(&transaction.sender).to_owned(),
         arrived,
         source_channel: admission.source_channel.clone(),
         priority: summary.priority,
         eight_bit: summary.eight_bit || transaction.params.body == Body::EightBitMime,
         smtputf8: transaction.params.smtputf8,
-        held: summary.received_lines > admission.limits.max_received_lines,
-        recipients: transaction.recipients,
+        held: held || summary.received_lines > admission.limits.max_received_lines,
+        recipients: Vec::new(),
+    };
+    let kinds = kinds(&transaction);
+    let mut envelopes: Vec<Envelope> = kinds.iter().map(|(sender, held)| envelope(*sender, *held)).collect();
+    let mut seen = HashSet::new();
+    for accepted in &transaction.recipients {
+        let recipient = &accepted.recipient;
+        let first = seen.insert((recipient.channel.as_str(), recipient.address.as_str()));
+        if accepted.expanded && !first {
+            continue;
+        }
+        let kind = (accepted.sender.as_deref(), accepted.held);
+        if let Ok(index) = kinds.binary_search(&kind) {
+            envelopes[index].recipients.push(recipient.clone());
+        }
     }
+    // A kind whose recipients were all there already has nobody left.
+    envelopes.retain(|envelope| !envelope.recipients.is_empty());
+    envelopes
 }
 
 impl Draft {
@@ -179,10 +210,10 @@ impl Draft {
         }
     }
 
-    async fn commit(mut self, envelope: Envelope, limit: Duration) -> Result<(), Refusal> {
+    async fn commit(mut self, envelopes: Vec<Envelope>, limit: Duration) -> Result<(), Refusal> {
         self.chunk_taken(limit).await?;
         let (done, safe) = promise();
-        self.incoming.commit(envelope, self.tail, done);
+        self.incoming.commit(envelopes, self.tail, done);
         kept(safe, limit).await
     }
 }

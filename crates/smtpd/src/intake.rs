@@ -8,11 +8,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluice_mail::{Envelope, Recipient, Refusal};
+use sluice_mail::{Envelope, Refusal};
 pub use sluice_smtp::command::{Body, MailParams};
 pub use sluice_smtp::etrn::EtrnPolicy;
 use sluice_smtp::replies;
 use sluice_smtp::reply::Reply;
+pub use sluice_smtp::server::Accepted;
 
 /// One accepted connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,8 +109,10 @@ pub trait Intake: Send + Sync + 'static {
     /// Whether mail of this sender is taken. `path` is the address without angle brackets, empty for `<>`.
     fn sender(&self, session: &Session, path: &str, params: &MailParams) -> Result<(), Refusal>;
 
-    /// Where this recipient goes, or why it is refused. `path` is the address without angle brackets, as written.
-    fn recipient(&self, session: &Session, path: &str) -> Result<Recipient, Refusal>;
+    /// Where this recipient goes, or why it is refused. `path` is the address without angle brackets, as written;
+    /// `sender` is the reverse-path, empty for `<>`. An alias stands for several recipients. For none at all, the
+    /// recipient is accepted and its copy discarded.
+    fn recipient(&self, session: &Session, sender: &str, path: &str) -> Result<Vec<Accepted>, Refusal>;
 
     /// The answer to VRFY. Unless overridden it says neither yes nor no.
     fn verify(&self, session: &Session, text: &str) -> Reply {
@@ -117,8 +120,9 @@ pub trait Intake: Send + Sync + 'static {
         replies::cannot_verify()
     }
 
-    /// A place for a message whose content is about to arrive.
-    fn begin(&self) -> Box<dyn Incoming>;
+    /// A place for a message whose content is about to arrive. It will be committed with at most so many envelopes, none
+    /// if it is to be discarded.
+    fn begin(&self, envelopes: usize) -> Box<dyn Incoming>;
 
     /// Answers ETRN. `argument` is a well-formed node (`sluice_smtp::etrn::Node` reads it) in a form that the policy
     /// permits; `sluice_smtp::etrn::Answers` has the replies.
@@ -133,8 +137,9 @@ pub trait Incoming: Send {
     /// Takes the next piece of the content, in wire form. The next call comes after `done`.
     fn chunk(&mut self, bytes: Vec<u8>, done: Done);
 
-    /// Takes the rest of the content and the envelope. `done(Ok)` means the message is safe: the client then gets 250.
-    fn commit(self: Box<Self>, envelope: Envelope, tail: Vec<u8>, done: Done);
+    /// Takes the rest of the content and the envelopes: one, and more where copies go out with another sender or on
+    /// hold. `done(Ok)` means that the message is safe with all of them: the client then gets 250.
+    fn commit(self: Box<Self>, envelopes: Vec<Envelope>, tail: Vec<u8>, done: Done);
 }
 
 /// What the client gets for its ETRN.

@@ -35,6 +35,7 @@ pub const CHUNK_OCTETS: usize = 256 * 1024;
 pub const SWALLOW_OCTETS_MAX: u64 = 64 << 20;
 
 pub use intake::{
-    Admission, Body, Connection, Done, EtrnAnswer, EtrnPolicy, Incoming, Intake, Limits, MailParams, Session,
+    Accepted, Admission, Body, Connection, Done, EtrnAnswer, EtrnPolicy, Incoming, Intake, Limits,
+    MailParams, Session,
 };
 pub use server::{BindError, Server, Service, Settings};

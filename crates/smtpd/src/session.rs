@@ -214,7 +214,8 @@ impl Talk {
                 self.server.sender(path, params, answer)
             }
             Step::Recipient { path } => {
-                let answer = self.intake.recipient(&self.session, path);
+                let sender = self.server.reverse_path().unwrap_or_default();
+                let answer = self.intake.recipient(&self.session, sender, path);
                 if let Err(refusal) = &answer {
                     tracing::info!(peer = %self.session.connection.peer, recipient = ?path, %refusal, "recipient refused");
                 }

@@ -8,7 +8,7 @@ use std::io::Read;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use site::{Fake, Manner, Site, service, until};
+use site::{Addressee, Fake, Manner, Site, addressee, service, until};
 use sluice_mail::Priority;
 use sluice_smtpd::{BindError, CHUNK_OCTETS, EtrnPolicy, Limits, Server, Settings};
 
@@ -447,4 +447,48 @@ fn a_listener_without_address_serves_both_families() {
     assert!(client.say(".").starts_with("250 2.6.0"));
     let bytes = site.accepted().remove(0).bytes;
     assert!(String::from_utf8_lossy(&bytes).contains("([127.0.0.1])"), "an IPv4 client is shown as such");
+}
+
+#[test]
+fn an_alias_becomes_an_envelope_for_each_sender_and_nobody_gets_two_copies() {
+    let of_list = |address: &str, sender: Option<&str>, held: bool| Addressee {
+        recipient: addressee(address),
+        sender: sender.map(str::to_owned),
+        held,
+        expanded: true,
+    };
+    let list = vec![
+        of_list("plain@site.example", None, false),
+        of_list("a@site.example", Some("owner@site.example"), false),
+        of_list("b@site.example", Some("owner@site.example"), false),
+        of_list("waits@site.example", None, true),
+        of_list("direct@site.example", Some("other@site.example"), false),
+    ];
+    let site = with(|fake| fake.list = list);
+    let mut client = site.client();
+    client.hello();
+    client.say("MAIL FROM:<u@x.example>");
+    client.say("RCPT TO:<direct@site.example>");
+    assert_eq!(client.say("RCPT TO:<list@site.example>"), "250 2.1.5 Recipient OK");
+    client.say("RCPT TO:<list@other.example>");
+    client.say("DATA");
+    assert!(client.say("Subject: x\r\n\r\ntext\r\n.").starts_with("250 "));
+    let found: Vec<String> = site
+        .accepted()
+        .iter()
+        .map(|accepted| {
+            assert!(accepted.bytes.ends_with(b"text\r\n"));
+            let envelope = &accepted.envelope;
+            let to: Vec<&str> = envelope.recipients.iter().map(|to| to.address.as_str()).collect();
+            format!("{} {} {}", envelope.sender, envelope.held, to.join(" "))
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "u@x.example false direct@site.example plain@site.example",
+            "u@x.example true waits@site.example",
+            "owner@site.example false a@site.example b@site.example",
+        ]
+    );
 }

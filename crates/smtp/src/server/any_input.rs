@@ -53,7 +53,7 @@ fn session(bytes: &[u8], split: usize) -> Vec<u8> {
                 Step::Sender { path, params } => server.sender(path, params, Ok(())),
                 Step::Recipient { path } => {
                     assert!(!path.is_empty() && !path.contains(char::is_control));
-                    server.recipient(Ok(Recipient::default()))
+                    server.recipient(Ok(vec![Recipient::default().into()]))
                 }
                 Step::Verify(_) => server.answered(replies::cannot_verify()),
                 Step::Etrn(argument) => {

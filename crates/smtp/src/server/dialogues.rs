@@ -77,7 +77,9 @@ fn dialogue(policy: &Policy, text: &str) -> String {
         };
         let step = match step {
             Step::Sender { path, params } => server.sender(path, params, sender_answer(path)),
-            Step::Recipient { path } => server.recipient(recipient_answer(path)),
+            Step::Recipient { path } => {
+                server.recipient(recipient_answer(path).map(|recipient| vec![recipient.into()]))
+            }
             Step::Verify(_) => server.answered(replies::cannot_verify()),
             Step::Etrn(argument) => server.answered(etrn_answer(policy.etrn, argument)),
             step => step,

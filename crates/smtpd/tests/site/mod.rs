@@ -31,6 +31,19 @@ pub enum Manner {
     Hangs,
 }
 
+/// Whom an address stands for.
+pub type Addressee = sluice_smtpd::Accepted;
+
+/// A recipient of that address, as the queue would have it.
+pub fn addressee(address: &str) -> Recipient {
+    Recipient {
+        address: address.into(),
+        original: address.into(),
+        channel: "tcp_dialup".into(),
+        domain: "site.example".into(),
+    }
+}
+
 /// An accepted message.
 #[derive(Debug, Clone)]
 pub struct Accepted {
@@ -48,6 +61,8 @@ pub struct Fake {
     pub on_chunk: Manner,
     pub on_etrn: Manner,
     pub accepted: Mutex<Vec<Accepted>>,
+    /// Whom `list@` anywhere stands for.
+    pub list: Vec<Addressee>,
     pub drafts: AtomicUsize,
     pub outstanding_max: AtomicUsize,
     outstanding: AtomicUsize,
@@ -64,6 +79,7 @@ impl Default for Fake {
             on_chunk: Manner::AtOnce,
             on_etrn: Manner::AtOnce,
             accepted: Mutex::default(),
+            list: Vec::new(),
             drafts: AtomicUsize::new(0),
             outstanding_max: AtomicUsize::new(0),
             outstanding: AtomicUsize::new(0),
@@ -118,23 +134,20 @@ impl Intake for Door {
         }
     }
 
-    fn recipient(&self, session: &Session, path: &str) -> Result<Recipient, Refusal> {
+    fn recipient(&self, session: &Session, sender: &str, path: &str) -> Result<Vec<Addressee>, Refusal> {
+        assert!(!sender.contains("refused"), "a refused sender has no recipients");
         assert!(!session.helo.is_empty(), "the session knows who is speaking");
         if path.contains("panic") {
             panic!("the intake is wrong");
         }
         match path.contains("unknown") {
             true => Err(Refusal::new(550, Status::NO_SUCH_HOST, format!("unknown host or domain: {path}"))),
-            false => Ok(Recipient {
-                address: path.into(),
-                original: path.into(),
-                channel: "tcp_dialup".into(),
-                domain: "site.example".into(),
-            }),
+            false if path.starts_with("list@") => Ok(self.0.list.clone()),
+            false => Ok(vec![addressee(path).into()]),
         }
     }
 
-    fn begin(&self) -> Box<dyn Incoming> {
+    fn begin(&self, _envelopes: usize) -> Box<dyn Incoming> {
         let id = format!("{:08X}", self.0.ids.fetch_add(1, Ordering::Relaxed));
         self.0.drafts.fetch_add(1, Ordering::SeqCst);
         Box::new(Draft { fake: Arc::clone(&self.0), id, bytes: Vec::new(), chunks: Vec::new() })
@@ -164,7 +177,7 @@ impl Incoming for Draft {
         });
     }
 
-    fn commit(mut self: Box<Self>, envelope: Envelope, tail: Vec<u8>, done: Done) {
+    fn commit(mut self: Box<Self>, envelopes: Vec<Envelope>, tail: Vec<u8>, done: Done) {
         self.bytes.extend(tail);
         let (id, bytes, chunks) =
             (self.id.clone(), std::mem::take(&mut self.bytes), std::mem::take(&mut self.chunks));
@@ -173,7 +186,10 @@ impl Incoming for Draft {
             if manner == Manner::Full {
                 return done(Err(replies::store_full().into_refusal()));
             }
-            fake.accepted.lock().unwrap().push(Accepted { id, envelope, bytes, chunks });
+            for envelope in envelopes {
+                let (id, bytes, chunks) = (id.clone(), bytes.clone(), chunks.clone());
+                fake.accepted.lock().unwrap().push(Accepted { id, envelope, bytes, chunks });
+            }
             done(Ok(()));
         });
     }
