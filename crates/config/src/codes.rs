@@ -54,6 +54,11 @@ codes! {
     INCLUDE_LOOP Error "include-loop"
         "a file includes itself"
         "The file is already open further up; the notes show the chain. Take one of the include lines out."
+    INCLUDE_FOUND_BESIDE Info "include-found-beside"
+        "an included file is read from the configuration folder"
+        "The include line names a folder that this machine does not have, as lines that come from another system do \
+         (`/pmdf/table/`, `PMDF_TABLE:`). A file of the same name stands beside the main file, and is read. Take the folder \
+         out of the line to make sure that it stays this file."
     NOT_UTF8 Error "not-utf8"
         "a byte is not UTF-8 text"
         "Configuration files are ASCII; UTF-8 is accepted. A byte that is neither usually comes from an editor that saves \
@@ -230,6 +235,10 @@ codes! {
         "a service has no port to listen on"
         "Only the services `SMTP` and `SUBMIT` have a customary port. Write `PORT=` into the section, such as \
          `PORT=2525` or `PORT=[127.0.0.1]2525`."
+    SERVICE_NOT_SERVED Warning "service-not-served"
+        "a service runs a program that is no SMTP server"
+        "Sluice speaks SMTP on every port that it listens on. A service whose `IMAGE=` is another program (POP, IMAP, HTTP, \
+         LMTP) is left out, and nothing listens on its ports. Take the section out, or the `IMAGE=` line if it is SMTP."
     UNDEFINED_CHANNEL Error "undefined-channel"
         "a service names a channel that is not defined"
         "`PARAMETER=CHANNEL=name` chooses the channel on which the sessions of a listener start; its keywords say what clients \

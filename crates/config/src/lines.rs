@@ -228,9 +228,22 @@ impl Reader<'_> {
             self.push(remark);
             return false;
         }
-        let bytes = match self.files.read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) => {
+        let read = match self.files.read(&path) {
+            Ok(bytes) => Ok((path, bytes)),
+            Err(error) => match self.instead_of(&path, name, error.kind()) {
+                Some((here, found, bytes)) => {
+                    let message =
+                        format!("{} is not there; {here} beside the main file is read", path.display());
+                    let remark = Diagnostic::new(&codes::INCLUDE_FOUND_BESIDE, message).at(span);
+                    self.push(remark.help(format!("write `<{here}`")));
+                    Ok((found, bytes))
+                }
+                None => Err((path, error)),
+            },
+        };
+        let (path, bytes) = match read {
+            Ok(read) => read,
+            Err((path, error)) => {
                 let message = format!("cannot read the included file {}: {}", path.display(), reason(&error));
                 let remark = refuse(&codes::CANNOT_READ_FILE, message);
                 self.push(match self.beside_the_main_file(&path) {
@@ -242,6 +255,11 @@ impl Reader<'_> {
                 return false;
             }
         };
+        if chain.iter().any(|(other, _)| *other == path) {
+            let message = format!("{} includes itself", path.display());
+            self.push(Diagnostic::new(&codes::INCLUDE_LOOP, message).at(span));
+            return false;
+        }
         let (source, is_text) = self.decode(&path, &bytes);
         chain.push((path, Some(span)));
         let complete = self.splice(source, chain, lines);
@@ -249,9 +267,26 @@ impl Reader<'_> {
         complete && is_text
     }
 
+    /// The file that is read for one named with the folder of another system, which is not there: its name, path and
+    /// content. A name without a folder is looked for nowhere else.
+    fn instead_of(
+        &self,
+        missing: &Path,
+        name: &str,
+        why: std::io::ErrorKind,
+    ) -> Option<(String, PathBuf, Vec<u8>)> {
+        if why != std::io::ErrorKind::NotFound || file_name(name) == name {
+            return None;
+        }
+        let here = self.beside_the_main_file(missing)?;
+        let path = plain(&self.folder.join(&here));
+        let bytes = self.files.read(&path).ok()?;
+        Some((here, path, bytes))
+    }
+
     /// Configurations that come from another system name its folders: the file may stand beside the main file here.
     fn beside_the_main_file(&self, missing: &Path) -> Option<String> {
-        let name = missing.file_name()?.to_str()?;
+        let name = file_name(missing.to_str()?);
         let names = self.files.list(self.folder).ok()?;
         let here = |other: &String| other.eq_ignore_ascii_case(name) && self.folder.join(other) != *missing;
         names.into_iter().find(here)
@@ -369,6 +404,15 @@ fn table_file(name: &str) -> &str {
         }
     }
     name
+}
+
+/// The last part of a name as UNIX, VMS (`DISK:[FOLDER]NAME.TYPE;3`) and Windows write it, a version left out.
+pub(crate) fn file_name(name: &str) -> &str {
+    let name = name.rsplit(['/', '\\', ':', ']', '>']).next().unwrap_or(name);
+    match name.rsplit_once(';') {
+        Some((name, version)) if version.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => name,
+    }
 }
 
 /// The path without `.` and without `name/..`, so that two spellings of one file compare equal.

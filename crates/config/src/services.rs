@@ -1,7 +1,7 @@
 //! `dispatcher.cnf` and `job_controller.cnf`: listeners, pools, and which plugin serves which channel.
 
 use crate::codes;
-use crate::lines::{Reader, Text};
+use crate::lines::{Reader, Text, file_name};
 use crate::model::{Pool, Service};
 use crate::option_file::{self, Section, Setting, Settings};
 use crate::settings::DEFAULT_POOL;
@@ -43,9 +43,22 @@ pub(crate) fn dispatcher(text: &Text, channels: &[String], reader: &mut Reader<'
         if section.name.eq_ignore_ascii_case("DISPATCHER") {
             continue;
         }
+        let image = section.settings.get("IMAGE").or_else(|| head.get("IMAGE"));
+        if let Some(image) = image.filter(|image| !is_smtp_server(&image.value)) {
+            let message =
+                format!("the service `{}` is not served: its program is no SMTP server", section.name);
+            let remark = Diagnostic::new(&codes::SERVICE_NOT_SERVED, message).at(image.value_span);
+            reader.push(remark.help("nothing listens on its ports; take the section out"));
+            continue;
+        }
         services.push(service(&section, &head, channels, reader));
     }
     services
+}
+
+/// Whether the program of a worker is the products' SMTP server, `tcp_smtp_server` in some folder.
+fn is_smtp_server(image: &str) -> bool {
+    file_name(image.trim_matches('"')).to_ascii_lowercase().contains("smtp_server")
 }
 
 fn service(section: &Section, head: &Settings, channels: &[String], reader: &mut Reader<'_>) -> Service {

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod support;
-use support::{check, config, diagnose, folder, places, with_block};
+use support::{check, config, diagnose, folder, good, places, with_block};
 
 const FULL: &str = "\
 ! A hub between two networks; part one ends at the blank line.
@@ -544,11 +544,27 @@ fn hosts_may_be_called_like_keywords() {
 fn an_included_file_of_another_system_is_looked_for_in_the_folder() {
     let main = "</pmdf/table/internet.rules\n. $U%$H@h\n\nl\nh\n";
     let beside = [("sluice.cnf", main), ("INTERNET.RULES", ".com $U%$H$D@h\n")];
-    let said = diagnose(&folder(&beside));
+    assert_eq!(
+        diagnose(&folder(&beside)),
+        "sluice.cnf:1:2: info[include-found-beside]: /pmdf/table/internet.rules is not there; INTERNET.RULES beside the \
+         main file is read\nhelp: write `<INTERNET.RULES`"
+    );
+    assert_eq!(good(&folder(&beside)).rules.len(), 2);
+    for name in
+        ["PMDF_ROOT:[table]internet.rules;4", "C:\\pmdf\\table\\internet.rules", "IMTA_TABLE:internet.rules"]
+    {
+        let other = main.replace("/pmdf/table/internet.rules", name);
+        let files = folder(&[("sluice.cnf", &other), beside[1]]);
+        let said = diagnose(&files);
+        assert!(said.starts_with("sluice.cnf:1:2: info[include-found-beside]"), "{name}: {said}");
+    }
+    let said = diagnose(&folder(&[("sluice.cnf", "<internet.rules\n\nl\nh\n"), beside[1]]));
     assert!(
         said.ends_with("help: there is one in the configuration folder: write `<INTERNET.RULES`"),
         "{said}"
     );
+    let said = diagnose(&folder(&[("sluice.cnf", "</pmdf/sluice.cnf\n\nl\nh\n")]));
+    assert!(said.ends_with("sluice.cnf includes itself"), "{said}");
     let said = diagnose(&folder(&beside[..1]));
     assert!(!said.contains("help"), "{said}");
 }

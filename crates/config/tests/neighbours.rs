@@ -260,3 +260,27 @@ DOMAIN_FAILURE=reprocess-daemon$Mtcp_local$1M$1~-error$4000000?Temporary lookup 
     assert_eq!(said("option.dat", text), "");
     assert!(said("option.dat", "USE_REVERSE_DATABSE=13\n").contains("did you mean `USE_REVERSE_DATABASE`?"));
 }
+
+#[test]
+fn services_of_other_programs_are_not_served() {
+    let text = "\
+[SERVICE=SMTP]
+IMAGE=PMDF_EXE:TCP_SMTP_SERVER.EXE
+PORT=2525
+[SERVICE=POP3]
+IMAGE=/pmdf/bin/pop3d
+PORT=110
+[SERVICE=LMTPSS]
+IMAGE=IMTA_BIN:tcp_lmtp_server
+PORT=225
+";
+    assert_eq!(
+        said("dispatcher.cnf", text),
+        "dispatcher.cnf:5:7: warning[service-not-served]: the service `POP3` is not served: its program is no SMTP server\n\
+         help: nothing listens on its ports; take the section out\n\
+         dispatcher.cnf:8:7: warning[service-not-served]: the service `LMTPSS` is not served: its program is no SMTP server\n\
+         help: nothing listens on its ports; take the section out"
+    );
+    let services = config("dispatcher.cnf", text).services;
+    assert_eq!(services.iter().map(|service| service.name.as_str()).collect::<Vec<_>>(), ["SMTP"]);
+}
