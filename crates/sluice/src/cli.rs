@@ -84,6 +84,14 @@ pub(crate) enum Command {
     /// Shows the plugins.
     #[command(subcommand)]
     Plugin(Plugin),
+    /// Makes a Sluice configuration of a PMDF or Messaging Server one.
+    ///
+    /// Reads the table directory of the product (pmdf.cnf or imta.cnf, mappings, aliases, the option files, and what
+    /// they include), writes a folder for `--config`, and reports what works as it is, what has no effect here and
+    /// why, and what somebody must decide. Lines that need no change are copied byte for byte, comments included. No
+    /// existing file is ever overwritten. Exit status 0 when the new folder can be used, 78 when it was written and has
+    /// errors to mend, 65 when there was nothing to read or the new folder is not empty.
+    Import(Import),
     /// Has the running hub read its configuration again.
     ///
     /// The new configuration takes effect whole or not at all: with errors in it (exit status 78, and each error
@@ -229,6 +237,35 @@ pub(crate) enum Plugin {
 pub(crate) struct PluginList {
     #[command(flatten)]
     pub(crate) common: Common,
+}
+
+/// Arguments of `import`.
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// Whose configuration it is.
+    #[arg(value_enum)]
+    pub(crate) product: Product,
+    /// The folder with pmdf.cnf or imta.cnf in it.
+    #[arg(value_name = "DIR")]
+    pub(crate) from: PathBuf,
+    /// The folder to write; it is made when it does not exist.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) to: PathBuf,
+    /// Reports, and writes nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// `text` for people, `json` for programs: one object a line, with stable field names.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// The products that configurations come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Product {
+    /// PMDF: pmdf.cnf.
+    Pmdf,
+    /// Sun, iPlanet or Oracle Messaging Server: imta.cnf.
+    Imta,
 }
 
 /// Arguments of `reload`.

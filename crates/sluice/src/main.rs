@@ -56,6 +56,7 @@ fn carry_out(command: Command) -> Result<Exit, Failure> {
         Command::Queue(Queue::Summarize(summarize)) => commands::remote::queue_summarize(&summarize.common),
         Command::Channel(Channel::List(list)) => commands::remote::channel_list(&list.common),
         Command::Plugin(Plugin::List(list)) => commands::plugin_list::plugin_list(&list.common),
+        Command::Import(import) => commands::import::import(&import),
         Command::Reload(reload) => commands::remote::reload(&reload.common),
     }
 }
