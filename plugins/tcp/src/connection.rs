@@ -20,7 +20,8 @@ use sluice_smtp::client::{Client, Loss, Mail, Manner, Settled, Step, Wait, termi
 use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 
-use crate::halt::{Halt, Slot};
+use crate::halt::Halt;
+use crate::pool::Slot;
 use crate::settings::{Settings, Times};
 use crate::targets::Target;
 

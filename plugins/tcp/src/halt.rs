@@ -1,6 +1,6 @@
-//! Stopping, and how many connections there may be: what the workers of one channel share.
+//! Stopping: told once, seen by all workers of a channel.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -40,86 +40,5 @@ impl Halt {
         if !self.is_told() {
             told.await;
         }
-    }
-}
-
-/// The connections that the channel may have open at once (MAX_CLIENT_THREADS).
-#[derive(Debug)]
-pub(crate) struct Slots {
-    free: Mutex<u32>,
-    freed: Condvar,
-}
-
-/// The right to one connection; dropping it gives it back.
-#[derive(Debug)]
-pub(crate) struct Slot(Arc<Slots>);
-
-/// How often a worker that waits for a slot looks whether it should stop.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
-
-impl Slots {
-    pub(crate) fn new(count: u32) -> Arc<Slots> {
-        Arc::new(Slots { free: Mutex::new(count), freed: Condvar::new() })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, u32> {
-        // A panic elsewhere leaves a number here, and a number is never half written.
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn try_take(self: &Arc<Slots>) -> Option<Slot> {
-        let mut free = self.lock();
-        *free = free.checked_sub(1)?;
-        Some(Slot(Arc::clone(self)))
-    }
-
-    /// Waits for a slot; `None` after `limit`, or when the channel is told to stop.
-    pub(crate) fn take(self: &Arc<Slots>, limit: Duration, halt: &Halt) -> Option<Slot> {
-        let begun = Instant::now();
-        let mut free = self.lock();
-        loop {
-            if let Some(rest) = free.checked_sub(1) {
-                *free = rest;
-                return Some(Slot(Arc::clone(self)));
-            }
-            if halt.is_told() || begun.elapsed() >= limit {
-                return None;
-            }
-            free = self
-                .freed
-                .wait_timeout(free, LOOK_EVERY)
-                .map_or_else(|e| e.into_inner().0, |(guard, _)| guard);
-        }
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        *self.0.lock() += 1;
-        self.0.freed.notify_one();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn slots_are_counted_and_come_back() {
-        let (slots, halt) = (Slots::new(2), Halt::default());
-        let one = slots.try_take().unwrap();
-        let _two = slots.try_take().unwrap();
-        assert!(slots.try_take().is_none());
-        assert!(slots.take(Duration::from_millis(1), &halt).is_none());
-        let waiting = std::thread::spawn({
-            let slots = Arc::clone(&slots);
-            move || slots.take(Duration::from_secs(60), &Halt::default()).is_some()
-        });
-        drop(one);
-        assert!(waiting.join().unwrap());
-        halt.stop();
-        let _three = slots.try_take().unwrap();
-        assert!(slots.take(Duration::from_secs(60), &halt).is_none());
-        assert!(halt.is_told() && !halt.is_over());
     }
 }

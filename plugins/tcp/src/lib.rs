@@ -6,7 +6,7 @@
 //!
 //! # Reading order
 //! `options` and `settings` say what the operator may write; `targets` over `names` says whom to connect to; `connection`
-//! runs `sluice_smtp::client` over a socket; `outbox` is a worker's day.
+//! runs `sluice_smtp::client` over a socket, `pool` has those that are open; `outbox` is a worker's day.
 //! # Failure
 //! Whatever the network does is an outcome for a recipient. What may pass is deferred; only a destination that does not
 //! exist or a host that refuses for good is a failure. A host that the configuration names and the DNS does not know is
@@ -22,6 +22,7 @@ mod halt;
 mod names;
 mod options;
 mod outbox;
+mod pool;
 mod settings;
 mod targets;
 
@@ -34,8 +35,9 @@ use std::time::Duration;
 use sluice_sdk::{Channel, Context, CreateError, Delivery, Next, OptionSpec, RunError, Worker};
 
 use connection::Message;
-use halt::{Halt, Slots};
+use halt::Halt;
 use outbox::{Outbox, Shared};
+use pool::Pool;
 use settings::Settings;
 
 /// Longest wait for a delivery while no connection is kept. The host wakes the wait by itself; this is only a bound.
@@ -65,7 +67,7 @@ impl Channel for Tcp {
         Ok(Tcp {
             shared: Shared {
                 names: names::service(&settings, &runtime, &halt),
-                slots: Slots::new(settings.connections_max),
+                pool: Pool::new(settings.connections_max),
                 settings,
                 runtime,
                 halt,

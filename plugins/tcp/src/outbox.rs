@@ -1,7 +1,7 @@
-//! What one worker does with the messages it is given: its connections, and whom it could not reach.
+//! What one worker does with the messages it is given, and whom it could not reach.
 //!
-//! A connection that has served is kept for the next message to the same destination, and closed when it was idle for
-//! IDLE_TIME, has carried ATTEMPT_TRANSACTIONS_PER_SESSION messages, or the channel stops. A kept connection that turns
+//! A connection that has served is kept (`pool`) for the next message to the same destination, whichever worker has it,
+//! and closed when it was idle for IDLE_TIME, has carried ATTEMPT_TRANSACTIONS_PER_SESSION messages, or the channel stops. A kept connection that turns
 //! out to be dead before MAIL was answered costs nothing: the message goes over a new one at once.
 //!
 //! An address that could not be reached is not tried again for the other messages of the same batch (lease), so that a
@@ -20,16 +20,14 @@ use sluice_sdk::{Level, Outcome, Status};
 use tokio::runtime::Runtime;
 
 use crate::connection::{Connection, Message, outward};
-use crate::halt::{Halt, Slot, Slots};
+use crate::halt::Halt;
 use crate::names::Names;
+use crate::pool::{Found, Pool, Slot};
 use crate::settings::Settings;
 use crate::targets::{self, Sought, Target};
 
 /// Longest memory for an address that could not be reached.
 const UNREACHABLE_FOR: Duration = Duration::from_secs(10);
-/// Connections a worker keeps, each to another destination. They are idle, and each is a slot that another worker of the
-/// channel may need.
-const KEPT_MAX: usize = 8;
 /// A connection that was used this recently is taken without a look at it.
 const FRESH_FOR: Duration = Duration::from_millis(200);
 /// How long a worker waits for one of the channel's connections to become free.
@@ -46,14 +44,13 @@ pub(crate) struct Shared {
     pub(crate) names: Box<dyn Names>,
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) halt: Arc<Halt>,
-    pub(crate) slots: Arc<Slots>,
+    pub(crate) pool: Pool,
     pub(crate) log: Log,
 }
 
-/// One worker's connections.
+/// One worker's messages.
 pub(crate) struct Outbox<'s> {
     shared: &'s Shared,
-    kept: HashMap<String, Connection>,
     unreachable: Unreachable,
 }
 
@@ -81,7 +78,7 @@ impl Unreachable {
 
 impl<'s> Outbox<'s> {
     pub(crate) fn new(shared: &'s Shared) -> Outbox<'s> {
-        Outbox { shared, kept: HashMap::new(), unreachable: Unreachable::default() }
+        Outbox { shared, unreachable: Unreachable::default() }
     }
 
     /// Delivers a message: `settle` is called once for each recipient, by position.
@@ -96,15 +93,12 @@ impl<'s> Outbox<'s> {
         // Each turn either settles at least one recipient, or replaces a stale connection by a new one, which is not
         // stale at its first transaction.
         while !left.is_empty() {
-            let mut connection = match self.take(&key) {
-                Some(connection) => connection,
-                None => match self.open(sought) {
-                    Ok(connection) => connection,
-                    Err(outcome) => {
-                        left.drain(..).for_each(|recipient| settle(recipient, outcome.clone()));
-                        return;
-                    }
-                },
+            let mut connection = match self.connect(&key, sought) {
+                Ok(connection) => connection,
+                Err(outcome) => {
+                    left.drain(..).for_each(|recipient| settle(recipient, outcome.clone()));
+                    return;
+                }
             };
             let settled = connection.transact(message, &left);
             if settled.stale && !self.shared.halt.is_told() {
@@ -130,15 +124,15 @@ impl<'s> Outbox<'s> {
         let (Some(peer), Some(_)) = (settings.peer.clone(), &settings.etrn) else {
             return (self.shared.log)(Level::Debug, "nobody to poll: that needs `daemon` and `sendetrn`");
         };
-        if let Some(connection) = self.kept.remove(&peer) {
+        if let Some(connection) = self.shared.pool.take(&peer) {
             if connection.opened().elapsed() < ASKED_FOR {
-                self.kept.insert(peer, connection);
+                self.shared.pool.put(&peer, connection);
                 return;
             }
             connection.quit();
         }
         self.unreachable = Unreachable::default();
-        match self.open(Sought::Configured(&peer)) {
+        match self.slot().and_then(|slot| self.open(Sought::Configured(&peer), slot)) {
             Ok(connection) => self.keep(&peer, connection),
             Err(outcome) => {
                 let (Outcome::Delivered { text, .. }
@@ -151,29 +145,41 @@ impl<'s> Outbox<'s> {
 
     /// Time until a kept connection will have been idle for long enough.
     pub(crate) fn until_idle(&self) -> Option<Duration> {
-        let idle = self.shared.settings.times.idle;
-        self.kept.values().map(|connection| idle.saturating_sub(connection.used().elapsed())).min()
+        self.shared.pool.until_idle(self.shared.settings.times.idle)
     }
 
     /// Closes what was idle for long enough.
     pub(crate) fn close_idle(&mut self) {
-        let idle = self.shared.settings.times.idle;
-        let old = self.kept.extract_if(|_, connection| connection.used().elapsed() >= idle);
-        old.for_each(|(_, connection)| connection.quit());
+        self.shared.pool.close_idle(self.shared.settings.times.idle);
     }
 
-    /// Closes everything.
+    /// The worker ends. What it kept serves the others, unless the channel stops; the last worker that ends has been
+    /// idle for longer than any connection may be.
     pub(crate) fn close(&mut self) {
-        self.kept.drain().for_each(|(_, connection)| connection.quit());
+        if self.shared.halt.is_told() {
+            self.shared.pool.close_idle(Duration::ZERO);
+        } else {
+            self.close_idle();
+        }
     }
 
-    fn take(&mut self, key: &str) -> Option<Connection> {
-        let mut connection = self.kept.remove(key)?;
-        let fresh = connection.used().elapsed() < FRESH_FOR;
-        (fresh || connection.looks_alive()).then_some(connection)
+    /// A connection for the next message: a kept one that is alive, or a new one.
+    fn connect(&mut self, key: &str, sought: Sought<'_>) -> Result<Connection, Outcome> {
+        let shared = self.shared;
+        loop {
+            match shared.pool.find(Some(key), SLOT_TIME, &shared.halt) {
+                Some(Found::Kept(mut connection)) => {
+                    if connection.used().elapsed() < FRESH_FOR || connection.looks_alive() {
+                        return Ok(connection);
+                    }
+                }
+                Some(Found::Slot(slot)) => return self.open(sought, slot),
+                None => return Err(self.none_free()),
+            }
+        }
     }
 
-    fn keep(&mut self, key: &str, mut connection: Connection) {
+    fn keep(&self, key: &str, mut connection: Connection) {
         let spent =
             self.shared.settings.transactions_max.is_some_and(|most| connection.transactions() >= most);
         if !connection.is_free()
@@ -183,19 +189,11 @@ impl<'s> Outbox<'s> {
         {
             return connection.quit();
         }
-        if self.kept.len() >= KEPT_MAX
-            && let Some(oldest) =
-                self.kept.iter().min_by_key(|(_, one)| one.used()).map(|(key, _)| key.clone())
-            && let Some(oldest) = self.kept.remove(&oldest)
-        {
-            oldest.quit();
-        }
-        self.kept.insert(key.to_owned(), connection);
+        self.shared.pool.put(key, connection);
     }
 
     /// Connects to the best host that answers.
-    fn open(&mut self, sought: Sought<'_>) -> Result<Connection, Outcome> {
-        let slot = self.slot()?;
+    fn open(&mut self, sought: Sought<'_>, slot: Slot) -> Result<Connection, Outcome> {
         let mut why = None;
         let mut slot = Some(slot);
         if let Some(connection) = self.open_any(sought, &mut slot, &mut why) {
@@ -307,20 +305,20 @@ impl<'s> Outbox<'s> {
         (self.shared.log)(level, &text);
     }
 
-    /// The right to one more connection. Before a worker waits for others it gives up what it keeps itself, so that
-    /// two workers can never wait for each other.
-    fn slot(&mut self) -> Result<Slot, Outcome> {
-        let slots = &self.shared.slots;
-        if let Some(slot) = slots.try_take() {
-            return Ok(slot);
+    /// The right to one more connection.
+    fn slot(&self) -> Result<Slot, Outcome> {
+        match self.shared.pool.find(None, SLOT_TIME, &self.shared.halt) {
+            Some(Found::Slot(slot)) => Ok(slot),
+            Some(Found::Kept(_)) | None => Err(self.none_free()),
         }
-        self.close();
-        self.shared.slots.take(SLOT_TIME, &self.shared.halt).ok_or_else(|| {
-            let text = format!(
-                "all {} connections of the channel are busy (MAX_CLIENT_THREADS)",
-                self.shared.settings.connections_max
-            );
-            Outcome::deferred(Status::new(4, 3, 2), text)
-        })
+    }
+
+    fn none_free(&self) -> Outcome {
+        if self.shared.halt.is_told() {
+            return Outcome::deferred(Status::new(4, 3, 2), "the channel is stopping");
+        }
+        let most = self.shared.settings.connections_max;
+        let text = format!("all {most} connections of the channel are busy (MAX_CLIENT_THREADS)");
+        Outcome::deferred(Status::new(4, 3, 2), text)
     }
 }

@@ -28,7 +28,7 @@ fn messages_share_a_connection_and_arrive_as_they_are() {
     empty.pieces.clear();
     empty.size = 0;
     assert_eq!(deliver(&mut outbox, &empty).len(), 1);
-    outbox.close();
+    shared.pool.close_idle(Duration::ZERO);
     let envelope = |size| format!("MAIL FROM:<s@a.example> SIZE={size}|RCPT TO:<r@b>|DATA");
     assert_eq!(
         peer.heard(),
@@ -413,7 +413,7 @@ fn transactions_per_session_and_idle_time() {
         assert!(deliver(&mut outbox, &message(&["r@b"]))[0].starts_with("delivered"));
     }
     assert!(outbox.until_idle().is_some());
-    outbox.close();
+    shared.pool.close_idle(Duration::ZERO);
     assert!(outbox.until_idle().is_none());
     assert!(peer.heard().iter().all(|heard| heard.ends_with("QUIT")));
 
@@ -427,27 +427,42 @@ fn transactions_per_session_and_idle_time() {
     outbox.close_idle();
     assert!(outbox.until_idle().is_none());
     deliver(&mut outbox, &message(&["r@b"]));
-    outbox.close();
+    shared.pool.close_idle(Duration::ZERO);
     assert!(peer.heard().iter().all(|heard| heard.ends_with("QUIT")));
 }
 
 #[test]
 fn workers_share_the_channels_connections() {
-    let peer = Peer::start(vec![
-        [greeting(), one_message(), vec![Hear, Say("221 bye")]].concat(),
-        [greeting(), one_message()].concat(),
-    ]);
+    // One connection is allowed, and it carries both workers' messages: the second takes over what the first keeps.
+    let peer =
+        Peer::start(vec![[greeting(), one_message(), one_message(), vec![Hear, Say("221 bye")]].concat()]);
     let shared = literal(peer.port, &[("MAX_CLIENT_THREADS", "1")]);
     let (mut first, mut second) = (Outbox::new(&shared), Outbox::new(&shared));
-    deliver(&mut first, &message(&["r@b"]));
-    std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| deliver(&mut second, &message(&["q@b"])));
-        std::thread::sleep(Duration::from_millis(100));
-        first.close();
-        assert!(waiting.join().unwrap()[0].starts_with("delivered"));
-    });
-    drop(second);
-    peer.heard();
+    assert!(deliver(&mut first, &message(&["r@b"]))[0].starts_with("delivered"));
+    assert!(deliver(&mut second, &message(&["q@b"]))[0].starts_with("delivered"));
+    shared.halt.stop();
+    shared.pool.close_idle(Duration::ZERO);
+    assert!(peer.heard()[0].ends_with("QUIT"));
+}
+
+#[test]
+fn a_connection_to_another_host_makes_room() {
+    // Another host's idle connection is closed for the one that is needed now, and a message never waits for IDLE_TIME.
+    let peer = Peer::start(vec![
+        [greeting(), one_message(), vec![Hear, Say("221 bye")]].concat(),
+        [greeting(), one_message(), vec![Hear, Say("221 bye")]].concat(),
+    ]);
+    let shared =
+        channel(peer.port, &[("MAX_CLIENT_THREADS", "1"), ("IDLE_TIME", "3600"), ("nodns", "")], None);
+    let mut outbox = Outbox::new(&shared);
+    for host in ["[127.0.0.1]", "localhost"] {
+        let to = Message { domain: host, ..message(&["r@b"]) };
+        let settled = deliver(&mut outbox, &to);
+        assert!(settled[0].starts_with("delivered"), "{settled:?}");
+    }
+    shared.halt.stop();
+    shared.pool.close_idle(Duration::ZERO);
+    assert!(peer.heard().iter().all(|heard| heard.ends_with("QUIT")));
 }
 
 #[test]
@@ -470,7 +485,7 @@ fn etrn_at_the_start_of_each_connection_and_when_polled() {
     // A connection this young has asked already; and mail goes over it.
     outbox.poll();
     assert!(deliver(&mut outbox, &message(&["r@b"]))[0].starts_with("delivered"));
-    outbox.close();
+    shared.pool.close_idle(Duration::ZERO);
     let heard = peer.heard();
     assert_eq!(
         heard,
@@ -492,7 +507,7 @@ fn a_stopping_channel_waits_for_nobody_new() {
     let mut outbox = Outbox::new(&shared);
     deliver(&mut outbox, &message(&["r@b"]));
     shared.halt.stop();
-    outbox.close();
+    shared.pool.close_idle(Duration::ZERO);
     assert!(peer.heard()[0].ends_with("QUIT"));
     assert_eq!(deliver(&mut outbox, &message(&["r@b"])), ["deferred 4.3.2 : the channel is stopping"]);
 }

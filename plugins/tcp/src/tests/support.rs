@@ -9,9 +9,10 @@ use std::time::Duration;
 use sluice_sdk::Outcome;
 
 use crate::connection::Message;
-use crate::halt::{Halt, Slots};
+use crate::halt::Halt;
 use crate::names::{self, Answer, Exchange, Names};
 use crate::outbox::{Outbox, Shared};
+use crate::pool::Pool;
 use crate::settings::{Settings, tests::Given};
 
 /// No test waits longer than this for its peer.
@@ -148,7 +149,7 @@ pub(super) fn channel(port: u16, given: &[(&str, &str)], names: Option<Box<dyn N
     let halt = Arc::new(Halt::default());
     Shared {
         names: names.unwrap_or_else(|| names::service(&settings, &runtime, &halt)),
-        slots: Slots::new(settings.connections_max),
+        pool: Pool::new(settings.connections_max),
         settings,
         runtime,
         halt,
