@@ -338,7 +338,7 @@ impl Writer {
         let failing = self.shared.health.lock().segment.is_some();
         if failing && self.segment.is_none() {
             // The result is in the condition.
-            let _ = self.open_segment();
+            let _ = self.open_segment(0);
         }
     }
 

@@ -294,7 +294,9 @@ fn a_spool_that_cannot_be_recognised_is_refused() {
     let (spool, _) = open(folder.path());
     commit(&spool, b"e", &[b"b"]).unwrap();
     spool.close();
-    fs::remove_file(folder.path().join("identity")).unwrap();
+    for name in ["identity", "journal-0000000001"] {
+        fs::remove_file(folder.path().join(name)).unwrap();
+    }
     let segment = folder.path().join("segment-0000000001");
     let good = fs::read(&segment).unwrap();
     let mut bad = good.clone();

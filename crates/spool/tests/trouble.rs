@@ -99,6 +99,49 @@ fn a_full_disk_refuses_new_mail_keeps_the_old_and_mends_by_itself() {
 }
 
 #[test]
+fn on_a_disk_that_mail_has_filled_the_settled_go_and_make_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, storage) = failing(folder.path());
+    let first: Vec<_> = (0..3).map(|n| commit(&spool, b"e", &[&bytes(n, 2000)]).unwrap()).collect();
+    while names(folder.path(), "segment").len() < 2 {
+        commit(&spool, b"e", &[&bytes(9, 2000)]).unwrap();
+    }
+    // From here on there is no room for any file, and so far nothing was settled.
+    storage.fail(Operation::Create, 0, u64::MAX, ErrorKind::StorageFull);
+    for (id, at) in first {
+        remove(&spool, id, at).unwrap();
+    }
+    until("the first segment goes", || names(folder.path(), "segment") == ["segment-0000000002"]);
+}
+
+#[test]
+fn where_the_usual_file_finds_no_room_a_smaller_one_is_begun() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = CrashStorage::new(folder.path()).unwrap();
+    let options = Options { segment_size: 128 << 10, journal_size: 64 << 10, ..small() };
+    let (spool, _) = Spool::open(Arc::new(storage.clone()), options.clone()).unwrap();
+    // The usual journal and the next smaller one, then (the fault behind sees only what the first lets pass) the usual
+    // segment.
+    storage.fail(Operation::Create, 0, 2, ErrorKind::StorageFull);
+    storage.fail(Operation::Create, 1, 1, ErrorKind::StorageFull);
+    let (id, at) = commit(&spool, b"e", &[&bytes(1, 2000)]).unwrap();
+    set_state(&spool, id, at, b"s").unwrap();
+    assert_eq!(spool.health(), Health::Ok);
+    let len = |kind| {
+        let name = names(folder.path(), kind).pop().unwrap();
+        std::fs::metadata(folder.path().join(name)).unwrap().len()
+    };
+    assert_eq!((len("journal"), len("segment")), (4 << 10, 32 << 10));
+    // A state that the small journal has no room for finds another file.
+    set_state(&spool, id, at, &bytes(2, 20_000)).unwrap();
+    assert_eq!(len("journal"), 64 << 10);
+    spool.close();
+    let (spool, recovered) = Spool::open(Arc::new(storage), options).unwrap();
+    assert!(recovered.quarantined.is_empty());
+    assert_eq!(contents(&spool, &recovered)[&id], (b"e".to_vec(), bytes(1, 2000), Some(bytes(2, 20_000))));
+}
+
+#[test]
 fn transitions_wait_in_memory_while_the_journal_cannot_be_written() {
     let folder = tempfile::tempdir().unwrap();
     let (spool, storage) = failing(folder.path());

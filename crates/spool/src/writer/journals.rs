@@ -44,8 +44,12 @@ impl Writer {
 
     /// As many transitions as fit into the open journal file, in one write and one sync. Returns how many.
     fn write_some_pending(&mut self) -> Result<usize, SealError> {
-        if self.journal.is_none() && self.pending.iter().any(|transition| transition.record_len() > 0) {
-            self.journal = Some(self.begin_file(FileKind::Journal)?);
+        if self.journal.is_none() {
+            // Whatever its size, the first one fits, so every file that is begun takes us on.
+            let first = self.pending.iter().map(Transition::record_len).find(|len| *len > 0);
+            if let Some(len) = first {
+                self.journal = Some(self.begin_file(FileKind::Journal, len)?);
+            }
         }
         let Some(open) = &mut self.journal else {
             return Ok(self.pending.len());

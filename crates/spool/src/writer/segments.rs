@@ -9,11 +9,18 @@ use crate::batch::{Batch, Committing};
 use crate::checkpoint::LiveRow;
 use crate::error::SealError;
 use crate::ids::Location;
-use crate::record::{self, FILE_HEADER_LEN, FORMAT_VERSION, FileHeader, FileKind, Kind, Stamp};
+use crate::record::{self, ALIGNMENT, FILE_HEADER_LEN, FORMAT_VERSION, FileHeader, FileKind, Kind, Stamp};
 use crate::request::Transition;
 use crate::segment::{self, CHUNK_HEAD_LEN, Piece, SegmentFile};
-use crate::spool::{DraftState, Part};
+use crate::spool::{DraftState, FILE_SIZE_MIN, Part};
 use crate::storage::File;
+
+/// On a full disk a segment is tried with the usual size divided by these. Not smaller: the last of the room is left to
+/// journals and checkpoints, which empty the disk again.
+const SEGMENT_DIVISORS: &[u64] = &[4, 16];
+
+/// The same for journals, down to 64 KiB of the usual 16 MiB: a journal that is small is far better than none.
+const JOURNAL_DIVISORS: &[u64] = &[4, 16, 256];
 
 impl Writer {
     /// Plans chunk records for the open segment.
@@ -87,30 +94,30 @@ impl Writer {
 
     /// Sees to it that `len` bytes fit into the open segment, and says where they will stand.
     fn room(&mut self, len: usize) -> Result<(Location, Stamp), SealError> {
-        let size = self.shared.options.segment_size as usize;
-        let limit = size - FILE_HEADER_LEN;
+        let limit = self.shared.options.segment_size as usize - FILE_HEADER_LEN;
         if len > limit {
             return Err(SealError::TooLarge { len: len as u64, limit: limit as u64 });
         }
-        if self.segment.as_ref().is_some_and(|open| open.written + self.batch.len() + len > size) {
+        if self.segment.as_ref().is_some_and(|open| open.written + self.batch.len() + len > open.size) {
             self.flush_segment(true);
             self.segment = None;
         }
         let planned = self.batch.len();
         let open = match &self.segment {
             Some(open) => open,
-            None => self.open_segment()?,
+            None => self.open_segment(len)?,
         };
         let offset = (open.written + planned) as u32;
         Ok((Location { segment: open.number, offset }, open.stamp))
     }
 
-    pub(super) fn open_segment(&mut self) -> Result<&OpenFile, SealError> {
+    /// Begins a segment in which a record of `len` bytes fits.
+    pub(super) fn open_segment(&mut self, len: usize) -> Result<&OpenFile, SealError> {
         if let Some(error) = &self.refused_segment {
             // Asking a full disk once per message helps nobody; `probe` asks once per retry delay.
             return Err(error.clone());
         }
-        match self.begin_file(FileKind::Segment) {
+        match self.keep_journal().and_then(|()| self.begin_file(FileKind::Segment, len)) {
             Ok(open) => {
                 let shared = &self.shared;
                 let number = open.number;
@@ -128,12 +135,46 @@ impl Writer {
         }
     }
 
-    /// Begins the next segment or journal.
-    pub(super) fn begin_file(&mut self, kind: FileKind) -> Result<OpenFile, SealError> {
-        let options = &self.shared.options;
-        let (next, size) = match kind {
-            FileKind::Segment => (&mut self.next_segment, options.segment_size),
-            _ => (&mut self.next_journal, options.journal_size),
+    /// Begins a journal when none is open, before a segment may take the room: on a disk that mail has filled, what is
+    /// settled can be written down, and so the segments go and make room again.
+    fn keep_journal(&mut self) -> Result<(), SealError> {
+        if self.journal.is_none() {
+            self.journal = Some(self.begin_file(FileKind::Journal, 0)?);
+        }
+        Ok(())
+    }
+
+    /// Begins the next segment or journal, with room for a record of `len` bytes; a smaller one than usual when the
+    /// disk has no room for that.
+    pub(super) fn begin_file(&mut self, kind: FileKind, len: usize) -> Result<OpenFile, SealError> {
+        let usual = self.usual_size(kind);
+        let divisors = match kind {
+            FileKind::Segment => SEGMENT_DIVISORS,
+            _ => JOURNAL_DIVISORS,
+        };
+        let mut result = self.begin_file_of(kind, usual);
+        for divisor in divisors {
+            let size = (usual / divisor) & !(ALIGNMENT as u64 - 1);
+            let full = matches!(&result, Err(SealError::Full { .. }));
+            if !full || size < FILE_SIZE_MIN.max((FILE_HEADER_LEN + len) as u64) {
+                break;
+            }
+            result = self.begin_file_of(kind, size);
+        }
+        result
+    }
+
+    fn usual_size(&self, kind: FileKind) -> u64 {
+        match kind {
+            FileKind::Segment => self.shared.options.segment_size,
+            _ => self.shared.options.journal_size,
+        }
+    }
+
+    fn begin_file_of(&mut self, kind: FileKind, size: u64) -> Result<OpenFile, SealError> {
+        let next = match kind {
+            FileKind::Segment => &mut self.next_segment,
+            _ => &mut self.next_journal,
         };
         let first = *next;
         // A number is used once, also when the file could not be made: half a file of that name may be there. And
