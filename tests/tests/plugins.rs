@@ -128,6 +128,26 @@ fn a_library_that_is_no_plugin_or_of_another_version_is_refused() {
 }
 
 #[test]
+fn a_plugin_that_was_cut_short_is_refused_and_the_whole_one_is_taken() {
+    let good = Sink::start();
+    let mut hub = hub_with("cut", Path::new("/nowhere"), "", &good);
+    let library = hub.folder().join("plugin.so");
+    let whole = fs::read(built("libsluice_bitbucket.so")).expect("a built plugin");
+    // What is loaded stands in front of the debug information.
+    fs::write(&library, &whole[..40_000]).expect("a new file");
+    hub.write("job_controller.cnf", &format!("[CHANNEL=tcp_bad]\nMASTER_PLUGIN={}\n", library.display()));
+    hub.start();
+    Batch::new(hub.address(), "fred@bad.example", 3).send_all();
+    says(&hub, "is cut short");
+    assert!(hub.runs());
+    assert_eq!(hub.waiting(Some("tcp_bad")), 3);
+    fs::write(&library, &whole).expect("our own file");
+    hub.command(&["trigger", "#tcp_bad"]);
+    wait_for("the mended plugin takes the mail", SOON, || hub.waiting(Some("tcp_bad")) == 0);
+    hub.stop();
+}
+
+#[test]
 fn a_missing_plugin_is_named_with_the_places_that_were_searched() {
     let good = Sink::start();
     let mut hub = hub_with("missing", Path::new("nosuch"), "", &good);

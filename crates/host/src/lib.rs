@@ -22,6 +22,7 @@
 #![deny(unsafe_code)]
 
 mod call;
+mod elf;
 mod event;
 mod instance;
 mod library;

@@ -1,8 +1,10 @@
 //! Finding a plugin's file, deciding whether to trust it, and keeping what was loaded.
 //!
 //! A file is loaded once; asking again gives the same [`Plugin`]. When another file has taken its place (a new one,
-//! renamed over it), that one is loaded beside the old as a new generation; who still has the old `Arc` keeps using it.
+//! renamed over it), that one is loaded beside the old as a new generation; who still has the old `Arc` keeps using it. A
+//! file that the handshake refused counts as a generation too, because the linker keeps it.
 
+use crate::elf;
 use crate::library::{self, Unfit};
 use crate::permissions;
 use crate::plugin::Plugin;
@@ -65,6 +67,19 @@ pub enum LoadError {
     Overwritten {
         /// The file.
         path: PathBuf,
+    },
+    /// The file ends before the library does; loading it would end the process.
+    #[error(
+        "plugin {} is cut short: the file has {has} bytes, the library needs {needed}; put the whole file there",
+        .path.display()
+    )]
+    CutShort {
+        /// The file.
+        path: PathBuf,
+        /// Length of the file.
+        has: u64,
+        /// Length that its headers speak of, at least.
+        needed: u64,
     },
     /// The dynamic linker refuses it.
     #[error("plugin {} is not a shared library for this machine: {text}", .path.display())]
@@ -152,7 +167,8 @@ struct Generation {
     device: u64,
     inode: u64,
     modified: (i64, i64),
-    plugin: Arc<Plugin>,
+    /// `None` when the handshake refused it: the linker has it all the same, for as long as the process lives.
+    plugin: Option<Arc<Plugin>>,
 }
 
 impl Host {
@@ -196,15 +212,35 @@ impl Host {
         let mut loaded = self.shared.loaded.lock();
         let generations = loaded.entry(path.clone()).or_default();
         let modified = (file.mtime(), file.mtime_nsec());
-        if let Some(same) = generations.iter().find(|one| (one.device, one.inode) == (file.dev(), file.ino()))
+        let mut spelling = generations.len();
+        if let Some(at) =
+            generations.iter().position(|one| (one.device, one.inode) == (file.dev(), file.ino()))
         {
-            return match same.modified == modified {
-                true => Ok(same.plugin.clone()),
-                false => Err(LoadError::Overwritten { path }),
-            };
+            if generations[at].modified != modified {
+                return Err(LoadError::Overwritten { path });
+            }
+            match &generations[at].plugin {
+                Some(plugin) => return Ok(plugin.clone()),
+                // Refused before, and unchanged: the linker gives the same again, so it will be the same refusal.
+                None => spelling = at,
+            }
         }
-        let table =
-            library::open(&spelled_anew(&path, generations.len())).map_err(|unfit| refusal(&path, unfit))?;
+        let short =
+            elf::cut_short(&path).map_err(|source| LoadError::Examine { path: path.clone(), source })?;
+        if let Some((needed, has)) = short {
+            return Err(LoadError::CutShort { path, has, needed });
+        }
+        let (device, inode) = (file.dev(), file.ino());
+        let table = match library::open(&spelled_anew(&path, spelling)) {
+            Ok(table) => table,
+            Err(unfit) => {
+                let in_memory = !matches!(unfit, Unfit::NotALibrary(_));
+                if in_memory && spelling == generations.len() {
+                    generations.push(Generation { device, inode, modified, plugin: None });
+                }
+                return Err(refusal(&path, unfit));
+            }
+        };
         let plugin = Arc::new(Plugin {
             file: path,
             name: table.name,
@@ -220,20 +256,17 @@ impl Host {
             file = %plugin.file().display(),
             "plugin loaded"
         );
-        generations.push(Generation {
-            device: file.dev(),
-            inode: file.ino(),
-            modified,
-            plugin: plugin.clone(),
-        });
+        generations.push(Generation { device, inode, modified, plugin: Some(plugin.clone()) });
         Ok(plugin)
     }
 
     /// Everything that is loaded, sorted by name; of several generations the newest.
     pub fn loaded(&self) -> Vec<Arc<Plugin>> {
         let loaded = self.shared.loaded.lock();
-        let newest = loaded.values().filter_map(|generations| generations.last());
-        let mut plugins: Vec<_> = newest.map(|one| one.plugin.clone()).collect();
+        let newest = |generations: &Vec<Generation>| {
+            generations.iter().rev().find_map(|generation| generation.plugin.clone())
+        };
+        let mut plugins: Vec<_> = loaded.values().filter_map(newest).collect();
         plugins.sort_by(|one, other| (one.name(), one.file()).cmp(&(other.name(), other.file())));
         plugins
     }

@@ -169,6 +169,40 @@ fn the_same_file_is_loaded_once_and_a_new_one_beside_the_old() {
 }
 
 #[test]
+fn a_file_that_takes_the_place_of_a_refused_one_is_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = compile(folder.path(), "drain.c", "drain", &["VERSION=7"]);
+    let host = Host::new(vec![folder.path().to_owned()]);
+    for _ in 0..2 {
+        assert!(matches!(host.load("drain"), Err(LoadError::Version { plugin: 7, .. })));
+    }
+    assert!(host.loaded().is_empty());
+    let next = tempfile::tempdir_in(folder.path()).unwrap();
+    std::fs::rename(compile(next.path(), "drain.c", "drain", &[]), &file).unwrap();
+    assert_eq!(host.load("drain").unwrap().name(), "drain");
+    assert_eq!(host.loaded().len(), 1);
+}
+
+#[test]
+fn a_library_that_is_cut_short_is_refused_and_the_whole_one_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = compile(folder.path(), "drain.c", "drain", &[]);
+    let whole = std::fs::read(&file).unwrap();
+    let host = Host::new(vec![folder.path().to_owned()]);
+    for len in [100, 1000, whole.len() / 2] {
+        std::fs::write(&file, &whole[..len]).unwrap();
+        match host.load("drain") {
+            Err(LoadError::CutShort { has, needed, .. }) => {
+                assert!(has == len as u64 && needed > has, "{has} {needed}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    std::fs::write(&file, &whole).unwrap();
+    assert_eq!(host.load("drain").unwrap().name(), "drain");
+}
+
+#[test]
 fn a_file_that_was_written_over_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = compile(folder.path(), "drain.c", "drain", &[]);
