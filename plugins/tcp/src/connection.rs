@@ -358,15 +358,39 @@ fn last_two(pieces: &[&[u8]]) -> Vec<u8> {
     last
 }
 
-/// Lines end with CR LF and nothing else, no line is a lone dot, and the message ends with a line's end.
+/// Lines end with CR LF and nothing else, no line is a lone dot, and the message ends with a line's end. Looks at one
+/// piece at a time: a message may be larger than memory should ever be.
 fn is_wire_form(pieces: &[&[u8]]) -> bool {
-    let whole: Vec<u8> = pieces.concat();
-    let bare = memchr::memchr2_iter(b'\r', b'\n', &whole).any(|at| match whole[at] {
-        b'\r' => whole.get(at + 1) != Some(&b'\n'),
-        _ => at == 0 || whole[at - 1] != b'\r',
-    });
-    let dot = whole.starts_with(b".\r\n") || memchr::memmem::find(&whole, b"\r\n.\r\n").is_some();
-    !bare && !dot && (whole.is_empty() || whole.ends_with(b"\r\n"))
+    /// What stands before the byte at hand.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Before {
+        LineEnd,
+        Dot,
+        DotReturn,
+        Return,
+        Text,
+    }
+    let mut before = Before::LineEnd;
+    for piece in pieces {
+        let mut rest = *piece;
+        while let Some((byte, behind)) = rest.split_first() {
+            before = match (before, *byte) {
+                (Before::DotReturn, _) => return false,
+                (Before::Return, b'\n') => Before::LineEnd,
+                (Before::Return, _) | (_, b'\n') => return false,
+                (Before::Dot, b'\r') => Before::DotReturn,
+                (_, b'\r') => Before::Return,
+                (Before::LineEnd, b'.') => Before::Dot,
+                _ => Before::Text,
+            };
+            // The rest of a line's text is of no interest.
+            rest = match before {
+                Before::Text => &behind[memchr::memchr2(b'\r', b'\n', behind).unwrap_or(behind.len())..],
+                _ => behind,
+            };
+        }
+    }
+    before == Before::LineEnd
 }
 
 /// Connects within the time set, from the address set; a stopping channel does not wait.
