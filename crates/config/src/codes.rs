@@ -24,6 +24,54 @@ pub fn codes() -> &'static [&'static Code] {
 }
 
 codes! {
+    NOT_AN_ALIAS Error "not-an-alias"
+        "a line of the alias file is no alias"
+        "Each line of the file `aliases` is `name: address, address`. A line that goes on with the one above needs `,\\` at the end \
+         of that one; a name with a blank in it stands in quotes."
+    BLANK_BEFORE_COLON Error "blank-before-alias-colon"
+        "blanks stand between an alias and its colon"
+        "PMDF takes the blank for a part of the name, which then never matches. Write the colon directly behind the name."
+    ALIAS_TOO_LONG Warning "alias-too-long"
+        "the name or an address of an alias is longer than the products read"
+        "PMDF and Messaging Server read 60 characters of a name and 252 of an address. It works here; files that are shared with \
+         them should be shorter."
+    DUPLICATE_ALIAS Warning "duplicate-alias"
+        "duplicate aliases found"
+        "A name stands in the alias file, or in what it includes, twice. The first one counts. Names are compared without case."
+    ALIAS_WITHOUT_ADDRESSES Error "alias-without-addresses"
+        "no equivalence addresses for alias"
+        "Nothing stands behind the colon, so mail for the alias would go nowhere. To throw mail away on purpose, give it an \
+         address on the bitbucket channel."
+    BAD_ALIAS_ADDRESS Error "bad-alias-address"
+        "bad equivalence for alias"
+        "What an alias stands for is a list of addresses, separated by commas: `user`, `user@host`, `@route:user@host`, or \
+         `<file` for a file with one address a line. One of them is none of these."
+    CANNOT_OPEN_ALIAS_FILE Error "cannot-open-alias-file"
+        "cannot open alias include file"
+        "A file that the alias file includes, or a list that an alias names with `<file` or `[AUTH_LIST] file`, cannot be read. \
+         Names are relative to the configuration folder, and the account of the hub must be able to read them."
+    ALIAS_FROM_DIRECTORY Error "alias-from-directory"
+        "an alias asks a directory"
+        "The value `\"<ldap:…>\"` takes the addresses from an LDAP directory. Sluice asks none: write the addresses into a file, \
+         anew whenever the directory changes, and name it with `<file`."
+    UNKNOWN_ALIAS_PARAMETER Warning "unknown-alias-parameter"
+        "a bracketed name behind a list is not known"
+        "Lists take named parameters: `[ENVELOPE_FROM]`, `[ERRORS_TO]`, `[AUTH_LIST]`, `[CANT_LIST]`, `[HOLD_LIST]`, `[NOHOLD_LIST]`, \
+         `[ERROR_TEXT]` and others. This one is ignored."
+    BAD_ALIAS_PARAMETER Error "bad-alias-parameter"
+        "a parameter of a list has no value, or a wrong one"
+        "`[ENVELOPE_FROM]` and `[ERRORS_TO]` take an address, `[BLOCKLIMIT]` a number, the lists of senders a file."
+    ALIAS_PARAMETER_WITHOUT_EFFECT Info "alias-parameter-without-effect"
+        "a parameter of a list that changes nothing here"
+        "The parameter belongs to a part of PMDF that a relay does not have, such as moderation, the header or mapping tables."
+    ALIAS_CONTINUATION Warning "alias-continuation"
+        "a continued line of the alias file does not end with a comma"
+        "PMDF continues a line of the alias file only where `\\` follows a comma. It works here; a file that is shared with PMDF \
+         needs the comma."
+    ALIAS_NEVER_ASKED Warning "alias-never-found"
+        "an alias has a form that is not looked up"
+        "The option `ALIAS_DOMAINS` says in which forms an address is looked up: 1 its local part alone, 2 the whole address, 4 \
+         `*@host`, or a sum of these. This name has a form that is not among them."
     DUPLICATE_DATABASE_KEY Warning "duplicate-database-key"
         "a key stands in a text database twice"
         "A key has one value, so only the first entry is ever found. Keys are compared without case."

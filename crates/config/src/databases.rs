@@ -7,13 +7,16 @@
 //! # Not here
 //! What a value means: template text, addresses, patterns (`rewrite`). Writing files (the binary).
 
+use crate::aliases::Alias;
 use crate::codes;
-use crate::lines::{Line, Reader};
-use sluice_diag::{Diagnostic, Span};
+use crate::files::Files;
+use crate::lines::{Line, Manner, Reader};
+use sluice_diag::{Diagnostic, Sources, Span};
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The databases that are looked for in the configuration folder, as `NAME.txt` and `NAME.db`.
 pub const DATABASES: [&str; 5] = ["general", "domain", "alias", "reverse", "forward"];
@@ -165,6 +168,12 @@ impl Database {
         self.places.get(self.find(&key.to_lowercase())?).copied()
     }
 
+    /// The same entries, which no longer say where they stand: for a reader with other sources.
+    #[must_use]
+    pub fn without_places(self) -> Database {
+        Database { places: Box::default(), ..self }
+    }
+
     /// Length of the longest key, in octets.
     #[must_use]
     pub fn key_length_max(&self) -> usize {
@@ -257,22 +266,22 @@ fn build(entries: &Entries, sources: &[String]) -> Database {
     Database { image: image.into(), places: places.unwrap_or_default() }
 }
 
-/// The databases of a configuration, by name.
+/// The databases of a configuration, by name. Cheap to clone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Databases {
-    by_name: HashMap<String, Database>,
+    by_name: HashMap<String, Arc<Database>>,
 }
 
 impl Databases {
     /// The database of that name, case aside; `None` when there is no file for it.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Database> {
-        self.by_name.get(name).or_else(|| self.by_name.get(&name.to_lowercase()))
+        self.by_name.get(name).or_else(|| self.by_name.get(&name.to_lowercase())).map(Arc::as_ref)
     }
 
     /// Puts a database in, in the place of one of that name.
     pub fn set(&mut self, name: &str, database: Database) {
-        self.by_name.insert(name.to_lowercase(), database);
+        self.by_name.insert(name.to_lowercase(), Arc::new(database));
     }
 
     /// The value of a key in the database of that name.
@@ -280,6 +289,20 @@ impl Databases {
     pub fn value(&self, name: &str, key: &str) -> Option<&str> {
         self.get(name)?.get(key)
     }
+}
+
+/// Reads one text database, whether or not there is a compiled one. `folder` is where the names of included files start
+/// from. There is none when there is no such file.
+#[must_use]
+pub fn read_database(
+    files: &dyn Files,
+    folder: &Path,
+    text: &Path,
+) -> (Option<Database>, Sources, Vec<Diagnostic>) {
+    let mut reader =
+        Reader { files, folder, sources: Sources::new(), diagnostics: Vec::new(), manner: Manner::DATABASE };
+    let database = read_text(text, &mut reader);
+    (database, reader.sources, reader.diagnostics)
 }
 
 /// Reads the databases that stand beside the main file.
@@ -330,10 +353,11 @@ fn read_compiled(text: &Path, compiled: &Path, reader: &mut Reader<'_>) -> Optio
 
 /// Reads a database from its text; `None` when there is no such file.
 pub(crate) fn read_text(path: &Path, reader: &mut Reader<'_>) -> Option<Database> {
-    let text = reader.read_optional(path)?;
+    let text = reader.read_optional_as(path, Manner::DATABASE)?;
+    let is_alias = path.file_stem().is_some_and(|stem| stem == "alias");
     let mut entries = Entries::new();
     for line in text.lines.iter().filter(|line| !line.is_blank()) {
-        entry(line, &mut entries, reader);
+        entry(line, is_alias, &mut entries, reader);
     }
     let mut sources: Vec<String> = Vec::new();
     for line in &text.lines {
@@ -346,7 +370,7 @@ pub(crate) fn read_text(path: &Path, reader: &mut Reader<'_>) -> Option<Database
     Some(build(&entries, &sources))
 }
 
-fn entry(line: &Line, entries: &mut Entries, reader: &mut Reader<'_>) {
+fn entry(line: &Line, is_alias: bool, entries: &mut Entries, reader: &mut Reader<'_>) {
     let start = line.text.len() - line.text.trim_start().len();
     let rest = &line.text[start..];
     let key_end = start + rest.find([' ', '\t']).unwrap_or(rest.len());
@@ -374,6 +398,15 @@ fn entry(line: &Line, entries: &mut Entries, reader: &mut Reader<'_>) {
             );
             let remark = Diagnostic::new(&codes::DATABASE_ENTRY_TOO_LONG, message).at(line.span(&range));
             reader.push(remark.help("the products keep 252; it works here"));
+        }
+    }
+    if is_alias {
+        for why in Alias::from_value(key, value).1 {
+            let message = format!("bad equivalence for alias `{key}`: {why}");
+            reader.push(
+                Diagnostic::new(&codes::BAD_ALIAS_ADDRESS, message)
+                    .at(line.span(&(value_start..line.text.len()))),
+            );
         }
     }
     match entries.entry(key.to_lowercase()) {

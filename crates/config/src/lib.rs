@@ -14,6 +14,7 @@
 //! diagnostics (the binary).
 #![forbid(unsafe_code)]
 
+mod aliases;
 mod codes;
 mod databases;
 mod files;
@@ -33,8 +34,9 @@ mod tables;
 mod values;
 mod written;
 
+pub use aliases::{Alias, Aliases, Member};
 pub use codes::codes;
-pub use databases::{DATABASES, Database, DatabaseError, Databases};
+pub use databases::{DATABASES, Database, DatabaseError, Databases, read_database};
 pub use files::{Files, MemoryFiles, Place};
 pub use keyword::{Arguments, KeywordInfo, Origin, Status, keyword, keywords};
 pub use model::{

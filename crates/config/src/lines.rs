@@ -13,8 +13,29 @@ use std::path::{Component, Path, PathBuf};
 
 /// Files that may be open inside each other below the main file.
 const INCLUDE_DEPTH_MAX: usize = 3;
-/// Characters in a physical line that the products can read.
-const LINE_LENGTH_MAX: usize = 252;
+/// What differs between kinds of files.
+#[derive(Clone, Copy)]
+pub(crate) struct Manner {
+    /// Characters in a physical line that the products can read.
+    line_length_max: usize,
+    /// What is said of an included file that cannot be read: the code, and the words in front of its name.
+    not_included: (&'static sluice_diag::Code, &'static str),
+}
+
+impl Manner {
+    /// Most files.
+    pub(crate) const ORDINARY: Manner = Manner {
+        line_length_max: 252,
+        not_included: (&codes::CANNOT_READ_FILE, "cannot read the included file"),
+    };
+    /// The alias file and the lists that it names.
+    pub(crate) const ALIASES: Manner = Manner {
+        line_length_max: 1024,
+        not_included: (&codes::CANNOT_OPEN_ALIAS_FILE, "cannot open alias include file"),
+    };
+    /// Text databases: their own limits are on keys and values.
+    pub(crate) const DATABASE: Manner = Manner { line_length_max: 1024, ..Manner::ORDINARY };
+}
 /// Lines with broken characters that are reported for one file; a picture has thousands.
 const BAD_LINES_REPORTED_MAX: usize = 20;
 
@@ -82,6 +103,7 @@ pub(crate) struct Reader<'a> {
     pub(crate) folder: &'a Path,
     pub(crate) sources: Sources,
     pub(crate) diagnostics: Vec<Diagnostic>,
+    pub(crate) manner: Manner,
 }
 
 /// A line as it stands in a file, without its end.
@@ -95,6 +117,30 @@ struct Physical {
 impl Reader<'_> {
     pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
         self.diagnostics.push(diagnostic);
+    }
+
+    /// As [`Reader::read_optional`], for a file of another kind.
+    pub(crate) fn read_optional_as(&mut self, path: &Path, manner: Manner) -> Option<Text> {
+        let before = std::mem::replace(&mut self.manner, manner);
+        let text = self.read_optional(path);
+        self.manner = before;
+        text
+    }
+
+    /// Reads a file of another kind that the configuration names; that it cannot be read is the caller's to say.
+    pub(crate) fn open_as(&mut self, name: &str, manner: Manner) -> Result<Text, String> {
+        let path = plain(&self.folder.join(table_file(name)));
+        let (path, bytes) = match self.files.read(&path) {
+            Ok(bytes) => (path, bytes),
+            Err(error) => match self.instead_of(&path, name, error.kind()) {
+                Some((_, found, bytes)) => (found, bytes),
+                None => return Err(format!("{}: {}", path.display(), reason(&error))),
+            },
+        };
+        let before = std::mem::replace(&mut self.manner, manner);
+        let text = self.text(&path, &bytes);
+        self.manner = before;
+        Ok(text)
     }
 
     /// Reads a file that must exist.
@@ -244,8 +290,9 @@ impl Reader<'_> {
         let (path, bytes) = match read {
             Ok(read) => read,
             Err((path, error)) => {
-                let message = format!("cannot read the included file {}: {}", path.display(), reason(&error));
-                let remark = refuse(&codes::CANNOT_READ_FILE, message);
+                let (code, words) = self.manner.not_included;
+                let message = format!("{words} {}: {}", path.display(), reason(&error));
+                let remark = refuse(code, message);
                 self.push(match self.beside_the_main_file(&path) {
                     Some(here) => {
                         remark.help(format!("there is one in the configuration folder: write `<{here}`"))
@@ -359,12 +406,13 @@ impl Reader<'_> {
     }
 
     fn check_length(&mut self, line: Physical, text: &str) {
-        if text.len() <= LINE_LENGTH_MAX {
+        let most = self.manner.line_length_max;
+        if text.len() <= most {
             return;
         }
-        if let Some((offset, _)) = text.char_indices().nth(LINE_LENGTH_MAX) {
+        if let Some((offset, _)) = text.char_indices().nth(most) {
             let length = text.chars().count();
-            let message = format!("the line has {length} characters, more than {LINE_LENGTH_MAX}");
+            let message = format!("the line has {length} characters, more than {most}");
             let remark = Diagnostic::new(&codes::LONG_LINE, message);
             let span = self.span(line, offset, text.len());
             self.push(remark.at(span).help("break it with `\\` at the end of the first part"));

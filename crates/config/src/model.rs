@@ -3,6 +3,7 @@
 //! Nothing here parses. Fields are public because a snapshot is data; it is shared as an `Arc<Config>` and replaced
 //! whole when the folder is read again.
 
+use crate::aliases::Aliases;
 use crate::databases::Databases;
 use crate::keyword::KeywordInfo;
 use crate::options::{Options, ServerOptions};
@@ -29,6 +30,8 @@ pub struct Config {
     pub pools: Vec<Pool>,
     /// The text databases of the folder.
     pub databases: Databases,
+    /// The alias file.
+    pub aliases: Aliases,
 }
 
 impl Config {

@@ -246,6 +246,8 @@ pub(crate) fn global(text: &Text, folder: &Path, reader: &mut Reader<'_>) -> Opt
     set(&mut options.delivery_deadline, settings.duration("DELIVERY_DEADLINE"));
     set(&mut options.segment_size, settings.size("SEGMENT_SIZE"));
     set(&mut options.log_connection, settings.count("LOG_CONNECTION"));
+    set(&mut options.alias_domains, settings.count("ALIAS_DOMAINS"));
+    set(&mut options.max_alias_levels, settings.count("MAX_ALIAS_LEVELS"));
     for setting in settings.0 {
         let acts =
             tables::find(tables::GLOBAL, &setting.name).is_some_and(|info| info.status != Status::Recognised);

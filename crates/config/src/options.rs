@@ -47,6 +47,10 @@ pub struct Options {
     pub segment_size: u64,
     /// `LOG_CONNECTION` bits: 1 transport data in records, 2 connections, 4 ETRN.
     pub log_connection: u32,
+    /// `ALIAS_DOMAINS` bits: 1 local parts are looked up as aliases, 2 whole addresses, 4 `*@host`.
+    pub alias_domains: u32,
+    /// `MAX_ALIAS_LEVELS`: how deep aliases may point to aliases.
+    pub max_alias_levels: u32,
     /// Lines whose option does nothing in this release or is not known at all, as written.
     pub others: Vec<OtherOption>,
 }
@@ -198,6 +202,8 @@ impl Default for Options {
             delivery_deadline: Duration::from_secs(30 * MINUTE),
             segment_size: 64 << 20,
             log_connection: 7,
+            alias_domains: 1,
+            max_alias_levels: 10,
             others: Vec::new(),
         }
     }

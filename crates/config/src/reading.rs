@@ -2,14 +2,14 @@
 
 use crate::codes;
 use crate::files::{Files, Place};
-use crate::lines::{Reader, Text};
+use crate::lines::{Manner, Reader, Text};
 use crate::main_file::{self, Block, Written};
 use crate::meaning::{self, Surroundings};
 use crate::model::{Channel, Channels, Config, is_local_name};
 use crate::options::{Options, ServerOptions};
 use crate::services::{self, JobController};
 use crate::settings::{DEFAULT_POOL, default_notices};
-use crate::{databases, keyword, option_file};
+use crate::{aliases, databases, keyword, option_file};
 use sluice_diag::{Diagnostic, Sources, Span, errors_in, nearest};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -42,7 +42,13 @@ pub fn read(files: &dyn Files, place: &Place) -> (Option<Config>, Sources, Vec<D
 #[must_use]
 pub fn read_with_errors(files: &dyn Files, place: &Place) -> (Option<Config>, Sources, Vec<Diagnostic>) {
     let (folder, main) = locate(files, place);
-    let mut reader = Reader { files, folder: &folder, sources: Sources::new(), diagnostics: Vec::new() };
+    let mut reader = Reader {
+        files,
+        folder: &folder,
+        sources: Sources::new(),
+        diagnostics: Vec::new(),
+        manner: Manner::ORDINARY,
+    };
     let config = read_all(&mut reader, &folder, &main, matches!(place, Place::Folder(_)));
     let Reader { sources, mut diagnostics, .. } = reader;
     diagnostics.sort_by_key(|diagnostic| diagnostic.span.map(|span| (span.source, span.start)));
@@ -61,7 +67,13 @@ pub fn read_text(text: &str) -> (Option<Config>, Sources, Vec<Diagnostic>) {
 #[must_use]
 pub fn read_options(files: &dyn Files, place: &Place) -> (Options, Sources, Vec<Diagnostic>) {
     let (folder, main) = locate(files, place);
-    let mut reader = Reader { files, folder: &folder, sources: Sources::new(), diagnostics: Vec::new() };
+    let mut reader = Reader {
+        files,
+        folder: &folder,
+        sources: Sources::new(),
+        diagnostics: Vec::new(),
+        manner: Manner::ORDINARY,
+    };
     let options = match reader.read_optional(&main.with_file_name("option.dat")) {
         Some(text) => option_file::global(&text, &folder, &mut reader),
         None => Options::default(),
@@ -121,7 +133,9 @@ fn read_all(reader: &mut Reader<'_>, folder: &Path, main: &Path, whole_folder: b
     if channels.is_empty() {
         return None;
     }
-    let databases = databases::read_all(main.parent().unwrap_or(Path::new("")), reader);
+    let beside = main.parent().unwrap_or(Path::new(""));
+    let databases = databases::read_all(beside, reader);
+    let aliases = aliases::read(beside, options.alias_domains, reader);
     let channels = Channels::new(channels);
     Some(Config {
         folder: folder.to_path_buf(),
@@ -131,6 +145,7 @@ fn read_all(reader: &mut Reader<'_>, folder: &Path, main: &Path, whole_folder: b
         services,
         pools: jobs.pools,
         databases,
+        aliases,
     })
 }
 

@@ -111,7 +111,13 @@ pub(crate) static GLOBAL: &[OptionInfo] = &[
         "Bits: 1 transport data in records, 2 connections, 4 ETRN. This release logs all of them.",
     ),
     option("ACCESS_ERRORS", Switch, "0", Recognised, "Whether a refused sender is told the true reason."),
-    option("ALIAS_DOMAINS", COUNT, "1", Recognised, "Which forms of an address are looked up as aliases."),
+    option(
+        "ALIAS_DOMAINS",
+        Integer { least: 0, most: 7 },
+        "1",
+        Acts,
+        "Which forms of an address are looked up as aliases; bits: 1 local part, 2 whole address, 4 *@host.",
+    ),
     option(
         "CONTENT_RETURN_BLOCK_LIMIT",
         COUNT,
@@ -225,7 +231,13 @@ pub(crate) static GLOBAL: &[OptionInfo] = &[
     option("LOG_SENSITIVITY", COUNT, "0", Recognised, "Field of the mail log."),
     option("LOG_SNDOPR", COUNT, "0", Recognised, "Trouble with the log goes to the operator."),
     option("LOG_USERNAME", COUNT, "0", Recognised, "Field of the mail log."),
-    option("MAX_ALIAS_LEVELS", COUNT, "10", Recognised, "How deep aliases may point to aliases."),
+    option(
+        "MAX_ALIAS_LEVELS",
+        Integer { least: 1, most: 100 },
+        "10",
+        Acts,
+        "How deep aliases may point to aliases.",
+    ),
     option(
         "MAX_LOCAL_RECEIVED_LINES",
         COUNT,

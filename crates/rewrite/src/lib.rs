@@ -13,9 +13,10 @@
 //! [`Rejected`], which is ordinary business. A header address that is rejected stays as it was; only envelope addresses
 //! turn mail away, and that is the caller's to do.
 //! # Not here
-//! Reading the configuration (`config`), aliases, mapping tables and databases, the look of addresses in a channel.
+//! Reading the configuration, databases and aliases (`config`), the look of addresses in a channel.
 #![forbid(unsafe_code)]
 
+mod alias;
 mod check;
 mod codes;
 mod evaluate;
@@ -28,6 +29,7 @@ mod rewriter;
 mod template;
 mod trace;
 
+pub use alias::{AliasStep, EXPANSION_MAX, Expanded, Expansion, NOT_ALLOWED_TEXT};
 pub use codes::codes;
 pub use evaluate::Failure;
 pub use lookups::{DATABASES, Lookups, NoLookups};

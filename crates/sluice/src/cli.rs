@@ -61,6 +61,10 @@ pub(crate) enum Command {
     /// Exit status 0 when it can be used (warnings are possible), 78 when it cannot. `sluice explain CODE` tells more
     /// about a diagnostic.
     Check(Check),
+    /// Makes a file for quick reading of each text database: general.db of general.txt, and so on.
+    ///
+    /// The file is used while it is newer than the text. Exit status 78 when a text has errors; its file stays as it was.
+    Compile(Compile),
     /// Explains a diagnostic's code or a channel keyword.
     ///
     /// Example: sluice explain periodic
@@ -116,6 +120,13 @@ pub(crate) struct Check {
     pub(crate) common: Common,
 }
 
+/// Arguments of `compile`.
+#[derive(Debug, Args)]
+pub(crate) struct Compile {
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
@@ -136,6 +147,39 @@ pub(crate) enum Test {
     /// final_address (the envelope recipient after line-3 names), channel, host, error and trace. An address that
     /// cannot be routed has its reason in `error`; the exit status is 0 all the same.
     Rewrite(TestRewrite),
+    /// Expands aliases and shows who would get the mail.
+    ///
+    /// Works on the files alone. Each JSON line has input, expansion (the recipients as they would be queued, in order)
+    /// and error; the exit status is 0 all the same. The text form shows each step.
+    Alias(TestAlias),
+    /// As `alias`, with channel, host and reverse-path of each recipient.
+    Expansion(TestAlias),
+}
+
+/// What the tests may put in the place of the configuration's own.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Instead {
+    /// Uses a text file in the place of a database: general, domain, alias, reverse or forward. May be repeated.
+    #[arg(long, value_name = "NAME=FILE")]
+    pub(crate) database: Vec<String>,
+}
+
+/// Arguments of `test alias` and `test expansion`.
+#[derive(Debug, Args)]
+pub(crate) struct TestAlias {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(flatten)]
+    pub(crate) instead: Instead,
+    /// The channel the mail comes in on.
+    #[arg(long, value_name = "CHANNEL", default_value = "l")]
+    pub(crate) source_channel: String,
+    /// The envelope sender, which lists with [AUTH_LIST] and its kind look at.
+    #[arg(long, value_name = "ADDRESS", default_value = "postmaster")]
+    pub(crate) sender: String,
+    /// Addresses; angle brackets around one are passed over.
+    #[arg(value_name = "ADDRESS", required = true)]
+    pub(crate) addresses: Vec<String>,
 }
 
 /// Arguments of `test rewrite`.
@@ -149,6 +193,15 @@ pub(crate) struct TestRewrite {
     /// The channel the mail comes in on ($M and $N look at it).
     #[arg(long, value_name = "CHANNEL", default_value = "l")]
     pub(crate) source_channel: String,
+    #[command(flatten)]
+    pub(crate) instead: Instead,
+    /// Flags that are set for the mapping tables which rules call with ${…} ($:A and $;A look at them). Rewriting itself
+    /// has none: without such a call they change nothing.
+    #[arg(long, value_name = "LETTERS", default_value = "")]
+    pub(crate) flags: String,
+    /// The envelope sender. Rewrite rules do not look at it; it is taken so that one command line fits all tests.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) sender: Option<String>,
     /// The channel the mail goes to ($Q and $C look at it); they are passed over when this is left out.
     #[arg(long, value_name = "CHANNEL")]
     pub(crate) destination_channel: Option<String>,

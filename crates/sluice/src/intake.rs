@@ -16,7 +16,7 @@ use sluice_config::{Channel, EtrnPolicy, SwitchChannel, Vrfy};
 use sluice_dispatch::{Busy, Draft, Loaded, Matched, Released, Requester};
 use sluice_mail::{Address, Envelope, Recipient, Refusal, Status};
 use sluice_queue::Selector;
-use sluice_rewrite::{Context, Kind};
+use sluice_rewrite::{Context, Expanded, Kind};
 use sluice_smtp::etrn::{Answers, Node, Waiting};
 use sluice_smtp::replies;
 use sluice_smtp::reply::Reply;
@@ -98,34 +98,36 @@ impl Intake for Door {
     }
 
     fn recipient(&self, session: &Session, sender: &str, path: &str) -> Result<Vec<Accepted>, Refusal> {
-        let _ = sender;
         let loaded = self.hub.loaded();
         let address = Address::parse(path).map_err(|error| bad_address(5, 1, 3, path, &error))?;
         let source_channel = session.admission.source_channel.as_str();
         let context = Context { kind: Kind::EnvelopeTo, source_channel, destination_channel: None };
-        let route = loaded
+        let expansion = loaded
             .rewriter
-            .route(&address, &context, None)
+            .expand(&address, sender, &context, None)
             .map_err(|rejected| rejected.into_refusal(path))?;
-        let unmoved = source_channel.eq_ignore_ascii_case(&session.connection.channel);
-        if unmoved && route.channel.eq_ignore_ascii_case(source_channel) {
-            let relays = loaded.config.channels.by_name(&route.channel).is_some_and(|channel| {
-                channel.fixed_peer().is_some() || channel.server.allow_relay || !channel.is_smtp()
-            });
-            if !relays {
-                let text = format!("relaying to {path} is not allowed from here");
-                return Err(Refusal { code: 550, status: Status { class: 5, subject: 7, detail: 1 }, text });
+        for (member, rejected) in &expansion.lost {
+            tracing::warn!(alias = path, %member, why = rejected.text, "an address of an alias goes nowhere and gets no copy");
+        }
+        if !expansion.is_alias {
+            // Where an alias leads is the operator's word, and no relaying for strangers.
+            for expanded in &expansion.recipients {
+                check_relay(&loaded, session, &expanded.route.channel, path)?;
             }
         }
-        Ok(vec![
-            Recipient {
+        let expanded = expansion.is_alias;
+        let accepted = expansion.recipients.into_iter().map(|Expanded { route, sender, held }| Accepted {
+            recipient: Recipient {
                 address: route.final_address.to_string(),
                 original: path.to_owned(),
                 channel: route.channel,
                 domain: route.host.to_lowercase(),
-            }
-            .into(),
-        ])
+            },
+            sender,
+            held,
+            expanded,
+        });
+        Ok(accepted.collect())
     }
 
     fn verify(&self, session: &Session, text: &str) -> Reply {
@@ -225,6 +227,23 @@ fn etrn_policy(source: &Channel) -> sluice_smtpd::EtrnPolicy {
         EtrnPolicy::Domain => sluice_smtpd::EtrnPolicy::Domain { plain: source.server.etrn_domain_plain },
         EtrnPolicy::Disable => sluice_smtpd::EtrnPolicy::Disable,
     }
+}
+
+/// Refuses what a client that was not moved from the listener's channel sends back to that channel.
+fn check_relay(loaded: &Loaded, session: &Session, channel: &str, path: &str) -> Result<(), Refusal> {
+    let source_channel = session.admission.source_channel.as_str();
+    let unmoved = source_channel.eq_ignore_ascii_case(&session.connection.channel);
+    if !unmoved || !channel.eq_ignore_ascii_case(source_channel) {
+        return Ok(());
+    }
+    let relays = loaded.config.channels.by_name(channel).is_some_and(|channel| {
+        channel.fixed_peer().is_some() || channel.server.allow_relay || !channel.is_smtp()
+    });
+    if relays {
+        return Ok(());
+    }
+    let text = format!("relaying to {path} is not allowed from here");
+    Err(Refusal { code: 550, status: Status { class: 5, subject: 7, detail: 1 }, text })
 }
 
 fn bad_address(class: u8, subject: u16, detail: u16, path: &str, error: &dyn std::error::Error) -> Refusal {

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use sluice_config::{Files, Place};
+use sluice_config::{Config, DATABASES, Files, Place};
 use sluice_diag::{Diagnostic, Severity, Sources, errors_in};
 use sluice_dispatch::Loaded;
 use sluice_rewrite::Rewriter;
 
+use crate::cli::Instead;
 use crate::exit::{Exit, Failure};
 use crate::report;
 
@@ -69,9 +70,15 @@ pub(crate) struct Reading {
 
 /// Reads and compiles the configuration at `path`, a folder or a lone `sluice.cnf`.
 pub(crate) fn read(path: &Path) -> Reading {
+    read_and_change(path, |_| {})
+}
+
+/// As [`read`], with a chance to change the configuration before it is compiled.
+fn read_and_change(path: &Path, change: impl FnOnce(&mut Config)) -> Reading {
     let (config, sources, mut diagnostics) = sluice_config::read_with_errors(&Disk, &place(path));
     let mut loaded = None;
-    if let Some(config) = config {
+    if let Some(mut config) = config {
+        change(&mut config);
         let config = Arc::new(config);
         let (rewriter, mut found) = Rewriter::compile(Arc::clone(&config));
         let hides_names = |remark: &Diagnostic| {
@@ -94,7 +101,70 @@ pub(crate) fn read(path: &Path) -> Reading {
 /// # Errors
 /// [`Exit::Config`] when there are errors.
 pub(crate) fn read_or_fail(path: &Path) -> Result<(Loaded, Sources), Failure> {
-    let reading = read(path);
+    or_fail(path, read(path))
+}
+
+/// As [`read_or_fail`], with other files in the place of databases.
+///
+/// # Errors
+/// Also [`Exit::Usage`] for a database that is none, and [`Exit::Data`] for a file that cannot be read.
+pub(crate) fn read_with(path: &Path, instead: &Instead) -> Result<(Loaded, Sources), Failure> {
+    let mut databases = Vec::new();
+    for option in &instead.database {
+        let (name, file) = option.split_once('=').unwrap_or((option, ""));
+        if file.is_empty() || !DATABASES.contains(&name) {
+            let known = DATABASES.join(", ");
+            let error = anyhow::anyhow!("--database {option}: write NAME=FILE, with a name among {known}");
+            return Err(Failure::new(Exit::Usage, error));
+        }
+        let file = Path::new(file);
+        let alone = Path::new(name).with_extension("txt");
+        let (database, sources, diagnostics) =
+            sluice_config::read_database(&Renamed { name: &alone, file }, Path::new(""), &alone);
+        for diagnostic in diagnostics.iter().filter(|found| found.severity != Severity::Info) {
+            crate::complain(&report::to_text(diagnostic, &sources));
+        }
+        let Some(database) = database.filter(|_| !errors_in(&diagnostics)) else {
+            let error = anyhow::anyhow!("--database {option}: {} cannot be used", file.display());
+            return Err(Failure::new(Exit::Data, error));
+        };
+        databases.push((name, database.without_places()));
+    }
+    let change = |config: &mut Config| {
+        for (name, database) in databases {
+            config.databases.set(name, database);
+        }
+    };
+    or_fail(path, read_and_change(path, change))
+}
+
+/// One file under another name, and all others under their own.
+struct Renamed<'a> {
+    name: &'a Path,
+    file: &'a Path,
+}
+
+impl Files for Renamed<'_> {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        Disk.read(if path == self.name { self.file } else { path })
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        Disk.list(folder)
+    }
+}
+
+/// Says that a channel named on the command line is not there.
+pub(crate) fn complain_of_channel(config: &Config, channel: &str) {
+    if config.channels.by_name(channel).is_none() {
+        let names = config.channels.iter().map(|channel| channel.name.as_str());
+        let hint = sluice_diag::nearest(channel, names).map(|name| format!("; did you mean `{name}`?"));
+        let hint = hint.unwrap_or_default();
+        crate::complain(&format!("there is no channel `{channel}` in the configuration{hint}"));
+    }
+}
+
+fn or_fail(path: &Path, reading: Reading) -> Result<(Loaded, Sources), Failure> {
     if let Some(loaded) = reading.loaded {
         return Ok((loaded, reading.sources));
     }
@@ -118,6 +188,17 @@ pub(crate) fn control_socket(path: &Path) -> Result<PathBuf, Failure> {
         return Err(Failure::new(Exit::Config, error));
     }
     Ok(options.control_socket)
+}
+
+/// The folder that the configuration at `path` stands in.
+pub(crate) fn folder(path: &Path) -> PathBuf {
+    match place(path) {
+        Place::Folder(folder) => folder,
+        Place::File(file) => match file.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        },
+    }
 }
 
 /// A folder, or a lone file, which may be a pipe (`--config <(make-rules)`). What is not there is taken for what its name

@@ -49,6 +49,9 @@ fn carry_out(command: Command) -> Result<Exit, Failure> {
         Command::Check(check) => commands::check::check(&check),
         Command::Explain(explain) => commands::explain::explain(&explain),
         Command::Test(Test::Rewrite(test)) => commands::test_rewrite::test_rewrite(&test),
+        Command::Test(Test::Alias(test)) => commands::test_alias::test_alias(&test),
+        Command::Test(Test::Expansion(test)) => commands::test_alias::test_expansion(&test),
+        Command::Compile(compile) => commands::compile::compile(&compile),
         Command::Trigger(trigger) => commands::remote::trigger(&trigger.common, &trigger.selector),
         Command::Queue(Queue::List(list)) => {
             commands::remote::queue_list(&list.common, list.selector.as_deref(), list.limit)

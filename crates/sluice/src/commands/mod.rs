@@ -1,9 +1,11 @@
 //! The subcommands, one module each; `remote` has those that only ask the running hub.
 
 pub(crate) mod check;
+pub(crate) mod compile;
 pub(crate) mod explain;
 pub(crate) mod import;
 pub(crate) mod plugin_list;
 pub(crate) mod remote;
 pub(crate) mod run;
+pub(crate) mod test_alias;
 pub(crate) mod test_rewrite;

@@ -23,14 +23,9 @@ struct Tested {
 
 /// Rewrites each address in turn; one that cannot be routed does not keep the others from being shown.
 pub(crate) fn test_rewrite(test: &TestRewrite) -> Result<Exit, Failure> {
-    let (loaded, sources) = load::read_or_fail(&test.common.config)?;
+    let (loaded, sources) = load::read_with(&test.common.config, &test.instead)?;
     for channel in std::iter::once(&test.source_channel).chain(&test.destination_channel) {
-        if loaded.config.channels.by_name(channel).is_none() {
-            let names = loaded.config.channels.iter().map(|channel| channel.name.as_str());
-            let hint = sluice_diag::nearest(channel, names).map(|name| format!("; did you mean `{name}`?"));
-            let hint = hint.unwrap_or_default();
-            crate::complain(&format!("there is no channel `{channel}` in the configuration{hint}"));
-        }
+        load::complain_of_channel(&loaded.config, channel);
     }
     for input in &test.addresses {
         let tested = tested(test, &loaded.rewriter, &sources, input);

@@ -1,0 +1,390 @@
+//! Aliases: an envelope recipient becomes the recipients that it stands for.
+//!
+//! After the PMDF System Manager's Guide, chapter 3 ("Aliases"). An address is looked up when its rewriting ended on the
+//! local channel or on one with `aliaslocal`, and also when it has no host at all. The alias database is asked before
+//! the alias file. What is found is rewritten and looked up again.
+//!
+//! # Invariants
+//! Expansion ends: an alias that is reached from itself is a plain mailbox there, aliases point to aliases at most
+//! `MAX_ALIAS_LEVELS` deep, and no address stands for more than [`EXPANSION_MAX`]. Nobody is in the result twice.
+//! # Failure
+//! A sender who may not use a list, and an address none of whose members goes anywhere, are a [`Rejected`]. A single
+//! member that goes nowhere is left out and named in [`Expansion::lost`]; the caller tells the operator.
+//! # Not here
+//! Reading the alias file (`config`), queueing.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use sluice_config::{Alias, Channel};
+use sluice_mail::{Address, Status};
+
+use crate::glob::Glob;
+use crate::place;
+use crate::rewriter::{Context, Rejected, Rewriter, Route};
+
+/// Most addresses that one alias may stand for, and most that are looked at to find them.
+pub const EXPANSION_MAX: usize = 100_000;
+
+/// What a sender is told who may not use a list that has no text of its own.
+pub const NOT_ALLOWED_TEXT: &str = "you are not allowed to use this list";
+
+const ALIAS_DATABASE: &str = "alias";
+
+/// Whom an address stands for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Expansion {
+    /// The recipients in the order in which they were found, none of them twice.
+    pub recipients: Vec<Expanded>,
+    /// At least one alias was found on the way.
+    pub is_alias: bool,
+    /// Members that go nowhere, and why.
+    pub lost: Vec<(String, Rejected)>,
+}
+
+/// One recipient of an expansion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expanded {
+    /// Where it goes.
+    pub route: Route,
+    /// The reverse-path of its copy, where a list has one of its own. A null reverse-path is never replaced.
+    pub sender: Option<String>,
+    /// Its copy waits for an operator (`[HOLD_LIST]`).
+    pub held: bool,
+}
+
+/// What happened to an address and its aliases, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AliasStep {
+    /// An address was rewritten.
+    Rewritten {
+        /// Depth: 0 for the address that was asked for.
+        depth: usize,
+        /// The address.
+        input: String,
+        /// After rewriting.
+        address: String,
+        /// Its channel.
+        channel: String,
+    },
+    /// A name is an alias.
+    Found {
+        /// Depth of the address.
+        depth: usize,
+        /// The name by which it was found.
+        name: String,
+        /// It stands in the database, not in the file.
+        database: bool,
+        /// What it stands for.
+        members: Vec<String>,
+    },
+    /// The name is an alias that is being expanded already: here it is a mailbox.
+    Loop {
+        /// Depth of the address.
+        depth: usize,
+        /// The name.
+        name: String,
+    },
+    /// It is a recipient already.
+    Twice {
+        /// Depth of the address.
+        depth: usize,
+        /// The address.
+        address: String,
+    },
+    /// It goes nowhere, or may not be used.
+    Refused {
+        /// Depth of the address.
+        depth: usize,
+        /// The address.
+        address: String,
+        /// Why.
+        text: String,
+    },
+}
+
+impl fmt::Display for AliasStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let depth = match self {
+            AliasStep::Rewritten { depth, .. }
+            | AliasStep::Found { depth, .. }
+            | AliasStep::Loop { depth, .. }
+            | AliasStep::Twice { depth, .. }
+            | AliasStep::Refused { depth, .. } => *depth,
+        };
+        write!(f, "{:width$}", "", width = depth * 2)?;
+        match self {
+            AliasStep::Rewritten { input, address, channel, .. } => {
+                write!(f, "{input} rewrites to {address} on channel {channel}")
+            }
+            AliasStep::Found { name, database, members, .. } => {
+                let place = if *database { "the alias database" } else { "the alias file" };
+                write!(f, "{name} is in {place}: {}", members.join(", "))
+            }
+            AliasStep::Loop { name, .. } => {
+                write!(f, "{name} leads to itself: here it is a mailbox")
+            }
+            AliasStep::Twice { address, .. } => write!(f, "{address} is a recipient already"),
+            AliasStep::Refused { address, text, .. } => write!(f, "{address} is refused: {text}"),
+        }
+    }
+}
+
+impl Rewriter {
+    /// The recipients that an envelope recipient stands for: itself, unless it is an alias.
+    ///
+    /// `sender` is the reverse-path, empty for the null one; lists may ask who it is. `context` is that of the recipient.
+    ///
+    /// # Errors
+    /// As [`Rewriter::route`]; also when the sender may not use an alias, and when nobody is left.
+    pub fn expand(
+        &self,
+        address: &Address,
+        sender: &str,
+        context: &Context<'_>,
+        mut trace: Option<&mut Vec<AliasStep>>,
+    ) -> Result<Expansion, Rejected> {
+        let mut walk = Walk {
+            rewriter: self,
+            context,
+            sender,
+            open: Vec::new(),
+            seen: HashSet::new(),
+            looked_at: 0,
+            found: Expansion::default(),
+            trace: trace.as_deref_mut(),
+        };
+        walk.visit(address, &Copy { sender: None, held: false })?;
+        let found = walk.found;
+        match (found.recipients.is_empty(), found.lost.first()) {
+            (true, Some((_, rejected))) => Err(rejected.clone()),
+            _ => Ok(found),
+        }
+    }
+}
+
+/// What the lists on the way have decided about a copy.
+#[derive(Clone)]
+struct Copy {
+    sender: Option<String>,
+    held: bool,
+}
+
+struct Walk<'r, 'c, 't> {
+    rewriter: &'r Rewriter,
+    context: &'c Context<'c>,
+    sender: &'c str,
+    /// Names of the aliases that are being expanded, the outermost first.
+    open: Vec<String>,
+    seen: HashSet<(String, String)>,
+    looked_at: usize,
+    found: Expansion,
+    trace: Option<&'t mut Vec<AliasStep>>,
+}
+
+/// An alias that was found, and by which name.
+struct Found {
+    name: String,
+    alias: Alias,
+    database: bool,
+    /// The subaddress, with its `+`, of an address that was found without it.
+    subaddress: String,
+}
+
+impl Walk<'_, '_, '_> {
+    fn step(&mut self, step: impl FnOnce(usize) -> AliasStep) {
+        let depth = self.open.len();
+        if let Some(trace) = &mut self.trace {
+            trace.push(step(depth));
+        }
+    }
+
+    /// Takes one address: expands it, or notes it as a recipient.
+    fn visit(&mut self, address: &Address, copy: &Copy) -> Result<(), Rejected> {
+        self.looked_at += 1;
+        if self.looked_at > EXPANSION_MAX {
+            return Err(rejected("the alias stands for too many addresses", Status::new(5, 5, 3)));
+        }
+        // An address without host is first taken for an alias.
+        let bare = address.route.is_empty() && place::first_host(address, false).is_none();
+        if bare && !address.local.is_empty() {
+            let local = self.rewriter.config().channels.local();
+            let named = Address { host: Some(local.official_host.clone()), ..address.clone() };
+            if let Some(found) = self.look_up(&named, local)
+                && !self.open.contains(&found.name)
+            {
+                return self.alias(found, &named, copy);
+            }
+        }
+        let route = match self.rewriter.route(address, self.context, None) {
+            Ok(route) => route,
+            Err(rejected) => return self.refuse(address, rejected),
+        };
+        self.step(|depth| AliasStep::Rewritten {
+            depth,
+            input: address.to_string(),
+            address: route.address.to_string(),
+            channel: route.channel.clone(),
+        });
+        let channels = &self.rewriter.config().channels;
+        let local = channels.local();
+        let channel = channels.by_name(&route.channel).unwrap_or(local);
+        if (channel.name == local.name || channel.settings.alias_local) && route.address.route.is_empty() {
+            let rewritten = route.address.clone();
+            if let Some(found) = self.look_up(&rewritten, channel) {
+                if !self.open.contains(&found.name) {
+                    return self.alias(found, &rewritten, copy);
+                }
+                self.step(|depth| AliasStep::Loop { depth, name: found.name });
+            }
+        }
+        self.recipient(route, copy);
+        Ok(())
+    }
+
+    fn recipient(&mut self, route: Route, copy: &Copy) {
+        let address = route.final_address.to_string();
+        if !self.seen.insert((route.channel.clone(), address.clone())) {
+            self.step(|depth| AliasStep::Twice { depth, address });
+            return;
+        }
+        let Copy { sender, held } = copy.clone();
+        self.found.recipients.push(Expanded { route, sender, held });
+    }
+
+    fn refuse(&mut self, address: &Address, rejected: Rejected) -> Result<(), Rejected> {
+        let text = rejected.text.clone();
+        self.step(|depth| AliasStep::Refused { depth, address: address.to_string(), text });
+        if self.open.is_empty() {
+            return Err(rejected);
+        }
+        self.found.lost.push((address.to_string(), rejected));
+        Ok(())
+    }
+
+    fn alias(&mut self, found: Found, address: &Address, copy: &Copy) -> Result<(), Rejected> {
+        let Found { name, alias, database, subaddress } = found;
+        let members: Vec<Address> = members(&alias, &subaddress);
+        self.step(|depth| AliasStep::Found {
+            depth,
+            name: alias.name.clone(),
+            database,
+            members: members.iter().map(ToString::to_string).collect(),
+        });
+        if self.open.len() >= self.rewriter.config().options.max_alias_levels as usize {
+            let deep = rejected("aliases point to aliases too deep", Status::new(5, 4, 6));
+            return self.refuse(address, deep);
+        }
+        if let Some(text) = self.not_allowed(&alias) {
+            return self.refuse(address, rejected(text, Status::new(5, 7, 2)));
+        }
+        self.found.is_alias = true;
+        let mut copy = copy.clone();
+        copy.held |= self.is_held(&alias);
+        // RFC 5321 section 6.1: what came with a null reverse-path is a notice, and no notice may be sent about it.
+        if let Some(sender) = alias.sender().filter(|_| !self.sender.is_empty()) {
+            copy.sender = Some(sender.to_owned());
+        }
+        self.open.push(name);
+        let result = members.iter().try_for_each(|member| self.visit(member, &copy));
+        self.open.pop();
+        result
+    }
+
+    /// The text for a sender who may not use the alias.
+    fn not_allowed(&self, alias: &Alias) -> Option<String> {
+        let outside = alias.auth_list.as_ref().is_some_and(|list| !self.sender_is_in(list));
+        let barred = alias.cant_list.as_ref().is_some_and(|list| self.sender_is_in(list));
+        (outside || barred).then(|| alias.error_text.clone().unwrap_or_else(|| NOT_ALLOWED_TEXT.to_owned()))
+    }
+
+    fn is_held(&self, alias: &Alias) -> bool {
+        alias.hold_list.as_ref().is_some_and(|list| self.sender_is_in(list))
+            || alias.nohold_list.as_ref().is_some_and(|list| !self.sender_is_in(list))
+    }
+
+    fn sender_is_in(&self, list: &[String]) -> bool {
+        let sender = self.sender.to_lowercase();
+        list.iter().any(|pattern| *pattern == sender || Glob::new(pattern).matches(&sender))
+    }
+
+    /// Asks for an address in each of its forms: the database first, then the file.
+    fn look_up(&self, address: &Address, channel: &Channel) -> Option<Found> {
+        let config = self.rewriter.config();
+        let host = address.host.as_deref().unwrap_or(&channel.official_host);
+        for form in forms(address, channel) {
+            let domains = config.options.alias_domains;
+            let whole = (domains & 2 != 0).then(|| format!("{}@{host}", form.local));
+            let local = (domains & 1 != 0).then(|| form.local.clone());
+            let any = (domains & 4 != 0 && form.subaddress.is_empty()).then(|| format!("*@{host}"));
+            for name in [whole, local, any].into_iter().flatten() {
+                let name = name.to_lowercase();
+                let subaddress = form.subaddress.clone();
+                if let Some(value) = self.rewriter.lookups().database(ALIAS_DATABASE, &name) {
+                    let alias = Alias::from_value(&name, &value).0;
+                    return Some(Found { name, alias, database: true, subaddress });
+                }
+                if let Some(alias) = config.aliases.get(&name) {
+                    return Some(Found { name, alias: alias.clone(), database: false, subaddress });
+                }
+            }
+        }
+        None
+    }
+}
+
+fn rejected(text: impl Into<String>, status: Status) -> Rejected {
+    Rejected { text: text.into(), status, code: 550 }
+}
+
+/// A spelling of the local part that is looked up.
+struct Form {
+    local: String,
+    /// What was left out of it, or stands for its `*`.
+    subaddress: String,
+}
+
+/// `user+sub` in full; `user+*` unless the channel has `subaddressexact`; `user` if it has `subaddressrelaxed`, as it has
+/// by default.
+fn forms(address: &Address, channel: &Channel) -> Vec<Form> {
+    let local = unquoted(&address.local);
+    let mut forms = vec![Form { local: local.clone(), subaddress: String::new() }];
+    let Some(plus) = local.find('+').filter(|plus| *plus > 0) else { return forms };
+    let (user, subaddress) = local.split_at(plus);
+    if !channel.has("subaddressexact") {
+        forms.push(Form { local: format!("{user}+*"), subaddress: subaddress.to_owned() });
+        if !channel.has("subaddresswild") {
+            forms.push(Form { local: user.to_owned(), subaddress: subaddress.to_owned() });
+        }
+    }
+    forms
+}
+
+/// The local part without quotes that it does not need to be compared.
+fn unquoted(local: &str) -> String {
+    let Some(inner) = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+        return local.to_owned();
+    };
+    let mut text = String::with_capacity(inner.len());
+    let mut characters = inner.chars();
+    while let Some(character) = characters.next() {
+        text.extend(if character == '\\' { characters.next() } else { Some(character) });
+    }
+    text
+}
+
+/// The members, with the subaddress in the place of `+*`. The single address of an alias that was found without the
+/// subaddress keeps it; those of a list do not.
+fn members(alias: &Alias, subaddress: &str) -> Vec<Address> {
+    let alone = alias.members.len() == 1 && !alias.is_list;
+    let with_subaddress = |address: &Address| {
+        let mut address = address.clone();
+        if let Some(user) = address.local.strip_suffix("+*") {
+            address.local = format!("{user}{subaddress}");
+        } else if alone && !subaddress.is_empty() && !address.local.contains(['+', '"', '%', '!']) {
+            address.local.push_str(subaddress);
+        }
+        address
+    };
+    alias.members.iter().map(|member| with_subaddress(&member.address)).collect()
+}
