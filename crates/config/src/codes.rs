@@ -298,6 +298,38 @@ codes! {
         "an option file belongs to no channel"
         "The options of a channel stand in a file that is named after it, `tcp_local_option` for `tcp_local`. A file whose channel \
          does not exist is never read. Rename it, or take it away."
+    MAPPING_BLANK_LINE_MISSING Warning "mapping-blank-line-missing"
+        "a blank line is missing in the mapping file"
+        "The name of a table is followed by a blank line, and a blank line ends the table. Here both can be told apart without it, \
+         and the file is read as it was meant; other readers would take the lines for something else. Put the blank line in."
+    MAPPING_ENTRY_OUTSIDE Error "mapping-entry-outside-table"
+        "an entry of a mapping table belongs to no table"
+        "Lines that begin with a blank are entries; they belong to the table whose name stands in column one above them. In front \
+         of these there is no name. Put one above them, with a blank line in between."
+    MAPPING_ENTRY_AFTER_TABLE Error "mapping-entry-after-table"
+        "an entry stands below the blank line that ends its table"
+        "A blank line ends a mapping table, so what follows it belongs to no table and would be lost: for an access table that \
+         would open or close the door to the wrong people. Take the blank line out, or put a `!` in its first column to make a \
+         comment of it. For another table write its name in column one."
+    MAPPING_ENTRY_NOT_INDENTED Error "mapping-entry-not-indented"
+        "an entry of a mapping table stands in column one"
+        "Column one of the mapping file is for table names, which begin with a letter and stand alone on their line, for comments \
+         (`!`) and for includes (`<`). Entries begin with at least one blank."
+    MAPPING_WORDS_BEHIND_NAME Error "mapping-words-behind-name"
+        "something stands behind the name of a mapping table"
+        "The name of a table is one word, alone on its line. Entries follow below a blank line, each with a blank in front."
+    MAPPING_DUPLICATE_TABLE Error "mapping-duplicate-table"
+        "two mapping tables have one name"
+        "Tables are asked by name, upper and lower case alike, and the order of entries is their meaning; nobody could say which \
+         entries come first. Put the entries of both into one table."
+    MAPPING_TOO_LONG Error "mapping-part-too-long"
+        "a pattern or a template of a mapping table is too long"
+        "The limits are 256 characters for a pattern and 1024 for a template; beyond 252 this is a warning, for older products \
+         read no more. Split the entry, or let it call another table with `$|table;text|`."
+    MAPPING_UNQUOTED_BLANK Warning "mapping-unquoted-blank"
+        "a blank in a template of a mapping table has no `$` in front of it"
+        "Blanks separate pattern and template; a blank that belongs to one of them is written `$` and a blank, as in \
+         `$NTry$ again$ later`. Here the rest of the line is taken as it stands. Other products may end the template at the blank."
 }
 
 #[cfg(test)]

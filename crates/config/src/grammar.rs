@@ -91,6 +91,18 @@ pub(crate) fn option_line(text: &str) -> Option<(Word, Word)> {
     Some((Word::bare(pieces.first()?), Word::bare(pieces.get(1)?)))
 }
 
+/// The name of a mapping table, and all that follows if anything does.
+pub(crate) fn mapping_head(text: &str) -> Option<(Word, Option<Word>)> {
+    let pieces = pieces(Rule::mapping_head, text);
+    Some((Word::bare(pieces.first()?), pieces.get(1).map(Word::bare)))
+}
+
+/// Pattern of an entry of a mapping table, and template unless there is none.
+pub(crate) fn mapping_entry(text: &str) -> Option<(Word, Option<Word>)> {
+    let pieces = pieces(Rule::mapping_entry, text);
+    Some((Word::bare(pieces.first()?), pieces.get(1).map(Word::bare)))
+}
+
 /// Kind and name of a section.
 pub(crate) fn section_line(text: &str) -> Option<(Word, Word)> {
     let pieces = pieces(Rule::section_line, text);

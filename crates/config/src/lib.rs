@@ -1,8 +1,8 @@
 //! The configuration language: text, what was written, what it means.
 //!
 //! A configuration is a folder in PMDF's own form: `sluice.cnf` (rewrite rules, a blank line, channel blocks),
-//! `option.dat`, `dispatcher.cnf`, `job_controller.cnf` and a `CHANNEL_option` for each channel that wants one. [`read`]
-//! gives an immutable [`Config`] and a list of diagnostics; it never stops at the first mistake, and each slip gives one
+//! `option.dat`, `dispatcher.cnf`, `job_controller.cnf`, `mappings` (mapping tables) and a `CHANNEL_option` for each
+//! channel that wants one. [`read`] gives an immutable [`Config`] and a list of diagnostics; it never stops at the first mistake, and each slip gives one
 //! diagnostic.
 //!
 //! Logical lines are made first (`lines`); then each line is parsed alone by the pest rule of its kind (`grammar`), so
@@ -22,6 +22,7 @@ mod grammar;
 mod keyword;
 mod lines;
 mod main_file;
+mod mappings;
 mod meaning;
 mod model;
 mod option_file;
@@ -39,6 +40,7 @@ pub use codes::codes;
 pub use databases::{DATABASES, Database, DatabaseError, Databases, read_database};
 pub use files::{Files, MemoryFiles, Place};
 pub use keyword::{Arguments, KeywordInfo, Origin, Status, keyword, keywords};
+pub use mappings::{MappingEntry, MappingTable, Mappings, read_mappings};
 pub use model::{
     Channel, Channels, Config, HostName, Keyword, OptionValue, Pool, Rule, Service, is_local_name,
 };

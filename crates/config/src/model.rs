@@ -6,6 +6,7 @@
 use crate::aliases::Aliases;
 use crate::databases::Databases;
 use crate::keyword::KeywordInfo;
+use crate::mappings::Mappings;
 use crate::options::{Options, ServerOptions};
 use crate::settings::Settings;
 use sluice_diag::Span;
@@ -32,6 +33,8 @@ pub struct Config {
     pub databases: Databases,
     /// The alias file.
     pub aliases: Aliases,
+    /// The tables of `mappings`; none when there is no such file.
+    pub mappings: Mappings,
 }
 
 impl Config {

@@ -4,6 +4,7 @@ use crate::codes;
 use crate::files::{Files, Place};
 use crate::lines::{Manner, Reader, Text};
 use crate::main_file::{self, Block, Written};
+use crate::mappings::{self, MAPPING_FILE, Mappings};
 use crate::meaning::{self, Surroundings};
 use crate::model::{Channel, Channels, Config, is_local_name};
 use crate::options::{Options, ServerOptions};
@@ -130,6 +131,10 @@ fn read_all(reader: &mut Reader<'_>, folder: &Path, main: &Path, whole_folder: b
         Some(text) => services::dispatcher(&text, &names, reader),
         None => vec![services::default_service(start)],
     };
+    let mappings = match reader.read_optional(&neighbour(MAPPING_FILE)) {
+        Some(text) => mappings::tables(&text, reader),
+        None => Mappings::default(),
+    };
     if channels.is_empty() {
         return None;
     }
@@ -146,6 +151,7 @@ fn read_all(reader: &mut Reader<'_>, folder: &Path, main: &Path, whole_folder: b
         pools: jobs.pools,
         databases,
         aliases,
+        mappings,
     })
 }
 
