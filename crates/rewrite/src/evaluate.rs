@@ -554,7 +554,7 @@ fn is_literal(text: &str) -> bool {
 }
 
 /// RFC 4515 section 3: the characters that mean something in a filter, as backslash and two digits.
-fn quote_for_ldap(text: Cow<'_, str>) -> Cow<'_, str> {
+pub(crate) fn quote_for_ldap(text: Cow<'_, str>) -> Cow<'_, str> {
     if !text.contains(['*', '(', ')', '\\', '\0']) {
         return text;
     }

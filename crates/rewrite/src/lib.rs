@@ -23,6 +23,7 @@ mod evaluate;
 mod glob;
 mod known;
 mod lookups;
+pub mod mapping;
 mod place;
 mod probe;
 mod rewriter;
