@@ -40,7 +40,7 @@ pub use codes::codes;
 pub use databases::{DATABASES, Database, DatabaseError, Databases, read_database};
 pub use files::{Files, MemoryFiles, Place};
 pub use keyword::{Arguments, KeywordInfo, Origin, Status, keyword, keywords};
-pub use mappings::{MappingEntry, MappingTable, Mappings, read_mappings};
+pub use mappings::{MappingEntry, MappingTable, Mappings, read_mappings, read_mappings_and_databases};
 pub use model::{
     Channel, Channels, Config, HostName, Keyword, OptionValue, Pool, Rule, Service, is_local_name,
 };

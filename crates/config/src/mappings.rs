@@ -8,12 +8,13 @@
 //! What patterns and templates mean (`rewrite::mapping`), and the logical lines (`lines`).
 
 use crate::codes;
+use crate::databases::{self, Databases};
 use crate::files::Files;
 use crate::grammar::{self, Word};
-use crate::lines::{Line, Reader, Text, place};
+use crate::lines::{Line, Manner, Reader, Text, place};
 use sluice_diag::{Diagnostic, Sources, Span};
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Name of the mapping file in a configuration folder.
 pub(crate) const MAPPING_FILE: &str = "mappings";
@@ -99,7 +100,7 @@ impl MappingEntry {
 #[must_use]
 pub fn read_mappings(files: &dyn Files, path: &Path) -> (Mappings, Sources, Vec<Diagnostic>) {
     let folder = path.parent().unwrap_or(Path::new(""));
-    let mut reader = Reader { files, folder, sources: Sources::new(), diagnostics: Vec::new() };
+    let mut reader = reader(files, folder);
     let mappings = match reader.read(path) {
         Some(text) => tables(&text, &mut reader),
         None => Mappings::default(),
@@ -107,6 +108,35 @@ pub fn read_mappings(files: &dyn Files, path: &Path) -> (Mappings, Sources, Vec<
     let Reader { sources, mut diagnostics, .. } = reader;
     diagnostics.sort_by_key(|diagnostic| diagnostic.span.map(|span| (span.source, span.start)));
     (mappings, sources, diagnostics)
+}
+
+/// As [`read_mappings`], with the text databases that stand beside the file; those of `others`, by name, come from files
+/// of their own.
+#[must_use]
+pub fn read_mappings_and_databases(
+    files: &dyn Files,
+    path: &Path,
+    others: &[(String, PathBuf)],
+) -> (Mappings, Databases, Sources, Vec<Diagnostic>) {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut reader = reader(files, folder);
+    let mappings = match reader.read(path) {
+        Some(text) => tables(&text, &mut reader),
+        None => Mappings::default(),
+    };
+    let mut read = databases::read_all(folder, &mut reader);
+    for (name, file) in others {
+        if let Some(database) = databases::read_text(file, &mut reader) {
+            read.set(name, database);
+        }
+    }
+    let Reader { sources, mut diagnostics, .. } = reader;
+    diagnostics.sort_by_key(|diagnostic| diagnostic.span.map(|span| (span.source, span.start)));
+    (mappings, read, sources, diagnostics)
+}
+
+fn reader<'a>(files: &'a dyn Files, folder: &'a Path) -> Reader<'a> {
+    Reader { files, folder, manner: Manner::ORDINARY, sources: Sources::new(), diagnostics: Vec::new() }
 }
 
 /// What the lines so far have come to.
@@ -128,7 +158,8 @@ enum State {
 
 /// The tables that the lines make.
 pub(crate) fn tables(text: &Text, reader: &mut Reader<'_>) -> Mappings {
-    let mut tables = Tables { reader, found: Mappings::default(), state: State::Outside, outside_said: false };
+    let mut tables =
+        Tables { reader, found: Mappings::default(), state: State::Outside, outside_said: false };
     for line in &text.lines {
         tables.line(line);
     }
@@ -163,12 +194,11 @@ impl Tables<'_, '_> {
         match self.state {
             State::Outside => {
                 if !std::mem::replace(&mut self.outside_said, true) {
-                    let remark = Diagnostic::new(&codes::MAPPING_ENTRY_OUTSIDE, "an entry that belongs to no table");
-                    self.reader.push(
-                        remark
-                            .at(line.whole())
-                            .help("put the name of the table in column one above it, and a blank line in between"),
-                    );
+                    let remark =
+                        Diagnostic::new(&codes::MAPPING_ENTRY_OUTSIDE, "an entry that belongs to no table");
+                    self.reader.push(remark.at(line.whole()).help(
+                        "put the name of the table in column one above it, and a blank line in between",
+                    ));
                 }
                 return;
             }
@@ -208,7 +238,8 @@ impl Tables<'_, '_> {
             if looks_like_entry {
                 let message = "an entry must begin with a blank".to_owned();
                 let remark = Diagnostic::new(&codes::MAPPING_ENTRY_NOT_INDENTED, message).at(line.whole());
-                self.reader.push(remark.help("put blanks in front of it; only table names stand in column one"));
+                self.reader
+                    .push(remark.help("put blanks in front of it; only table names stand in column one"));
                 if among_entries {
                     self.state = State::Entries;
                     if let Some(entry) = self.entry(line)
@@ -221,13 +252,17 @@ impl Tables<'_, '_> {
             }
             if let Some(rest) = rest {
                 let message = format!("`{}` behind the table name `{}`", rest.text, name.text);
-                let remark = Diagnostic::new(&codes::MAPPING_WORDS_BEHIND_NAME, message).at(line.span(&rest.range));
-                self.reader.push(remark.help("the name of a table stands alone; entries follow below a blank line"));
+                let remark =
+                    Diagnostic::new(&codes::MAPPING_WORDS_BEHIND_NAME, message).at(line.span(&rest.range));
+                self.reader
+                    .push(remark.help("the name of a table stands alone; entries follow below a blank line"));
             }
         } else if self.state == State::Entries {
             let message = format!("there is no blank line in front of the table `{}`", name.text);
-            let remark = Diagnostic::new(&codes::MAPPING_BLANK_LINE_MISSING, message).at(line.span(&name.range));
-            self.reader.push(remark.help("put a blank line in front of it; if it is an entry, put blanks in front"));
+            let remark =
+                Diagnostic::new(&codes::MAPPING_BLANK_LINE_MISSING, message).at(line.span(&name.range));
+            self.reader
+                .push(remark.help("put a blank line in front of it; if it is an entry, put blanks in front"));
         }
         self.table(line, &name);
     }
@@ -260,7 +295,8 @@ impl Tables<'_, '_> {
         if let Some(at) = unquoted_blank(&template.text) {
             let at = template.range.start + at;
             let message = "a blank in a template without `$` in front of it";
-            let remark = Diagnostic::new(&codes::MAPPING_UNQUOTED_BLANK, message).at(line.span(&(at..at + 1)));
+            let remark =
+                Diagnostic::new(&codes::MAPPING_UNQUOTED_BLANK, message).at(line.span(&(at..at + 1)));
             self.reader.push(remark.help("write `$` in front of each blank that belongs to the template"));
         }
         Some(MappingEntry {
@@ -280,7 +316,9 @@ impl Tables<'_, '_> {
         if dollars % 2 == 1 {
             let span = line.span(&(text.len() - 1..text.len()));
             let behind = self.reader.sources.text(span.source).get(span.end as usize..);
-            text.extend(behind.and_then(|text| text.chars().next()).filter(|next| matches!(next, ' ' | '\t')));
+            text.extend(
+                behind.and_then(|text| text.chars().next()).filter(|next| matches!(next, ' ' | '\t')),
+            );
         }
         text
     }
@@ -293,7 +331,9 @@ impl Tables<'_, '_> {
         let message = format!("a {what} of {length} characters");
         let remark = Diagnostic::new(&codes::MAPPING_TOO_LONG, message).at(line.span(&part.range));
         self.reader.push(if length > most {
-            remark.help(format!("{most} are the limit; make two entries of it, or call another table with `$|`"))
+            remark.help(format!(
+                "{most} are the limit; make two entries of it, or call another table with `$|`"
+            ))
         } else {
             let remark = remark.severity(sluice_diag::Severity::Warning);
             remark.help(format!("it works here; older products read {PART_LENGTH_SAFE} characters"))

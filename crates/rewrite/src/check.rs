@@ -8,10 +8,11 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use sluice_config::{Config, Rule};
-use sluice_diag::{Diagnostic, nearest};
+use sluice_diag::{Diagnostic, Span, nearest};
 
 use crate::codes;
 use crate::glob::Glob;
+use crate::mapping::no_such_table;
 use crate::template::{self, LookUp, Need, Op, ProblemKind, Separator, Template};
 
 /// PMDF keeps this many characters of a pattern or template.
@@ -180,6 +181,7 @@ impl<'c> Checker<'c> {
                     ));
                 }
             }
+            Op::LookUp { kind: LookUp::Mapping, .. } => self.mapping_table(rule, place, span),
             Op::LookUp { kind, .. } => {
                 let message =
                     format!("the rule is skipped: it asks {}, which this version does not do", kind.words());
@@ -198,6 +200,22 @@ impl<'c> Checker<'c> {
                 self.found.push(Diagnostic::new(&codes::MACRO, message).at(span));
             }
             _ => {}
+        }
+    }
+
+    /// `${table,text}`: is there such a table?
+    fn mapping_table(&mut self, rule: &Rule, place: Range<usize>, span: Span) {
+        let text = &rule.template[place];
+        let inside = text.strip_prefix("${").unwrap_or(text);
+        let Some((name, _)) = inside.split_once(',') else {
+            let message = format!("the rule is skipped: `{text}` has no comma behind the table");
+            let remark = Diagnostic::new(&crate::mapping::NO_SUCH_TABLE, message).at(span);
+            self.found.push(remark.help("write `${TABLE,text}`"));
+            return;
+        };
+        // A name that is put together at run time cannot be looked up here.
+        if !name.contains('$') && self.config.mappings.table(name.trim()).is_none() {
+            self.found.push(no_such_table(&self.config.mappings, name.trim(), span));
         }
     }
 

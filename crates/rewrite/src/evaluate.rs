@@ -13,6 +13,7 @@ use sluice_mail::{Address, Status};
 
 use crate::Kind;
 use crate::lookups::Lookups;
+use crate::mapping::{Flags, MappingTables};
 use crate::place::First;
 use crate::probe::Matched;
 use crate::template::{self, Case, End, LookUp, Need, Op, Part, Separator, Template};
@@ -69,6 +70,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) destination: Option<(&'a str, Option<&'a Channel>)>,
     pub(crate) hosted: &'a dyn Fn(&str) -> bool,
     pub(crate) lookups: &'a dyn Lookups,
+    pub(crate) mappings: &'a MappingTables,
     /// Knows the names of channels, for reading text that a look-up brought.
     pub(crate) is_channel: &'a dyn Fn(&str) -> bool,
 }
@@ -314,6 +316,15 @@ impl<'a, 'p: 'a> Machine<'a, 'p> {
         Ok(Flow::Continue(()))
     }
 
+    /// The answer of a mapping table, if it says `$Y` or `$T` (PMDF System Manager's Guide, chapter 2, "mapping
+    /// substitutions"). A comma separates the name of the table from the text.
+    fn mapping(&self, asked: &str) -> Option<String> {
+        let (table, text) = asked.split_once(',')?;
+        let surroundings = self.surroundings;
+        let answer = surroundings.mappings.probe(table.trim(), text, Flags::NONE, surroundings.lookups)?;
+        answer.output.filter(|_| answer.flags.has('Y') || answer.flags.has('T'))
+    }
+
     /// Asks for text and expands it in this place. Inside text of the general database the general database may not be
     /// asked again (PMDF System Manager's Guide, chapter 2, "general database substitutions").
     fn look_up(&mut self, kind: LookUp, argument: &[Op]) -> Result<Flow, Failure> {
@@ -324,9 +335,8 @@ impl<'a, 'p: 'a> Machine<'a, 'p> {
         let asked = self.argument(argument)?;
         let found = match kind {
             LookUp::Database => self.surroundings.lookups.database("general", &asked),
-            LookUp::Mapping | LookUp::Routine | LookUp::Directory => {
-                return Err(Failure::LookUp(kind.words()));
-            }
+            LookUp::Mapping => self.mapping(&asked),
+            LookUp::Routine | LookUp::Directory => return Err(Failure::LookUp(kind.words())),
         };
         let Some(text) = found else { return Err(Failure::NotFound { what: kind.words(), asked }) };
         let template = template::parse(&text, self.surroundings.is_channel);

@@ -13,6 +13,7 @@ use crate::check;
 use crate::evaluate::{self, ErrorText, Failure, Output, Program, Shape, Subject, Surroundings};
 use crate::known::Known;
 use crate::lookups::Lookups;
+use crate::mapping::{Answer, Flags, MappingTables};
 use crate::place::{self, First, Position};
 use crate::probe::{self, Matched};
 use crate::template;
@@ -138,6 +139,7 @@ pub struct Rewriter {
     known: Known,
     hosted: Box<dyn Fn(&str) -> bool + Send + Sync>,
     lookups: Arc<dyn Lookups>,
+    mappings: MappingTables,
     has_domain_database: bool,
 }
 
@@ -162,6 +164,8 @@ impl Rewriter {
             config.rules.iter().map(|rule| template::parse(&rule.template, &is_channel)).collect();
         let mut diagnostics = check::check(&config, &templates);
         diagnostics.extend(check::domain_database(&config));
+        let (mappings, found) = MappingTables::compile(&config.mappings);
+        diagnostics.extend(found);
         let mut table: HashMap<Box<str>, Vec<u32>> = HashMap::with_capacity(config.rules.len());
         let mut rules = Vec::with_capacity(config.rules.len());
         for (index, (rule, template)) in (0u32..).zip(config.rules.iter().zip(&templates)) {
@@ -187,6 +191,7 @@ impl Rewriter {
             known,
             hosted: Box::new(|_| false),
             lookups,
+            mappings,
             has_domain_database,
         };
         (rewriter, diagnostics)
@@ -210,6 +215,16 @@ impl Rewriter {
     /// What answers look-ups.
     pub fn lookups(&self) -> &Arc<dyn Lookups> {
         &self.lookups
+    }
+
+    /// The mapping tables of the configuration.
+    pub fn mappings(&self) -> &MappingTables {
+        &self.mappings
+    }
+
+    /// Asks a mapping table, with what [`Rewriter::lookups`] knows. `None`: there is no such table.
+    pub fn map(&self, table: &str, text: &str, flags: Flags) -> Option<Answer> {
+        self.mappings.probe(table, text, flags, &*self.lookups)
     }
 
     /// The configuration the rules are from.
@@ -248,6 +263,7 @@ impl Rewriter {
                 destination,
                 hosted: &*self.hosted,
                 lookups: &*self.lookups,
+                mappings: &self.mappings,
                 is_channel: &is_channel,
             },
             bang_over_percent: source.is_some_and(|channel| channel.settings.bang_over_percent),

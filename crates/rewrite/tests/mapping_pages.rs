@@ -75,7 +75,8 @@ fn page(path: &Path) -> (usize, Vec<String>) {
         let rows = || block.iter().filter(|(_, line)| !line.trim().is_empty());
         let questions = || {
             rows().map(|(number, line)| {
-                let (text, expected) = line.split_once('→').unwrap_or_else(|| panic!("{name}:{number}: no arrow"));
+                let (text, expected) =
+                    line.split_once('→').unwrap_or_else(|| panic!("{name}:{number}: no arrow"));
                 (*number, text.trim(), expected.trim())
             })
         };

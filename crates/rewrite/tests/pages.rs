@@ -2,7 +2,8 @@
 //!
 //! A page holds fenced blocks. Those that set the scene:
 //! `sluice.cnf` (a whole configuration), `channels` (a channel table for the page) with `rules` (used with that table),
-//! `hosted` (domains for which `$V` holds), and `database NAME` (the text of a database). Those that ask:
+//! `hosted` (domains for which `$V` holds), `database NAME` (the text of a database), and `mappings` (the mapping file).
+//! Those that ask:
 //!
 //! * `routes`: `address → channel, address after rewriting`, then, when it matters, `via ROUTING-SYSTEM`,
 //!   `final ADDRESS` and `host HOST`; or `address → refused: TEXT`, with `status 5.1.2` in front of the text when it
@@ -32,7 +33,8 @@ impl Scene {
     fn new(text: &str, hosted: &[String], databases: &[(String, String)]) -> Scene {
         let mut files = MemoryFiles::new().with("sluice.cnf", text);
         for (name, text) in databases {
-            files = files.with(format!("{name}.txt"), text.as_str());
+            let file = if name == "mappings" { name.clone() } else { format!("{name}.txt") };
+            files = files.with(file, text.as_str());
         }
         let (config, sources, diagnostics) =
             sluice_config::read(&files, &Place::File(PathBuf::from("sluice.cnf")));
@@ -124,7 +126,7 @@ fn page(path: &Path) -> (usize, Vec<String>) {
             "sluice.cnf" => scene = Some(Scene::new(&plain(), &hosted, &databases)),
             "channels" => channels = plain(),
             "rules" => scene = Some(Scene::new(&format!("{}\n{channels}", plain()), &hosted, &databases)),
-            kind if kind.starts_with("database ") => {
+            kind if kind == "mappings" || kind.starts_with("database ") => {
                 let name = kind.trim_start_matches("database ").to_owned();
                 databases.retain(|(other, _)| *other != name);
                 databases.push((name, plain()));

@@ -154,6 +154,14 @@ pub(crate) enum Test {
     Alias(TestAlias),
     /// As `alias`, with channel, host and reverse-path of each recipient.
     Expansion(TestAlias),
+    /// Asks a mapping table.
+    ///
+    /// Reads only the mapping file (in the folder, or a lone one) and the text databases beside it. Each JSON line has
+    /// table, input, matched, output (null without a match) and flags in alphabetical order. Exit status 65 when there is no
+    /// such table.
+    ///
+    /// Example: sluice test mapping --table PORT_ACCESS 'TCP|192.0.2.1|25|198.51.100.7|4711'
+    Mapping(TestMapping),
 }
 
 /// What the tests may put in the place of the configuration's own.
@@ -180,6 +188,24 @@ pub(crate) struct TestAlias {
     /// Addresses; angle brackets around one are passed over.
     #[arg(value_name = "ADDRESS", required = true)]
     pub(crate) addresses: Vec<String>,
+}
+
+/// Arguments of `test mapping`.
+#[derive(Debug, Args)]
+pub(crate) struct TestMapping {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// The table; letter case does not count.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) table: String,
+    /// Flags handed in, for $:x and $;x.
+    #[arg(long, value_name = "LETTERS", default_value = "")]
+    pub(crate) flags: String,
+    #[command(flatten)]
+    pub(crate) instead: Instead,
+    /// Texts, each exactly as the table is to see it.
+    #[arg(value_name = "INPUT", required = true, allow_hyphen_values = true)]
+    pub(crate) inputs: Vec<String>,
 }
 
 /// Arguments of `test rewrite`.

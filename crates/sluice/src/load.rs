@@ -14,6 +14,7 @@ use sluice_rewrite::Rewriter;
 
 use crate::cli::Instead;
 use crate::exit::{Exit, Failure};
+use crate::lookups::Outside;
 use crate::report;
 
 /// Remarks about rules that depend on which channels and hosts there are.
@@ -90,6 +91,7 @@ fn read_and_change(path: &Path, change: impl FnOnce(&mut Config)) -> Reading {
         diagnostics.extend(found);
         diagnostics.sort_by_key(|diagnostic| diagnostic.span.map(|span| (span.source, span.start)));
         if !errors_in(&diagnostics) {
+            let rewriter = rewriter.with_lookups(Arc::new(Outside::new(Arc::clone(&config))));
             loaded = Some(Loaded { config, rewriter: Arc::new(rewriter) });
         }
     }

@@ -12,6 +12,7 @@ mod hub;
 mod intake;
 mod load;
 mod log;
+mod lookups;
 mod output;
 mod report;
 
@@ -52,6 +53,7 @@ fn carry_out(command: Command) -> Result<Exit, Failure> {
         Command::Test(Test::Alias(test)) => commands::test_alias::test_alias(&test),
         Command::Test(Test::Expansion(test)) => commands::test_alias::test_expansion(&test),
         Command::Compile(compile) => commands::compile::compile(&compile),
+        Command::Test(Test::Mapping(test)) => commands::test_mapping::test_mapping(&test),
         Command::Trigger(trigger) => commands::remote::trigger(&trigger.common, &trigger.selector),
         Command::Queue(Queue::List(list)) => {
             commands::remote::queue_list(&list.common, list.selector.as_deref(), list.limit)

@@ -75,20 +75,26 @@ impl<'c> Checker<'c> {
                 format!("`{text}` names a wildcard that is not in front of it"),
                 "the first wildcard of a pattern is number 0",
             ),
-            Kind::OpenAddress => {
-                (&codes::ADDRESS, format!("`{text}` is not closed"), "write `$(a.b.c.d/n)`, `$<a.b.c.d/n>` or `${ipv6/n}`")
-            }
-            Kind::BadAddress => {
-                (&codes::ADDRESS, format!("`{text}` is not an address"), "write all of it, such as `10.0.0.0/8` or `2001:db8::/32`")
-            }
+            Kind::OpenAddress => (
+                &codes::ADDRESS,
+                format!("`{text}` is not closed"),
+                "write `$(a.b.c.d/n)`, `$<a.b.c.d/n>` or `${ipv6/n}`",
+            ),
+            Kind::BadAddress => (
+                &codes::ADDRESS,
+                format!("`{text}` is not an address"),
+                "write all of it, such as `10.0.0.0/8` or `2001:db8::/32`",
+            ),
             Kind::BadPrefix => (
                 &codes::ADDRESS,
                 format!("`{text}` is no number of bits of such an address"),
                 "IPv4 addresses have 32 bits, IPv6 addresses 128",
             ),
-            Kind::TooLong => {
-                (&codes::PATTERN_SEQUENCE, "a pattern of too many elements".to_owned(), "make several entries of it")
-            }
+            Kind::TooLong => (
+                &codes::PATTERN_SEQUENCE,
+                "a pattern of too many elements".to_owned(),
+                "make several entries of it",
+            ),
         };
         let span = entry.pattern_part(mistake.place.start, mistake.place.end);
         self.found.push(Diagnostic::new(code, message).at(span).help(help));
@@ -136,9 +142,11 @@ impl<'c> Checker<'c> {
                 format!("`{text}` is no sequence number"),
                 "write `$#file|radix|width|modulus#`, the file without substitutions, radix 2 to 36, width up to 64",
             ),
-            Kind::NoFlag => {
-                (&codes::LOOK_UP, format!("`{text}` needs a flag behind it"), "write the letter of the flag, as in `$:A`")
-            }
+            Kind::NoFlag => (
+                &codes::LOOK_UP,
+                format!("`{text}` needs a flag behind it"),
+                "write the letter of the flag, as in `$:A`",
+            ),
         };
         let span = entry.template_part(problem.place.start, problem.place.end);
         self.found.push(Diagnostic::new(code, message).at(span).help(help));
@@ -146,11 +154,15 @@ impl<'c> Checker<'c> {
 
     fn op(&mut self, op: &Op, pattern: &Pattern, pattern_is_good: bool, span: Span) {
         match op {
-            Op::Wildcard(number) if pattern_is_good && usize::from(*number) >= pattern.saved.min(SAVED_MAX) => {
+            Op::Wildcard(number)
+                if pattern_is_good && usize::from(*number) >= pattern.saved.min(SAVED_MAX) =>
+            {
                 let message = match pattern.saved {
                     0 => format!("`${number}`: the pattern has no wildcards"),
                     1 => format!("`${number}`: the pattern has 1 wildcard, `$0`"),
-                    count => format!("`${number}`: the pattern has {count} wildcards, `$0` to `${}`", count - 1),
+                    count => {
+                        format!("`${number}`: the pattern has {count} wildcards, `$0` to `${}`", count - 1)
+                    }
                 };
                 let remark = Diagnostic::new(&codes::NO_SUCH_WILDCARD, message).at(span);
                 self.found.push(remark.help("nothing is put in; wildcards are counted from 0"));
@@ -158,7 +170,9 @@ impl<'c> Checker<'c> {
             Op::NotAvailable => {
                 let message = "this look-up is not available, so the entry fails";
                 let remark = Diagnostic::new(&codes::NOT_AVAILABLE, message).at(span);
-                self.found.push(remark.help("use `${text}` and a text database, or another table with `$|table;text|`"));
+                self.found.push(
+                    remark.help("use `${text}` and a text database, or another table with `$|table;text|`"),
+                );
             }
             op => {
                 if let Some(name) = op.table_name()
@@ -185,7 +199,8 @@ impl<'c> Checker<'c> {
         if let Some(first) = self.ending.get("*") {
             if !std::mem::replace(&mut self.all_reported, true) {
                 let message = "this entry is never reached: `*` above it matches everything";
-                let remark = Diagnostic::new(&codes::SHADOWED, message).at(entry.span).note(*first, "this one");
+                let remark =
+                    Diagnostic::new(&codes::SHADOWED, message).at(entry.span).note(*first, "this one");
                 self.found.push(remark.help("put the entry with `*` last"));
             }
             return;

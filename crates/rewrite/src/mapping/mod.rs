@@ -21,8 +21,9 @@ mod quick;
 mod table;
 mod template;
 
-pub use codes::codes;
 pub(crate) use check::no_such_table;
+pub(crate) use codes::NO_SUCH_TABLE;
+pub use codes::codes;
 pub use table::{Answer, Flags, MappingTables};
 
 /// Compares one text with one pattern: the texts that its kept wildcards took (the first ten), or `None` for no match.
@@ -36,7 +37,7 @@ pub fn try_pattern(pattern: &str, text: &str) -> Result<Option<Vec<String>>, Vec
     }
     let mut saved = pattern::Saved::default();
     let (matched, _) = pattern.matches(text, &mut saved, &mut pattern::Scratch::default());
-    let taken = saved.iter().take(pattern.saved).map(|(from, to)| text[*from as usize..*to as usize].to_owned());
+    let taken =
+        saved.iter().take(pattern.saved).map(|(from, to)| text[*from as usize..*to as usize].to_owned());
     Ok((matched == pattern::Matched::Yes).then(|| taken.collect()))
 }
-

@@ -170,7 +170,8 @@ pub(crate) struct Scratch {
 
 /// Reads a pattern. One with mistakes matches nothing.
 pub(crate) fn parse(text: &str) -> (Pattern, Vec<Problem>) {
-    let mut reader = Reader { text, items: Vec::new(), literal: String::new(), saved: 0, problems: Vec::new() };
+    let mut reader =
+        Reader { text, items: Vec::new(), literal: String::new(), saved: 0, problems: Vec::new() };
     let mut at = 0;
     while let Some(c) = text[at..].chars().next() {
         let next = at + c.len_utf8();
@@ -379,7 +380,9 @@ impl Reader<'_> {
         let save = self.save(keep);
         if letter == '{' {
             let Ok(address) = address.parse::<Ipv6Addr>() else {
-                return self.problem(ProblemKind::BadAddress, inside.start, inside.end.max(inside.start)).max(behind);
+                return self
+                    .problem(ProblemKind::BadAddress, inside.start, inside.end.max(inside.start))
+                    .max(behind);
             };
             let mask = u128::MAX.checked_shl(128 - significant).unwrap_or(0);
             self.push(Item::V6 { net: u128::from(address) & mask, mask, save });

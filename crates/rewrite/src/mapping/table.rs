@@ -417,7 +417,11 @@ impl Output {
     }
 
     fn put_substituted(&mut self, text: &str) -> Result<(), PartFailed> {
-        if self.ldap { self.put(&crate::evaluate::quote_for_ldap(Cow::Borrowed(text))) } else { self.put(text) }
+        if self.ldap {
+            self.put(&crate::evaluate::quote_for_ldap(Cow::Borrowed(text)))
+        } else {
+            self.put(text)
+        }
     }
 }
 

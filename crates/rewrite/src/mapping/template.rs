@@ -134,7 +134,8 @@ impl Reader<'_> {
                 at = end;
                 continue;
             }
-            let stop = text[at..].find(|c| c == '$' || Some(c) == close).map_or(text.len(), |offset| at + offset);
+            let stop =
+                text[at..].find(|c| c == '$' || Some(c) == close).map_or(text.len(), |offset| at + offset);
             match ops.last_mut() {
                 Some((Op::Text(before), place)) => join(before, &text[at..stop], place, stop),
                 _ => ops.push((Op::Text(text[at..stop].into()), at..stop)),
@@ -242,7 +243,9 @@ impl Reader<'_> {
         let (radix, width, modulus) = (part(10), part(0), part(0));
         let bad = file.is_empty() || file.contains(['$', '\0']) || parts.next().is_some();
         match (radix, width, modulus) {
-            (Some(radix), Some(width @ 0..=64), Some(modulus @ 0..)) if !bad && (2..=36).contains(&radix.abs()) => {
+            (Some(radix), Some(width @ 0..=64), Some(modulus @ 0..))
+                if !bad && (2..=36).contains(&radix.abs()) =>
+            {
                 let modulus = u64::try_from(modulus).ok().filter(|modulus| *modulus > 0);
                 let (radix, width) = (radix.unsigned_abs() as u32, width as usize);
                 (Op::Sequence { file: file.into(), radix, width, modulus }, end)

@@ -10,7 +10,8 @@ use crate::output;
 
 /// Every code that any part of the program can give.
 pub(crate) fn codes() -> impl Iterator<Item = &'static Code> {
-    sluice_config::codes().iter().chain(sluice_rewrite::codes()).copied()
+    let of_rules = sluice_rewrite::codes().iter().chain(sluice_rewrite::mapping::codes());
+    sluice_config::codes().iter().chain(of_rules).copied()
 }
 
 /// Explains a word: a code first, a keyword otherwise.

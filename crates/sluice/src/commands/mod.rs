@@ -8,4 +8,5 @@ pub(crate) mod plugin_list;
 pub(crate) mod remote;
 pub(crate) mod run;
 pub(crate) mod test_alias;
+pub(crate) mod test_mapping;
 pub(crate) mod test_rewrite;
