@@ -170,7 +170,7 @@ impl<'s> Outbox<'s> {
             match shared.pool.find(Some(key), SLOT_TIME, &shared.halt) {
                 Some(Found::Kept(mut connection)) => {
                     if connection.used().elapsed() < FRESH_FOR || connection.looks_alive() {
-                        return Ok(connection);
+                        return Ok(*connection);
                     }
                 }
                 Some(Found::Slot(slot)) => return self.open(sought, slot),

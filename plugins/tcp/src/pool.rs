@@ -40,7 +40,7 @@ impl Drop for Slot {
 /// What a worker gets when it needs a connection.
 pub(crate) enum Found {
     /// One to the same target, idle until now.
-    Kept(Connection),
+    Kept(Box<Connection>),
     /// The right to open one.
     Slot(Slot),
 }
@@ -87,7 +87,7 @@ impl Pool {
         let mut free = lock(&self.slots.free);
         loop {
             if let Some(connection) = target.and_then(|target| self.take(target)) {
-                return Some(Found::Kept(connection));
+                return Some(Found::Kept(Box::new(connection)));
             }
             if let Some(rest) = free.checked_sub(1) {
                 *free = rest;
