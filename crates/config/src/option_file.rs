@@ -240,6 +240,7 @@ pub(crate) fn global(text: &Text, folder: &Path, reader: &mut Reader<'_>) -> Opt
     set(&mut options.max_received_lines, settings.count("MAX_RECEIVED_LINES"));
     set(&mut options.post_interval, settings.duration("PMDF_POST_INTERVAL"));
     set(&mut options.post_interval, settings.duration("POST_INTERVAL"));
+    set(&mut options.release_grace, settings.duration("RELEASE_GRACE"));
     set(&mut options.return_interval, settings.duration("RETURN_INTERVAL"));
     set(&mut options.max_message_size, settings.size("MAX_MESSAGE_SIZE"));
     set(&mut options.max_recipients, settings.count("MAX_RECIPIENTS"));

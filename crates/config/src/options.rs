@@ -35,6 +35,8 @@ pub struct Options {
     pub max_received_lines: u32,
     /// `POST_INTERVAL` (also `PMDF_POST_INTERVAL`): time between two periodic services.
     pub post_interval: Duration,
+    /// `RELEASE_GRACE`: how long mail that comes in for a released queue still joins the run after all was sent.
+    pub release_grace: Duration,
     /// `RETURN_INTERVAL`: time between two looks at the ages of what waits.
     pub return_interval: Duration,
     /// `MAX_MESSAGE_SIZE` in bytes: largest message that is accepted.
@@ -196,6 +198,7 @@ impl Default for Options {
             lines_to_return: 20,
             max_received_lines: 50,
             post_interval: Duration::from_secs(240 * MINUTE),
+            release_grace: Duration::ZERO,
             return_interval: Duration::from_secs(60 * MINUTE),
             max_message_size: 64 << 20,
             max_recipients: 1000,

@@ -81,6 +81,14 @@ pub(crate) static GLOBAL: &[OptionInfo] = &[
         "The same as POST_INTERVAL, under the name that PMDF has for it.",
     ),
     option(
+        "RELEASE_GRACE",
+        Duration,
+        "0",
+        Acts,
+        "How long mail that comes in for a released queue still joins the run after everything was sent. With 0 it waits \
+         for the next release (ours).",
+    ),
+    option(
         "RETURN_INTERVAL",
         Duration,
         "1h",

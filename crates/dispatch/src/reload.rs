@@ -32,6 +32,7 @@ impl Core {
             let policy = config.channels.by_name(&name).map(|channel| Policy::of(channel, &config));
             self.change(key, policy, now);
         }
+        self.queues.set_grace(config.options.release_grace);
         // The next periodic service is not put off by a reload, but may come sooner.
         self.next_service = self.next_service.min(now.plus(config.options.post_interval));
     }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use sluice_mail::{ReversedDomain, Time};
 use sluice_spool::{EntryId, Location};
@@ -15,7 +16,7 @@ use crate::entry::{
     State,
 };
 use crate::queue::Queue;
-use crate::release::{RELEASE_GRACE, RunRecord};
+use crate::release::RunRecord;
 use crate::slab::Slab;
 
 /// A channel's number, for good.
@@ -69,6 +70,8 @@ pub struct Queues {
     wakes: BTreeSet<(Time, QueueKey)>,
     /// Open recipients of entries that were settled in part.
     open: HashMap<EntryKey, Box<[u32]>>,
+    /// See [`Queues::set_grace`].
+    pub(crate) grace: Duration,
 }
 
 impl Default for Queues {
@@ -92,6 +95,7 @@ impl Queues {
             domains: BTreeMap::new(),
             wakes: BTreeSet::new(),
             open: HashMap::new(),
+            grace: Duration::ZERO,
         }
     }
 
@@ -518,7 +522,7 @@ impl Queues {
                     queue.ready.insert(rank, entry);
                 }
             }
-            let over = |since: Time| since.plus(RELEASE_GRACE) <= now;
+            let over = |since: Time| since.plus(self.grace) <= now;
             if queue.is_idle() && queue.run.and_then(|run| run.idle_since).is_some_and(over) {
                 self.end_run(key);
             }
@@ -540,7 +544,7 @@ impl Queues {
             run.idle_since = if idle { run.idle_since.or(Some(now)) } else { None };
         }
         let due = queue.due.first().map(|&(due, _)| due);
-        let grace = queue.run.and_then(|run| run.idle_since).map(|since| since.plus(RELEASE_GRACE));
+        let grace = queue.run.and_then(|run| run.idle_since).map(|since| since.plus(self.grace));
         let wake = [due, grace].into_iter().flatten().min();
         if wake != queue.wake {
             if let Some(old) = std::mem::replace(&mut queue.wake, wake) {

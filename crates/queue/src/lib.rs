@@ -31,6 +31,6 @@ mod view;
 
 pub use entry::{Entry, EntryKey, Message, MessageKey, NewEntry, NewMessage, Placement, State};
 pub use index::{ChannelKey, Finished, QueueKey, Queues};
-pub use release::{Collect, RELEASE_GRACE};
+pub use release::Collect;
 pub use selector::{Selector, SelectorError};
 pub use view::{EntryView, QueueSummary};

@@ -1,7 +1,7 @@
 //! Releases: what they match, how many messages that is, and how long they go on collecting.
 //!
 //! A released queue is *under a run*: mail that comes in for it is due at once, until the queue has been idle for
-//! [`RELEASE_GRACE`]. A second release of the queue joins the run. A release of a channel or a subnet also covers queues
+//! the time of grace ([`Queues::set_grace`]). A second release of the queue joins the run. A release of a channel or a subnet also covers queues
 //! that come into being while any of its queues is under the run.
 
 use std::collections::HashSet;
@@ -12,10 +12,6 @@ use sluice_mail::{ReversedDomain, Time};
 
 use crate::entry::{MessageKey, State};
 use crate::index::{ChannelKey, QueueKey, Queues};
-
-/// How long a run goes on collecting after its queue has become idle. A site that has dialled in and asked gets what is
-/// written to it while it is on the line; half a minute covers the sender who is still in the middle of DATA.
-pub const RELEASE_GRACE: Duration = Duration::from_secs(30);
 
 /// Which queues that do not exist yet a release covers.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,6 +64,12 @@ impl RunRecord {
 }
 
 impl Queues {
+    /// How long a run goes on collecting after its queue has become idle. Nothing, at first: what comes in after the run
+    /// waits for the next release. Runs under way end by the new time.
+    pub fn set_grace(&mut self, grace: Duration) {
+        self.grace = grace;
+    }
+
     /// Makes everything that waits in these queues due now, held entries excepted, and keeps them collecting.
     pub fn release(&mut self, queues: &[QueueKey], collect: Collect, now: Time) {
         let record = self.record_for(queues, collect);

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use sluice_mail::{Priority, ReversedDomain, Time};
-use sluice_queue::{
-    Collect, EntryKey, Finished, NewEntry, NewMessage, Placement, QueueKey, Queues, RELEASE_GRACE, State,
-};
+use sluice_queue::{Collect, EntryKey, Finished, NewEntry, NewMessage, Placement, QueueKey, Queues, State};
 use sluice_spool::{EntryId, Location};
+
+/// Time of grace in these tests.
+const GRACE: Duration = Duration::from_secs(30);
 
 const CHANNELS: [&str; 3] = ["tcp_local", "tcp_dialup", "tcp_periodic"];
 const DOMAINS: [&str; 6] = [
@@ -115,6 +116,7 @@ fn names(queues: &Queues, keys: &[QueueKey]) -> BTreeSet<(usize, usize)> {
 #[expect(clippy::too_many_lines, reason = "one step, one arm, side by side with the model's")]
 fn run(steps: Vec<Step>) {
     let mut queues = Queues::new();
+    queues.set_grace(GRACE);
     let mut model = Model::default();
     let channels = CHANNELS.map(|name| queues.channel(name));
     let mut now = 1_000_000u64;
@@ -174,8 +176,7 @@ fn run(steps: Vec<Step>) {
                         entry.due = None;
                     }
                 }
-                let over =
-                    |since: &Option<u64>| since.is_some_and(|s| Time(s).plus(RELEASE_GRACE) <= Time(now));
+                let over = |since: &Option<u64>| since.is_some_and(|s| Time(s).plus(GRACE) <= Time(now));
                 model.refresh(now);
                 model.idle.retain(|_, since| !over(since));
                 queues.advance(Time(now));
@@ -375,7 +376,9 @@ struct Index {
 
 impl Index {
     fn new() -> Self {
-        Self { queues: Queues::new(), now: Time(1_000_000), next: 1 }
+        let mut queues = Queues::new();
+        queues.set_grace(GRACE);
+        Self { queues, now: Time(1_000_000), next: 1 }
     }
 
     fn add(&mut self, channel: &str, domains: &[&str], placement: Placement) -> u64 {
@@ -444,12 +447,12 @@ fn mail_that_arrives_during_a_run_and_its_grace_joins_it() {
     for (key, _) in first.into_iter().chain(second) {
         index.queues.finish(key, index.now);
     }
-    index.after(RELEASE_GRACE - Duration::from_secs(1));
+    index.after(GRACE - Duration::from_secs(1));
     index.add("tcp_dialup", &["site.example"], Placement::UntilReleased);
     let third = index.take("tcp_dialup", 9);
     assert_eq!(third.len(), 1, "within the grace");
     index.queues.finish(third[0].0, index.now);
-    index.after(RELEASE_GRACE);
+    index.after(GRACE);
     index.add("tcp_dialup", &["site.example"], Placement::UntilReleased);
     assert!(index.take("tcp_dialup", 9).is_empty(), "the run is over");
 }
