@@ -205,6 +205,6 @@ mod tests {
         for info in keywords().iter().filter(|info| info.status == Status::Partly) {
             assert!(!info.note.is_empty(), "{}", info.name);
         }
-        assert_eq!(keywords().len(), 455);
+        assert_eq!(keywords().len(), 457);
     }
 }
