@@ -151,3 +151,23 @@ fn help_teaches() {
     }
     drop(site);
 }
+
+#[test]
+fn a_message_that_cannot_be_read_is_listed_with_the_reason() {
+    let mut hub = hub("unreadable", &[Destination::held("tcp_site", "site.example", 1)]);
+    hub.start();
+    Batch::new(hub.address(), "fred@site.example", 2).send_all();
+    let rows = hub.json(&["queue", "list"]);
+    assert!(rows.len() == 2 && rows.iter().all(|row| row["error"].is_null()), "{rows:?}");
+    let segment = hub.folder().join("spool/segment-0000000001");
+    let mut content = std::fs::read(&segment).expect("the segment");
+    let address = b"fred@site.example";
+    let at = content.windows(address.len()).position(|bytes| bytes == address).expect("the first envelope");
+    content[at] ^= 1;
+    std::fs::write(&segment, content).expect("our own spool");
+    let rows = hub.json(&["queue", "list"]);
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    assert!(rows[0]["error"].as_str().is_some_and(|error| error.contains("damaged")), "{rows:?}");
+    assert!(rows[1]["error"].is_null());
+    hub.stop();
+}

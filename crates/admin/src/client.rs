@@ -2,6 +2,7 @@
 //!
 //! Not here: what to do with the rows, and the exit status (`sluice`).
 
+use crate::reach::Reach;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -67,7 +68,8 @@ impl Client {
     /// # Errors
     /// [`ClientError::NotRunning`] or [`ClientError::Forbidden`].
     pub fn connect(path: &Path) -> Result<Client, ClientError> {
-        let opened = UnixStream::connect(path).and_then(|stream| {
+        let connected = Reach::new(path).and_then(|reach| UnixStream::connect(reach.path()));
+        let opened = connected.and_then(|stream| {
             stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
             Ok(stream)
         });

@@ -15,6 +15,7 @@
 
 pub mod client;
 pub mod protocol;
+mod reach;
 pub mod server;
 
 use std::time::Duration;

@@ -134,6 +134,8 @@ pub struct EntryRow {
     pub attempts: u32,
     /// When the next attempt is due; `null` as in [`SummaryRow::next_due`].
     pub due: Option<String>,
+    /// Why the message cannot be read from the spool; sender and recipients are then not known.
+    pub error: Option<String>,
 }
 
 /// One channel and how it is doing.
@@ -223,6 +225,7 @@ mod tests {
                     arrived: text(),
                     attempts: 0,
                     due: None,
+                    error: None,
                 }),
             ),
             (

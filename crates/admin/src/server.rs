@@ -13,6 +13,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+
+use crate::reach::Reach;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::protocol::{Fault, FaultKind, Line, Request};
@@ -79,7 +81,8 @@ impl Server {
                 if !found.file_type().is_socket() {
                     return Err(BindError::NotASocket { path: path.to_owned() });
                 }
-                if std::os::unix::net::UnixStream::connect(path).is_ok() {
+                let reach = Reach::new(path).map_err(listen)?;
+                if std::os::unix::net::UnixStream::connect(reach.path()).is_ok() {
                     return Err(BindError::Taken { path: path.to_owned() });
                 }
                 std::fs::remove_file(path).map_err(listen)?;
@@ -87,7 +90,8 @@ impl Server {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(listen(error)),
         }
-        let listener = UnixListener::bind(path).map_err(listen)?;
+        let reach = Reach::new(path).map_err(listen)?;
+        let listener = UnixListener::bind(reach.path()).map_err(listen)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(listen)?;
         Ok(Server { listener, path: path.to_owned() })
     }

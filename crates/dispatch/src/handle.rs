@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use sluice_mail::{Envelope, Refusal, Status};
 use sluice_queue::{EntryView, QueueSummary, Selector};
-use sluice_spool::{EntryId, SealError, Spool};
+use sluice_spool::{EntryId, ReadError, SealError, Spool};
 
 use crate::event::{Answer, ChannelReport, Event, Loaded, Part, Question, Released, Requester, Ticket};
 use crate::runner::{PluginInfo, Runners};
@@ -228,15 +228,21 @@ impl Handle {
         self.tell(Event::Ask(Question::List { selector, limit, done: Box::new(done) }))
     }
 
-    /// Sender and open recipients of an entry, read from the spool. `None` when the message has gone meanwhile, or
-    /// cannot be read.
-    #[must_use]
-    pub fn details(&self, entry: &EntryView) -> Option<(String, Vec<String>)> {
-        let stored = self.shared.spool.read(entry.at).ok()?;
-        let envelope = Envelope::decode(stored.envelope()).ok()?;
+    /// Sender and open recipients of an entry, read from the spool. `None` when the message has gone meanwhile.
+    ///
+    /// # Errors
+    /// Why the message cannot be read. It is in the queue all the same.
+    pub fn details(&self, entry: &EntryView) -> Result<Option<(String, Vec<String>)>, String> {
+        let stored = match self.shared.spool.read(entry.at) {
+            Ok(stored) => stored,
+            Err(ReadError::Missing { .. }) => return Ok(None),
+            Err(error) => return Err(error.to_string()),
+        };
+        let envelope = Envelope::decode(stored.envelope()).map_err(|error| error.to_string())?;
         let recipients =
             crate::desk::open_recipients(&envelope, &entry.channel, &entry.domain, entry.open.as_deref());
-        Some((envelope.sender.clone(), recipients.map(|(_, recipient)| recipient.address.clone()).collect()))
+        let addresses = recipients.map(|(_, recipient)| recipient.address.clone()).collect();
+        Ok(Some((envelope.sender.clone(), addresses)))
     }
 
     /// The channels and how they are.

@@ -59,8 +59,12 @@ impl Console {
         let limit = limit.min(LIST_LIMIT_MAX) as usize;
         let entries = ask(|done| self.hub.dispatcher().list(selector, limit, done)).map_err(busy)?;
         for entry in entries {
-            // What was settled since is no longer worth a row.
-            let Some((sender, recipients)) = self.hub.dispatcher().details(&entry) else { continue };
+            let (sender, recipients, error) = match self.hub.dispatcher().details(&entry) {
+                Ok(Some((sender, recipients))) => (sender, recipients, None),
+                // What was settled since is no longer worth a row.
+                Ok(None) => continue,
+                Err(error) => (String::new(), Vec::new(), Some(error)),
+            };
             let wanted = put(
                 row,
                 &EntryRow {
@@ -79,6 +83,7 @@ impl Console {
                     arrived: rfc3339(entry.arrived),
                     attempts: u32::from(entry.attempts),
                     due: entry.due.map(rfc3339),
+                    error,
                 },
             );
             if !wanted {

@@ -45,6 +45,7 @@ pub(crate) fn queue_list(common: &Common, selector: Option<&str>, limit: u64) ->
             ("due", "Due"),
             ("sender", "Sender"),
             ("recipients", "Recipients"),
+            ("error", "Error"),
         ],
     );
     let request = Request::QueueList { selector: selector.map(str::to_owned), limit };
