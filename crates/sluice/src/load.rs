@@ -181,6 +181,11 @@ fn or_fail(path: &Path, reading: Reading) -> Result<(Loaded, Sources), Failure> 
 /// The control socket of the hub that runs with the configuration at `path`. Only `option.dat` is looked at, so that a
 /// mistake elsewhere does not keep an operator from a hub that still runs with what it read before.
 pub(crate) fn control_socket(path: &Path) -> Result<PathBuf, Failure> {
+    if !path.exists() {
+        let error =
+            anyhow::anyhow!("there is no configuration {}; name its folder with --config", path.display());
+        return Err(Failure::new(Exit::Config, error));
+    }
     let (options, sources, diagnostics) = sluice_config::read_options(&Disk, &place(path));
     if errors_in(&diagnostics) {
         for diagnostic in &diagnostics {
