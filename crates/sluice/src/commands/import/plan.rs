@@ -121,7 +121,8 @@ pub(crate) fn plan(files: &dyn Files, product: Product, from: &Path, to: &Path) 
     }
     let (found, loads) = survey::survey(&planned, to);
     findings.extend(found);
-    findings.sort_by_key(|finding| finding.kind);
+    findings
+        .sort_by(|one, other| (one.kind, &one.file, one.line).cmp(&(other.kind, &other.file, other.line)));
     Ok(Plan { files: planned, findings, loads })
 }
 
