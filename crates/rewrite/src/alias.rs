@@ -278,6 +278,10 @@ impl Walk<'_, '_, '_> {
         if let Some(text) = self.not_allowed(&alias) {
             return self.refuse(address, rejected(text, Status::new(5, 7, 2)));
         }
+        if members.is_empty() {
+            // An empty list file, or a database entry without any address.
+            return self.refuse(address, rejected("the alias stands for nobody", Status::new(5, 1, 1)));
+        }
         self.found.is_alias = true;
         let mut copy = copy.clone();
         copy.held |= self.is_held(&alias);

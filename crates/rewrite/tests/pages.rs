@@ -2,12 +2,15 @@
 //!
 //! A page holds fenced blocks. Those that set the scene:
 //! `sluice.cnf` (a whole configuration), `channels` (a channel table for the page) with `rules` (used with that table),
-//! `hosted` (domains for which `$V` holds), `database NAME` (the text of a database), and `mappings` (the mapping file).
-//! Those that ask:
+//! `hosted` (domains for which `$V` holds), `database NAME` (the text of a database), `mappings` (the mapping file) and `file
+//! NAME` (another neighbour of the main file, such as `aliases`). Those that ask:
 //!
 //! * `routes`: `address → channel, address after rewriting`, then, when it matters, `via ROUTING-SYSTEM`,
 //!   `final ADDRESS` and `host HOST`; or `address → refused: TEXT`, with `status 5.1.2` in front of the text when it
 //!   matters. In front of the address, in brackets, the circumstances: `[header-from from tcp_local to tcp_site]`.
+//! * `expansions`: `address → recipient, recipient`, in order; behind a recipient `from SENDER` and `held` when it has
+//!   these. In front of the address, in brackets, the envelope sender.
+//! * `steps`: an address and how it is expanded.
 //! * `probes`: an address and the patterns it is compared with, in order.
 //! * `trace`: an address and all that is said about it.
 //! * `remarks`: what is said about the rules when they are read, as `line:column code: message`.
@@ -21,7 +24,7 @@ use std::sync::Arc;
 use sluice_config::{MemoryFiles, Place};
 use sluice_diag::Sources;
 use sluice_mail::Address;
-use sluice_rewrite::{Context, Kind, Rewriter, Step, Trace};
+use sluice_rewrite::{AliasStep, Context, Expansion, Kind, Rejected, Rewriter, Step, Trace};
 
 struct Scene {
     rewriter: Rewriter,
@@ -30,11 +33,10 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(text: &str, hosted: &[String], databases: &[(String, String)]) -> Scene {
+    fn new(text: &str, hosted: &[String], neighbours: &[(String, String)]) -> Scene {
         let mut files = MemoryFiles::new().with("sluice.cnf", text);
-        for (name, text) in databases {
-            let file = if name == "mappings" { name.clone() } else { format!("{name}.txt") };
-            files = files.with(file, text.as_str());
+        for (name, text) in neighbours {
+            files = files.with(name, text.as_str());
         }
         let (config, sources, diagnostics) =
             sluice_config::read(&files, &Place::File(PathBuf::from("sluice.cnf")));
@@ -59,6 +61,33 @@ impl Scene {
         let address = Address::parse(address).unwrap();
         let _ = self.rewriter.route(&address, &context, Some(&mut trace));
         trace
+    }
+
+    fn expand(&self, address: &str, sender: &str, steps: &mut Vec<AliasStep>) -> Result<Expansion, Rejected> {
+        let context = Context { kind: Kind::EnvelopeTo, source_channel: "l", destination_channel: None };
+        let address = Address::parse(address).unwrap_or_else(|e| panic!("{address}: {e}"));
+        self.rewriter.expand(&address, sender, &context, Some(steps))
+    }
+
+    /// The answer to one line of an `expansions` block.
+    fn expansion(&self, question: &str) -> String {
+        let (sender, address) = match question.strip_prefix('[') {
+            Some(rest) => rest.split_once("] ").expect("the sender ends with a bracket and a blank"),
+            None => ("someone@far.example", question),
+        };
+        match self.expand(address, sender, &mut Vec::new()) {
+            Ok(expansion) => {
+                let words = expansion.recipients.iter().map(|recipient| {
+                    let sender = recipient.sender.as_ref().map(|sender| format!(" from {sender}"));
+                    let held = if recipient.held { " held" } else { "" };
+                    format!("{}{}{held}", recipient.route.final_address, sender.unwrap_or_default())
+                });
+                let lost =
+                    expansion.lost.iter().map(|(address, why)| format!("lost {address}: {}", why.text));
+                words.chain(lost).collect::<Vec<_>>().join(", ")
+            }
+            Err(rejected) => format!("refused: {}", rejected.text),
+        }
     }
 
     /// The answer to one line of a `routes` block, in the words of the expectation.
@@ -102,7 +131,7 @@ impl Scene {
 fn page(path: &Path) -> (usize, Vec<String>) {
     let text = fs::read_to_string(path).unwrap();
     let name = path.file_name().unwrap().to_string_lossy();
-    let (mut channels, mut hosted, mut databases) = (String::new(), Vec::new(), Vec::new());
+    let (mut channels, mut hosted, mut neighbours) = (String::new(), Vec::new(), Vec::new());
     let mut scene: Option<Scene> = None;
     let (mut compared, mut wrong) = (0, Vec::new());
     let mut compare = |line: usize, what: &str, found: &str, expected: &str| {
@@ -123,13 +152,33 @@ fn page(path: &Path) -> (usize, Vec<String>) {
         let rows = || block.iter().filter(|(_, line)| !line.trim().is_empty());
         let asked = || scene.as_ref().unwrap_or_else(|| panic!("{name}:{}: no configuration yet", fence + 1));
         match kind {
-            "sluice.cnf" => scene = Some(Scene::new(&plain(), &hosted, &databases)),
+            "sluice.cnf" => scene = Some(Scene::new(&plain(), &hosted, &neighbours)),
             "channels" => channels = plain(),
-            "rules" => scene = Some(Scene::new(&format!("{}\n{channels}", plain()), &hosted, &databases)),
-            kind if kind == "mappings" || kind.starts_with("database ") => {
-                let name = kind.trim_start_matches("database ").to_owned();
-                databases.retain(|(other, _)| *other != name);
-                databases.push((name, plain()));
+            "rules" => scene = Some(Scene::new(&format!("{}\n{channels}", plain()), &hosted, &neighbours)),
+            kind if kind == "mappings" || kind.starts_with("database ") || kind.starts_with("file ") => {
+                let name = match kind.split_once(' ') {
+                    Some(("database", name)) => format!("{name}.txt"),
+                    Some((_, name)) => name.to_owned(),
+                    None => kind.to_owned(),
+                };
+                neighbours.retain(|(other, _)| *other != name);
+                neighbours.push((name, plain()));
+            }
+            "expansions" => {
+                for (number, line) in rows() {
+                    let (question, expected) =
+                        line.split_once('→').unwrap_or_else(|| panic!("{name}:{number}: no arrow"));
+                    compare(*number, question.trim(), &asked().expansion(question.trim()), expected.trim());
+                }
+            }
+            "steps" => {
+                let mut rows = rows();
+                let address = rows.next().unwrap().1;
+                let expected: Vec<&str> = rows.map(|(_, line)| *line).collect();
+                let mut steps = Vec::new();
+                let _ = asked().expand(address, "", &mut steps);
+                let found: Vec<String> = steps.iter().map(ToString::to_string).collect();
+                compare(fence + 1, address, &found.join("\n"), &expected.join("\n"));
             }
             "hosted" => hosted = rows().map(|(_, line)| (*line).to_owned()).collect(),
             "routes" => {
