@@ -20,7 +20,7 @@ use sluice_mail::notice::{Action, Notice, Report, Returned};
 use sluice_mail::wire::{self, Unstuffer};
 use sluice_mail::{Address, Envelope, Outcome, Priority, Recipient, Status, Time};
 use sluice_queue::EntryView;
-use sluice_rewrite::{Context, Kind as AddressKind};
+use sluice_rewrite::{Context, Kind as AddressKind, Route};
 use sluice_spool::{EntryId, Spool, Stored};
 
 use crate::desk::{self, open_recipients};
@@ -169,7 +169,7 @@ impl NoticeJob {
         let mut trouble = None;
         if !sender.is_empty() {
             match self.route(sender) {
-                Ok(recipient) => recipients.push(recipient),
+                Ok(found) => recipients.extend(found),
                 Err(why) => trouble = Some(format!("no way to the sender {sender:?}: {why}")),
             }
         }
@@ -182,8 +182,12 @@ impl NoticeJob {
         let is_delay = matches!(self.news, News::Delayed { .. });
         if copy && !(is_delay && recipients.is_empty() && self.copies != Always) {
             match self.route(&postmaster) {
-                Ok(recipient) if recipients.iter().any(|other| other.address == recipient.address) => {}
-                Ok(recipient) => recipients.push(recipient),
+                Ok(found) => {
+                    let is_new =
+                        |one: &Recipient| recipients.iter().all(|other| other.address != one.address);
+                    let found: Vec<Recipient> = found.into_iter().filter(is_new).collect();
+                    recipients.extend(found);
+                }
                 Err(why) if recipients.is_empty() => {
                     let also = trouble.map(|trouble| format!("{trouble}; ")).unwrap_or_default();
                     return Err(NoticeEnd::NoRoute(format!("{also}no way to {postmaster}: {why}")));
@@ -198,20 +202,23 @@ impl NoticeJob {
         }
     }
 
-    fn route(&self, address: &str) -> Result<Recipient, String> {
+    /// Whom an address stands for: the postmaster may be an alias, and so may a sender here.
+    fn route(&self, address: &str) -> Result<Vec<Recipient>, String> {
         let parsed = Address::parse(address).map_err(|error| error.to_string())?;
         let context = Context {
             kind: AddressKind::EnvelopeTo,
             source_channel: PROCESS_CHANNEL,
             destination_channel: None,
         };
-        let route = self.loaded.rewriter.route(&parsed, &context, None).map_err(|rejected| rejected.text)?;
-        Ok(Recipient {
+        let expansion = self.loaded.rewriter.expand(&parsed, "", &context, None);
+        let expansion = expansion.map_err(|rejected| rejected.text)?;
+        let recipient = |route: Route| Recipient {
             address: route.final_address.to_string(),
             original: address.to_owned(),
             channel: route.channel,
             domain: route.host.to_lowercase(),
-        })
+        };
+        Ok(expansion.recipients.into_iter().map(|expanded| recipient(expanded.route)).collect())
     }
 
     /// The name that the house calls itself by.

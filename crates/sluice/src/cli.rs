@@ -221,8 +221,8 @@ pub(crate) struct TestRewrite {
     pub(crate) source_channel: String,
     #[command(flatten)]
     pub(crate) instead: Instead,
-    /// Flags that are set for the mapping tables which rules call with ${…} ($:A and $;A look at them). Rewriting itself
-    /// has none: without such a call they change nothing.
+    /// Input flags. Rewrite rules have none and hand none to the mapping tables they call; the option is taken so that
+    /// one command line fits all tests.
     #[arg(long, value_name = "LETTERS", default_value = "")]
     pub(crate) flags: String,
     /// The envelope sender. Rewrite rules do not look at it; it is taken so that one command line fits all tests.
