@@ -21,7 +21,8 @@ use sluice_mail::{Address, Status};
 
 use crate::glob::Glob;
 use crate::place;
-use crate::rewriter::{Context, Rejected, Rewriter, Route};
+use crate::rejected::Rejected;
+use crate::rewriter::{Context, Rewriter, Route};
 
 /// Most addresses that one alias may stand for, and most that are looked at to find them.
 pub const EXPANSION_MAX: usize = 100_000;
@@ -142,7 +143,7 @@ impl Rewriter {
         address: &Address,
         sender: &str,
         context: &Context<'_>,
-        mut trace: Option<&mut Vec<AliasStep>>,
+        trace: Option<&mut Vec<AliasStep>>,
     ) -> Result<Expansion, Rejected> {
         let mut walk = Walk {
             rewriter: self,
@@ -152,7 +153,7 @@ impl Rewriter {
             seen: HashSet::new(),
             looked_at: 0,
             found: Expansion::default(),
-            trace: trace.as_deref_mut(),
+            trace,
         };
         walk.visit(address, &Copy { sender: None, held: false })?;
         let found = walk.found;
@@ -338,7 +339,7 @@ impl Walk<'_, '_, '_> {
 }
 
 fn rejected(text: impl Into<String>, status: Status) -> Rejected {
-    Rejected { text: text.into(), status, code: 550 }
+    Rejected::new(text, status)
 }
 
 /// A spelling of the local part that is looked up.

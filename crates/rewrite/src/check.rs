@@ -173,7 +173,8 @@ impl<'c> Checker<'c> {
                 self.found.push(Diagnostic::new(&codes::TAG_TOO_LONG, message).at(span));
             }
             Op::LookUp { kind: LookUp::Database, .. } => {
-                if self.config.databases.get("general").is_none() {
+                let missing = self.config.databases.get("general").is_none();
+                if missing {
                     let message = "the rule is skipped: there is no general database";
                     let remark = Diagnostic::new(&codes::NO_DATABASE, message).at(span);
                     self.found.push(remark.help(

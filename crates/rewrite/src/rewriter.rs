@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sluice_config::{Channel, Config, Database, Rule};
 use sluice_diag::{Diagnostic, Span};
-use sluice_mail::{Address, Refusal, Status};
+use sluice_mail::{Address, Status};
 
 use crate::check;
 use crate::evaluate::{self, ErrorText, Failure, Output, Program, Shape, Subject, Surroundings};
@@ -16,6 +16,7 @@ use crate::lookups::Lookups;
 use crate::mapping::{Answer, Flags, MappingTables};
 use crate::place::{self, First, Position};
 use crate::probe::{self, Matched};
+use crate::rejected::Rejected;
 use crate::template;
 use crate::trace::{RuleText, Step, Trace};
 
@@ -102,31 +103,6 @@ pub struct Route {
     pub final_address: Address,
     /// The host the channel would connect for: the first of the route of `final_address`, else its host.
     pub host: String,
-}
-
-/// An address that goes nowhere.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejected {
-    /// The reason; [`DEFAULT_ERROR_TEXT`] unless a rule gave one.
-    pub text: String,
-    /// Its enhanced code.
-    pub status: Status,
-    /// The SMTP reply code, 550 or 450.
-    pub code: u16,
-}
-
-impl Rejected {
-    fn new(text: impl Into<String>, status: Status) -> Rejected {
-        Rejected { text: text.into(), status, code: if status.is_transient() { 450 } else { 550 } }
-    }
-
-    /// What an SMTP client is told: `550 5.1.2 unknown host or domain: user@host`, or the rule's own reason with the
-    /// address behind it.
-    pub fn into_refusal(&self, address: &str) -> Refusal {
-        let reason = if self.text == DEFAULT_ERROR_TEXT { "unknown host or domain" } else { &self.text };
-        let shown: String = address.chars().filter(|c| !c.is_control()).take(256).collect();
-        Refusal::new(self.code, self.status, format!("{reason}: {shown}"))
-    }
 }
 
 /// The rules and the channel table of one configuration, ready for any number of threads.

@@ -110,7 +110,7 @@ pub(crate) async fn receive(talk: &mut Talk, transaction: Transaction) -> io::Re
         Err(refusal) => return Ok(refuse(refusal.unwrap_or_else(unanswered))),
     };
     let sender = transaction.sender.clone();
-    let envelopes = envelopes(talk, transaction, &summary, arrived);
+    let envelopes = envelopes(talk, &transaction, &summary, arrived);
     let recipients: usize = envelopes.iter().map(|envelope| envelope.recipients.len()).sum();
     let held = envelopes.iter().any(|envelope| envelope.held);
     if let Err(refusal) = draft.commit(envelopes, limits.intake_timeout).await {
@@ -161,7 +161,7 @@ fn kinds(transaction: &Transaction) -> Vec<(Option<&str>, bool)> {
 }
 
 /// An envelope for each kind of copy.
-fn envelopes(talk: &Talk, transaction: Transaction, summary: &Summary, arrived: Time) -> Vec<Envelope> {
+fn envelopes(talk: &Talk, transaction: &Transaction, summary: &Summary, arrived: Time) -> Vec<Envelope> {
     let admission = &talk.session.admission;
     let envelope = |sender: Option<&str>, held: bool| Envelope {
         sender: sender.unwrap_or(&transaction.sender).to_owned(),
@@ -173,7 +173,7 @@ fn envelopes(talk: &Talk, transaction: Transaction, summary: &Summary, arrived: 
         held: held || summary.received_lines > admission.limits.max_received_lines,
         recipients: Vec::new(),
     };
-    let kinds = kinds(&transaction);
+    let kinds = kinds(transaction);
     let mut envelopes: Vec<Envelope> = kinds.iter().map(|(sender, held)| envelope(*sender, *held)).collect();
     let mut seen = HashSet::new();
     for accepted in &transaction.recipients {

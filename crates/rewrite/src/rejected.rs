@@ -1,0 +1,30 @@
+//! An address that is refused, and the words for it.
+
+use sluice_mail::{Refusal, Status};
+
+use crate::rewriter::DEFAULT_ERROR_TEXT;
+
+/// An address that goes nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// The reason; [`DEFAULT_ERROR_TEXT`] unless a rule gave one.
+    pub text: String,
+    /// Its enhanced code.
+    pub status: Status,
+    /// The SMTP reply code, 550 or 450.
+    pub code: u16,
+}
+
+impl Rejected {
+    pub(crate) fn new(text: impl Into<String>, status: Status) -> Rejected {
+        Rejected { text: text.into(), status, code: if status.is_transient() { 450 } else { 550 } }
+    }
+
+    /// What an SMTP client is told: `550 5.1.2 unknown host or domain: user@host`, or the rule's own reason with the
+    /// address behind it.
+    pub fn into_refusal(&self, address: &str) -> Refusal {
+        let reason = if self.text == DEFAULT_ERROR_TEXT { "unknown host or domain" } else { &self.text };
+        let shown: String = address.chars().filter(|c| !c.is_control()).take(256).collect();
+        Refusal::new(self.code, self.status, format!("{reason}: {shown}"))
+    }
+}
