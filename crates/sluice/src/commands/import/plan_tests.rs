@@ -221,3 +221,44 @@ fn what_is_not_there_is_said() {
         "there is no pmdf.cnf in /old; there is an imta.cnf: import it with `sluice import imta`"
     );
 }
+
+#[test]
+fn damaged_files_are_imported_without_a_panic() {
+    let samples: [(&str, &str); 5] = [
+        ("pmdf.cnf", MAIN),
+        ("dispatcher.cnf", "[SERVICE=SMTP]\nIMAGE=a:b.exe;1 \\\n-x\n[SERVICE=\u{e9}]\nPORT=1\n"),
+        ("job_controller.cnf", "[CHANNEL=tcp_*]\nMASTER_COMMAND=[x]y.exe;2\n[PERIODIC_JOB=r]\nTIME=1\n"),
+        ("aliases", "a: <\"x y\", b\nc: <\u{e9}\n<d\n"),
+        ("mappings", "T\n\n  a b\n<e\n"),
+    ];
+    let mut state = 42_u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    for _ in 0..500 {
+        let mut all = MemoryFiles::new();
+        for (name, text) in samples {
+            let mut bytes = text.as_bytes().to_vec();
+            for _ in 0..random(4) {
+                let at = random(bytes.len());
+                match random(3) {
+                    0 => bytes[at] = b"<[]=;:\"\\!\n \xff\0"[random(13)],
+                    1 => drop(bytes.drain(at..)),
+                    _ => bytes.insert(at, b"<[]=;:\"\\!\n \xff\0"[random(13)]),
+                }
+                if bytes.is_empty() {
+                    break;
+                }
+            }
+            all = all.with(Path::new("/old").join(name), bytes);
+        }
+        let plan = plan(&all, Product::Pmdf, Path::new("/old"), Path::new("/new")).unwrap();
+        for file in &plan.files {
+            let old = all.read(&file.from).unwrap();
+            let lines = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count();
+            assert_eq!(lines(&old), lines(&file.bytes), "lines keep their numbers");
+            assert!(file.changed > 0 || old == file.bytes, "what is not changed is the same");
+        }
+    }
+}
