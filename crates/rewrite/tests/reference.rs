@@ -67,3 +67,20 @@ fn every_sequence_on_the_page_is_read() {
     }
     assert!(seen > 40, "only {seen} sequences found on the page");
 }
+
+#[test]
+fn the_page_on_mapping_tables_explains_its_diagnostics() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/mappings.md");
+    let mut explained = String::new();
+    for code in sluice_rewrite::mapping::codes() {
+        let (name, severity, summary) = (code.name, code.severity, code.summary);
+        let _ = write!(explained, "\n### {name}\n\n*{severity}*: {summary}\n\n{}\n", code.explanation);
+    }
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (before, after) = page.split_once(HEADING).expect("the page has a section for diagnostics");
+    if std::env::var_os("UPDATE_REFERENCE").is_some() {
+        std::fs::write(path, format!("{before}{HEADING}{explained}")).unwrap();
+        return;
+    }
+    assert!(after == explained, "write it with `UPDATE_REFERENCE=1 cargo test -p sluice-rewrite`");
+}

@@ -18,7 +18,7 @@ use sluice_rewrite::{Context, Kind};
 use sluice_spool::Spool;
 
 use crate::exit::{Exit, ExitWith, Failure};
-use crate::{load, report};
+use crate::{access, load, report};
 
 /// A hub at work.
 pub(crate) struct Hub {
@@ -114,25 +114,43 @@ impl Hub {
 
     /// The envelope sender as it is to be used from here on. A backward-pointing address that no rule knows is left as
     /// it was: mail from strangers must not depend on our rules for their domains.
+    ///
+    /// The reverse database and the table REVERSE are asked then, unless every channel that it goes to has `noreverse`.
     pub(crate) fn rewritten_sender(&self, envelope: &Envelope) -> String {
-        let Ok(address) = Address::parse(&envelope.sender) else { return envelope.sender.clone() };
-        if address.is_null() {
-            return envelope.sender.clone();
+        let loaded = self.loaded();
+        let sender = rewritten(&loaded, &envelope.sender, &envelope.source_channel);
+        let channels = &loaded.config.channels;
+        let exempt =
+            |channel: &str| channels.by_name(channel).is_some_and(|channel| channel.has("noreverse"));
+        if sender.is_empty() || envelope.recipients.iter().all(|recipient| exempt(&recipient.channel)) {
+            return sender;
         }
-        let context = Context {
-            kind: Kind::EnvelopeFrom,
-            source_channel: &envelope.source_channel,
-            destination_channel: None,
-        };
-        match self.loaded().rewriter.route(&address, &context, None) {
-            Ok(route) => route.address.to_string(),
-            Err(_) => envelope.sender.clone(),
+        match access::reversed(&loaded, &sender) {
+            Some(reversed) if Address::parse(reversed.trim()).is_ok() => reversed.trim().to_owned(),
+            Some(reversed) => {
+                tracing::error!(%sender, %reversed, "address reversal gives something that is no address; it is not used");
+                sender
+            }
+            None => sender,
         }
     }
 
     /// Ends deliveries within `deadline`, writes everything down and closes the spool.
     pub(crate) fn stop(&self, deadline: Duration) {
         self.dispatcher.stop(deadline);
+    }
+}
+
+/// An envelope sender after rewriting; as it was, where no rule knows it.
+pub(crate) fn rewritten(loaded: &Loaded, sender: &str, source_channel: &str) -> String {
+    let Ok(address) = Address::parse(sender) else { return sender.to_owned() };
+    if address.is_null() {
+        return sender.to_owned();
+    }
+    let context = Context { kind: Kind::EnvelopeFrom, source_channel, destination_channel: None };
+    match loaded.rewriter.route(&address, &context, None) {
+        Ok(route) => route.address.to_string(),
+        Err(_) => sender.to_owned(),
     }
 }
 

@@ -6,7 +6,8 @@
 //! # Relaying
 //! A client that came in on the listener's own channel, and was not moved elsewhere by `switchchannel`, is a stranger.
 //! A stranger's mail may go to every channel but the one it came in by, unless that has a fixed peer: for on that channel
-//! any host of the world can be reached. `ALLOW_RELAY=1` in the channel's option file lifts this.
+//! any host of the world can be reached. `ALLOW_RELAY=1` in the channel's option file lifts this, and so does an access table
+//! that answers `$Y` for the recipient.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use sluice_config::{Channel, EtrnPolicy, SwitchChannel, Vrfy};
 use sluice_dispatch::{Busy, Draft, Loaded, Matched, Released, Requester};
 use sluice_mail::{Address, Envelope, Recipient, Refusal, Status};
 use sluice_queue::Selector;
-use sluice_rewrite::{Context, Expanded, Kind};
+use sluice_rewrite::{Context, Expanded, Expansion, Kind, Route};
 use sluice_smtp::etrn::{Answers, Node, Waiting};
 use sluice_smtp::replies;
 use sluice_smtp::reply::Reply;
@@ -24,7 +25,8 @@ use sluice_smtpd::{
     Accepted, Admission, Connection, Done, EtrnAnswer, Incoming, Intake, Limits, MailParams, Session,
 };
 
-use crate::hub::Hub;
+use crate::access::{self, Access, Forwarded, Verdict};
+use crate::hub::{self, Hub};
 
 /// Least number of ETRN commands that a session may send unless the operator says otherwise. PMDF's own default of one
 /// breaks every client that has two names.
@@ -51,6 +53,7 @@ impl Intake for Door {
             let text = format!("{} does not take mail at the moment", config.channels.local().official_host);
             return Err(Refusal { code: 421, status: Status { class: 4, subject: 3, detail: 2 }, text });
         };
+        Access::of_connection(&loaded, connection).connect()?;
         let source = switched(&loaded, default, connection.peer.ip()).unwrap_or(default);
         let options = &config.options;
         let banner_host = default.server.banner_host.clone();
@@ -90,11 +93,14 @@ impl Intake for Door {
         })
     }
 
-    fn sender(&self, _session: &Session, path: &str, _params: &MailParams) -> Result<(), Refusal> {
+    fn sender(&self, session: &Session, path: &str, _params: &MailParams) -> Result<(), Refusal> {
         if !path.is_empty() {
             Address::parse(path).map_err(|error| bad_address(5, 1, 7, path, &error))?;
         }
-        Ok(())
+        let loaded = self.hub.loaded();
+        let source_channel = session.admission.source_channel.as_str();
+        let access = Access::of_session(&loaded, session);
+        access.sender(source_channel, &hub::rewritten(&loaded, path, source_channel)).map(|_| ())
     }
 
     fn recipient(&self, session: &Session, sender: &str, path: &str) -> Result<Vec<Accepted>, Refusal> {
@@ -109,25 +115,35 @@ impl Intake for Door {
         for (member, rejected) in &expansion.lost {
             tracing::warn!(alias = path, %member, why = rejected.text, "an address of an alias goes nowhere and gets no copy");
         }
-        if !expansion.is_alias {
-            // Where an alias leads is the operator's word, and no relaying for strangers.
-            for expanded in &expansion.recipients {
-                check_relay(&loaded, session, &expanded.route.channel, path)?;
-            }
-        }
+        let verdicts = judge(&loaded, session, sender, &address, &expansion)?;
         let expanded = expansion.is_alias;
-        let accepted = expansion.recipients.into_iter().map(|Expanded { route, sender, held }| Accepted {
-            recipient: Recipient {
-                address: route.final_address.to_string(),
-                original: path.to_owned(),
-                channel: route.channel,
-                domain: route.host.to_lowercase(),
-            },
-            sender,
-            held,
-            expanded,
-        });
-        Ok(accepted.collect())
+        let mut accepted = Vec::with_capacity(expansion.recipients.len());
+        for (Expanded { route, sender: copy_sender, held }, verdict) in
+            expansion.recipients.into_iter().zip(verdicts)
+        {
+            if !expanded && !verdict.allowed {
+                // Where an alias leads is the operator's word, and no relaying for strangers.
+                check_relay(&loaded, session, &route.channel, path)?;
+            }
+            if verdict.discard {
+                tracing::info!(recipient = path, address = %route.address, "accepted and discarded, by a mapping table");
+                continue;
+            }
+            let (route, forward_held) = forwarded(&loaded, route, &context, path)?;
+            accepted.push(Accepted {
+                recipient: Recipient {
+                    address: route.final_address.to_string(),
+                    original: path.to_owned(),
+                    channel: route.channel,
+                    domain: route.host.to_lowercase(),
+                },
+                // A null reverse-path is never replaced: no notice may be sent about a notice.
+                sender: copy_sender.or(verdict.sender.filter(|_| !sender.is_empty())),
+                held: held || verdict.hold || forward_held,
+                expanded,
+            });
+        }
+        Ok(accepted)
     }
 
     fn verify(&self, session: &Session, text: &str) -> Reply {
@@ -158,11 +174,29 @@ impl Intake for Door {
         };
         let policy = session.admission.etrn;
         let answers = Answers::new(policy, &node);
+        let loaded = self.hub.loaded();
+        let mut instead = None;
+        if loaded.rewriter.mappings().has("ETRN_ACCESS") {
+            let (channel, name) = etrn_target(&loaded, &session.admission.source_channel, &node);
+            match Access::of_session(&loaded, session).etrn(&channel, &name, argument) {
+                Ok(channel) => instead = channel,
+                Err(text) => {
+                    tracing::info!(peer = %session.connection.peer, node = argument, "ETRN refused by ETRN_ACCESS");
+                    let status = Status { class: 4, subject: 5, detail: 0 };
+                    let reply = match text.as_str() {
+                        "" => answers.not_allowed("the rules of this system forbid it"),
+                        text => Reply::new(459, status, text.to_owned()),
+                    };
+                    return done(EtrnAnswer { reply });
+                }
+            }
+        }
         let selector = match &node {
             Node::Host(name) => Selector::Host(name.to_lowercase()),
             Node::Subnet(name) => Selector::Subnet(name.to_lowercase()),
             Node::Queue(name) => Selector::Channel(name.to_lowercase()),
         };
+        let selector = instead.map_or(selector, |channel| Selector::Channel(channel.to_lowercase()));
         let requester = Requester::Etrn {
             peer: format!("{} ({})", session.connection.peer, session.helo),
             source_channel: session.admission.source_channel.clone(),
@@ -226,6 +260,88 @@ fn etrn_policy(source: &Channel) -> sluice_smtpd::EtrnPolicy {
         EtrnPolicy::Silent => sluice_smtpd::EtrnPolicy::Silent,
         EtrnPolicy::Domain => sluice_smtpd::EtrnPolicy::Domain { plain: source.server.etrn_domain_plain },
         EtrnPolicy::Disable => sluice_smtpd::EtrnPolicy::Disable,
+    }
+}
+
+/// Asks the access tables about a recipient: what they say of each address that it stands for.
+fn judge(
+    loaded: &Loaded,
+    session: &Session,
+    sender: &str,
+    address: &Address,
+    expansion: &Expansion,
+) -> Result<Vec<Verdict>, Refusal> {
+    let silent = || expansion.recipients.iter().map(|_| Verdict::default()).collect();
+    if loaded.rewriter.mappings().is_empty() {
+        return Ok(silent());
+    }
+    let access = Access::of_session(loaded, session);
+    let source_channel = session.admission.source_channel.as_str();
+    let (original, expanded) = (access.asks_about_recipients(true), access.asks_about_recipients(false));
+    if !original && !expanded && !access.asks_about_senders() {
+        return Ok(silent());
+    }
+    let sender = hub::rewritten(loaded, sender, source_channel);
+    // The sender was let in at MAIL; what else was said about it holds for each copy.
+    let of_sender = access.sender(source_channel, &sender)?;
+    let of_sender = || Verdict { allowed: false, ..of_sender.clone() };
+    let mut before = of_sender();
+    if original {
+        let context = Context { kind: Kind::EnvelopeTo, source_channel, destination_channel: None };
+        let route = loaded.rewriter.route(address, &context, None);
+        let (channel, to) = match &route {
+            Ok(route) => (route.channel.as_str(), route.address.to_string()),
+            Err(_) => ("", address.to_string()),
+        };
+        access.recipient(true, source_channel, &sender, channel, &to, &mut before)?;
+    }
+    let mut verdicts = Vec::with_capacity(expansion.recipients.len());
+    for Expanded { route, .. } in &expansion.recipients {
+        let mut verdict = before.clone();
+        if expanded {
+            let to = route.address.to_string();
+            access.recipient(false, source_channel, &sender, &route.channel, &to, &mut verdict)?;
+        }
+        verdicts.push(verdict);
+    }
+    Ok(verdicts)
+}
+
+/// Where FORWARD sends a recipient; whether its copy is to be held.
+fn forwarded(
+    loaded: &Loaded,
+    route: Route,
+    context: &Context<'_>,
+    path: &str,
+) -> Result<(Route, bool), Refusal> {
+    let Forwarded { address, rewritten, hold } = access::forward(loaded, &route.address.to_string());
+    let Some(text) = address else { return Ok((route, hold)) };
+    let Ok(address) = Address::parse(text.trim()) else {
+        tracing::error!(recipient = path, forwarded = %text, "FORWARD gives something that is no address; it is not used");
+        return Ok((route, hold));
+    };
+    let mut route =
+        loaded.rewriter.route(&address, context, None).map_err(|rejected| rejected.into_refusal(path))?;
+    if !rewritten {
+        route.final_address = address;
+    }
+    Ok((route, hold))
+}
+
+/// The channel that an ETRN would run, and the full name of the node, for the probe of ETRN_ACCESS.
+fn etrn_target(loaded: &Loaded, source_channel: &str, node: &Node) -> (String, String) {
+    let name = match node {
+        Node::Queue(name) => {
+            let found = loaded.config.channels.by_name(name);
+            return (found.map_or_else(|| name.to_lowercase(), |channel| channel.name.clone()), name.clone());
+        }
+        Node::Host(name) | Node::Subnet(name) => name,
+    };
+    let address = Address { route: Vec::new(), local: "postmaster".to_owned(), host: Some(name.clone()) };
+    let context = Context { kind: Kind::EnvelopeTo, source_channel, destination_channel: None };
+    match loaded.rewriter.route(&address, &context, None) {
+        Ok(route) => (route.channel, route.host),
+        Err(_) => (String::new(), name.clone()),
     }
 }
 

@@ -15,7 +15,7 @@ use sluice_rewrite::Rewriter;
 use crate::cli::Instead;
 use crate::exit::{Exit, Failure};
 use crate::lookups::Outside;
-use crate::report;
+use crate::{access, report};
 
 /// Remarks about rules that depend on which channels and hosts there are.
 const ABOUT_CHANNELS: [&str; 2] = ["rewrite-unknown-channel", "rewrite-no-channel-host"];
@@ -89,6 +89,7 @@ fn read_and_change(path: &Path, change: impl FnOnce(&mut Config)) -> Reading {
             found.retain(|remark| !ABOUT_CHANNELS.contains(&remark.code.name));
         }
         diagnostics.extend(found);
+        diagnostics.extend(access::check(&rewriter));
         diagnostics.sort_by_key(|diagnostic| diagnostic.span.map(|span| (span.source, span.start)));
         if !errors_in(&diagnostics) {
             let rewriter = rewriter.with_lookups(Arc::new(Outside::new(Arc::clone(&config))));

@@ -4,6 +4,7 @@
 //! place (with `xtask`) where errors are `anyhow`: here they are told to a person and become an exit status, once.
 #![forbid(unsafe_code)]
 
+mod access;
 mod cli;
 mod commands;
 mod control;

@@ -155,6 +155,12 @@ impl MappingTables {
         (compiled, found)
     }
 
+    /// Are there no tables?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tables.is_empty()
+    }
+
     /// Is there a table of that name, case aside?
     #[must_use]
     pub fn has(&self, table: &str) -> bool {
