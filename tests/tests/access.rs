@@ -23,7 +23,7 @@ MAIL_ACCESS
 ETRN_ACCESS
 
     TCP|*|*|*|*|SMTP/*|tcp_site|*|refused.site.example   $NNot$ for$ you
-    *|other.site.example                                 $Dlater.example$S
+    *|other.site.example                                 $DTCP_LATER$S
 
 FORWARD
 

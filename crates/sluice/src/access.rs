@@ -131,6 +131,13 @@ impl<'a> Access<'a> {
         let found =
             channels.by_host(instead).map(|(channel, _)| channel).or_else(|| channels.by_name(instead));
         let redirects = answer.flags.has('S') && answer.flags.has('D');
+        if redirects && found.is_none() {
+            tracing::warn!(
+                ?probe,
+                ?instead,
+                "ETRN_ACCESS names a channel that does not exist; ETRN is served as asked"
+            );
+        }
         Ok(found.filter(|_| redirects).map(|channel| channel.name.clone()))
     }
 
