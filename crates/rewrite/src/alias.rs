@@ -17,18 +17,24 @@ use std::collections::HashSet;
 use std::fmt;
 
 use sluice_config::{Alias, Channel};
+use sluice_diag::Diagnostic;
 use sluice_mail::{Address, Status};
 
+use crate::codes;
 use crate::glob::Glob;
 use crate::place;
 use crate::rejected::Rejected;
-use crate::rewriter::{Context, Rewriter, Route};
+use crate::rewriter::{Context, Kind, Rewriter, Route};
 
 /// Most addresses that one alias may stand for, and most that are looked at to find them.
 pub const EXPANSION_MAX: usize = 100_000;
 
 /// What a sender is told who may not use a list that has no text of its own.
 pub const NOT_ALLOWED_TEXT: &str = "you are not allowed to use this list";
+
+/// Members that go nowhere that are reported: a host that lost its rule may have thousands, and each of them is tried
+/// from every channel.
+const NOWHERE_REPORTED_MAX: usize = 100;
 
 const ALIAS_DATABASE: &str = "alias";
 
@@ -162,6 +168,33 @@ impl Rewriter {
             _ => Ok(found),
         }
     }
+}
+
+/// Addresses in the alias file that are refused whichever channel the mail comes from.
+pub(crate) fn check(rewriter: &Rewriter) -> Vec<Diagnostic> {
+    let config = rewriter.config();
+    let goes = |address: &Address, source_channel: &str| {
+        let context = Context { kind: Kind::EnvelopeTo, source_channel, destination_channel: None };
+        rewriter.route(address, &context, None).map(|_| ())
+    };
+    let mut found = Vec::new();
+    for alias in config.aliases.iter() {
+        for member in &alias.members {
+            let Err(rejected) = goes(&member.address, &config.channels.local().name) else { continue };
+            if config.channels.iter().any(|channel| goes(&member.address, &channel.name).is_ok()) {
+                continue;
+            }
+            let message =
+                format!("`{}` of the alias `{}` goes nowhere: {}", member.address, alias.name, rejected.text);
+            let mut remark = Diagnostic::new(&codes::ALIAS_NOWHERE, message);
+            remark.span = member.span;
+            found.push(remark.help("correct the address, or write a rewrite rule for its host"));
+            if found.len() == NOWHERE_REPORTED_MAX {
+                return found;
+            }
+        }
+    }
+    found
 }
 
 /// What the lists on the way have decided about a copy.

@@ -7,7 +7,7 @@ pub fn codes() -> &'static [&'static Code] {
     &CODES
 }
 
-static CODES: [&Code; 19] = [
+static CODES: [&Code; 20] = [
     &UNKNOWN_SEQUENCE,
     &UNCLOSED,
     &NO_NAME,
@@ -21,6 +21,7 @@ static CODES: [&Code; 19] = [
     &NOT_AVAILABLE,
     &NO_DATABASE,
     &DOMAIN_DATABASE,
+    &ALIAS_NOWHERE,
     &DOLLAR_COMMA,
     &BLANK,
     &MACRO,
@@ -184,4 +185,12 @@ pub(crate) static UNKNOWN_PATTERN: Code = Code {
     summary: "a special pattern that is never asked for",
     explanation: "The patterns that begin with `$` are `$*` (before all others), `$%` and `$!` (for hosts in the local part that failed in \
 every other way). No other is ever asked for.",
+};
+
+pub(crate) static ALIAS_NOWHERE: Code = Code {
+    name: "rewrite-alias-goes-nowhere",
+    severity: Severity::Warning,
+    summary: "an address of an alias belongs to no channel",
+    explanation: "The address is refused by the rewrite rules, whichever channel the mail comes from. The other addresses of the alias get \
+their copies and this one gets none; an alias of which no address is left is refused.",
 };

@@ -9,6 +9,7 @@ use sluice_config::{Channel, Config, Database, Rule};
 use sluice_diag::{Diagnostic, Span};
 use sluice_mail::{Address, Status};
 
+use crate::alias;
 use crate::check;
 use crate::evaluate::{self, ErrorText, Failure, Output, Program, Shape, Subject, Surroundings};
 use crate::known::Known;
@@ -170,6 +171,7 @@ impl Rewriter {
             mappings,
             has_domain_database,
         };
+        diagnostics.extend(alias::check(&rewriter));
         (rewriter, diagnostics)
     }
 
