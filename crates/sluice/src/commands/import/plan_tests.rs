@@ -199,6 +199,7 @@ fn aliases_mappings_and_option_files_go_along() {
         ]
     );
     assert_eq!(text(&plan, "aliases"), "!\n<more.aliases\nstaff: <staff.dis\nroot: fred@hub.example\n");
+    assert_eq!(found(&plan, Kind::Works, "aliases"), "aliases:0 3 aliases", "{:?}", plan.findings);
     assert_eq!(found(&plan, Kind::Works, "mapping PORT_ACCESS"), "mappings:1 is asked by the hub");
     assert!(found(&plan, Kind::Dropped, "mapping OUR_OWN").starts_with("mappings:5 "));
     assert!(found(&plan, Kind::Dropped, "CONVERSIONS.").contains("not converted"));

@@ -92,6 +92,12 @@ impl Survey<'_> {
             count(self.config.channels.len(), "channel")
         );
         self.findings.push(Finding::new(Kind::Works, "configuration", text));
+        let aliases = match self.config.aliases.len() {
+            0 => return,
+            1 => "1 alias".to_owned(),
+            n => format!("{n} aliases"),
+        };
+        self.findings.push(Finding::new(Kind::Works, "aliases", aliases).at("aliases", None));
     }
 
     /// Every keyword that is written somewhere, once, with the channels that have it.
