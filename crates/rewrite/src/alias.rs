@@ -418,11 +418,21 @@ fn members(alias: &Alias, subaddress: &str) -> Vec<Address> {
     let with_subaddress = |address: &Address| {
         let mut address = address.clone();
         if let Some(user) = address.local.strip_suffix("+*") {
-            address.local = format!("{user}{subaddress}");
+            address.local = quoted_if_need_be(format!("{user}{subaddress}"), subaddress);
         } else if alone && !subaddress.is_empty() && !address.local.contains(['+', '"', '%', '!']) {
-            address.local.push_str(subaddress);
+            address.local = quoted_if_need_be(format!("{}{subaddress}", address.local), subaddress);
         }
         address
     };
     alias.members.iter().map(|member| with_subaddress(&member.address)).collect()
+}
+
+/// The local part with a subaddress in it. What a stranger wrote in quotes stays in quotes: otherwise a `%` or `!` in it
+/// would become a host, and the alias a relay.
+fn quoted_if_need_be(local: String, subaddress: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "+-_.=".contains(c);
+    if subaddress.chars().all(plain) {
+        return local;
+    }
+    format!("\"{}\"", local.replace('\\', "\\\\").replace('"', "\\\""))
 }
