@@ -90,9 +90,9 @@ impl Quick {
         let has = |piece: u16| text.pieces[usize::from(piece) / 64] & (1 << (piece % 64)) != 0;
         text.head & self.head_mask == self.head
             && text.tail & self.tail_mask == self.tail
-            && self.pieces.iter().all(|piece| has(*piece))
             && (!self.by_network
                 || text.address.is_some_and(|address| address & self.network_mask == self.network))
+            && self.pieces.iter().all(|piece| has(*piece))
     }
 }
 
