@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use sluice_config::{Channel, EtrnPolicy, SwitchChannel, Vrfy};
-use sluice_dispatch::{Busy, Draft, Loaded, Matched, Released, Requester};
+use sluice_dispatch::{Draft, Loaded, Matched, Released, Requester};
 use sluice_mail::{Address, Envelope, Recipient, Refusal, Status};
 use sluice_queue::Selector;
 use sluice_rewrite::{Context, Expanded, Expansion, Kind, Route};
@@ -98,8 +98,14 @@ impl Intake for Door {
             Address::parse(path).map_err(|error| bad_address(5, 1, 7, path, &error))?;
         }
         let loaded = self.hub.loaded();
-        let source_channel = session.admission.source_channel.as_str();
+        if loaded.rewriter.mappings().is_empty() {
+            return Ok(());
+        }
         let access = Access::of_session(&loaded, session);
+        if !access.asks_about_senders() {
+            return Ok(());
+        }
+        let source_channel = session.admission.source_channel.as_str();
         access.sender(source_channel, &hub::rewritten(&loaded, path, source_channel)).map(|_| ())
     }
 
@@ -201,23 +207,12 @@ impl Intake for Door {
             peer: format!("{} ({})", session.connection.peer, session.helo),
             source_channel: session.admission.source_channel.clone(),
         };
-        let unable = answers.unable();
-        // Whoever calls first has the callback: the dispatcher with the answer, or this thread when it is too busy.
-        let done = Arc::new(Mutex::new(Some(done)));
-        let answer = {
-            let done = Arc::clone(&done);
-            move |reply| {
-                if let Some(done) = done.lock().take() {
-                    done(EtrnAnswer { reply });
-                }
-            }
-        };
-        let refuse = answer.clone();
         let asked = self.hub.dispatcher().release(selector, requester, move |released| {
-            answer(etrn_reply(&answers, &released));
+            done(EtrnAnswer { reply: etrn_reply(&answers, &released) });
         });
-        if let Err(Busy) = asked {
-            refuse(unable);
+        if let Err(busy) = asked {
+            // The callback has gone unused, which the session answers with 458.
+            tracing::warn!(node = argument, %busy, "an ETRN could not be taken note of");
         }
     }
 }

@@ -288,7 +288,7 @@ impl Talk {
         let reply = match answer {
             Some(answer) => answer.reply,
             None => {
-                tracing::error!(%node, "nobody answered an ETRN");
+                tracing::warn!(%node, "an ETRN was not answered; the client is told to try again");
                 Answers::new(self.session.admission.etrn, &node).unable()
             }
         };
