@@ -86,16 +86,7 @@ impl Runners for Plugins {
                 let mut channels: Vec<String> =
                     users.flat_map(|asked| asked.channels.keys().cloned()).collect();
                 channels.sort_unstable();
-                PluginInfo {
-                    name: plugin.name().to_owned(),
-                    file,
-                    version: plugin.version().to_owned(),
-                    abi: plugin.abi_version(),
-                    description: plugin.description().to_owned(),
-                    options: plugin.options().iter().map(|option| option.name.clone()).collect(),
-                    channels,
-                    error: None,
-                }
+                PluginInfo::of(plugin, plugin.name(), channels)
             })
             .collect();
         for (name, asked) in asked.iter().filter(|(_, asked)| asked.error.is_some()) {

@@ -110,6 +110,23 @@ pub struct PluginInfo {
     pub error: Option<String>,
 }
 
+impl PluginInfo {
+    /// What a loaded plugin says of itself, under the name by which it was asked for.
+    #[must_use]
+    pub fn of(plugin: &sluice_host::Plugin, name: &str, channels: Vec<String>) -> Self {
+        Self {
+            name: name.to_owned(),
+            file: plugin.file().display().to_string(),
+            version: plugin.version().to_owned(),
+            abi: plugin.abi_version(),
+            description: plugin.description().to_owned(),
+            options: plugin.options().iter().map(|option| option.name.clone()).collect(),
+            channels,
+            error: None,
+        }
+    }
+}
+
 /// Starts channel instances.
 pub trait Runners: Send + Sync + 'static {
     /// Brings one to life. May take its time: it is called on a thread of its own.

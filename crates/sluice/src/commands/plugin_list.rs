@@ -68,16 +68,7 @@ fn looked_at(common: &Common) -> Result<Vec<PluginInfo>, Failure> {
         }
     }
     let looked_at = users.into_iter().map(|(name, channels)| match host.load(name) {
-        Ok(plugin) => PluginInfo {
-            name: name.to_owned(),
-            file: plugin.file().display().to_string(),
-            version: plugin.version().to_owned(),
-            abi: plugin.abi_version(),
-            description: plugin.description().to_owned(),
-            options: plugin.options().iter().map(|option| option.name.clone()).collect(),
-            channels,
-            error: None,
-        },
+        Ok(plugin) => PluginInfo::of(&plugin, name, channels),
         Err(error) => {
             let error = anyhow::Error::new(error);
             PluginInfo {
