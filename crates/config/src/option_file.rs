@@ -249,6 +249,8 @@ pub(crate) fn global(text: &Text, folder: &Path, reader: &mut Reader<'_>) -> Opt
     set(&mut options.log_connection, settings.count("LOG_CONNECTION"));
     set(&mut options.alias_domains, settings.count("ALIAS_DOMAINS"));
     set(&mut options.max_alias_levels, settings.count("MAX_ALIAS_LEVELS"));
+    set(&mut options.use_reverse_database, settings.count("USE_REVERSE_DATABASE"));
+    set(&mut options.reverse_envelope, settings.count("REVERSE_ENVELOPE").map(|value| value != 0));
     for setting in settings.0 {
         let acts =
             tables::find(tables::GLOBAL, &setting.name).is_some_and(|info| info.status != Status::Recognised);

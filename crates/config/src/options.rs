@@ -53,6 +53,12 @@ pub struct Options {
     pub alias_domains: u32,
     /// `MAX_ALIAS_LEVELS`: how deep aliases may point to aliases.
     pub max_alias_levels: u32,
+    /// `USE_REVERSE_DATABASE` bits: 1 addresses are reversed after rewriting, 2 before it, 4 those that point forward too,
+    /// 8 channels are part of the question to REVERSE, 16 of that to the database, 32 REVERSE is asked about what the
+    /// database gave, 128 and 256 leave the source channel out of the database's question and of the table's.
+    pub use_reverse_database: u32,
+    /// `REVERSE_ENVELOPE`: whether envelope senders are reversed too.
+    pub reverse_envelope: bool,
     /// Lines whose option does nothing in this release or is not known at all, as written.
     pub others: Vec<OtherOption>,
 }
@@ -207,6 +213,8 @@ impl Default for Options {
             log_connection: 7,
             alias_domains: 1,
             max_alias_levels: 10,
+            use_reverse_database: 5,
+            reverse_envelope: true,
             others: Vec::new(),
         }
     }

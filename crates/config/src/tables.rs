@@ -160,7 +160,7 @@ pub(crate) static GLOBAL: &[OptionInfo] = &[
     ),
     option("PERSONAL_NAMES", COUNT, "0", Recognised, "What becomes of personal names in addresses."),
     option("RECEIVED_DOMAIN", Text, "none", Recognised, "Name of this host in Received lines."),
-    option("REVERSE_ENVELOPE", COUNT, "0", Recognised, "Whether envelope senders are reversed too."),
+    option("REVERSE_ENVELOPE", Switch, "1", Acts, "Whether envelope senders are reversed too."),
     option("USE_ALIAS_DATABASE", COUNT, "1", Recognised, "Whether the alias database is asked."),
     option("USE_DOMAIN_DATABASE", COUNT, "1", Recognised, "Whether the domain database is asked."),
     option(
@@ -171,7 +171,15 @@ pub(crate) static GLOBAL: &[OptionInfo] = &[
         "Which forms of an address the forward database is asked for.",
     ),
     option("USE_PERSONAL_ALIASES", COUNT, "1", Recognised, "Whether personal alias databases are asked."),
-    option("USE_REVERSE_DATABASE", COUNT, "5", Recognised, "Which addresses are reversed, and how."),
+    option(
+        "USE_REVERSE_DATABASE",
+        Integer { least: 0, most: 1023 },
+        "5",
+        Acts,
+        "Which addresses are reversed, and how. Bits: 1 after rewriting, 2 before it, 4 forward-pointing addresses too, \
+         8 REVERSE is asked source|destination|address, 16 the database too, 32 REVERSE is asked about what the \
+         database gave, 128 and 256 leave the source out for database and REVERSE. 64 (message identifiers) has no effect.",
+    ),
     option("ALIAS_HASH_SIZE", COUNT, "none", Recognised, "Room for a table; tables grow by themselves here."),
     option(
         "ALIAS_MEMBER_SIZE",

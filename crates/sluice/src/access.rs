@@ -289,18 +289,6 @@ pub(crate) fn forward(loaded: &Loaded, address: &str) -> Forwarded {
     forwarded
 }
 
-/// The envelope sender after address reversal: the reverse database, then REVERSE. `None` leaves it as it is.
-pub(crate) fn reversed(loaded: &Loaded, address: &str) -> Option<String> {
-    let lookups = loaded.rewriter.lookups();
-    if let Some(found) = lookups.database("reverse", address) {
-        return Some(found);
-    }
-    let answer = loaded.rewriter.map("REVERSE", address, ['E', 'R'].into_iter().collect())?;
-    let output = answer.output.filter(|output| answer.flags.has('Y') && !output.is_empty())?;
-    let again = if answer.flags.has('D') { lookups.database("reverse", &output) } else { None };
-    Some(again.unwrap_or(output))
-}
-
 /// Flags that entries of the tables put out and that do nothing in this version: each flag of a table once.
 pub(crate) fn check(loaded: &sluice_rewrite::Rewriter) -> Vec<sluice_diag::Diagnostic> {
     let mut found = Vec::new();

@@ -14,11 +14,11 @@ use sluice_diag::{Diagnostic, Severity, Sources};
 use sluice_dispatch::{Dispatcher, Handle, Loaded, Parts, Plugins, SystemClock, ask};
 use sluice_host::Host;
 use sluice_mail::{Address, Envelope};
-use sluice_rewrite::{Context, Kind};
+use sluice_rewrite::{Context, Kind, Moment, Reversal};
 use sluice_spool::Spool;
 
 use crate::exit::{Exit, ExitWith, Failure};
-use crate::{access, load, report};
+use crate::{load, report};
 
 /// A hub at work.
 pub(crate) struct Hub {
@@ -119,19 +119,24 @@ impl Hub {
     pub(crate) fn rewritten_sender(&self, envelope: &Envelope) -> String {
         let loaded = self.loaded();
         let sender = rewritten(&loaded, &envelope.sender, &envelope.source_channel);
+        let Ok(address) = Address::parse(&sender) else { return sender };
         let channels = &loaded.config.channels;
         let exempt =
             |channel: &str| channels.by_name(channel).is_some_and(|channel| channel.has("noreverse"));
-        if sender.is_empty() || envelope.recipients.iter().all(|recipient| exempt(&recipient.channel)) {
-            return sender;
-        }
-        match access::reversed(&loaded, &sender) {
-            Some(reversed) if Address::parse(reversed.trim()).is_ok() => reversed.trim().to_owned(),
-            Some(reversed) => {
+        let mut destinations = envelope.recipients.iter().map(|recipient| recipient.channel.as_str());
+        let Some(destination) = destinations.find(|channel| !exempt(channel)) else { return sender };
+        let context = Context {
+            kind: Kind::EnvelopeFrom,
+            source_channel: &envelope.source_channel,
+            destination_channel: Some(destination),
+        };
+        match loaded.rewriter.reverse(&address, &context, Moment::AfterRewriting) {
+            Reversal::Unchanged => sender,
+            Reversal::Changed(reversed) => reversed.to_string(),
+            Reversal::NotAnAddress(reversed) => {
                 tracing::error!(%sender, %reversed, "address reversal gives something that is no address; it is not used");
                 sender
             }
-            None => sender,
         }
     }
 
