@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod aliases;
+mod books;
 mod codes;
 mod databases;
 mod files;
@@ -36,6 +37,7 @@ mod values;
 mod written;
 
 pub use aliases::{Alias, Aliases, Member};
+pub use books::sources;
 pub use codes::codes;
 pub use databases::{DATABASES, Database, DatabaseError, Databases, read_database};
 pub use files::{Files, MemoryFiles, Place};
@@ -46,7 +48,7 @@ pub use model::{
 };
 pub use options::{OptionInfo, OptionKind, Options, OtherOption, ServerOptions};
 pub use reading::{nearest_keyword, read, read_options, read_text, read_with_errors};
-pub use reference::{reference_diagnostics, reference_keywords, reference_options};
+pub use reference::{reference_diagnostics, reference_keywords, reference_options, reference_without_effect};
 pub use settings::{
     AddressStyle, Copies, DEFAULT_POOL, Direction, Ehlo, EtrnPolicy, Immediate, LineEnds, Mx, PerPriority,
     PostmasterCopies, Settings, SwitchChannel, Vrfy, default_backoff, default_notices,

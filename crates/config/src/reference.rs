@@ -16,12 +16,10 @@ pub fn reference_keywords() -> String {
          only the first 32 characters do. Where two keywords set the same thing the rightmost wins.\n\n\
          *Status* says what this release makes of a keyword: **acts**, **partly** (the note says what is missing), or \
          **recognised**: it is read and checked, and changes nothing. A keyword in *italics* is what holds when none of its kind \
-         is written. *Of* says whose word it is: PMDF's (P), Messaging Server's (M), or both (B).\n",
+         is written. *Of* says whose word it is: PMDF's (P), Messaging Server's (M), or both (B). Those that do not act whole are listed, \
+         with the reason, in [keywords-without-effect.md](keywords-without-effect.md).\n",
     );
-    let mut areas: Vec<&str> = keywords().iter().map(|info| info.area).collect();
-    areas.sort_unstable();
-    areas.dedup();
-    for area in areas {
+    for area in areas() {
         let _ = write!(page, "\n## {}\n\n", heading(area));
         page.push_str("| Keyword | Argument | Status | Of | Meaning |\n|---|---|---|---|---|\n");
         for info in keywords().iter().filter(|info| info.area == area) {
@@ -42,6 +40,49 @@ fn keyword_row(info: &KeywordInfo, page: &mut String) {
     let argument = info.arguments.describe();
     let status = strong(info.status);
     let _ = writeln!(page, "| {name} | {argument} | {status} | {origin} | {}{note} |", cell(info.meaning));
+}
+
+/// The page of keywords that change nothing here, or not everything that they say, each with the reason.
+#[must_use]
+pub fn reference_without_effect() -> String {
+    let short = |info: &&KeywordInfo| info.status != Status::Acts;
+    let partly = keywords().iter().filter(|info| info.status == Status::Partly).count();
+    let recognised = keywords().iter().filter(|info| info.status == Status::Recognised).count();
+    let all = keywords().len();
+    let mut page = format!(
+        "# Keywords without effect\n\n\
+         Of {all} channel keywords {} do here what the books say. This page lists the others and says why: {partly} that act in part, \
+         and {recognised} that are read, checked and kept, and change nothing. None of them stops a configuration from being used; \
+         `sluice check` names those of a configuration once, and `sluice explain KEYWORD` shows the same text for each.\n\n\
+         *Always so* means that the hub behaves as if the keyword were written on every channel.\n",
+        all - partly - recognised
+    );
+    for area in areas() {
+        let rows: Vec<_> = keywords().iter().filter(short).filter(|info| info.area == area).collect();
+        if rows.is_empty() {
+            continue;
+        }
+        let _ = write!(page, "\n## {}\n\n", heading(area));
+        page.push_str("| Keyword | Status | Would mean | Why not here |\n|---|---|---|---|\n");
+        for info in rows {
+            let status = info.status.as_str();
+            let _ = writeln!(
+                page,
+                "| `{}` | {status} | {} | {} |",
+                info.name,
+                cell(info.meaning),
+                cell(info.note)
+            );
+        }
+    }
+    page
+}
+
+fn areas() -> Vec<&'static str> {
+    let mut areas: Vec<&str> = keywords().iter().map(|info| info.area).collect();
+    areas.sort_unstable();
+    areas.dedup();
+    areas
 }
 
 /// The page of options.

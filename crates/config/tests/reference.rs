@@ -23,6 +23,11 @@ fn keywords() {
 }
 
 #[test]
+fn keywords_without_effect() {
+    compare("keywords-without-effect.md", &sluice_config::reference_without_effect());
+}
+
+#[test]
 fn options() {
     compare("options.md", &sluice_config::reference_options());
 }

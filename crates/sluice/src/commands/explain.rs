@@ -62,16 +62,21 @@ fn keyword_json(keyword: &KeywordInfo) -> serde_json::Value {
         "note": keyword.note,
         "area": keyword.area,
         "meaning": keyword.meaning,
+        "source": sluice_config::sources(keyword),
     })
 }
 
 fn keyword_text(keyword: &KeywordInfo) -> String {
     let mut text = format!("{} (channel keyword, {})\n\n{}\n\n", keyword.name, keyword.area, keyword.meaning);
-    text.push_str(&format!("argument: {}\n", keyword.arguments.describe()));
+    let argument = keyword.arguments.describe();
+    text.push_str(&format!("argument: {}\n", if argument.is_empty() { "none" } else { &argument }));
     text.push_str(&format!("default:  {}\n", if keyword.default { "yes" } else { "no" }));
     text.push_str(&format!("status:   {}", keyword.status.as_str()));
     if !keyword.note.is_empty() {
         text.push_str(&format!(": {}", keyword.note));
+    }
+    for source in sluice_config::sources(keyword) {
+        text.push_str(&format!("\nsource:   {source}"));
     }
     let siblings = sluice_config::keywords()
         .iter()
