@@ -63,6 +63,44 @@ extern "C" {
 /* Host.settle: the outcome is not usable (null pointer, unknown kind, impossible status code). */
 #define SLUICE_SETTLE_BAD 4u
 
+/* Host.enqueue: every recipient has been answered, for better or worse. */
+#define SLUICE_ENQUEUE_DONE 0u
+
+/* Host.enqueue: the worker's time is over, or the delivery named in Submission.of is not with it. */
+#define SLUICE_ENQUEUE_GONE 1u
+
+/* Host.enqueue: the submission is not usable: too small, without recipients, too many of them, null pointers. */
+#define SLUICE_ENQUEUE_BAD 2u
+
+/* Host.enqueue: no mail is taken from plugins at the moment. */
+#define SLUICE_ENQUEUE_CLOSED 3u
+
+/* Submission.flags: the message is not pure seven-bit text (RFC 6152). */
+#define SLUICE_SUBMISSION_EIGHT_BIT 1u
+
+/* Submission.flags: the message needs SMTPUTF8 (RFC 6531). */
+#define SLUICE_SUBMISSION_SMTPUTF8 2u
+
+/* Submission.flags: the message appears to come from the channel that the delivery in Submission.of once came
+ * in by, and not from the worker's own.
+ */
+#define SLUICE_SUBMISSION_AS_ORIGINAL 4u
+
+/* Plugin.route: the routine has no answer for this argument. */
+#define SLUICE_ROUTE_MISS 0u
+
+/* Plugin.route: the answer was stored. */
+#define SLUICE_ROUTE_FOUND 1u
+
+/* Plugin.route: there is no such routine. */
+#define SLUICE_ROUTE_UNKNOWN 2u
+
+/* Plugin.route: the answer does not fit. */
+#define SLUICE_ROUTE_TOO_LONG 3u
+
+/* Plugin.route: the plugin's own fence caught a panic (or an exception). */
+#define SLUICE_ROUTE_PANIC 4u
+
 /* Outcome.kind: the next hop, or the mailbox, has it now. */
 #define SLUICE_OUTCOME_DELIVERED 1u
 
@@ -254,6 +292,45 @@ typedef struct sluice_outcome {
     sluice_text peer;
 } sluice_outcome;
 
+/* One recipient of a submission. */
+typedef struct sluice_submitted {
+    /* The address, without angle brackets. It is rewritten and aliases are expanded, as for mail from a listener. */
+    sluice_text address;
+    /* The address that notices are to name; absent where that is address. */
+    sluice_text original;
+} sluice_submitted;
+
+/* A message that a worker brings in. Borrowed for the length of the call to Host.enqueue. */
+typedef struct sluice_submission {
+    /* Size of this structure as the plugin knows it. */
+    uint32_t size;
+    /* SUBMISSION_ bits. */
+    uint32_t flags;
+    /* Token of a delivery that this worker holds and that the message comes of; 0 for a message of its own. */
+    uint64_t of;
+    /* Envelope sender without angle brackets; empty is the null reverse-path. */
+    sluice_text sender;
+    /* The recipients. */
+    const sluice_submitted *recipients;
+    /* How many recipients, at least 1. */
+    size_t recipient_count;
+    /* Distance in bytes from one recipient to the next. */
+    uint32_t recipient_size;
+    /* Zero. */
+    uint32_t reserved;
+    /* The message in wire form, as in a delivery. */
+    const sluice_piece *pieces;
+    /* How many pieces; 0 is an empty message. */
+    size_t piece_count;
+    /* Called once for each recipient, by its position from 0, before Host.enqueue answers ENQUEUE_DONE, and on
+     * the same thread. OUTCOME_DELIVERED means that the message is durable for this recipient. The outcome and its
+     * texts are the host's and valid during the call. Null when nobody wants to know.
+     */
+    void (*answered)(void *context, uint32_t position, const sluice_outcome *);
+    /* Handed to answered as it is. */
+    void *context;
+} sluice_submission;
+
 /* The host's callbacks. The table lives until the process ends; every callback may be called from any thread. */
 typedef struct sluice_host {
     /* ABI_VERSION of the host. */
@@ -274,8 +351,10 @@ typedef struct sluice_host {
     void (*log)(const sluice_channel *, uint32_t level, sluice_text id, sluice_text text);
     /* Tells why this thread's create or run is about to fail; the last word before it returns counts. */
     void (*explain)(const sluice_channel *, sluice_text text);
+    /* Takes a message from a worker, and waits until it is durable or refused. Null in hosts before 0.2. */
+    uint32_t (*enqueue)(const sluice_worker *, const sluice_submission *);
     /* Null. Room for callbacks that an older host does not have. */
-    const void *reserved[4];
+    const void *reserved[3];
 } sluice_host;
 
 /* What the data symbol sluice_plugin is. It must not change after the library is loaded. */
@@ -306,8 +385,16 @@ typedef struct sluice_plugin_table {
     void (*stop)(void *channel);
     /* Frees the channel. Called once, after every run has returned. */
     void (*destroy)(void *channel);
+    /* Answers $[image,routine,argument] of rewrite rules and mapping tables: stores at most room bytes of UTF-8 and
+     * their number. Called on any thread, several at once, with or without a channel. Null when there is no routine.
+     */
+    uint32_t (*route)(sluice_text routine, sluice_text argument, uint8_t *answer, size_t room, size_t *length);
+    /* Names of the routines: letters, digits, _, - and ., at most 64 bytes each. Null when there is none. */
+    const sluice_text *routines;
+    /* How many routines, at most 256. */
+    size_t routine_count;
     /* Null. Room for functions that an older plugin does not have. */
-    const void *reserved_functions[4];
+    const void *reserved_functions[1];
 } sluice_plugin_table;
 
 /* Every plugin defines this one symbol. */

@@ -54,6 +54,34 @@ pub const SETTLE_AGAIN: u32 = 3;
 /// [`Host::settle`]: the outcome is not usable (null pointer, unknown kind, impossible status code).
 pub const SETTLE_BAD: u32 = 4;
 
+/// [`Host::enqueue`]: every recipient has been answered, for better or worse.
+pub const ENQUEUE_DONE: u32 = 0;
+/// [`Host::enqueue`]: the worker's time is over, or the delivery named in [`Submission::of`] is not with it.
+pub const ENQUEUE_GONE: u32 = 1;
+/// [`Host::enqueue`]: the submission is not usable: too small, without recipients, too many of them, null pointers.
+pub const ENQUEUE_BAD: u32 = 2;
+/// [`Host::enqueue`]: no mail is taken from plugins at the moment.
+pub const ENQUEUE_CLOSED: u32 = 3;
+
+/// [`Submission::flags`]: the message is not pure seven-bit text (RFC 6152).
+pub const SUBMISSION_EIGHT_BIT: u32 = 1;
+/// [`Submission::flags`]: the message needs SMTPUTF8 (RFC 6531).
+pub const SUBMISSION_SMTPUTF8: u32 = 2;
+/// [`Submission::flags`]: the message appears to come from the channel that the delivery in [`Submission::of`] once came
+/// in by, and not from the worker's own.
+pub const SUBMISSION_AS_ORIGINAL: u32 = 4;
+
+/// [`Plugin::route`]: the routine has no answer for this argument.
+pub const ROUTE_MISS: u32 = 0;
+/// [`Plugin::route`]: the answer was stored.
+pub const ROUTE_FOUND: u32 = 1;
+/// [`Plugin::route`]: there is no such routine.
+pub const ROUTE_UNKNOWN: u32 = 2;
+/// [`Plugin::route`]: the answer does not fit.
+pub const ROUTE_TOO_LONG: u32 = 3;
+/// [`Plugin::route`]: the plugin's own fence caught a panic (or an exception).
+pub const ROUTE_PANIC: u32 = 4;
+
 /// [`Outcome::kind`]: the next hop, or the mailbox, has it now.
 pub const OUTCOME_DELIVERED: u32 = 1;
 /// [`Outcome::kind`]: not now; the host tries again by the channel's schedule.
@@ -266,6 +294,48 @@ pub struct Outcome {
     pub peer: Text,
 }
 
+/// One recipient of a submission.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Submitted {
+    /// The address, without angle brackets. It is rewritten and aliases are expanded, as for mail from a listener.
+    pub address: Text,
+    /// The address that notices are to name; absent where that is `address`.
+    pub original: Text,
+}
+
+/// A message that a worker brings in. Borrowed for the length of the call to [`Host::enqueue`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Submission {
+    /// Size of this structure as the plugin knows it.
+    pub size: u32,
+    /// `SUBMISSION_` bits.
+    pub flags: u32,
+    /// Token of a delivery that this worker holds and that the message comes of; 0 for a message of its own.
+    pub of: u64,
+    /// Envelope sender without angle brackets; empty is the null reverse-path.
+    pub sender: Text,
+    /// The recipients.
+    pub recipients: *const Submitted,
+    /// How many recipients, at least 1.
+    pub recipient_count: usize,
+    /// Distance in bytes from one recipient to the next.
+    pub recipient_size: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// The message in wire form, as in a delivery.
+    pub pieces: *const Piece,
+    /// How many pieces; 0 is an empty message.
+    pub piece_count: usize,
+    /// Called once for each recipient, by its position from 0, before [`Host::enqueue`] answers [`ENQUEUE_DONE`], and on
+    /// the same thread. `OUTCOME_DELIVERED` means that the message is durable for this recipient. The outcome and its
+    /// texts are the host's and valid during the call. Null when nobody wants to know.
+    pub answered: Option<unsafe extern "C" fn(context: *mut c_void, position: u32, *const Outcome)>,
+    /// Handed to `answered` as it is.
+    pub context: *mut c_void,
+}
+
 /// The host's callbacks. The table lives until the process ends; every callback may be called from any thread.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -287,8 +357,10 @@ pub struct Host {
     pub log: Option<unsafe extern "C" fn(*const Channel, level: u32, id: Text, text: Text)>,
     /// Tells why this thread's `create` or `run` is about to fail; the last word before it returns counts.
     pub explain: Option<unsafe extern "C" fn(*const Channel, text: Text)>,
+    /// Takes a message from a worker, and waits until it is durable or refused. Null in a host that is older than this field.
+    pub enqueue: Option<unsafe extern "C" fn(*const Worker, *const Submission) -> u32>,
     /// Null. Room for callbacks that an older host does not have.
-    pub reserved: [*const c_void; 4],
+    pub reserved: [*const c_void; 3],
 }
 
 /// What the data symbol `sluice_plugin` is. It must not change after the library is loaded.
@@ -321,8 +393,23 @@ pub struct Plugin {
     pub stop: Option<unsafe extern "C" fn(channel: *mut c_void)>,
     /// Frees the channel. Called once, after every `run` has returned.
     pub destroy: Option<unsafe extern "C" fn(channel: *mut c_void)>,
+    /// Answers `$[image,routine,argument]` of rewrite rules and mapping tables: stores at most `room` bytes of UTF-8 and
+    /// their number. Called on any thread, several at once, with or without a channel. Null when there is no routine.
+    pub route: Option<
+        unsafe extern "C" fn(
+            routine: Text,
+            argument: Text,
+            answer: *mut u8,
+            room: usize,
+            length: *mut usize,
+        ) -> u32,
+    >,
+    /// Names of the routines: letters, digits, `_`, `-` and `.`, at most 64 bytes each. Null when there is none.
+    pub routines: *const Text,
+    /// How many routines, at most 256.
+    pub routine_count: usize,
     /// Null. Room for functions that an older plugin does not have.
-    pub reserved_functions: [*const c_void; 4],
+    pub reserved_functions: [*const c_void; 1],
 }
 
 const _: () = assert!(size_of::<usize>() == 8, "the contract is written for 64-bit machines");

@@ -138,6 +138,7 @@ impl Desk {
             token: item.token,
             id: item.id.to_string(),
             sender: envelope.sender,
+            source_channel: envelope.source_channel,
             domain: Arc::clone(domain),
             recipients,
             content: Arc::new(StoredContent(stored)),

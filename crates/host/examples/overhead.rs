@@ -34,6 +34,7 @@ fn main() {
                     token: lease * batch + number,
                     id: "0123456789ABCDEF".to_owned(),
                     sender: "someone@hub.example".to_owned(),
+                    source_channel: "tcp_local".to_owned(),
                     domain: domain.clone(),
                     recipients: (0..recipients)
                         .map(|index| Recipient {

@@ -7,6 +7,8 @@
 //! Deciding anything: `worker` answers the callbacks, `instance` starts the threads.
 #![allow(unsafe_code)]
 
+use crate::door::{ADDRESS_MAX, OCTETS_MAX, PIECES_MAX, RECIPIENTS_MAX, Submission, Submitted};
+use crate::library::Route;
 use crate::log::{LINE_MAX, NAME_MAX, OUTCOME_MAX, REASON_MAX, one_line};
 use crate::plugin::Plugin;
 use crate::spec::{SettingKind, Spec};
@@ -222,7 +224,8 @@ static HOST: Table = Table(abi::Host {
     deadline: Some(deadline),
     log: Some(log),
     explain: Some(explain),
-    reserved: [std::ptr::null(); 4],
+    enqueue: Some(enqueue),
+    reserved: [std::ptr::null(); 3],
 });
 
 thread_local! {
@@ -328,6 +331,176 @@ unsafe extern "C" fn explain(_handle: *const abi::Channel, text: abi::Text) {
         // SAFETY: the text lives for the length of the call.
         EXPLAINED.set(unsafe { copied(text, REASON_MAX) });
     });
+}
+
+unsafe extern "C" fn enqueue(pointer: *const abi::Worker, submission: *const abi::Submission) -> u32 {
+    guarded(abi::ENQUEUE_BAD, || {
+        // SAFETY: the plugin's promise in the contract.
+        let Some(worker) = (unsafe { worker(pointer) }) else { return abi::ENQUEUE_GONE };
+        // SAFETY: the plugin lends the submission and all it leads to for the length of the call.
+        let read = match unsafe { read_submission(submission) } {
+            Ok(read) => read,
+            Err(problem) => {
+                worker.complain(&format!("it brought a message in that {problem}"));
+                return abi::ENQUEUE_BAD;
+            }
+        };
+        let origin = match worker.origin(read.raw.of) {
+            Ok(origin) => origin,
+            Err(answer) => return answer,
+        };
+        let has = |bit: u32| read.raw.flags & bit != 0;
+        if has(abi::SUBMISSION_AS_ORIGINAL) && origin.is_none() {
+            worker.complain(
+                "it brought a message in under an original source channel without naming a delivery",
+            );
+            return abi::ENQUEUE_BAD;
+        }
+        let usable: Vec<Submitted<'_>> = read.recipients.iter().flatten().copied().collect();
+        let mut answers = Vec::new();
+        if !usable.is_empty() {
+            let submission = Submission {
+                channel: &worker.instance.channel,
+                origin,
+                as_original: has(abi::SUBMISSION_AS_ORIGINAL),
+                sender: read.sender,
+                recipients: &usable,
+                pieces: &read.pieces,
+                eight_bit: has(abi::SUBMISSION_EIGHT_BIT),
+                smtputf8: has(abi::SUBMISSION_SMTPUTF8),
+            };
+            match worker.submit(&submission) {
+                Some(said) => answers = said,
+                None => return abi::ENQUEUE_CLOSED,
+            }
+        }
+        let mut answers = answers.into_iter();
+        for (position, recipient) in (0..).zip(&read.recipients) {
+            let outcome = match recipient {
+                Some(_) => answers.next().unwrap_or_else(|| Outcome::Deferred {
+                    status: Status { class: 4, subject: 3, detail: 0 },
+                    text: "nobody answered for the message".to_owned(),
+                    peer: String::new(),
+                }),
+                None => Outcome::Failed {
+                    status: Status { class: 5, subject: 1, detail: 3 },
+                    text: "the address is too long, or not UTF-8".to_owned(),
+                    peer: String::new(),
+                },
+            };
+            if let Some(answered) = read.raw.answered {
+                let lent = lent_outcome(&outcome);
+                // SAFETY: the plugin's promise: a function of this type, which takes its own context and does not unwind.
+                unsafe { answered(read.raw.context, position, &raw const lent) };
+            }
+        }
+        abi::ENQUEUE_DONE
+    })
+}
+
+/// A submission as far as the host looks into it.
+struct Read<'s> {
+    raw: &'s abi::Submission,
+    sender: &'s str,
+    /// `None` for an address that cannot be one.
+    recipients: Vec<Option<Submitted<'s>>>,
+    pieces: Vec<&'s [u8]>,
+}
+
+/// # Safety
+/// The pointer is null, or leads to a submission that lives for `'s` with everything it leads to.
+unsafe fn read_submission<'s>(pointer: *const abi::Submission) -> Result<Read<'s>, &'static str> {
+    // SAFETY: the caller's promise; the size comes first in every version.
+    let size = unsafe { pointer.cast::<u32>().as_ref() }.ok_or("is a null pointer")?;
+    if (*size as usize) < size_of::<abi::Submission>() {
+        return Err("is smaller than it must be");
+    }
+    // SAFETY: as above.
+    let raw = unsafe { &*pointer };
+    let stride = raw.recipient_size as usize;
+    if raw.recipient_count == 0 || raw.recipients.is_null() {
+        return Err("has no recipients");
+    }
+    if raw.recipient_count > RECIPIENTS_MAX {
+        return Err("has more than 100000 recipients");
+    }
+    if stride < size_of::<abi::Submitted>() || !stride.is_multiple_of(align_of::<abi::Submitted>()) {
+        return Err("has recipients that are smaller than they must be");
+    }
+    if raw.piece_count > PIECES_MAX || (raw.piece_count > 0 && raw.pieces.is_null()) {
+        return Err("has too many pieces, or none where it says so");
+    }
+    // SAFETY: as above.
+    let sender = unsafe { address(raw.sender) }.ok_or("has a sender that is too long, or not UTF-8")?;
+    let recipients = (0..raw.recipient_count).map(|at| {
+        // SAFETY: below the count; the plugin states the stride; it lives for `'s`.
+        let recipient = unsafe { &*raw.recipients.byte_add(at * stride) };
+        // SAFETY: as above.
+        let (address, original) = unsafe { (address(recipient.address)?, address(recipient.original)?) };
+        Some(Submitted { address, original: if original.is_empty() { address } else { original } })
+    });
+    let recipients = recipients.collect();
+    let mut pieces = Vec::with_capacity(raw.piece_count);
+    let mut octets = 0_usize;
+    for at in 0..raw.piece_count {
+        // SAFETY: below the count.
+        let piece = unsafe { *raw.pieces.add(at) };
+        octets = octets.saturating_add(piece.len);
+        if octets > OCTETS_MAX || (piece.data.is_null() && piece.len > 0) {
+            return Err("has more content than anybody takes, or a null pointer for it");
+        }
+        if piece.len > 0 {
+            // SAFETY: not null; the plugin's promise that so many bytes are there for `'s`.
+            pieces.push(unsafe { std::slice::from_raw_parts(piece.data, piece.len) });
+        }
+    }
+    Ok(Read { raw, sender, recipients, pieces })
+}
+
+/// `None` when it cannot be an address. Absent text is empty.
+///
+/// # Safety
+/// The text is absent, or lives for `'s`.
+unsafe fn address<'s>(text: abi::Text) -> Option<&'s str> {
+    if text.data.is_null() || text.len == 0 {
+        return Some("");
+    }
+    if text.len > ADDRESS_MAX {
+        return None;
+    }
+    // SAFETY: the caller's promise.
+    std::str::from_utf8(unsafe { std::slice::from_raw_parts(text.data, text.len) }).ok()
+}
+
+/// An outcome in the form that a plugin sees; it borrows the texts.
+fn lent_outcome(outcome: &Outcome) -> abi::Outcome {
+    let kind = match outcome {
+        Outcome::Delivered { .. } => abi::OUTCOME_DELIVERED,
+        Outcome::Deferred { .. } => abi::OUTCOME_DEFERRED,
+        Outcome::Failed { .. } => abi::OUTCOME_FAILED,
+    };
+    let Status { class, subject, detail } = outcome.status();
+    abi::Outcome {
+        size: size_of::<abi::Outcome>() as u32,
+        kind,
+        class: u16::from(class),
+        subject,
+        detail,
+        reserved: 0,
+        text: abi::Text::of(outcome.text()),
+        peer: abi::Text::of(outcome.peer()),
+    }
+}
+
+/// Calls a routine: what the plugin answered, and the bytes that it stored and says it stored.
+pub(crate) fn route(function: Route, routine: &str, argument: &str, room: usize) -> (u32, Vec<u8>, usize) {
+    let mut answer = vec![0_u8; room];
+    let mut length = 0_usize;
+    let (name, argument) = (abi::Text::of(routine), abi::Text::of(argument));
+    // SAFETY: the function belongs to a library that is never unloaded; texts and room live for the length of the call.
+    let status = unsafe { function(name, argument, answer.as_mut_ptr(), room, &raw mut length) };
+    answer.truncate(length);
+    (status, answer, length)
 }
 
 /// # Safety

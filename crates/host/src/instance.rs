@@ -13,6 +13,7 @@
 //! back, and offers are refused with the time that is left.
 
 use crate::call::{self, Created, Handle, NotCreated};
+use crate::door::FrontDoor;
 use crate::event::{Cause, Events, Failure, HostEvent, StopReason};
 use crate::load::Host;
 use crate::plugin::{OptionProblem, Plugin};
@@ -23,8 +24,8 @@ use crate::worker::{Overdue, Seized, Worker, untouched_lease};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use sluice_abi::{STATUS_OK, STATUS_PANIC};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -77,6 +78,7 @@ impl Instance {
             failures_in_a_row: AtomicUsize::new(0),
             sending: AtomicUsize::new(0),
             watchdog: host.watchdog().clone(),
+            door: host.door().clone(),
             state: Mutex::new(State {
                 sender: Some(sender),
                 created: None,
@@ -184,6 +186,8 @@ pub(crate) struct Inner {
     /// Deliveries that a plugin has finished and whose last word is on its way.
     pub(crate) sending: AtomicUsize,
     watchdog: Arc<Watchdog>,
+    /// Where workers bring mail in, once somebody has opened it.
+    pub(crate) door: Arc<OnceLock<Arc<dyn FrontDoor>>>,
     state: Mutex<State>,
     /// The last worker has gone.
     quiet: Condvar,

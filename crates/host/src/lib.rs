@@ -3,7 +3,8 @@
 //! A [`Host`] loads libraries and checks them before it calls anything in them; what it knows about one is a
 //! [`Plugin`]. An [`Instance`] is one channel run by one plugin: it takes [`Lease`]s (batches of deliveries for one
 //! destination) into a bounded queue of its own, starts worker threads when there is work and lets them go when there
-//! is none, and tells what happened through [`HostEvent`]s.
+//! is none, and tells what happened through [`HostEvent`]s. Mail that workers bring in goes through the [`FrontDoor`];
+//! routines for rewrite rules are called by [`Plugin::call`].
 //!
 //! # Invariants
 //! Every delivery that [`Instance::offer`] took ends in exactly one [`HostEvent::Finished`], whatever the plugin does:
@@ -22,6 +23,7 @@
 #![deny(unsafe_code)]
 
 mod call;
+mod door;
 mod elf;
 mod event;
 mod instance;
@@ -30,14 +32,17 @@ mod load;
 mod log;
 mod permissions;
 mod plugin;
+mod routine;
 mod spec;
 mod watchdog;
 mod work;
 mod worker;
 
+pub use door::{FrontDoor, Origin, Submission, Submitted};
 pub use event::{Cause, Events, Failure, HostEvent, StopReason};
 pub use instance::{Instance, OfferError, Refusal};
 pub use load::{Host, LoadError};
 pub use plugin::{OptionKind, OptionProblem, Plugin, PluginOption};
+pub use routine::RoutineError;
 pub use spec::{Setting, SettingKind, Spec};
 pub use work::{Content, Delivery, Lease, Recipient};

@@ -23,6 +23,11 @@ const DESCRIPTION_MAX: usize = 256;
 const OPTIONS_MAX: usize = 256;
 /// Longest help of an option, in bytes.
 const HELP_MAX: usize = 4096;
+/// Most routines of a plugin.
+const ROUTINES_MAX: usize = 256;
+
+/// The function that answers routine calls.
+pub(crate) type Route = unsafe extern "C" fn(abi::Text, abi::Text, *mut u8, usize, *mut usize) -> u32;
 
 /// The plugin's functions; they stay valid because the library is never unloaded.
 #[derive(Clone, Copy)]
@@ -31,6 +36,8 @@ pub(crate) struct Functions {
     pub(crate) run: unsafe extern "C" fn(*mut c_void, *const abi::Worker) -> i32,
     pub(crate) stop: unsafe extern "C" fn(*mut c_void),
     pub(crate) destroy: unsafe extern "C" fn(*mut c_void),
+    /// Only in plugins with routines.
+    pub(crate) route: Option<Route>,
 }
 
 /// What the table of a plugin says, copied and checked.
@@ -39,6 +46,7 @@ pub(crate) struct Table {
     pub(crate) version: String,
     pub(crate) description: String,
     pub(crate) options: Vec<PluginOption>,
+    pub(crate) routines: Vec<String>,
     pub(crate) functions: Functions,
 }
 
@@ -90,6 +98,7 @@ pub(crate) fn open(path: &Path) -> Result<Table, Unfit> {
         run: table.run.ok_or(Unfit::NoFunction("run"))?,
         stop: table.stop.ok_or(Unfit::NoFunction("stop"))?,
         destroy: table.destroy.ok_or(Unfit::NoFunction("destroy"))?,
+        route: table.route,
     };
     let name = text("name", table.name, NAME_MAX)?;
     let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-');
@@ -101,6 +110,7 @@ pub(crate) fn open(path: &Path) -> Result<Table, Unfit> {
         version: text("version", table.version, NAME_MAX)?,
         description: text("description", table.description, DESCRIPTION_MAX)?,
         options: options(table)?,
+        routines: routines(table)?,
         functions,
     })
 }
@@ -155,6 +165,38 @@ fn options(table: &abi::Plugin) -> Result<Vec<PluginOption>, Unfit> {
         });
     }
     Ok(options)
+}
+
+fn routines(table: &abi::Plugin) -> Result<Vec<String>, Unfit> {
+    if table.routine_count == 0 {
+        return Ok(Vec::new());
+    }
+    if table.route.is_none() {
+        return Err(Unfit::NoFunction("route"));
+    }
+    if table.routine_count > ROUTINES_MAX {
+        let problem = format!("is {}; at most {ROUTINES_MAX} routines are allowed", table.routine_count);
+        return Err(field("routine_count", &problem));
+    }
+    if table.routines.is_null() || !table.routines.is_aligned() {
+        return Err(field("routines", "is null or not aligned although routine_count is not 0"));
+    }
+    let mut routines: Vec<String> = Vec::with_capacity(table.routine_count);
+    for at in 0..table.routine_count {
+        // SAFETY: the table's promise: `routine_count` texts; null and alignment were checked above.
+        let written = unsafe { *table.routines.add(at) };
+        let label = format!("routines[{at}]");
+        let name = text(&label, written, NAME_MAX)?;
+        let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+        if name.is_empty() || !name.bytes().all(good) {
+            return Err(field(&label, "must be letters, digits, `_`, `-` and `.`"));
+        }
+        if routines.iter().any(|before| before.eq_ignore_ascii_case(&name)) {
+            return Err(field(&label, &format!("is {name} for the second time")));
+        }
+        routines.push(name);
+    }
+    Ok(routines)
 }
 
 fn text(name: &str, text: abi::Text, most: usize) -> Result<String, Unfit> {

@@ -4,10 +4,12 @@
 //! renamed over it), that one is loaded beside the old as a new generation; who still has the old `Arc` keeps using it. A
 //! file that the handshake refused counts as a generation too, because the linker keeps it.
 
+use crate::door::FrontDoor;
 use crate::elf;
 use crate::library::{self, Unfit};
 use crate::permissions;
 use crate::plugin::Plugin;
+use crate::routine::Callers;
 use crate::watchdog::Watchdog;
 use parking_lot::Mutex;
 use sluice_abi::ABI_VERSION;
@@ -16,7 +18,7 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Why a plugin is not loaded. Each text says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -153,13 +155,15 @@ fn list(places: &[PathBuf]) -> String {
 /// Loads plugins and watches over their workers. One for a process; cheap to clone.
 #[derive(Clone)]
 pub struct Host {
+    folders: Arc<[PathBuf]>,
     shared: Arc<Shared>,
 }
 
+/// What a process has once, wherever it looks for plugins.
 struct Shared {
-    folders: Vec<PathBuf>,
     loaded: Mutex<HashMap<PathBuf, Vec<Generation>>>,
     watchdog: Arc<Watchdog>,
+    door: Arc<OnceLock<Arc<dyn FrontDoor>>>,
 }
 
 /// One file that was loaded from a path.
@@ -174,9 +178,26 @@ struct Generation {
 impl Host {
     /// Looks for plugins in `folders`, in this order.
     pub fn new(folders: Vec<PathBuf>) -> Host {
-        let shared =
-            Shared { folders, loaded: Mutex::new(HashMap::new()), watchdog: Arc::new(Watchdog::default()) };
-        Host { shared: Arc::new(shared) }
+        let shared = Shared {
+            loaded: Mutex::new(HashMap::new()),
+            watchdog: Arc::new(Watchdog::default()),
+            door: Arc::new(OnceLock::new()),
+        };
+        Host { folders: folders.into(), shared: Arc::new(shared) }
+    }
+
+    /// The same host, looking in other folders: what is loaded is loaded for both.
+    pub fn looking_in(&self, folders: Vec<PathBuf>) -> Host {
+        Host { folders: folders.into(), shared: self.shared.clone() }
+    }
+
+    /// Lets plugins bring mail in, by this door. The first door counts.
+    pub fn open_door(&self, door: Arc<dyn FrontDoor>) {
+        let _ = self.shared.door.set(door);
+    }
+
+    pub(crate) fn door(&self) -> &Arc<OnceLock<Arc<dyn FrontDoor>>> {
+        &self.shared.door
     }
 
     /// The usual order: the program's own folder, `../lib/sluice` beside it, then the folders of `PLUGIN_PATH`.
@@ -189,7 +210,7 @@ impl Host {
 
     /// Where plugins are looked for.
     pub fn folders(&self) -> &[PathBuf] {
-        &self.shared.folders
+        &self.folders
     }
 
     pub(crate) fn watchdog(&self) -> &Arc<Watchdog> {
@@ -248,7 +269,9 @@ impl Host {
             description: table.description,
             abi_version: ABI_VERSION,
             options: table.options,
+            routines: table.routines,
             functions: table.functions,
+            callers: Callers::default(),
         });
         tracing::info!(
             plugin = plugin.name(),
@@ -285,7 +308,7 @@ impl Host {
             return Err(LoadError::Name { name: name.to_owned() });
         }
         let file = format!("libsluice_{name}.so");
-        let looked: Vec<PathBuf> = self.shared.folders.iter().map(|folder| folder.join(&file)).collect();
+        let looked: Vec<PathBuf> = self.folders.iter().map(|folder| folder.join(&file)).collect();
         match looked.iter().find(|path| path.exists()) {
             Some(path) => Ok(path.clone()),
             None => Err(LoadError::NotFound { name: name.to_owned(), looked }),

@@ -1,6 +1,7 @@
 //! What the host knows about a plugin without running any of its code.
 
 use crate::library::Functions;
+use crate::routine::Callers;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,9 @@ pub struct Plugin {
     pub(crate) description: String,
     pub(crate) abi_version: u32,
     pub(crate) options: Vec<PluginOption>,
+    pub(crate) routines: Vec<String>,
     pub(crate) functions: Functions,
+    pub(crate) callers: Callers,
 }
 
 /// One option that a plugin understands.
@@ -109,6 +112,11 @@ impl Plugin {
     /// The options it understands, in its own order.
     pub fn options(&self) -> &[PluginOption] {
         &self.options
+    }
+
+    /// Names of the routines that rules may call, in its own order.
+    pub fn routines(&self) -> &[String] {
+        &self.routines
     }
 
     /// Is `value` a good line for option `name`? Names are compared without regard to case.

@@ -28,6 +28,8 @@ pub struct Delivery {
     pub id: String,
     /// Envelope sender; empty is the null reverse-path.
     pub sender: String,
+    /// Channel that the message came in by.
+    pub source_channel: String,
     /// Destination domain of all recipients.
     pub domain: Arc<str>,
     /// Who it is for; each index once.

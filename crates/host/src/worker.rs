@@ -9,6 +9,7 @@
 //! kept until its thread ends, because nobody knows what it still reads.
 
 use crate::call::{Lent, Pointer};
+use crate::door::{Origin, Submission};
 use crate::event::{Cause, HostEvent};
 use crate::instance::{Inner, Received};
 use crate::work::{Delivery, Lease};
@@ -278,6 +279,42 @@ impl Worker {
         }
         held.outcomes.push((index, outcome));
         abi::SETTLE_OK
+    }
+
+    /// What a submission takes over from the delivery with this token, 0 for none. An error when the worker may not bring
+    /// anything in, or does not hold the delivery.
+    pub(crate) fn origin(&self, token: u64) -> Result<Option<Origin>, u32> {
+        let state = self.state.lock();
+        let gone = state.gone;
+        let held = state.held.iter().find(|held| held.token == token);
+        match (gone, token, held) {
+            (false, 0, _) => Ok(None),
+            (false, _, Some(held)) => {
+                let source = held.lent.source();
+                Ok(Some(Origin {
+                    id: source.id.clone(),
+                    source_channel: source.source_channel.clone(),
+                    priority: source.priority,
+                    arrived: source.arrived,
+                }))
+            }
+            _ => {
+                drop(state);
+                let when =
+                    if gone { "after its time was over" } else { "of a delivery that it does not hold" };
+                self.complain(&format!("it brought a message in {when}; this is refused"));
+                Err(abi::ENQUEUE_GONE)
+            }
+        }
+    }
+
+    /// Hands a submission to the door. The time that this takes is not the plugin's.
+    pub(crate) fn submit(&self, submission: &Submission<'_>) -> Option<Vec<Outcome>> {
+        let door = self.instance.door.get()?.clone();
+        self.state.lock().away_since = None;
+        let answers = door.submit(submission);
+        self.state.lock().away_since = Some(Instant::now());
+        answers
     }
 
     pub(crate) fn finish(&self, token: u64) -> u32 {

@@ -14,6 +14,8 @@ pub trait Channel: Send + Sync + Sized + 'static {
     /// The options that the channel's option file may set. The host checks the file against this table and prints help
     /// from it, without running any code of the plugin.
     const OPTIONS: &'static [OptionSpec] = &[];
+    /// The routines that rewrite rules and mapping tables may call, as `$[image,routine,argument]`.
+    const ROUTINES: &'static [Routine] = &[];
 
     /// Makes the channel of its settings. Must not wait for the network: it has a deadline, and no mail moves before.
     ///
@@ -31,6 +33,17 @@ pub trait Channel: Send + Sync + Sized + 'static {
     /// Wakes whatever this channel's workers wait for outside of [`Worker::next`], which wakes by itself. Called while
     /// they run; must return at once.
     fn stop(&self) {}
+}
+
+/// A routine for rewrite rules and mapping tables. It belongs to the plugin, not to a channel, and is called on any
+/// thread, several at once, whether or not there is a channel. An SMTP session waits for it: it has one second, and must
+/// not wait for a network.
+#[derive(Clone, Copy, Debug)]
+pub struct Routine {
+    /// Letters, digits, `_`, `-` and `.`; letter case does not count.
+    pub name: &'static str,
+    /// Answers for an argument: one line of at most 1,024 bytes. With `None` the rule that asks does not apply.
+    pub call: fn(argument: &str) -> Option<String>,
 }
 
 /// What an option's value looks like. The host refuses other values before the plugin sees them.

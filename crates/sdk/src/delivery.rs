@@ -1,7 +1,7 @@
 //! A worker and the deliveries it is lent.
 
 use crate::export::{RawDelivery, RawWorker};
-use crate::{Level, Outcome, Reader};
+use crate::{Level, NotTaken, Outcome, Reader, Submission};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -29,6 +29,16 @@ impl<'w> Worker<'w> {
     /// may hold several at once, and settle them in any order.
     pub fn next(&mut self, timeout: Duration) -> Next<'w> {
         self.raw.next(timeout)
+    }
+
+    /// Brings a message in: waits until it is durable or refused, and gives one outcome for each recipient, in their order.
+    /// Only [`Outcome::Delivered`] means that the host answers for it now: settle, delete or acknowledge the source after
+    /// that, not before. A refused recipient is nobody's business but the caller's: no notice is sent.
+    ///
+    /// # Errors
+    /// When nothing of it was looked at.
+    pub fn enqueue(&self, submission: &Submission<'_>) -> Result<Vec<Outcome>, NotTaken> {
+        self.raw.enqueue(submission)
     }
 
     /// Writes a line about the channel to the host's log.
@@ -161,6 +171,10 @@ impl<'w> Delivery<'w> {
     #[must_use]
     pub fn lease(&self) -> u64 {
         self.raw.get().lease
+    }
+
+    pub(crate) fn token(&self) -> u64 {
+        self.raw.get().token
     }
 
     /// Time until the host takes the delivery away, counts the worker as hung, and gives the mail to another. Zero when

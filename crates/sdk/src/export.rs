@@ -10,7 +10,7 @@
 use crate::context::{Context, Level, Log, Setting, SettingKind};
 use crate::delivery::{Delivery, Next, Pieces, Recipient, Worker};
 use crate::fence::fenced;
-use crate::{Channel, CreateError, OptionKind, OptionSpec, Outcome, Status};
+use crate::{Channel, CreateError, NotTaken, OptionKind, OptionSpec, Outcome, Routine, Status, Submission};
 use sluice_abi as abi;
 use std::ffi::c_void;
 use std::marker::PhantomData;
@@ -24,9 +24,13 @@ macro_rules! export_channel {
             const OPTIONS: &[$crate::OptionSpec] = <$channel as $crate::Channel>::OPTIONS;
             static TABLE: $crate::export::OptionTable<{ OPTIONS.len() }> =
                 $crate::export::OptionTable::new(OPTIONS);
+            const ROUTINES: &[$crate::Routine] = <$channel as $crate::Channel>::ROUTINES;
+            static NAMES: $crate::export::RoutineTable<{ ROUTINES.len() }> =
+                $crate::export::RoutineTable::new(ROUTINES);
             #[unsafe(export_name = "sluice_plugin")]
             #[used]
-            static PLUGIN: $crate::export::Exported = $crate::export::Exported::new::<$channel, _>(&TABLE);
+            static PLUGIN: $crate::export::Exported =
+                $crate::export::Exported::new::<$channel, _, _>(&TABLE, &NAMES);
         };
     };
 }
@@ -72,6 +76,28 @@ impl<const N: usize> OptionTable<N> {
     }
 }
 
+/// The names of the routines in the form that crosses the edge.
+#[repr(transparent)]
+#[derive(Debug)]
+pub struct RoutineTable<const N: usize>([abi::Text; N]);
+
+// SAFETY: the pointers in it lead to `'static` text that nobody changes.
+unsafe impl<const N: usize> Sync for RoutineTable<N> {}
+
+impl<const N: usize> RoutineTable<N> {
+    /// The names, made when the plugin is compiled.
+    #[must_use]
+    pub const fn new(routines: &[Routine]) -> RoutineTable<N> {
+        let mut names = [abi::Text::NONE; N];
+        let mut at = 0;
+        while at < N {
+            names[at] = abi::Text::of(routines[at].name);
+            at += 1;
+        }
+        RoutineTable(names)
+    }
+}
+
 /// The data symbol `sluice_plugin`.
 #[repr(transparent)]
 #[derive(Debug)]
@@ -83,7 +109,10 @@ unsafe impl Sync for Exported {}
 impl Exported {
     /// The table of the plugin `C`.
     #[must_use]
-    pub const fn new<C: Channel, const N: usize>(options: &'static OptionTable<N>) -> Exported {
+    pub const fn new<C: Channel, const N: usize, const R: usize>(
+        options: &'static OptionTable<N>,
+        routines: &'static RoutineTable<R>,
+    ) -> Exported {
         Exported(abi::Plugin {
             abi_version: abi::ABI_VERSION,
             size: size_of::<abi::Plugin>() as u32,
@@ -98,7 +127,10 @@ impl Exported {
             run: Some(run::<C>),
             stop: Some(stop::<C>),
             destroy: Some(destroy::<C>),
-            reserved_functions: [std::ptr::null(); 4],
+            route: if R == 0 { None } else { Some(route::<C>) },
+            routines: if R == 0 { std::ptr::null() } else { routines.0.as_ptr() },
+            routine_count: R,
+            reserved_functions: [std::ptr::null(); 1],
         })
     }
 }
@@ -112,6 +144,8 @@ struct Callbacks {
     deadline: unsafe extern "C" fn(*const abi::Worker, u64) -> u64,
     log: unsafe extern "C" fn(*const abi::Channel, u32, abi::Text, abi::Text),
     explain: unsafe extern "C" fn(*const abi::Channel, abi::Text),
+    /// Not in older hosts.
+    enqueue: Option<unsafe extern "C" fn(*const abi::Worker, *const abi::Submission) -> u32>,
 }
 
 /// What the host keeps for us between calls.
@@ -188,6 +222,35 @@ unsafe extern "C" fn destroy<C: Channel>(channel: *mut c_void) {
     }
 }
 
+unsafe extern "C" fn route<C: Channel>(
+    routine: abi::Text,
+    argument: abi::Text,
+    answer: *mut u8,
+    room: usize,
+    length: *mut usize,
+) -> u32 {
+    // SAFETY: the host's texts live for the length of the call.
+    let (Some(routine), Some(argument)) = (unsafe { (borrowed(&routine), borrowed(&argument)) }) else {
+        return abi::ROUTE_MISS;
+    };
+    let Some(found) = C::ROUTINES.iter().find(|one| one.name.eq_ignore_ascii_case(routine)) else {
+        return abi::ROUTE_UNKNOWN;
+    };
+    match fenced(|| (found.call)(argument)) {
+        Ok(None) => abi::ROUTE_MISS,
+        Ok(Some(text)) if text.len() > room || answer.is_null() || length.is_null() => abi::ROUTE_TOO_LONG,
+        Ok(Some(text)) => {
+            // SAFETY: the host's room has so many bytes; neither pointer is null, and the text is no part of the room.
+            unsafe {
+                std::ptr::copy_nonoverlapping(text.as_ptr(), answer, text.len());
+                *length = text.len();
+            }
+            abi::ROUTE_FOUND
+        }
+        Err(_) => abi::ROUTE_PANIC,
+    }
+}
+
 /// # Safety
 /// `host` is null, or leads to a host table that is never freed.
 unsafe fn callbacks(host: *const abi::Host) -> Option<Callbacks> {
@@ -208,6 +271,7 @@ unsafe fn callbacks(host: *const abi::Host) -> Option<Callbacks> {
         deadline: host.deadline?,
         log: host.log?,
         explain: host.explain?,
+        enqueue: host.enqueue,
     })
 }
 
@@ -304,6 +368,48 @@ impl<'w> RawWorker<'w> {
         self.log
     }
 
+    pub(crate) fn enqueue(&self, submission: &Submission<'_>) -> Result<Vec<Outcome>, NotTaken> {
+        let Some(enqueue) = self.callbacks.enqueue else { return Err(NotTaken::Unsupported) };
+        let recipients: Vec<abi::Submitted> = submission
+            .recipients
+            .iter()
+            .map(|(address, original)| abi::Submitted {
+                address: abi::Text::of(address),
+                original: abi::Text::of(original),
+            })
+            .collect();
+        let filled = submission.pieces.iter().filter(|piece| !piece.is_empty());
+        let pieces: Vec<abi::Piece> =
+            filled.map(|piece| abi::Piece { data: piece.as_ptr(), len: piece.len() }).collect();
+        let flag = |on: bool, bit: u32| if on { bit } else { 0 };
+        let unanswered = Outcome::deferred(Status::new(4, 3, 0), "the hub said nothing");
+        let mut answers: Vec<Outcome> = vec![unanswered; recipients.len()];
+        let raw = abi::Submission {
+            size: size_of::<abi::Submission>() as u32,
+            flags: flag(submission.eight_bit, abi::SUBMISSION_EIGHT_BIT)
+                | flag(submission.smtputf8, abi::SUBMISSION_SMTPUTF8)
+                | flag(submission.as_original, abi::SUBMISSION_AS_ORIGINAL),
+            of: submission.of,
+            sender: abi::Text::of(submission.sender),
+            recipients: recipients.as_ptr(),
+            recipient_count: recipients.len(),
+            recipient_size: size_of::<abi::Submitted>() as u32,
+            reserved: 0,
+            pieces: pieces.as_ptr(),
+            piece_count: pieces.len(),
+            answered: Some(answered),
+            context: (&raw mut answers).cast(),
+        };
+        // SAFETY: everything that the submission leads to lives for the length of the call, and nothing else touches
+        // `answers` meanwhile; `'w` has not ended.
+        match unsafe { enqueue(self.pointer, &raw const raw) } {
+            abi::ENQUEUE_DONE => Ok(answers),
+            abi::ENQUEUE_GONE => Err(NotTaken::Gone),
+            abi::ENQUEUE_CLOSED => Err(NotTaken::Closed),
+            _ => Err(NotTaken::Bad),
+        }
+    }
+
     pub(crate) fn next(&self, timeout: Duration) -> Next<'w> {
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         let mut lent: *const abi::Delivery = std::ptr::null();
@@ -341,6 +447,27 @@ impl<'w> RawWorker<'w> {
         self.log.write(Level::Error, None, "the host's delivery cannot be read; it is given back");
         None // Dropping `raw` gives it back.
     }
+}
+
+/// Called by the host, within `enqueue` and on its thread, once for each recipient.
+unsafe extern "C" fn answered(context: *mut c_void, position: u32, outcome: *const abi::Outcome) {
+    // SAFETY: the context is the one that `enqueue` gave, which waits there untouched; the outcome is the host's and lives
+    // for this call, and so do its texts.
+    let (Some(answers), Some(outcome)) =
+        (unsafe { (context.cast::<Vec<Outcome>>().as_mut(), outcome.as_ref()) })
+    else {
+        return;
+    };
+    let Some(place) = usize::try_from(position).ok().and_then(|at| answers.get_mut(at)) else { return };
+    // SAFETY: as above.
+    let (text, peer) = unsafe { (borrowed(&outcome.text), borrowed(&outcome.peer)) };
+    let (text, peer) = (text.unwrap_or_default().to_owned(), peer.unwrap_or_default().to_owned());
+    let status = Status::new(u8::try_from(outcome.class).unwrap_or(4), outcome.subject, outcome.detail);
+    *place = match outcome.kind {
+        abi::OUTCOME_DELIVERED => Outcome::Delivered { status, text, peer },
+        abi::OUTCOME_FAILED => Outcome::Failed { status, text, peer },
+        _ => Outcome::Deferred { status, text, peer },
+    };
 }
 
 /// A delivery across the edge. Gives itself back when it is dropped.
@@ -483,7 +610,8 @@ mod tests {
             deadline: None,
             log: None,
             explain: None,
-            reserved: [std::ptr::null(); 4],
+            enqueue: None,
+            reserved: [std::ptr::null(); 3],
         };
         let old = abi::Host { abi_version: abi::ABI_VERSION + 1, ..host };
         let small = abi::Host { size: 16, ..host };
@@ -491,6 +619,48 @@ mod tests {
             // SAFETY: null, or a table that lives to the end of this function.
             assert!(unsafe { callbacks(host) }.is_none());
         }
+    }
+
+    struct Asked;
+
+    impl Channel for Asked {
+        const NAME: &'static str = "asked";
+        const VERSION: &'static str = "1";
+        const DESCRIPTION: &'static str = "has routines";
+        const ROUTINES: &'static [Routine] = &[
+            Routine { name: "upper", call: |argument| Some(argument.to_uppercase()) },
+            Routine { name: "never", call: |_| None },
+            Routine { name: "panics", call: |argument| panic!("asked for {argument}") },
+        ];
+
+        fn create(_: Context) -> Result<Self, CreateError> {
+            Ok(Asked)
+        }
+
+        fn run(&self, _: &mut Worker<'_>) -> Result<(), crate::RunError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn routines_are_found_by_name_fenced_and_bounded() {
+        let ask = |routine: &str, argument: &str, room: usize| {
+            let (mut answer, mut length) = ([0_u8; 8], 0);
+            let (routine, argument) = (abi::Text::of(routine), abi::Text::of(argument));
+            // SAFETY: the room is not larger than `answer`, and everything lives for the call.
+            let status = unsafe {
+                route::<Asked>(routine, argument, answer.as_mut_ptr(), room.min(8), &raw mut length)
+            };
+            (status, String::from_utf8_lossy(&answer[..length]).into_owned())
+        };
+        assert_eq!(ask("UPPER", "fred", 8), (abi::ROUTE_FOUND, "FRED".to_owned()));
+        assert_eq!(ask("upper", "fred", 3), (abi::ROUTE_TOO_LONG, String::new()));
+        assert_eq!(ask("upper", "", 0), (abi::ROUTE_FOUND, String::new()));
+        assert_eq!(ask("never", "fred", 8).0, abi::ROUTE_MISS);
+        assert_eq!(ask("panics", "fred", 8).0, abi::ROUTE_PANIC);
+        assert_eq!(ask("other", "fred", 8).0, abi::ROUTE_UNKNOWN);
+        let names = RoutineTable::<3>::new(Asked::ROUTINES).0;
+        assert_eq!((names[0].len, names[2].len), (5, 6));
     }
 
     #[test]

@@ -35,6 +35,9 @@
 //! Build it as a `cdylib` named `sluice_NAME`, so that the file is `libsluice_NAME.so`, and name it in a channel's
 //! `MASTER_PLUGIN`.
 //!
+//! A channel may also bring mail in ([`Worker::enqueue`]), and have routines that rewrite rules call
+//! ([`Channel::ROUTINES`]).
+//!
 //! # Invariants
 //! A [`Delivery`] borrows the host's memory and cannot outlive `run`. Each recipient is settled at most once: a
 //! [`Claim`] is given out once and consumed by settling it. A delivery that is dropped goes back to the host, and what
@@ -53,9 +56,11 @@ pub mod export;
 mod fence;
 mod outcome;
 mod reader;
+mod submission;
 
-pub use channel::{Channel, CreateError, OptionKind, OptionSpec, RunError};
+pub use channel::{Channel, CreateError, OptionKind, OptionSpec, Routine, RunError};
 pub use context::{Context, Level, Log, Setting, SettingKind};
 pub use delivery::{Claim, Delivery, Next, Pieces, Priority, Recipient, Recipients, Worker};
 pub use outcome::{Outcome, Status};
 pub use reader::Reader;
+pub use submission::{NotTaken, Submission, wire};

@@ -59,6 +59,26 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Its status code.
+    #[must_use]
+    pub const fn status(&self) -> Status {
+        match self {
+            Outcome::Delivered { status, .. }
+            | Outcome::Deferred { status, .. }
+            | Outcome::Failed { status, .. } => *status,
+        }
+    }
+
+    /// What the deciding side said.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Outcome::Delivered { text, .. }
+            | Outcome::Deferred { text, .. }
+            | Outcome::Failed { text, .. } => text,
+        }
+    }
+
     /// Delivered by the plugin itself, 2.0.0.
     pub fn delivered(text: impl Into<String>) -> Outcome {
         Outcome::Delivered { status: Status::new(2, 0, 0), text: text.into(), peer: String::new() }

@@ -8,8 +8,8 @@
 #![forbid(unsafe_code)]
 
 use sluice_sdk::{
-    Channel, Context, CreateError, Delivery, Level, Log, Next, OptionKind, OptionSpec, Outcome, RunError,
-    Status, Worker,
+    Channel, Context, CreateError, Delivery, Level, Log, Next, OptionKind, OptionSpec, Outcome, Routine,
+    RunError, Status, Submission, Worker,
 };
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -39,6 +39,11 @@ enum Mode {
     Hoards,
     LogsGarbage,
     IgnoresStop,
+    EnqueuesAgain,
+    EnqueuesNonsense,
+    EnqueuesHuge,
+    EnqueuesLate,
+    EnqueuesForever,
     DefersAll,
     FailsAll,
     DeliversAll,
@@ -66,6 +71,11 @@ const MODES: &[(&str, Mode)] = &[
     ("hoards", Mode::Hoards),
     ("logs_garbage", Mode::LogsGarbage),
     ("ignores_stop", Mode::IgnoresStop),
+    ("enqueues_again", Mode::EnqueuesAgain),
+    ("enqueues_nonsense", Mode::EnqueuesNonsense),
+    ("enqueues_huge", Mode::EnqueuesHuge),
+    ("enqueues_late", Mode::EnqueuesLate),
+    ("enqueues_forever", Mode::EnqueuesForever),
     ("defers_all", Mode::DefersAll),
     ("fails_all", Mode::FailsAll),
     ("delivers_all", Mode::DeliversAll),
@@ -100,6 +110,21 @@ impl Channel for Misbehaving {
         },
     ];
 
+    const ROUTINES: &'static [Routine] = &[
+        Routine { name: "panics", call: |argument| panic!("asked for {argument}") },
+        Routine { name: "misses", call: |_| None },
+        Routine { name: "upper", call: |argument| Some(argument.to_uppercase()) },
+        Routine { name: "shouts", call: |argument| Some(argument.repeat(100_000)) },
+        Routine { name: "forges", call: |_| Some("a\r\nRCPT TO:<b>".to_owned()) },
+        Routine {
+            name: "hangs",
+            call: |argument| {
+                thread::sleep(Duration::from_millis(argument.parse().unwrap_or(60_000)));
+                Some("at last".to_owned())
+            },
+        },
+    ];
+
     fn create(context: Context) -> Result<Self, CreateError> {
         let asked = context.option_text("MODE")?;
         let Some(&(_, mode)) = MODES.iter().find(|(name, _)| *name == asked) else {
@@ -127,6 +152,18 @@ impl Channel for Misbehaving {
                     Mode::ReturnsEarly => return Ok(()),
                     Mode::ReturnsError => return Err(RunError::new("no network today")),
                     Mode::Hoards => hoard.push(delivery),
+                    Mode::EnqueuesAgain => again(worker, &delivery),
+                    Mode::EnqueuesNonsense => nonsense(worker, delivery),
+                    Mode::EnqueuesHuge => huge(worker, delivery),
+                    Mode::EnqueuesLate => {
+                        thread::sleep(self.pause);
+                        again(worker, &delivery);
+                    }
+                    Mode::EnqueuesForever => {
+                        // Until it is told that its time is over.
+                        let submission = Submission::again(&delivery).to("fred@site.example");
+                        while worker.enqueue(&submission).is_ok() {}
+                    }
                     _ => self.deliver(delivery),
                 },
                 Next::Idle if self.mode == Mode::PanicInRun => panic!("a panic between deliveries"),
@@ -208,6 +245,66 @@ impl Misbehaving {
             _ => delivered(delivery),
         }
     }
+}
+
+/// As the channel `reprocess` does it.
+fn again(worker: &Worker<'_>, delivery: &Delivery<'_>) {
+    let mut submission = Submission::again(delivery).as_original();
+    for recipient in delivery.recipients() {
+        submission = submission.to_original(recipient.address, recipient.original);
+    }
+    match worker.enqueue(&submission) {
+        Ok(answers) => {
+            for (recipient, answer) in delivery.recipients().zip(answers) {
+                delivery.settle(recipient.index, answer);
+            }
+        }
+        Err(error) => delivery.log(Level::Warn, &format!("not taken: {error}")),
+    }
+}
+
+/// Senders, recipients and content that are none, and then what came of it.
+fn nonsense(worker: &Worker<'_>, delivery: Delivery<'_>) {
+    let long = "x".repeat(10_000);
+    let addresses = ["", "no-at-sign\r\nDATA", "a@", "@b", "\u{0}@\u{0}", &long, "fred@site.example"];
+    let contents: [&[u8]; 6] = [
+        b"",
+        b"no line end",
+        b"bare\nline",
+        b"nul\0\r\n",
+        b".\r\nRCPT TO:<x@y>\r\n",
+        b"Subject: good\r\n\r\n",
+    ];
+    let mut told = Vec::new();
+    for sender in ["", "sender@hub.example", "<>", &long] {
+        for content in contents {
+            let mut submission = Submission::new(sender, [content]);
+            told.push(format!("{:?}", worker.enqueue(&submission).err()));
+            for address in addresses {
+                submission = submission.to(address);
+            }
+            told.push(match worker.enqueue(&submission) {
+                Ok(answers) => answers.iter().map(|answer| answer.status().class.to_string()).collect(),
+                Err(error) => error.to_string(),
+            });
+        }
+    }
+    told.dedup();
+    delivery.settle_all(&Outcome::delivered(told.join(" ")));
+}
+
+/// More recipients and more content than anybody takes.
+fn huge(worker: &Worker<'_>, delivery: Delivery<'_>) {
+    let mut many = Submission::new("sender@hub.example", []);
+    for _ in 0..100_001 {
+        many = many.to("fred@site.example");
+    }
+    let megabyte = vec![b'x'; 1 << 20];
+    let large = Submission::new("sender@hub.example", std::iter::repeat_n(megabyte.as_slice(), 4097));
+    let pieces = Submission::new("sender@hub.example", std::iter::repeat_n(b"x".as_slice(), (1 << 20) + 1));
+    let told = [many, large.to("fred@site.example"), pieces.to("fred@site.example")]
+        .map(|submission| format!("{:?}", worker.enqueue(&submission)));
+    delivery.settle_all(&Outcome::delivered(told.join(" ")));
 }
 
 fn delivered(delivery: Delivery<'_>) {

@@ -114,9 +114,11 @@ fn structure(out: &mut String, name: &str, lines: &mut std::str::Lines<'_>) {
             return;
         } else {
             declaration.push_str(line);
-            // A field may be broken over several lines; it ends with a comma outside of parentheses.
-            let open = declaration.matches('(').count() == declaration.matches(')').count();
-            if !declaration.ends_with(',') || !open {
+            // A field may be broken over several lines; it ends with a comma outside of all brackets.
+            let same = |one: &str, other: usize| declaration.matches(one).count() == other;
+            let angles = declaration.matches('>').count() - declaration.matches("->").count();
+            let whole = same("(", declaration.matches(')').count()) && same("<", angles);
+            if !declaration.ends_with(',') || !whole {
                 declaration.push(' ');
                 continue;
             }
@@ -134,7 +136,9 @@ fn structure(out: &mut String, name: &str, lines: &mut std::str::Lines<'_>) {
 fn declared(name: &str, kind: &str) -> String {
     let kind = kind.trim();
     if let Some(function) = kind.strip_prefix("Option<").and_then(|rest| rest.strip_suffix('>')) {
-        let function = function.trim().strip_prefix("unsafe extern \"C\" fn(").unwrap();
+        // A long type is broken over lines, with a comma at its end.
+        let function = function.trim().trim_end_matches(',');
+        let function = function.strip_prefix("unsafe extern \"C\" fn(").unwrap();
         let (parameters, result) = function.rsplit_once(')').unwrap();
         let result = result.trim().strip_prefix("-> ").map_or("void".to_owned(), |kind| declared("", kind));
         let parameters: Vec<String> = parameters

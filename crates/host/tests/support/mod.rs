@@ -107,6 +107,7 @@ pub(crate) fn delivery(number: u64, recipients: &[u32]) -> Delivery {
         token: number,
         id: format!("Q{number}"),
         sender: "sender@hub.example".to_owned(),
+        source_channel: "tcp_local".to_owned(),
         domain: "site.example".into(),
         recipients: recipients.iter().map(recipient).collect(),
         content: Arc::new(b"Subject: test\r\n\r\n..dot\r\n".to_vec()),
