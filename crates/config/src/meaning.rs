@@ -6,7 +6,7 @@
 use crate::model::Keyword;
 use crate::options::Options;
 use crate::settings::{
-    AddressStyle, Copies, Direction, Ehlo, EtrnPolicy, Immediate, LineEnds, Mx, PerPriority,
+    AddressStyle, Copies, Direction, Ehlo, EtrnPolicy, Immediate, LineEnds, LongLines, Mx, PerPriority,
     PostmasterCopies, Settings, SwitchChannel, Vrfy,
 };
 use crate::values;
@@ -141,6 +141,13 @@ fn apply(keyword: &Keyword, around: &Surroundings<'_>, settings: &mut Settings) 
         "disconnectrecipientlimit" => settings.disconnect_recipient_limit = count(),
         "disconnectrejectlimit" => settings.disconnect_reject_limit = count(),
         "disconnecttransactionlimit" => settings.disconnect_transaction_limit = count(),
+        "rejectsmtplonglines" => settings.long_lines = LongLines::Reject,
+        "truncatesmtplonglines" => settings.long_lines = LongLines::Truncate,
+        "wrapsmtplonglines" => settings.long_lines = LongLines::Wrap,
+        "eightstrict" => settings.eight_bit_strict = true,
+        "eightbit" | "eightnegotiate" | "sevenbit" => settings.eight_bit_strict = false,
+        "receivedfor" => settings.received_for = true,
+        "noreceivedfor" => settings.received_for = false,
         "acceptalladdresses" => settings.accept_all_addresses = true,
         "acceptvalidaddresses" => settings.accept_all_addresses = false,
         _ => apply_to_addresses_and_talk(keyword, settings),

@@ -232,6 +232,7 @@ pub(crate) fn global(text: &Text, folder: &Path, reader: &mut Reader<'_>) -> Opt
     set(&mut options.block_size, settings.integer("BLOCK_SIZE").and_then(|size| u64::try_from(size).ok()));
     options.block_limit =
         settings.count("BLOCK_LIMIT").map(|blocks| u64::from(blocks).saturating_mul(options.block_size));
+    options.line_limit = settings.count("LINE_LIMIT");
     options.return_units_hours = settings.switch("RETURN_UNITS");
     options.return_address = settings.text("RETURN_ADDRESS");
     options.return_personal = settings.text("RETURN_PERSONAL");

@@ -21,6 +21,8 @@ pub struct Options {
     pub block_size: u64,
     /// `BLOCK_LIMIT` in bytes: largest message of all.
     pub block_limit: Option<u64>,
+    /// `LINE_LIMIT`: most lines of a message.
+    pub line_limit: Option<u32>,
     /// `RETURN_UNITS`: whether the numbers of `notices` are hours; otherwise they are days.
     pub return_units_hours: bool,
     /// `RETURN_ADDRESS`: who notices come from; `postmaster` at the official local host if not set.
@@ -197,6 +199,7 @@ impl Default for Options {
             control_socket: PathBuf::from(SPOOL_DIR).join(CONTROL_SOCKET),
             block_size: 1024,
             block_limit: None,
+            line_limit: None,
             return_units_hours: false,
             return_address: None,
             return_personal: None,

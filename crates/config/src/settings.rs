@@ -99,6 +99,12 @@ pub struct Settings {
     pub disconnect_reject_limit: Option<u32>,
     /// `disconnecttransactionlimit`: transactions before the server hangs up.
     pub disconnect_transaction_limit: Option<u32>,
+    /// `rejectsmtplonglines` and its kind: what becomes of lines that are too long for SMTP.
+    pub long_lines: LongLines,
+    /// `eightstrict`: 8-bit text that was not announced is refused from the channel.
+    pub eight_bit_strict: bool,
+    /// `receivedfor`, `noreceivedfor`: whether `Received:` names the recipient when there is only one.
+    pub received_for: bool,
     /// `acceptalladdresses`: every RCPT is accepted, bad addresses bounce later.
     pub accept_all_addresses: bool,
 
@@ -284,6 +290,18 @@ pub enum PostmasterCopies {
     Never,
 }
 
+/// What the server does with a line of more than 1000 octets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LongLines {
+    /// The message is refused.
+    #[default]
+    Reject,
+    /// The line is cut off.
+    Truncate,
+    /// The line is broken.
+    Wrap,
+}
+
 /// How the server answers VRFY.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Vrfy {
@@ -387,6 +405,9 @@ impl Default for Settings {
             disconnect_recipient_limit: None,
             disconnect_reject_limit: None,
             disconnect_transaction_limit: None,
+            long_lines: LongLines::default(),
+            eight_bit_strict: false,
+            received_for: true,
             accept_all_addresses: false,
             rules: true,
             route_local: false,

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use sluice_config::{Channel, EtrnPolicy, SwitchChannel, Vrfy};
+use sluice_config::{Channel, EtrnPolicy, Options, ServerOptions, Settings, SwitchChannel, Vrfy};
 use sluice_dispatch::{Draft, Loaded, Matched, Released, Requester};
 use sluice_mail::{Address, Envelope, Recipient, Refusal, Status};
 use sluice_queue::Selector;
@@ -22,7 +22,8 @@ use sluice_smtp::etrn::{Answers, Node, Waiting};
 use sluice_smtp::replies;
 use sluice_smtp::reply::Reply;
 use sluice_smtpd::{
-    Accepted, Admission, Connection, Done, EtrnAnswer, Incoming, Intake, Limits, MailParams, Session,
+    Accepted, Admission, Connection, Done, EtrnAnswer, Incoming, Intake, Limits, LongLines, MailParams,
+    Quotas, Reception, Session,
 };
 
 use crate::access::{self, Access, Forwarded, Verdict};
@@ -57,7 +58,8 @@ impl Intake for Door {
         let source = switched(&loaded, default, connection.peer.ip()).unwrap_or(default);
         let options = &config.options;
         let banner_host = default.server.banner_host.clone();
-        let largest = [Some(options.max_message_size), source.settings.source_block_limit];
+        let largest =
+            [Some(options.max_message_size), options.block_limit, source.settings.source_block_limit];
         let defaults = Limits::default();
         Ok(Admission {
             source_channel: source.name.clone(),
@@ -75,21 +77,14 @@ impl Intake for Door {
                 .min()
                 .unwrap_or(defaults.max_recipients),
                 max_errors: source.settings.disconnect_bad_command_limit.unwrap_or(defaults.max_errors),
-                max_transactions: [
-                    default.server.allow_transactions_per_session,
-                    source.settings.transaction_limit,
-                    source.settings.disconnect_transaction_limit,
-                ]
-                .into_iter()
-                .flatten()
-                .min()
-                .unwrap_or(defaults.max_transactions),
+                quotas: quotas(&source.settings, &default.server),
                 etrn_per_session: default.server.allow_etrns_per_session.unwrap_or(ETRNS_PER_SESSION_MIN),
                 max_received_lines: options.max_received_lines,
                 command_timeout: default.server.command_receive_time,
                 data_timeout: default.server.data_receive_time,
                 ..defaults
             },
+            reception: reception(&source.settings, options),
         })
     }
 
@@ -155,17 +150,28 @@ impl Intake for Door {
     fn verify(&self, session: &Session, text: &str) -> Reply {
         let loaded = self.hub.loaded();
         let channel = loaded.config.channels.by_name(&session.admission.source_channel);
-        let open = channel.is_some_and(|channel| channel.settings.vrfy == Vrfy::Allow);
-        let known = self.recipient(session, "", text);
+        let open = channel.is_some_and(|channel| match channel.settings.vrfy {
+            Vrfy::Allow => true,
+            Vrfy::Hide => false,
+            Vrfy::Default => {
+                let default = loaded.config.channels.by_name(&session.connection.channel);
+                !default.unwrap_or(channel).server.hide_verify
+            }
+        });
+        if !open {
+            return replies::cannot_verify();
+        }
+        let path = text.strip_prefix('<').and_then(|path| path.strip_suffix('>')).unwrap_or(text);
+        let known = self.recipient(session, "", path);
         match known.as_deref() {
             // Whom a list stands for is not told.
-            Ok([only]) if open => Reply::new(
+            Ok([only]) => Reply::new(
                 250,
                 Status { class: 2, subject: 1, detail: 5 },
                 format!("<{}>", only.recipient.address),
             ),
-            Err(refusal) if open => Reply::from(refusal.clone()),
-            _ => replies::cannot_verify(),
+            Err(refusal) => Reply::from(refusal.clone()),
+            Ok(_) => replies::cannot_verify(),
         }
     }
 
@@ -246,6 +252,39 @@ fn switched<'a>(loaded: &'a Loaded, default: &Channel, client: IpAddr) -> Option
     let channel = loaded.config.channels.by_name(&route.channel)?;
     (channel.name != default.name && channel.settings.switch_channel != SwitchChannel::Never)
         .then_some(channel)
+}
+
+/// What the keywords of the source channel and the options of the listener's channel limit. Where both say something, the
+/// lower limit holds.
+fn quotas(settings: &Settings, server: &ServerOptions) -> Quotas {
+    let least = |keyword: Option<u32>, option: Option<u32>| keyword.into_iter().chain(option).min();
+    Quotas {
+        recipient_cutoff: least(settings.recipient_cutoff, server.reject_recipients_per_transaction),
+        rejects_before_deferral: least(
+            settings.deferral_reject_limit,
+            server.allow_rejections_before_deferral,
+        ),
+        transactions: least(settings.transaction_limit, server.allow_transactions_per_session),
+        disconnect_transactions: settings.disconnect_transaction_limit,
+        disconnect_recipients: settings.disconnect_recipient_limit,
+        disconnect_rejects: settings.disconnect_reject_limit,
+        disconnect_commands: settings.disconnect_command_limit,
+    }
+}
+
+/// How messages come in by a channel.
+fn reception(settings: &Settings, options: &Options) -> Reception {
+    Reception {
+        // `linelimit` is a limit of the channel that a message goes to.
+        max_lines: options.line_limit,
+        long_lines: match settings.long_lines {
+            sluice_config::LongLines::Reject => LongLines::Refuse,
+            sluice_config::LongLines::Truncate => LongLines::Truncate,
+            sluice_config::LongLines::Wrap => LongLines::Wrap,
+        },
+        eight_bit_strict: settings.eight_bit_strict,
+        received_for: settings.received_for,
+    }
 }
 
 /// The keyword on the source channel, in the listeners' terms.

@@ -136,8 +136,20 @@ replies! {
     declared_too_large(octets: u64) = 552 (5, 3, 4) "Message size exceeds limit of {octets} octets";
     /// One recipient too many. The ones before stay accepted.
     too_many_recipients() = 452 (4, 5, 3) "Too many recipients";
-    /// The session has sent as many messages as it may.
-    too_many_messages() = 421 (4, 7, 0) "Too many messages on this connection, open another";
+    /// The transaction asked for more recipients than `recipientcutoff` allows; it is over.
+    recipient_cutoff() = 451 (4, 5, 3) "Too many recipients for one message, none was taken";
+    /// So many recipients of the session were refused that `deferralrejectlimit` puts off all further ones.
+    too_many_rejects() = 450 (4, 7, 1) "Too many recipients were refused, try again later";
+    /// MAIL when the session has sent as many messages as `transactionlimit` allows.
+    too_many_messages() = 450 (4, 5, 3) "Too many messages on this connection, open another";
+    /// MAIL or RSET when the session has sent as many messages as `disconnecttransactionlimit` allows.
+    session_transaction_limit() = 421 (4, 7, 0) "Session transaction limit reached, closing connection";
+    /// MAIL or RSET when the session has had as many recipients as `disconnectrecipientlimit` allows.
+    session_recipient_limit() = 421 (4, 7, 0) "Session recipient limit reached, closing connection";
+    /// MAIL or RSET when as many recipients were refused as `disconnectrejectlimit` allows.
+    session_reject_limit() = 421 (4, 7, 0) "Session limit of refused recipients reached, closing connection";
+    /// A command beyond `disconnectcommandlimit`, unless it is QUIT.
+    session_command_limit() = 421 (4, 7, 0) "Session command limit reached, closing connection";
     /// The session has made as many errors as it may; instead of the reply to the last one.
     too_many_errors() = 421 (4, 7, 0) "Too many errors, closing connection";
     /// The session has said as much as it may without sending a message.
@@ -157,6 +169,10 @@ replies! {
     message_line_too_long(octets: u64) = 554 (5, 6, 0) "Message has a line longer than {octets} octets";
     /// The message itself is more than is taken.
     message_too_large(octets: u64) = 552 (5, 3, 4) "Message exceeds limit of {octets} octets";
+    /// The message has more lines than are taken.
+    message_too_long(lines: u32) = 552 (5, 3, 4) "Message exceeds limit of {lines} lines";
+    /// The message has 8-bit characters that MAIL did not announce, and comes in by a channel with `eightstrict`.
+    eight_bit_unannounced() = 554 (5, 6, 1) "Message has 8-bit characters and came without BODY=8BITMIME";
     /// A message that was refused already goes on without end; the connection is closed.
     endless_message() = 421 (4, 7, 0) "Refused message does not end, closing connection";
     /// The store takes no new mail.
@@ -200,8 +216,12 @@ replies! {
 mod tests {
     use super::*;
 
-    const DIALOGUES: [&str; 2] =
-        [include_str!("server/dialogues.rs"), include_str!("../../smtpd/tests/sessions.rs")];
+    const DIALOGUES: [&str; 4] = [
+        include_str!("server/dialogues.rs"),
+        include_str!("server/limit_dialogues.rs"),
+        include_str!("../../smtpd/tests/sessions.rs"),
+        include_str!("../../smtpd/tests/reception.rs"),
+    ];
 
     fn enhanced(row: &Row) -> String {
         row.status.map_or(String::new(), |(class, subject, detail)| format!("{class}.{subject}.{detail}"))

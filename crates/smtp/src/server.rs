@@ -17,6 +17,11 @@ use crate::etrn::{Answers, EtrnPolicy, Node};
 use crate::replies;
 use crate::reply::{Charset, Reply};
 
+pub use quota::Quotas;
+use quota::Spent;
+
+mod quota;
+
 /// So many ETRN commands over the limit are told 458; the one after them ends the session.
 pub const ETRN_OVER_LIMIT_MAX: u32 = 8;
 
@@ -40,10 +45,11 @@ pub struct Policy {
     pub max_message_size: u64,
     /// Recipients of one message.
     pub max_recipients: u32,
-    /// Permanent refusals and errors before 421.
+    /// Errors before 421: bad commands and refused senders and messages, and refused recipients unless [`Quotas`] has a
+    /// limit for those.
     pub max_errors: u32,
-    /// Messages before 421; 0 is no limit.
-    pub max_transactions: u32,
+    /// What the operator limits besides.
+    pub quotas: Quotas,
 }
 
 /// What the caller does next.
@@ -124,7 +130,7 @@ pub struct Server {
     policy: Policy,
     helo: Option<Helo>,
     transaction: Option<Open>,
-    transactions: u32,
+    spent: Spent,
     errors: u32,
     idle_commands: u32,
     etrn_served: u32,
@@ -145,6 +151,8 @@ struct Open {
     transaction: Transaction,
     /// A recipient was refused.
     refused: bool,
+    /// RCPT commands with an address, whatever became of them.
+    presented: u32,
 }
 
 impl Server {
@@ -154,7 +162,7 @@ impl Server {
             policy,
             helo: None,
             transaction: None,
-            transactions: 0,
+            spent: Spent::default(),
             errors: 0,
             idle_commands: 0,
             etrn_served: 0,
@@ -192,7 +200,11 @@ impl Server {
 
     /// Takes a command line, without its end.
     pub fn line<'l>(&mut self, line: &'l [u8]) -> Step<'l> {
-        match command::parse(line) {
+        let parsed = command::parse(line);
+        if self.spent.command(&self.policy.quotas) && !matches!(parsed, Ok(Command::Quit)) {
+            return Step::Close(replies::session_command_limit());
+        }
+        match parsed {
             Ok(command) => self.command(command),
             Err(Mistake::Answer(reply)) => self.answered(reply),
             Err(Mistake::ForeignProtocol) => Step::Close(replies::not_smtp()),
@@ -205,11 +217,15 @@ impl Server {
     }
 
     fn command<'l>(&mut self, command: Command<'l>) -> Step<'l> {
-        if !matches!(command, Command::Rcpt { .. } | Command::Data | Command::Etrn(_) | Command::Quit) {
-            self.idle_commands += 1;
-            if self.idle_commands > IDLE_COMMANDS_MAX {
-                return Step::Close(replies::too_many_idle_commands());
-            }
+        if !matches!(command, Command::Rcpt { .. } | Command::Data | Command::Etrn(_) | Command::Quit)
+            && self.idles()
+        {
+            return Step::Close(replies::too_many_idle_commands());
+        }
+        if matches!(command, Command::Mail { .. } | Command::Rset)
+            && let Some(reply) = self.spent.end(&self.policy.quotas)
+        {
+            return Step::Close(reply);
         }
         match command {
             Command::Helo(name) => self.hello(name, false),
@@ -227,6 +243,12 @@ impl Server {
             Command::Etrn(argument) => self.etrn(argument),
             Command::Quit => Step::Close(replies::goodbye(&self.policy.host)),
         }
+    }
+
+    /// Counts a command that has moved nothing; whether it is one too many.
+    fn idles(&mut self) -> bool {
+        self.idle_commands += 1;
+        self.idle_commands > IDLE_COMMANDS_MAX
     }
 
     fn hello(&mut self, name: &str, extended: bool) -> Step<'static> {
@@ -266,9 +288,8 @@ impl Server {
         if self.transaction.is_some() {
             return self.answered(replies::nested_mail());
         }
-        let limit = self.policy.max_transactions;
-        if limit != 0 && self.transactions >= limit {
-            return Step::Close(replies::too_many_messages());
+        if self.spent.no_more_messages(&self.policy.quotas) {
+            return Step::Reply(replies::too_many_messages());
         }
         let limit = self.policy.max_message_size;
         if limit != 0 && params.size.is_some_and(|size| size > limit) {
@@ -283,7 +304,7 @@ impl Server {
             Ok(()) => {
                 let transaction =
                     Transaction { sender: path.to_owned(), params, recipients: Vec::new(), commands: 0 };
-                self.transaction = Some(Open { transaction, refused: false });
+                self.transaction = Some(Open { transaction, refused: false, presented: 0 });
                 Step::Reply(replies::sender_ok())
             }
             Err(refusal) => self.answered(refusal.into()),
@@ -294,9 +315,17 @@ impl Server {
         let Some(open) = &mut self.transaction else {
             return self.answered(self.mail_missing());
         };
+        open.presented = open.presented.saturating_add(1);
         if !path.is_ascii() && !open.transaction.params.smtputf8 {
             open.refused = true;
             return self.answered(replies::address_needs_smtputf8());
+        }
+        if self.spent.defers(&self.policy.quotas) {
+            open.refused = true;
+            return match self.idles() {
+                true => Step::Close(replies::too_many_idle_commands()),
+                false => Step::Reply(replies::too_many_rejects()),
+            };
         }
         if open.transaction.commands >= self.policy.max_recipients {
             return Step::Reply(replies::too_many_recipients());
@@ -318,11 +347,21 @@ impl Server {
                 }
                 recipients.extend(accepted);
                 open.transaction.commands += 1;
+                self.spent.recipients = self.spent.recipients.saturating_add(1);
                 Step::Reply(replies::recipient_ok())
             }
             Err(refusal) => {
                 open.refused = true;
-                self.answered(refusal.into())
+                let reply = Reply::from(refusal);
+                if !reply.is_permanent() {
+                    return Step::Reply(reply);
+                }
+                self.spent.rejects = self.spent.rejects.saturating_add(1);
+                if !self.policy.quotas.limit_rejects() {
+                    return self.answered(reply);
+                }
+                // The operator's limits may leave a guesser alone for as long as it stays in one transaction.
+                if self.idles() { Step::Close(replies::too_many_idle_commands()) } else { Step::Reply(reply) }
             }
         }
     }
@@ -334,8 +373,13 @@ impl Server {
     fn data(&mut self) -> Step<'static> {
         match self.transaction.take() {
             None => self.answered(self.mail_missing()),
+            Some(open)
+                if self.policy.quotas.recipient_cutoff.is_some_and(|cutoff| open.presented > cutoff) =>
+            {
+                Step::Reply(replies::recipient_cutoff())
+            }
             Some(open) if open.transaction.commands > 0 => {
-                self.transactions += 1;
+                self.spent.transactions = self.spent.transactions.saturating_add(1);
                 Step::Content(replies::start_data(), Box::new(open.transaction))
             }
             // RFC 2920 section 3.1: DATA may have been sent together with RCPT commands that were all refused.
@@ -425,6 +469,10 @@ impl Server {
 #[cfg(test)]
 #[path = "server/dialogues.rs"]
 mod dialogues;
+
+#[cfg(test)]
+#[path = "server/limit_dialogues.rs"]
+mod limit_dialogues;
 
 #[cfg(test)]
 #[path = "server/any_input.rs"]

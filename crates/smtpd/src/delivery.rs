@@ -10,7 +10,7 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use sluice_mail::{Envelope, Refusal, Time};
-use sluice_smtp::content::{Content, Fed, Summary};
+use sluice_smtp::content::{Content, Fed, Rules, Summary};
 use sluice_smtp::replies;
 use sluice_smtp::reply::Reply;
 use sluice_smtp::server::{Received, Transaction};
@@ -48,7 +48,7 @@ pub(crate) async fn receive(talk: &mut Talk, transaction: Transaction) -> io::Re
     let incoming = talk.intake.begin(kinds(&transaction).len());
     let id = incoming.id();
     let mut draft = Ok(Draft { incoming, tail: first_lines(talk, &transaction, &id, arrived), chunk: None });
-    let mut content = Content::new(limits.max_message_size);
+    let mut content = Content::new(rules(talk, &transaction));
     let mut discarded = Vec::new();
     let (mut taken, mut refused) = (0u64, 0u64);
     let end_of_time = Instant::now() + limits.data_total_timeout;
@@ -119,8 +119,24 @@ pub(crate) async fn receive(talk: &mut Talk, transaction: Transaction) -> io::Re
     }
     let peer = talk.session.connection.peer;
     let channel = &talk.session.admission.source_channel;
+    if summary.long_lines {
+        tracing::info!(%id, %peer, %channel, "lines of more than 1000 octets were cut off or broken");
+    }
     tracing::info!(%id, %peer, %channel, ?sender, recipients, size = summary.size, held, "message accepted");
     Ok(Verdict::Received(Received::Safe(id)))
+}
+
+/// What the content is held to.
+fn rules(talk: &Talk, transaction: &Transaction) -> Rules {
+    let admission = &talk.session.admission;
+    let announced = transaction.params.body == Body::EightBitMime || transaction.params.smtputf8;
+    Rules {
+        size_max: admission.limits.max_message_size,
+        lines_max: admission.reception.max_lines,
+        long_lines: admission.reception.long_lines,
+        seven_bit: admission.reception.eight_bit_strict && !announced,
+        chunked: false,
+    }
 }
 
 fn refuse(refusal: Refusal) -> Verdict {
@@ -138,7 +154,7 @@ fn first_lines(talk: &Talk, transaction: &Transaction, id: &str, now: Time) -> V
         smtputf8: transaction.params.smtputf8,
         id,
         recipient: match transaction.recipients.as_slice() {
-            [only] => Some(&only.recipient.original),
+            [only] if session.admission.reception.received_for => Some(&only.recipient.original),
             _ => None,
         },
         now,

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use sluice_mail::{Envelope, Refusal};
 pub use sluice_smtp::command::{Body, MailParams};
+pub use sluice_smtp::content::LongLines;
 pub use sluice_smtp::etrn::EtrnPolicy;
 use sluice_smtp::replies;
 use sluice_smtp::reply::Reply;
-pub use sluice_smtp::server::Accepted;
+pub use sluice_smtp::server::{Accepted, Quotas};
 
 /// One accepted connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +53,32 @@ pub struct Admission {
     pub etrn: EtrnPolicy,
     /// What one session may use up.
     pub limits: Limits,
+    /// How messages are received.
+    pub reception: Reception,
+}
+
+/// How messages are received: what the channel's keywords say about it. The default is a channel without any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reception {
+    /// `linelimit` and `LINE_LIMIT`: most lines of a message.
+    pub max_lines: Option<u32>,
+    /// `rejectsmtplonglines`, `truncatesmtplonglines`, `wrapsmtplonglines`.
+    pub long_lines: LongLines,
+    /// `eightstrict`: 8-bit text that MAIL did not announce is refused.
+    pub eight_bit_strict: bool,
+    /// `receivedfor`: `Received:` names the recipient when there is only one.
+    pub received_for: bool,
+}
+
+impl Default for Reception {
+    fn default() -> Reception {
+        Reception {
+            max_lines: None,
+            long_lines: LongLines::default(),
+            eight_bit_strict: false,
+            received_for: true,
+        }
+    }
 }
 
 /// What one session may use up. [`Limits::default`] has the values that suit a hub on the open net.
@@ -61,10 +88,10 @@ pub struct Limits {
     pub max_message_size: u64,
     /// Recipients of one message; RFC 5321 section 4.5.3.1.8 demands at least 100.
     pub max_recipients: u32,
-    /// Permanent refusals and errors before 421. An accepted message takes the count back to nought.
+    /// Errors before 421, refused recipients among them unless `quotas` limits those. An accepted message takes the count back to nought.
     pub max_errors: u32,
-    /// Messages on one connection before 421; 0 is no limit.
-    pub max_transactions: u32,
+    /// What the operator limits besides; nothing unless they say so.
+    pub quotas: Quotas,
     /// ETRN commands that are served (`ALLOW_ETRNS_PER_SESSION`); the next ones get 458.
     pub etrn_per_session: u32,
     /// More `Received:` fields than this in a message: it is accepted on hold, for it runs in a circle.
@@ -85,7 +112,7 @@ impl Default for Limits {
             max_message_size: 50 << 20,
             max_recipients: 1000,
             max_errors: 20,
-            max_transactions: 0,
+            quotas: Quotas::default(),
             etrn_per_session: 8,
             max_received_lines: 50,
             command_timeout: Duration::from_secs(300),

@@ -35,7 +35,7 @@ pub const CHUNK_OCTETS: usize = 256 * 1024;
 pub const SWALLOW_OCTETS_MAX: u64 = 64 << 20;
 
 pub use intake::{
-    Accepted, Admission, Body, Connection, Done, EtrnAnswer, EtrnPolicy, Incoming, Intake, Limits,
-    MailParams, Session,
+    Accepted, Admission, Body, Connection, Done, EtrnAnswer, EtrnPolicy, Incoming, Intake, Limits, LongLines,
+    MailParams, Quotas, Reception, Session,
 };
 pub use server::{BindError, Server, Service, Settings};

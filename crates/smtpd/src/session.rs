@@ -136,7 +136,7 @@ pub(crate) async fn serve(
         max_message_size: admission.limits.max_message_size,
         max_recipients: admission.limits.max_recipients,
         max_errors: admission.limits.max_errors,
-        max_transactions: admission.limits.max_transactions,
+        quotas: admission.limits.quotas,
     };
     let mut talk = Talk {
         stream,

@@ -7,7 +7,11 @@ type Message = (Vec<u8>, Vec<u8>, Result<Summary, Fault>);
 
 /// Feeds `bytes` in pieces of `split` octets; `None` when the message does not end in them.
 fn receive(bytes: &[u8], split: usize, size_max: u64) -> Option<Message> {
-    let (mut content, mut kept) = (Content::new(size_max), Vec::new());
+    receive_by(Rules { size_max, ..Rules::default() }, bytes, split)
+}
+
+fn receive_by(rules: Rules, bytes: &[u8], split: usize) -> Option<Message> {
+    let (mut content, mut kept) = (Content::new(rules), Vec::new());
     let mut at = 0;
     while at < bytes.len() {
         let end = bytes.len().min(at + split);
@@ -126,7 +130,7 @@ fn octets_above_127_are_noticed() {
 
 #[test]
 fn octets_behind_the_end_do_not_count_as_content() {
-    let (mut content, mut kept) = (Content::new(0), Vec::new());
+    let (mut content, mut kept) = (Content::new(Rules::default()), Vec::new());
     let fed = content.feed("a\r\n.\r\nMAIL FROM:<ü@example.com>\r\n".as_bytes(), &mut kept);
     assert_eq!(fed, Fed::End(6));
     assert!(!content.finish().unwrap().eight_bit, "8-bit octets of the next command were counted");

@@ -1,7 +1,7 @@
 //! Whatever comes in, in whatever pieces: no panic, one reply for each command, the same conversation.
 
 use super::*;
-use crate::content::{Content, Fed};
+use crate::content::{Content, Fed, Rules};
 use crate::line::{Line, LineReader};
 
 /// A session that is fed `bytes` in pieces of `split` octets. Returns all it says, and checks what must always hold.
@@ -13,7 +13,7 @@ fn session(bytes: &[u8], split: usize) -> Vec<u8> {
         max_message_size: 200,
         max_recipients: 2,
         max_errors: 6,
-        max_transactions: 3,
+        quotas: Quotas { transactions: Some(3), disconnect_recipients: Some(5), ..Quotas::default() },
     });
     let mut lines = LineReader::default();
     let (mut said, mut buffer, mut kept) = (Vec::new(), Vec::new(), Vec::new());
@@ -65,7 +65,7 @@ fn session(bytes: &[u8], split: usize) -> Vec<u8> {
             };
             if let Step::Content(_, transaction) = &step {
                 assert!((1..=2).contains(&transaction.recipients.len()));
-                content = Some(Content::new(200));
+                content = Some(Content::new(Rules { size_max: 200, ..Rules::default() }));
             }
             let last = say(step, &mut said);
             buffer.drain(..used);

@@ -9,10 +9,10 @@ use insta::assert_snapshot;
 use sluice_mail::{Recipient, Refusal, Status};
 
 use super::*;
-use crate::content::{Content, Fed};
+use crate::content::{Content, Fed, Rules};
 use crate::etrn::Waiting;
 
-fn policy() -> Policy {
+pub(super) fn policy() -> Policy {
     Policy {
         host: "hub.example".into(),
         etrn: EtrnPolicy::Silent,
@@ -20,7 +20,7 @@ fn policy() -> Policy {
         max_message_size: 1000,
         max_recipients: 3,
         max_errors: 30,
-        max_transactions: 0,
+        quotas: Quotas::default(),
     }
 }
 
@@ -60,7 +60,7 @@ fn etrn_answer(policy: EtrnPolicy, argument: &str) -> Reply {
 }
 
 /// The conversation with a client that says the lines of `text`.
-fn dialogue(policy: &Policy, text: &str) -> String {
+pub(super) fn dialogue(policy: &Policy, text: &str) -> String {
     let mut server = Server::new(policy.clone());
     let mut said = String::new();
     let mut client = text.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -118,7 +118,8 @@ fn content<'a>(
     transaction: &Transaction,
     client: &mut impl Iterator<Item = &'a str>,
 ) -> Option<Received> {
-    let (mut content, mut kept) = (Content::new(policy.max_message_size), Vec::new());
+    let (mut content, mut kept) =
+        (Content::new(Rules { size_max: policy.max_message_size, ..Rules::default() }), Vec::new());
     for line in client {
         if line == "(stop)" {
             return None;
@@ -139,7 +140,7 @@ fn content<'a>(
     None
 }
 
-fn with(change: impl FnOnce(&mut Policy)) -> Policy {
+pub(super) fn with(change: impl FnOnce(&mut Policy)) -> Policy {
     let mut policy = policy();
     change(&mut policy);
     policy
@@ -713,45 +714,6 @@ fn errors_are_counted_and_forgiven_after_a_message() {
     500 5.5.2 Command not recognized
     > FROB
     421 4.7.0 Too many errors, closing connection
-    (closed)
-    ");
-}
-
-#[test]
-fn a_session_may_send_so_many_messages() {
-    assert_snapshot!(dialogue(&with(|policy| policy.max_transactions = 1), "
-        EHLO client.example
-        MAIL FROM:<a@client.example>
-        RSET
-        MAIL FROM:<a@client.example>
-        RCPT TO:<b@site.example>
-        DATA
-        .
-        MAIL FROM:<a@client.example>
-    "), @r"
-    220 hub.example ESMTP Sluice ready
-    > EHLO client.example
-    250-hub.example Hello client.example
-    250-PIPELINING
-    250-8BITMIME
-    250-SMTPUTF8
-    250-ENHANCEDSTATUSCODES
-    250-SIZE 1000
-    250-ETRN
-    250 HELP
-    > MAIL FROM:<a@client.example>
-    250 2.1.0 Sender OK
-    > RSET
-    250 2.0.0 Reset, no transaction
-    > MAIL FROM:<a@client.example>
-    250 2.1.0 Sender OK
-    > RCPT TO:<b@site.example>
-    250 2.1.5 Recipient OK
-    > DATA
-    354 Start mail input; end with <CRLF>.<CRLF>
-    250 2.6.0 Message accepted, id 0000000000000A7F
-    > MAIL FROM:<a@client.example>
-    421 4.7.0 Too many messages on this connection, open another
     (closed)
     ");
 }

@@ -11,8 +11,8 @@ use sluice_smtp::etrn::{Answers, Node, Waiting};
 use sluice_smtp::replies;
 use sluice_smtp::reply::{Reply, ReplyReader};
 use sluice_smtpd::{
-    Admission, Connection, Done, EtrnAnswer, EtrnPolicy, Incoming, Intake, Limits, MailParams, Server,
-    Service, Session, Settings,
+    Admission, Connection, Done, EtrnAnswer, EtrnPolicy, Incoming, Intake, Limits, MailParams, Reception,
+    Server, Service, Session, Settings,
 };
 use tokio::sync::oneshot;
 
@@ -56,6 +56,7 @@ pub struct Accepted {
 
 pub struct Fake {
     pub limits: Limits,
+    pub reception: Reception,
     pub etrn: EtrnPolicy,
     pub on_commit: Manner,
     pub on_chunk: Manner,
@@ -74,6 +75,7 @@ impl Default for Fake {
     fn default() -> Fake {
         Fake {
             limits: Limits::default(),
+            reception: Reception::default(),
             etrn: EtrnPolicy::Silent,
             on_commit: Manner::AtOnce,
             on_chunk: Manner::AtOnce,
@@ -124,6 +126,7 @@ impl Intake for Door {
             banner_host: "hub.example".into(),
             etrn: self.0.etrn,
             limits: self.0.limits.clone(),
+            reception: self.0.reception,
         })
     }
 
