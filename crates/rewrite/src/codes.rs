@@ -7,7 +7,7 @@ pub fn codes() -> &'static [&'static Code] {
     &CODES
 }
 
-static CODES: [&Code; 20] = [
+static CODES: [&Code; 25] = [
     &UNKNOWN_SEQUENCE,
     &UNCLOSED,
     &NO_NAME,
@@ -28,6 +28,11 @@ static CODES: [&Code; 20] = [
     &ERROR_TEXT,
     &TOO_LONG,
     &UNKNOWN_PATTERN,
+    &CANNOT_MATCH,
+    &TAG_NEVER_TESTED,
+    &TAG_NEVER_SET,
+    &ENDLESS,
+    &CHANNEL_NOT_REACHED,
 ];
 
 pub(crate) static UNKNOWN_SEQUENCE: Code = Code {
@@ -95,7 +100,8 @@ pub(crate) static UNREACHABLE: Code = Code {
     severity: Severity::Warning,
     summary: "a rule that is never tried",
     explanation: "Rules with the same pattern are tried in the order of the file. One that stands above this one has no control and no \
-substitution that can fail, so it always applies. Put the rule with conditions first.",
+substitution that can fail, so it always applies. Put the rule with conditions first.\n\nThe pattern `$*` is asked before all others, wherever \
+it stands: with a rule for it that always applies, no other is tried.",
 };
 
 pub(crate) static TAG_TOO_LONG: Code = Code {
@@ -185,6 +191,50 @@ pub(crate) static UNKNOWN_PATTERN: Code = Code {
     summary: "a special pattern that is never asked for",
     explanation: "The patterns that begin with `$` are `$*` (before all others), `$%` and `$!` (for hosts in the local part that failed in \
 every other way). No other is ever asked for.",
+};
+
+pub(crate) static CANNOT_MATCH: Code = Code {
+    name: "rewrite-pattern-cannot-match",
+    severity: Severity::Warning,
+    summary: "a pattern that is like no host",
+    explanation: "Patterns are compared with the host of an address alone: `example.com` is that host, `.example.com` any host under it, \
+`[10.1.]` a literal that begins so, `[]` any literal, `.` everything. A pattern with an `@`, with an empty label or with a number above 255 \
+is never found, and addresses that were meant for it go by another rule or are refused.",
+};
+
+pub(crate) static TAG_NEVER_TESTED: Code = Code {
+    name: "rewrite-tag-never-tested",
+    severity: Severity::Warning,
+    summary: "a tag is set that no pattern begins with",
+    explanation: "`$Ttag|` puts its text in front of everything that is compared with patterns from then on, until the address is finished. \
+Where no pattern begins with that text no rule matches any more, not even `.`: the address is looked up as it is, and mostly refused.\n\n\
+Write rules for the tag, `tag|.` at least, or take it out.",
+};
+
+pub(crate) static TAG_NEVER_SET: Code = Code {
+    name: "rewrite-tag-never-set",
+    severity: Severity::Warning,
+    summary: "a pattern begins with a tag that no rule sets",
+    explanation: "A pattern with `|` in it is found only when a rule before has put that text in front with `$T`; no host holds the character \
+itself. No template here sets this tag, so the rule is never used. A slip in the tag, here or behind `$T`, is the usual reason.",
+};
+
+pub(crate) static ENDLESS: Code = Code {
+    name: "rewrite-endless",
+    severity: Severity::Warning,
+    summary: "rules send an address round for ever",
+    explanation: "A template of the form `A%B` rewrites the address with its new host from the start. Here the way leads back to the same rule \
+without any condition that could end it. The address is refused after 32 turns. `A@B` ends the way, and so does `A%B@C`, where C is the host of a \
+channel.",
+};
+
+pub(crate) static CHANNEL_NOT_REACHED: Code = Code {
+    name: "rewrite-channel-not-reached",
+    severity: Severity::Info,
+    summary: "no rule sends mail to a channel",
+    explanation: "Mail comes to a channel when a template ends with one of its hosts, or when an address names one of its hosts and no rule takes \
+that name. Neither is so here: no template ends with a host of the channel, and addresses with these hosts are taken by another rule. The channel may \
+still be where sessions begin, when `dispatcher.cnf` or another channel says so; otherwise nothing is ever queued to it.",
 };
 
 pub(crate) static ALIAS_NOWHERE: Code = Code {

@@ -19,6 +19,8 @@ use crate::{access, report};
 
 /// Remarks about rules that depend on which channels and hosts there are.
 const ABOUT_CHANNELS: [&str; 2] = ["rewrite-unknown-channel", "rewrite-no-channel-host"];
+/// A remark about what rules do together, which a mistake anywhere may be the reason of.
+const ABOUT_THE_WHOLE: &str = "rewrite-channel-not-reached";
 /// Mistakes that leave names out of the channel table, or change them: who misses the name then would only mislead.
 const HIDES_NAMES: [&str; 12] = [
     "first-channel-not-local",
@@ -87,6 +89,9 @@ fn read_and_change(path: &Path, change: impl FnOnce(&mut Config)) -> Reading {
         };
         if diagnostics.iter().any(hides_names) {
             found.retain(|remark| !ABOUT_CHANNELS.contains(&remark.code.name));
+        }
+        if errors_in(&diagnostics) || errors_in(&found) {
+            found.retain(|remark| remark.code.name != ABOUT_THE_WHOLE);
         }
         diagnostics.extend(found);
         diagnostics.extend(access::check(&rewriter));
@@ -283,6 +288,6 @@ l\nh\n\ntcp_x smtp nologgin port x\nTAG\n";
         let known = |name: &&str| {
             sluice_config::codes().iter().chain(sluice_rewrite::codes()).any(|code| code.name == *name)
         };
-        assert!(ABOUT_CHANNELS.iter().chain(&HIDES_NAMES).all(known));
+        assert!(ABOUT_CHANNELS.iter().chain(&HIDES_NAMES).chain([&ABOUT_THE_WHOLE]).all(known));
     }
 }
