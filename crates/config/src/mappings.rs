@@ -272,7 +272,7 @@ impl Tables<'_, '_> {
         self.state = State::Named;
         let index = self.found.tables.len();
         if let Some(first) = self.found.table(&name.text) {
-            let message = format!("the table `{}` is there twice", name.text);
+            let message = format!("duplicate mapping name found: `{}`", name.text);
             let remark = Diagnostic::new(&codes::MAPPING_DUPLICATE_TABLE, message).at(span);
             let remark = remark.note(first.span, "the first is here");
             self.reader.push(remark.help("make one table of the two; the order of entries is their meaning"));

@@ -88,7 +88,7 @@ fn lines_in_the_wrong_place() {
     );
     assert_eq!(
         said("Abc\n\n  a  1\n\naBC\n\n  b  2\n"),
-        "mappings:5:1: error[mapping-duplicate-table]: the table `aBC` is there twice\n\
+        "mappings:5:1: error[mapping-duplicate-table]: duplicate mapping name found: `aBC`\n\
          note: mappings:1:1: the first is here\n\
          help: make one table of the two; the order of entries is their meaning"
     );

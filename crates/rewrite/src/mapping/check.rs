@@ -6,7 +6,7 @@ use sluice_config::{MappingEntry, Mappings};
 use sluice_diag::{Diagnostic, Span, nearest};
 
 use super::codes;
-use super::pattern::{self, Pattern, SAVED_MAX};
+use super::pattern::{self, Pattern, SAVED_MAX, Signs};
 use super::template::{self, Control, Op, Template};
 
 /// Looks at the entries of one table in their order.
@@ -15,13 +15,28 @@ pub(crate) struct Checker<'c> {
     found: &'c mut Vec<Diagnostic>,
     /// Patterns, in lower case, that end the search, and where the first of each stands.
     ending: HashMap<String, Span>,
+    /// Those with wildcards, in their order.
+    general: Vec<(Signs, Pattern, Span)>,
+    /// Steps that may still be spent on comparing patterns with each other.
+    steps: usize,
     /// `*` has been reported as standing above others.
     all_reported: bool,
 }
 
+/// Steps for comparing the patterns of one table with each other. Tables of some hundred entries need a part of it; what
+/// lies behind is not compared.
+const COVER_STEPS_MAX: usize = 8_000_000;
+
 impl<'c> Checker<'c> {
     pub(crate) fn new(mappings: &'c Mappings, found: &'c mut Vec<Diagnostic>) -> Checker<'c> {
-        Checker { mappings, found, ending: HashMap::new(), all_reported: false }
+        Checker {
+            mappings,
+            found,
+            ending: HashMap::new(),
+            general: Vec::new(),
+            steps: COVER_STEPS_MAX,
+            all_reported: false,
+        }
     }
 
     pub(crate) fn entry(
@@ -42,7 +57,7 @@ impl<'c> Checker<'c> {
             self.op(op, pattern, mistakes.is_empty(), span);
         }
         if mistakes.is_empty() {
-            self.reach(entry, template);
+            self.reach(entry, pattern, template);
         }
     }
 
@@ -188,7 +203,7 @@ impl<'c> Checker<'c> {
     }
 
     /// Can the entry be reached, and does it hide others?
-    fn reach(&mut self, entry: &MappingEntry, template: &Template) {
+    fn reach(&mut self, entry: &MappingEntry, compiled: &Pattern, template: &Template) {
         let pattern = entry.pattern.to_lowercase();
         if let Some(first) = self.ending.get(&pattern) {
             let message = "this entry is never reached: one above has the same pattern";
@@ -205,11 +220,29 @@ impl<'c> Checker<'c> {
             }
             return;
         }
+        let steps = &mut self.steps;
+        let signs = compiled.signs();
+        let mut general = self.general.iter();
+        let covers =
+            |(of, above, _): &&(Signs, Pattern, Span)| of.allow(signs) && above.covers(compiled, steps);
+        if let Some((_, _, above)) = general.find(covers) {
+            let message = "this entry is never reached: one above matches all that it matches";
+            let remark = Diagnostic::new(&codes::SHADOWED, message).at(entry.span).note(*above, "this one");
+            self.found.push(remark.help("put the special one first, or write `$C` into the one above"));
+            return;
+        }
         let goes_on = template.ops.iter().any(|(op, _)| {
             matches!(op, Op::Control(Control::Continue | Control::Loop | Control::Restart) | Op::Input(..))
         });
-        if !goes_on {
+        if goes_on {
+            // What comes below is compared with another text than what stands above.
+            self.ending.clear();
+            self.general.clear();
+        } else if template.problems.is_empty() {
             self.ending.insert(pattern, entry.span);
+            if compiled.is_open() {
+                self.general.push((signs, compiled.clone(), entry.span));
+            }
         }
     }
 }

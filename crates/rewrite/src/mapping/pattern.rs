@@ -10,6 +10,7 @@
 //! # Not here
 //! Templates, and the order of entries (`table`).
 
+mod cover;
 mod matching;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -137,6 +138,17 @@ pub(crate) struct Signs {
     /// The last octets, in lower case, last one lowest.
     pub(crate) tail: u64,
     pub(crate) tail_mask: u64,
+}
+
+impl Signs {
+    /// Can a pattern with these signs match all that one with the other signs matches?
+    pub(crate) fn allow(self, special: Signs) -> bool {
+        let head = special.head_mask & self.head_mask == self.head_mask
+            && special.head & self.head_mask == self.head;
+        let tail = special.tail_mask & self.tail_mask == self.tail_mask
+            && special.tail & self.tail_mask == self.tail;
+        head && tail
+    }
 }
 
 /// A compiled pattern.
@@ -480,6 +492,11 @@ impl Pattern {
             }
         }
         signs
+    }
+
+    /// Is there anything but plain text in it?
+    pub(crate) fn is_open(&self) -> bool {
+        self.items.iter().any(|item| !matches!(item, Item::Text(_)))
     }
 
     /// The network that a text must begin with, when an IPv4 address comes first: bits and mask.
