@@ -156,3 +156,18 @@ fn what_keywords_say_of_content_holds() {
         client.quit();
     }
 }
+
+#[test]
+fn chunking_is_offered_unless_nochunkingserver_says_no() {
+    for (name, keywords, code) in [("chunking", "", 250), ("no-chunking", "nochunkingserver", 502)] {
+        let hub = with(name, keywords, "");
+        let (mut client, _) = Talk::open(hub.address()).expect("a connection");
+        let offer = client.want("EHLO client.example", 250);
+        assert_eq!(offer.offers("CHUNKING"), code == 250, "{offer}");
+        client.want("MAIL FROM:<a@origin.example>", 250);
+        client.want("RCPT TO:<b@site.example>", 250);
+        assert_eq!(client.ask("BDAT 0 LAST").expect("an answer").code, code);
+        assert_eq!(hub.waiting(None), u64::from(code == 250));
+        client.quit();
+    }
+}

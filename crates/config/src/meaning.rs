@@ -141,6 +141,8 @@ fn apply(keyword: &Keyword, around: &Surroundings<'_>, settings: &mut Settings) 
         "disconnectrecipientlimit" => settings.disconnect_recipient_limit = count(),
         "disconnectrejectlimit" => settings.disconnect_reject_limit = count(),
         "disconnecttransactionlimit" => settings.disconnect_transaction_limit = count(),
+        "chunkingserver" => settings.chunking_server = true,
+        "nochunkingserver" => settings.chunking_server = false,
         "rejectsmtplonglines" => settings.long_lines = LongLines::Reject,
         "truncatesmtplonglines" => settings.long_lines = LongLines::Truncate,
         "wrapsmtplonglines" => settings.long_lines = LongLines::Wrap,

@@ -99,6 +99,8 @@ pub struct Settings {
     pub disconnect_reject_limit: Option<u32>,
     /// `disconnecttransactionlimit`: transactions before the server hangs up.
     pub disconnect_transaction_limit: Option<u32>,
+    /// `chunkingserver`, `nochunkingserver`: whether the server offers CHUNKING.
+    pub chunking_server: bool,
     /// `rejectsmtplonglines` and its kind: what becomes of lines that are too long for SMTP.
     pub long_lines: LongLines,
     /// `eightstrict`: 8-bit text that was not announced is refused from the channel.
@@ -405,6 +407,7 @@ impl Default for Settings {
             disconnect_recipient_limit: None,
             disconnect_reject_limit: None,
             disconnect_transaction_limit: None,
+            chunking_server: true,
             long_lines: LongLines::default(),
             eight_bit_strict: false,
             received_for: true,

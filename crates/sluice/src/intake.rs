@@ -275,6 +275,7 @@ fn quotas(settings: &Settings, server: &ServerOptions) -> Quotas {
 /// How messages come in by a channel.
 fn reception(settings: &Settings, options: &Options) -> Reception {
     Reception {
+        chunking: settings.chunking_server,
         // `linelimit` is a limit of the channel that a message goes to.
         max_lines: options.line_limit,
         long_lines: match settings.long_lines {

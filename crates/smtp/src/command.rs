@@ -23,7 +23,7 @@ pub const SHORT_COMMAND_OCTETS_MAX: usize = 510;
 pub const HELLO_OCTETS_MAX: usize = 255;
 
 /// The verbs that this server has, as HELP shows them.
-pub const VERBS: &str = "HELO EHLO MAIL RCPT DATA RSET NOOP VRFY ETRN HELP QUIT";
+pub const VERBS: &str = "HELO EHLO MAIL RCPT DATA BDAT RSET NOOP VRFY ETRN HELP QUIT";
 
 /// A well-formed command. Its order in the session has not been looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,13 @@ pub enum Command<'l> {
     },
     /// DATA.
     Data,
+    /// BDAT (RFC 3030): so many octets of the message follow.
+    Bdat {
+        /// How many.
+        octets: u64,
+        /// They are the last ones.
+        last: bool,
+    },
     /// RSET.
     Rset,
     /// NOOP, with any argument.
@@ -135,7 +142,7 @@ pub fn parse(line: &[u8]) -> Result<Command<'_>, Mistake> {
         b"ATRN" => Err(replies::not_implemented("ATRN").into()),
         b"STARTTLS" => Err(replies::not_implemented("STARTTLS").into()),
         b"AUTH" => Err(replies::not_implemented("AUTH").into()),
-        b"BDAT" => Err(replies::not_implemented("BDAT").into()),
+        b"BDAT" => bdat(argument),
         b"GET" | b"POST" | b"PUT" | b"HEAD" | b"OPTIONS" | b"CONNECT" => Err(Mistake::ForeignProtocol),
         _ => Err(replies::unknown_command().into()),
     }
@@ -184,6 +191,20 @@ fn rcpt(argument: &str) -> Result<Command<'_>, Mistake> {
         // NOTIFY and ORCPT belong to DSN (RFC 3461), which is not offered: to take them and forget them would be a lie.
         Some(parameter) => Err(replies::unknown_parameter(&keyword(parameter)).into()),
         None => Ok(Command::Rcpt { path }),
+    }
+}
+
+fn bdat(argument: &str) -> Result<Command<'_>, Mistake> {
+    let mut words = argument.split([' ', '\t']).filter(|word| !word.is_empty());
+    let octets = words.next().filter(|word| word.len() <= 20 && word.bytes().all(|b| b.is_ascii_digit()));
+    let last = match words.next() {
+        None => Some(false),
+        Some(word) if word.eq_ignore_ascii_case("LAST") => Some(true),
+        Some(_) => None,
+    };
+    match (octets.and_then(|octets| octets.parse().ok()), last, words.next()) {
+        (Some(octets), Some(last), None) => Ok(Command::Bdat { octets, last }),
+        _ => Err(replies::bdat_syntax().into()),
     }
 }
 

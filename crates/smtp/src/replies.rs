@@ -79,6 +79,8 @@ replies! {
     recipient_ok() = 250 (2, 1, 5) "Recipient OK";
     /// DATA may begin.
     start_data() = 354 - "Start mail input; end with <CRLF>.<CRLF>";
+    /// BDAT without LAST: the octets are there.
+    chunk_taken(octets: u64) = 250 (2, 0, 0) "{octets} octets received";
     /// The message is safe on disk.
     accepted(id: &str) = 250 (2, 6, 0) "Message accepted, id {id}";
     /// RSET.
@@ -114,6 +116,8 @@ replies! {
     bad_sender() = 501 (5, 1, 7) "Bad sender address syntax";
     /// What stands between the angle brackets of RCPT is not an address.
     bad_recipient() = 501 (5, 1, 3) "Bad recipient address syntax";
+    /// BDAT without a number of octets, or with something else than LAST behind it. No octets are read.
+    bdat_syntax() = 501 (5, 5, 4) "Syntax: BDAT octets [LAST]";
     /// A known parameter with a value that it cannot have, or given twice.
     bad_parameter(name: &str) = 501 (5, 5, 4) "Bad value of parameter {name}";
     /// A parameter that is not offered here.
@@ -125,11 +129,13 @@ replies! {
     hello_first() = 503 (5, 5, 1) "Send EHLO or HELO first";
     /// MAIL inside a transaction.
     nested_mail() = 503 (5, 5, 1) "Sender already given";
-    /// RCPT or DATA outside a transaction.
+    /// RCPT, DATA or BDAT outside a transaction.
     mail_first() = 503 (5, 5, 1) "Send MAIL first";
-    /// DATA before RCPT.
+    /// MAIL, RCPT, DATA or ETRN after BDAT and before its LAST.
+    content_begun() = 503 (5, 5, 1) "Message content has begun: send BDAT or RSET";
+    /// DATA or BDAT before RCPT.
     rcpt_first() = 503 (5, 5, 1) "Send RCPT first";
-    /// DATA after nothing but refused recipients.
+    /// DATA or BDAT after nothing but refused recipients.
     no_valid_recipients() = 554 (5, 5, 1) "No valid recipients";
 
     /// SIZE in MAIL is more than is taken.
@@ -216,9 +222,10 @@ replies! {
 mod tests {
     use super::*;
 
-    const DIALOGUES: [&str; 4] = [
+    const DIALOGUES: [&str; 5] = [
         include_str!("server/dialogues.rs"),
         include_str!("server/limit_dialogues.rs"),
+        include_str!("server/chunk_dialogues.rs"),
         include_str!("../../smtpd/tests/sessions.rs"),
         include_str!("../../smtpd/tests/reception.rs"),
     ];

@@ -50,6 +50,8 @@ pub struct Policy {
     pub max_errors: u32,
     /// What the operator limits besides.
     pub quotas: Quotas,
+    /// CHUNKING is offered (RFC 3030).
+    pub chunking: bool,
 }
 
 /// What the caller does next.
@@ -79,6 +81,18 @@ pub enum Step<'l> {
     Etrn(&'l str),
     /// Send the reply, receive the content, then [`Server::received`].
     Content(Reply, Box<Transaction>),
+    /// Receive so many octets of content. Then [`Server::received`] if they were the last ones or the message has come to
+    /// nothing, and else [`Server::chunk_taken`].
+    Chunk {
+        /// How many.
+        octets: u64,
+        /// The message ends with them.
+        last: bool,
+        /// With the first chunk of a message.
+        transaction: Option<Box<Transaction>>,
+    },
+    /// Read so many octets and throw them away, then send the reply: they belong to no message.
+    Discard(u64, Reply),
 }
 
 /// A transaction whose DATA was accepted.
@@ -130,6 +144,8 @@ pub struct Server {
     policy: Policy,
     helo: Option<Helo>,
     transaction: Option<Open>,
+    /// Some of a message has come by BDAT, and more is to come.
+    chunks: bool,
     spent: Spent,
     errors: u32,
     idle_commands: u32,
@@ -162,6 +178,7 @@ impl Server {
             policy,
             helo: None,
             transaction: None,
+            chunks: false,
             spent: Spent::default(),
             errors: 0,
             idle_commands: 0,
@@ -182,7 +199,13 @@ impl Server {
 
     /// A transaction is open.
     pub fn is_in_transaction(&self) -> bool {
-        self.transaction.is_some()
+        self.transaction.is_some() || self.chunks
+    }
+
+    /// Some of a message has come by BDAT, and more is to come. When this is no longer so, what has come is to be forgotten,
+    /// unless [`Server::received`] has said otherwise.
+    pub fn expects_chunks(&self) -> bool {
+        self.chunks
     }
 
     /// The reverse-path of the open transaction.
@@ -217,10 +240,21 @@ impl Server {
     }
 
     fn command<'l>(&mut self, command: Command<'l>) -> Step<'l> {
-        if !matches!(command, Command::Rcpt { .. } | Command::Data | Command::Etrn(_) | Command::Quit)
-            && self.idles()
-        {
+        let moves = match command {
+            Command::Rcpt { .. } | Command::Data | Command::Etrn(_) | Command::Quit => true,
+            Command::Bdat { octets, last } => octets > 0 || last,
+            _ => false,
+        };
+        if !moves && self.idles() {
             return Step::Close(replies::too_many_idle_commands());
+        }
+        if self.chunks
+            && matches!(
+                command,
+                Command::Mail { .. } | Command::Rcpt { .. } | Command::Data | Command::Etrn(_)
+            )
+        {
+            return self.answered(replies::content_begun());
         }
         if matches!(command, Command::Mail { .. } | Command::Rset)
             && let Some(reply) = self.spent.end(&self.policy.quotas)
@@ -232,9 +266,13 @@ impl Server {
             Command::Ehlo(name) => self.hello(name, true),
             Command::Mail { path, params } => self.mail(path, params),
             Command::Rcpt { path } => self.rcpt(path),
-            Command::Data => self.data(),
+            Command::Data => match self.content() {
+                Ok(transaction) => Step::Content(replies::start_data(), transaction),
+                Err(reply) => self.answered(reply),
+            },
+            Command::Bdat { octets, last } => self.bdat(octets, last),
             Command::Rset => {
-                self.transaction = None;
+                (self.transaction, self.chunks) = (None, false);
                 Step::Reply(replies::reset())
             }
             Command::Noop => Step::Reply(replies::noop()),
@@ -253,12 +291,15 @@ impl Server {
 
     fn hello(&mut self, name: &str, extended: bool) -> Step<'static> {
         // RFC 5321 section 4.1.4: a second EHLO starts over, as RSET does.
-        self.transaction = None;
+        (self.transaction, self.chunks) = (None, false);
         self.helo = Some(Helo { name: name.to_owned(), extended });
         let mut reply = replies::hello(&self.policy.host, name);
         if extended {
             for keyword in ["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"] {
                 reply = reply.and(keyword);
+            }
+            if self.policy.chunking {
+                reply = reply.and("CHUNKING");
             }
             reply = match self.policy.max_message_size {
                 // RFC 1870 section 4: no number means that no fixed limit is in force.
@@ -274,10 +315,13 @@ impl Server {
     }
 
     fn help(&self) -> Reply {
-        let verbs = match self.policy.etrn {
-            EtrnPolicy::Disable => VERBS.replace(" ETRN", ""),
-            _ => VERBS.to_owned(),
-        };
+        let mut verbs = VERBS.to_owned();
+        if self.policy.etrn == EtrnPolicy::Disable {
+            verbs = verbs.replace(" ETRN", "");
+        }
+        if !self.policy.chunking {
+            verbs = verbs.replace(" BDAT", "");
+        }
         replies::help(&verbs).and("See RFC 5321; for ETRN see RFC 1985")
     }
 
@@ -370,32 +414,52 @@ impl Server {
         if self.helo.is_none() { replies::hello_first() } else { replies::mail_first() }
     }
 
-    fn data(&mut self) -> Step<'static> {
-        match self.transaction.take() {
-            None => self.answered(self.mail_missing()),
-            Some(open)
-                if self.policy.quotas.recipient_cutoff.is_some_and(|cutoff| open.presented > cutoff) =>
-            {
-                Step::Reply(replies::recipient_cutoff())
-            }
-            Some(open) if open.transaction.commands > 0 => {
-                self.spent.transactions = self.spent.transactions.saturating_add(1);
-                Step::Content(replies::start_data(), Box::new(open.transaction))
-            }
-            // RFC 2920 section 3.1: DATA may have been sent together with RCPT commands that were all refused.
-            Some(open) if open.refused => {
-                self.transaction = Some(open);
-                self.answered(replies::no_valid_recipients())
-            }
-            Some(open) => {
-                self.transaction = Some(open);
-                self.answered(replies::rcpt_first())
-            }
+    /// The transaction whose content begins now, or why none does.
+    fn content(&mut self) -> Result<Box<Transaction>, Reply> {
+        let Some(open) = self.transaction.take() else { return Err(self.mail_missing()) };
+        if self.policy.quotas.recipient_cutoff.is_some_and(|cutoff| open.presented > cutoff) {
+            return Err(replies::recipient_cutoff());
         }
+        if open.transaction.commands > 0 {
+            self.spent.transactions = self.spent.transactions.saturating_add(1);
+            return Ok(Box::new(open.transaction));
+        }
+        // RFC 2920 section 3.1: DATA may have been sent together with RCPT commands that were all refused.
+        let reply = if open.refused { replies::no_valid_recipients() } else { replies::rcpt_first() };
+        self.transaction = Some(open);
+        Err(reply)
     }
 
-    /// The message of [`Step::Content`] has ended.
+    /// RFC 3030 section 2: the octets come whatever the reply will be, so they are read in every case.
+    fn bdat(&mut self, octets: u64, last: bool) -> Step<'static> {
+        if !self.policy.chunking {
+            return self.answered(replies::not_implemented("BDAT"));
+        }
+        let transaction = if self.chunks {
+            None
+        } else {
+            match self.content() {
+                Ok(transaction) => Some(transaction),
+                Err(reply) => {
+                    return match self.answered(reply) {
+                        Step::Reply(reply) => Step::Discard(octets, reply),
+                        step => step,
+                    };
+                }
+            }
+        };
+        self.chunks = true;
+        Step::Chunk { octets, last, transaction }
+    }
+
+    /// The octets of [`Step::Chunk`] are there, and there is nothing against them.
+    pub fn chunk_taken(&mut self, octets: u64) -> Step<'static> {
+        Step::Reply(replies::chunk_taken(octets))
+    }
+
+    /// The message of [`Step::Content`] or [`Step::Chunk`] has ended.
     pub fn received(&mut self, received: Received) -> Step<'static> {
+        self.chunks = false;
         match received {
             Received::Safe(id) => {
                 // Who gets a message through is no guesser: its errors are forgotten.
@@ -473,6 +537,10 @@ mod dialogues;
 #[cfg(test)]
 #[path = "server/limit_dialogues.rs"]
 mod limit_dialogues;
+
+#[cfg(test)]
+#[path = "server/chunk_dialogues.rs"]
+mod chunk_dialogues;
 
 #[cfg(test)]
 #[path = "server/any_input.rs"]

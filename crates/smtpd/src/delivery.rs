@@ -1,4 +1,4 @@
-//! A message on its way from the client to the intake.
+//! A message on its way from the client to the intake, by DATA or in chunks (BDAT).
 //!
 //! The content goes into one buffer, the tail, behind our `Received:` field. A tail of [`CHUNK_OCTETS`] is handed on as
 //! a chunk while the next one fills; before a third is begun the first must have been taken. At the end the tail goes
@@ -24,12 +24,14 @@ use crate::{CHUNK_OCTETS, DATA_WINDOW_OCTETS, SWALLOW_OCTETS_MAX};
 
 /// Room for one read of a small message, and of one that has shown to be larger.
 const READ_OCTETS: (usize, usize) = (8 * 1024, 64 * 1024);
+/// Room for a read of the last octets of a chunk: the command behind it may come along.
+const READ_OCTETS_MIN: usize = 4 * 1024;
 
-/// How the reception of a message ended.
-pub(crate) enum Verdict {
-    /// The content has come to its end.
-    Received(Received),
-    /// It never will.
+/// How the reception of content went on.
+pub(crate) enum Progress {
+    /// The message, or the chunk, has come to its end.
+    Ended,
+    /// It never will: say this and close.
     Close(Reply),
 }
 
@@ -41,93 +43,227 @@ struct Draft {
     chunk: Option<oneshot::Receiver<Result<(), Refusal>>>,
 }
 
-/// Receives the message of `transaction`; the 354 reply has been sent.
-pub(crate) async fn receive(talk: &mut Talk, transaction: Transaction) -> io::Result<Verdict> {
-    let limits = talk.session.admission.limits.clone();
-    let arrived = Time::from(SystemTime::now());
-    let incoming = talk.intake.begin(kinds(&transaction).len());
-    let id = incoming.id();
-    let mut draft = Ok(Draft { incoming, tail: first_lines(talk, &transaction, &id, arrived), chunk: None });
-    let mut content = Content::new(rules(talk, &transaction));
-    let mut discarded = Vec::new();
-    let (mut taken, mut refused) = (0u64, 0u64);
-    let end_of_time = Instant::now() + limits.data_total_timeout;
-    let mut window = Instant::now() + limits.data_timeout;
-    let mut in_window = 0u64;
-    loop {
-        let input = talk.input.unused();
-        let tail = match &mut draft {
+/// A message on its way in, by DATA or by BDAT.
+pub(crate) struct Arrival {
+    transaction: Transaction,
+    id: String,
+    arrived: Time,
+    content: Content,
+    /// Or why it goes nowhere; what `content` finds at fault it remembers itself.
+    draft: Result<Draft, Option<Refusal>>,
+    discarded: Vec<u8>,
+    /// Octets read so far, and those of them that came after a refusal.
+    taken: u64,
+    refused: u64,
+    end_of_time: Instant,
+}
+
+/// Within a window of time so much must come.
+struct Window {
+    end: Instant,
+    octets: u64,
+    length: Duration,
+}
+
+impl Window {
+    fn new(length: Duration) -> Window {
+        Window { end: Instant::now() + length, octets: 0, length }
+    }
+
+    fn brought(&mut self, octets: u64) {
+        self.octets += octets;
+        if self.octets >= DATA_WINDOW_OCTETS {
+            *self = Window::new(self.length);
+        }
+    }
+}
+
+impl Arrival {
+    /// The message of `transaction`, of which nothing has come yet.
+    pub(crate) fn begin(talk: &Talk, transaction: Transaction, chunked: bool) -> Arrival {
+        let arrived = Time::from(SystemTime::now());
+        let incoming = talk.intake.begin(kinds(&transaction).len());
+        let id = incoming.id();
+        let tail = first_lines(talk, &transaction, &id, arrived);
+        Arrival {
+            content: Content::new(rules(talk, &transaction, chunked)),
+            transaction,
+            id,
+            arrived,
+            draft: Ok(Draft { incoming, tail, chunk: None }),
+            discarded: Vec::new(),
+            taken: 0,
+            refused: 0,
+            end_of_time: Instant::now() + talk.session.admission.limits.data_total_timeout,
+        }
+    }
+
+    /// Receives the content behind DATA; the 354 reply has been sent.
+    pub(crate) async fn data(&mut self, talk: &mut Talk) -> io::Result<Progress> {
+        let limit = talk.session.admission.limits.intake_timeout;
+        let mut window = Window::new(talk.session.admission.limits.data_timeout);
+        loop {
+            let input = talk.input.unused();
+            let octets = input.len();
+            let fed = self.feed(input);
+            if let Fed::End(used) = fed {
+                talk.input.used(used);
+                return Ok(Progress::Ended);
+            }
+            talk.input.used(octets);
+            if let Some(reply) = self.keep_up(limit, &mut window, octets).await {
+                return Ok(Progress::Close(reply));
+            }
+            if let Some(reply) = self.read(talk, &window, u64::MAX).await? {
+                return Ok(Progress::Close(reply));
+            }
+        }
+    }
+
+    /// Receives the octets of one BDAT.
+    pub(crate) async fn chunk(&mut self, talk: &mut Talk, octets: u64) -> io::Result<Progress> {
+        let limit = talk.session.admission.limits.intake_timeout;
+        let mut window = Window::new(talk.session.admission.limits.data_timeout);
+        let mut left = octets;
+        loop {
+            let input = talk.input.unused();
+            let here = input.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            self.feed(&input[..here]);
+            talk.input.used(here);
+            left -= here as u64;
+            if let Some(reply) = self.keep_up(limit, &mut window, here).await {
+                return Ok(Progress::Close(reply));
+            }
+            if left == 0 {
+                return Ok(Progress::Ended);
+            }
+            if let Some(reply) = self.read(talk, &window, left).await? {
+                return Ok(Progress::Close(reply));
+            }
+        }
+    }
+
+    /// What is against the message, after a chunk that is not its last.
+    pub(crate) fn trouble(&mut self) -> Option<Received> {
+        if let Some(fault) = self.content.fault() {
+            return Some(Received::Faulty(fault));
+        }
+        match &mut self.draft {
+            Ok(_) => None,
+            Err(refusal) => Some(Received::Refused(refusal.take().unwrap_or_else(unanswered))),
+        }
+    }
+
+    fn feed(&mut self, input: &[u8]) -> Fed {
+        let tail = match &mut self.draft {
             Ok(draft) => &mut draft.tail,
-            Err(_) => &mut discarded,
+            Err(_) => &mut self.discarded,
         };
-        let fed = content.feed(input, tail);
-        discarded.clear();
-        if let Fed::End(used) = fed {
-            talk.input.used(used);
-            break;
-        }
-        let octets = input.len();
-        talk.input.used(octets);
-        taken += octets as u64;
-        in_window += octets as u64;
-        if content.fault().is_some() && draft.is_ok() {
+        let fed = self.content.feed(input, tail);
+        self.discarded.clear();
+        fed
+    }
+
+    /// After `octets` have been fed: hands on what has gathered. The reply to close with, when there is no end to a
+    /// message that goes nowhere.
+    async fn keep_up(&mut self, limit: Duration, window: &mut Window, octets: usize) -> Option<Reply> {
+        self.taken += octets as u64;
+        window.brought(octets as u64);
+        if self.content.fault().is_some() && self.draft.is_ok() {
             // What it is refused for is remembered by `content`; the rest is read only to find the end.
-            draft = Err(None);
+            self.draft = Err(None);
         }
-        match &mut draft {
+        match &mut self.draft {
             Ok(waiting) if waiting.tail.len() >= CHUNK_OCTETS => {
-                if let Err(refusal) = waiting.hand_on(limits.intake_timeout).await {
-                    draft = Err(Some(refusal));
+                if let Err(refusal) = waiting.hand_on(limit).await {
+                    self.draft = Err(Some(refusal));
                 }
                 // The time that we took is not the client's.
-                window = Instant::now() + limits.data_timeout;
+                *window = Window::new(window.length);
             }
             Ok(_) => {}
             Err(_) => {
-                refused += octets as u64;
-                if refused > SWALLOW_OCTETS_MAX {
-                    return Ok(Verdict::Close(replies::endless_message()));
+                self.refused += octets as u64;
+                if self.refused > SWALLOW_OCTETS_MAX {
+                    return Some(replies::endless_message());
                 }
             }
         }
-        if in_window >= DATA_WINDOW_OCTETS {
-            in_window = 0;
-            window = Instant::now() + limits.data_timeout;
+        None
+    }
+
+    /// Reads more, of which no more than `wanted` octets are content. The reply to close with when nothing comes.
+    async fn read(&mut self, talk: &mut Talk, window: &Window, wanted: u64) -> io::Result<Option<Reply>> {
+        let room = if self.taken < READ_OCTETS.0 as u64 { READ_OCTETS.0 } else { READ_OCTETS.1 };
+        let room = room.min(usize::try_from(wanted).unwrap_or(usize::MAX)).max(READ_OCTETS_MIN);
+        read(talk, room, window.end.min(self.end_of_time)).await
+    }
+
+    /// The content has come to its end: hands it on with its envelopes, and waits until it is safe.
+    pub(crate) async fn finish(mut self, talk: &mut Talk, chunked: bool) -> Received {
+        if chunked && let Ok(draft) = &mut self.draft {
+            self.content.end_chunks(&mut draft.tail);
         }
-        let room = if taken < READ_OCTETS.0 as u64 { READ_OCTETS.0 } else { READ_OCTETS.1 };
-        match talk.read_content(room, window.min(end_of_time)).await? {
-            Got::Octets(_) => {}
-            Got::End => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed within a message")),
-            Got::Late | Got::Stopping => return Ok(Verdict::Close(talk.server.data_timeout())),
+        let summary = match self.content.finish() {
+            Ok(summary) => summary,
+            Err(fault) => return Received::Faulty(fault),
+        };
+        let draft = match self.draft {
+            Ok(draft) => draft,
+            Err(refusal) => return Received::Refused(refusal.unwrap_or_else(unanswered)),
+        };
+        let (id, transaction) = (self.id, self.transaction);
+        let envelopes = envelopes(talk, &transaction, &summary, self.arrived);
+        let recipients: usize = envelopes.iter().map(|envelope| envelope.recipients.len()).sum();
+        let held = envelopes.iter().any(|envelope| envelope.held);
+        let limit = talk.session.admission.limits.intake_timeout;
+        if let Err(refusal) = draft.commit(envelopes, limit).await {
+            tracing::warn!(%id, %refusal, "message not accepted");
+            return Received::Refused(refusal);
+        }
+        let peer = talk.session.connection.peer;
+        let channel = &talk.session.admission.source_channel;
+        if summary.long_lines {
+            tracing::info!(%id, %peer, %channel, "lines of more than 1000 octets were cut off or broken");
+        }
+        let sender = &transaction.sender;
+        tracing::info!(%id, %peer, %channel, ?sender, recipients, size = summary.size, held, "message accepted");
+        Received::Safe(id)
+    }
+}
+
+/// Reads octets that belong to no message, and forgets them.
+pub(crate) async fn discard(talk: &mut Talk, octets: u64) -> io::Result<Progress> {
+    let mut window = Window::new(talk.session.admission.limits.data_timeout);
+    let (mut left, mut read_so_far) = (octets, 0u64);
+    loop {
+        let here = talk.input.unused().len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        talk.input.used(here);
+        left -= here as u64;
+        read_so_far += here as u64;
+        window.brought(here as u64);
+        if left == 0 {
+            return Ok(Progress::Ended);
+        }
+        if read_so_far > SWALLOW_OCTETS_MAX {
+            return Ok(Progress::Close(replies::endless_message()));
+        }
+        if let Some(reply) = read(talk, READ_OCTETS.0, window.end).await? {
+            return Ok(Progress::Close(reply));
         }
     }
-    let summary = match content.finish() {
-        Ok(summary) => summary,
-        Err(fault) => return Ok(Verdict::Received(Received::Faulty(fault))),
-    };
-    let draft = match draft {
-        Ok(draft) => draft,
-        Err(refusal) => return Ok(refuse(refusal.unwrap_or_else(unanswered))),
-    };
-    let sender = transaction.sender.clone();
-    let envelopes = envelopes(talk, &transaction, &summary, arrived);
-    let recipients: usize = envelopes.iter().map(|envelope| envelope.recipients.len()).sum();
-    let held = envelopes.iter().any(|envelope| envelope.held);
-    if let Err(refusal) = draft.commit(envelopes, limits.intake_timeout).await {
-        tracing::warn!(%id, %refusal, "message not accepted");
-        return Ok(refuse(refusal));
+}
+
+async fn read(talk: &mut Talk, room: usize, deadline: Instant) -> io::Result<Option<Reply>> {
+    match talk.read_content(room, deadline).await? {
+        Got::Octets(_) => Ok(None),
+        Got::End => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed within a message")),
+        Got::Late | Got::Stopping => Ok(Some(talk.server.data_timeout())),
     }
-    let peer = talk.session.connection.peer;
-    let channel = &talk.session.admission.source_channel;
-    if summary.long_lines {
-        tracing::info!(%id, %peer, %channel, "lines of more than 1000 octets were cut off or broken");
-    }
-    tracing::info!(%id, %peer, %channel, ?sender, recipients, size = summary.size, held, "message accepted");
-    Ok(Verdict::Received(Received::Safe(id)))
 }
 
 /// What the content is held to.
-fn rules(talk: &Talk, transaction: &Transaction) -> Rules {
+fn rules(talk: &Talk, transaction: &Transaction, chunked: bool) -> Rules {
     let admission = &talk.session.admission;
     let announced = transaction.params.body == Body::EightBitMime || transaction.params.smtputf8;
     Rules {
@@ -135,12 +271,8 @@ fn rules(talk: &Talk, transaction: &Transaction) -> Rules {
         lines_max: admission.reception.max_lines,
         long_lines: admission.reception.long_lines,
         seven_bit: admission.reception.eight_bit_strict && !announced,
-        chunked: false,
+        chunked,
     }
-}
-
-fn refuse(refusal: Refusal) -> Verdict {
-    Verdict::Received(Received::Refused(refusal))
 }
 
 /// The buffer for the message, with our `Received:` field in it.

@@ -60,6 +60,8 @@ pub struct Admission {
 /// How messages are received: what the channel's keywords say about it. The default is a channel without any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reception {
+    /// `chunkingserver`: CHUNKING is offered.
+    pub chunking: bool,
     /// `linelimit` and `LINE_LIMIT`: most lines of a message.
     pub max_lines: Option<u32>,
     /// `rejectsmtplonglines`, `truncatesmtplonglines`, `wrapsmtplonglines`.
@@ -73,6 +75,7 @@ pub struct Reception {
 impl Default for Reception {
     fn default() -> Reception {
         Reception {
+            chunking: true,
             max_lines: None,
             long_lines: LongLines::default(),
             eight_bit_strict: false,

@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::delivery::{self, Verdict};
+use crate::delivery::{self, Arrival, Progress};
 use crate::intake::{Connection, EtrnAnswer, Intake, Session};
 
 /// Room for one read while commands are expected. A pipelined group of some forty commands fits.
@@ -41,6 +41,8 @@ pub(crate) struct Talk {
     pub(crate) session: Session,
     pub(crate) intake: Arc<dyn Intake>,
     stopping: watch::Receiver<bool>,
+    /// A message of which some chunks have come.
+    arrival: Option<Arrival>,
 }
 
 /// What has been read and not yet used.
@@ -104,6 +106,11 @@ enum Next {
     Close,
     Etrn(Node, oneshot::Receiver<EtrnAnswer>),
     Content(Box<Transaction>),
+    Chunk {
+        octets: u64,
+        last: bool,
+    },
+    Discard(u64, Reply),
 }
 
 /// Serves one connection to its end.
@@ -137,6 +144,7 @@ pub(crate) async fn serve(
         max_recipients: admission.limits.max_recipients,
         max_errors: admission.limits.max_errors,
         quotas: admission.limits.quotas,
+        chunking: admission.reception.chunking,
     };
     let mut talk = Talk {
         stream,
@@ -147,6 +155,7 @@ pub(crate) async fn serve(
         session: Session { connection, admission, helo: String::new(), extended: false },
         intake,
         stopping,
+        arrival: None,
     };
     match talk.run().await {
         Ok(()) => tracing::debug!(%peer, "disconnected"),
@@ -170,6 +179,16 @@ impl Talk {
                     }
                     Next::Content(transaction) => {
                         if !self.finish_content(*transaction).await? {
+                            return self.close().await;
+                        }
+                    }
+                    Next::Chunk { octets, last } => {
+                        if !self.finish_chunk(octets, last).await? {
+                            return self.close().await;
+                        }
+                    }
+                    Next::Discard(octets, reply) => {
+                        if !self.finish_discarded(octets, &reply).await? {
                             return self.close().await;
                         }
                     }
@@ -262,10 +281,20 @@ impl Talk {
                 reply.write_to(&mut self.output);
                 Next::Content(transaction)
             }
+            Step::Chunk { octets, last, transaction } => {
+                if let Some(transaction) = transaction {
+                    self.arrival = Some(Arrival::begin(self, *transaction, true));
+                }
+                Next::Chunk { octets, last }
+            }
+            Step::Discard(octets, reply) => Next::Discard(octets, reply),
             // Answered above: what these three become is a reply.
             Step::Sender { .. } | Step::Recipient { .. } | Step::Verify(_) => Next::Close,
         };
         self.input.used(used);
+        if !self.server.expects_chunks() {
+            self.arrival = None;
+        }
         Some(next)
     }
 
@@ -317,9 +346,56 @@ impl Talk {
     /// Receives a message; false when the connection is to be closed.
     async fn finish_content(&mut self, transaction: Transaction) -> io::Result<bool> {
         self.flush().await?;
-        let received = match delivery::receive(self, transaction).await? {
-            Verdict::Received(received) => received,
-            Verdict::Close(reply) => {
+        let mut arrival = Arrival::begin(self, transaction, false);
+        let progress = arrival.data(self).await?;
+        self.received(progress, arrival, false).await
+    }
+
+    /// Receives a chunk of a message; false when the connection is to be closed.
+    async fn finish_chunk(&mut self, octets: u64, last: bool) -> io::Result<bool> {
+        // The octets behind BDAT do not wait for a reply; those to the commands before it may go out later, unless there
+        // is something to wait for.
+        if (self.input.unused().len() as u64) < octets {
+            self.flush().await?;
+        }
+        let Some(mut arrival) = self.arrival.take() else {
+            // The state machine names no chunk without a message.
+            return Ok(false);
+        };
+        let progress = arrival.chunk(self, octets).await?;
+        if let (Progress::Ended, false) = (&progress, last) {
+            let step = match arrival.trouble() {
+                Some(received) => self.server.received(received),
+                None => {
+                    self.arrival = Some(arrival);
+                    self.server.chunk_taken(octets)
+                }
+            };
+            return Ok(self.carry_out(step));
+        }
+        self.received(progress, arrival, true).await
+    }
+
+    /// Reads octets that belong to no message; false when the connection is to be closed.
+    async fn finish_discarded(&mut self, octets: u64, reply: &Reply) -> io::Result<bool> {
+        self.flush().await?;
+        Ok(match delivery::discard(self, octets).await? {
+            Progress::Ended => {
+                self.say(reply);
+                true
+            }
+            Progress::Close(reply) => {
+                self.say(&reply);
+                false
+            }
+        })
+    }
+
+    /// The content of a message is there, or never will be; false when the connection is to be closed.
+    async fn received(&mut self, progress: Progress, arrival: Arrival, chunked: bool) -> io::Result<bool> {
+        let received = match progress {
+            Progress::Ended => arrival.finish(self, chunked).await,
+            Progress::Close(reply) => {
                 tracing::info!(peer = %self.session.connection.peer, %reply, "message not received");
                 self.say(&reply);
                 return Ok(false);

@@ -4,7 +4,10 @@
 #[allow(unreachable_pub)]
 mod site;
 
-use site::{Client, Fake, Site};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use site::{Client, Fake, Manner, Site, until};
 use sluice_smtpd::{LongLines, Reception};
 
 fn with(change: impl FnOnce(&mut Reception)) -> Site {
@@ -81,4 +84,111 @@ fn noreceivedfor_does_not_name_the_recipient() {
         let text = String::from_utf8(site.accepted().pop().unwrap().bytes).unwrap();
         assert_eq!(text.contains("for <b@site.example>"), named, "{text}");
     }
+}
+
+fn begin_chunks(client: &mut Client) {
+    client.hello();
+    assert_eq!(client.say("MAIL FROM:<a@client.example>"), "250 2.1.0 Sender OK");
+    assert_eq!(client.say("RCPT TO:<b@site.example>"), "250 2.1.5 Recipient OK");
+}
+
+#[test]
+fn a_message_in_chunks_arrives_in_wire_form() {
+    let site = with(|_| {});
+    let mut client = site.client();
+    begin_chunks(&mut client);
+    client.send("BDAT 12\r\nSubject: a\r\n");
+    assert_eq!(client.reply(), "250 2.0.0 12 octets received");
+    // Octets that come late, and the next command in one piece with the last of them.
+    client.send("BDAT 10 LAST\r\n\r\n.d");
+    std::thread::sleep(Duration::from_millis(50));
+    client.send("ot\r\nxyNOOP\r\n");
+    assert_eq!(client.reply(), "250 2.6.0 Message accepted, id 00000001");
+    assert_eq!(client.reply(), "250 2.0.0 OK");
+    assert_eq!(last(&site), "Subject: a\r\n\r\n..dot\r\nxy\r\n");
+    assert!(!site.accepted()[0].envelope.eight_bit);
+}
+
+#[test]
+fn a_whole_transaction_with_chunks_may_be_pipelined() {
+    let site = with(|_| {});
+    let mut client = site.client();
+    let large = "0123456789abcd\r\n".repeat(60_000);
+    let text = format!(
+        "EHLO c.example\r\nMAIL FROM:<a@c.example>\r\nRCPT TO:<b@site.example>\r\nBDAT {}\r\n{large}BDAT 3\r\nx\r\n\
+         BDAT 0 LAST\r\nQUIT\r\n",
+        large.len()
+    );
+    let replies = client.all_replies_to(text.as_bytes());
+    let codes: Vec<&str> = replies.iter().map(|reply| &reply[..3]).collect();
+    assert_eq!(codes, ["250", "250", "250", "250", "250", "250", "221"], "{replies:?}");
+    let accepted = site.accepted().remove(0);
+    assert!(accepted.bytes.ends_with(format!("{large}x\r\n").as_bytes()));
+    assert!(accepted.chunks.len() > 1, "a large message is handed on in pieces");
+}
+
+#[test]
+fn octets_behind_a_refused_bdat_are_no_commands() {
+    let site = with(|_| {});
+    let mut client = site.client();
+    let hidden = "RSET\r\nQUIT\r\n".repeat(5000);
+    client.send(&format!("EHLO c.example\r\nBDAT {} LAST\r\n{hidden}NOOP\r\n", hidden.len()));
+    assert!(client.reply().starts_with("250 "));
+    assert_eq!(client.reply(), "503 5.5.1 Send MAIL first");
+    assert_eq!(client.reply(), "250 2.0.0 OK");
+    begin_chunks(&mut client);
+    client.send("BDAT 4\r\na\nb\rBDAT 6 LAST\r\nQUIT\r\nNOOP\r\n");
+    assert_eq!(client.reply(), "554 5.6.0 Message has CR or LF alone; lines end in CRLF");
+    assert_eq!(client.reply(), "503 5.5.1 Send MAIL first");
+    assert_eq!(client.reply(), "250 2.0.0 OK");
+    assert!(site.accepted().is_empty());
+}
+
+#[test]
+fn chunks_without_an_end_leave_nothing_behind() {
+    let site = with(|_| {});
+    let mut client = site.client();
+    begin_chunks(&mut client);
+    client.send("BDAT 3\r\nx\r\n");
+    assert!(client.reply().starts_with("250 "));
+    assert_eq!(site.fake.drafts.load(Ordering::SeqCst), 1);
+    assert_eq!(client.say("RSET"), "250 2.0.0 Reset, no transaction");
+    until("the draft has gone", || site.fake.drafts.load(Ordering::SeqCst) == 0);
+    begin_chunks(&mut client);
+    client.send("BDAT 30\r\nx\r\n");
+    drop(client);
+    until("the draft has gone", || site.fake.drafts.load(Ordering::SeqCst) == 0);
+    assert!(site.accepted().is_empty());
+}
+
+#[test]
+fn a_chunk_that_does_not_come_costs_the_connection() {
+    let mut fake = Fake::default();
+    fake.limits.data_timeout = Duration::from_millis(200);
+    let site = Site::new(fake);
+    let mut client = site.client();
+    begin_chunks(&mut client);
+    client.send("BDAT 30\r\nx\r\n");
+    assert!(client.reply().starts_with("421 4.4.2 "));
+    assert_eq!(client.reply(), "(closed)");
+}
+
+#[test]
+fn a_full_store_refuses_the_chunk_that_it_learns_of() {
+    let mut fake = Fake::default();
+    fake.on_commit = Manner::Full;
+    let site = Site::new(fake);
+    let mut client = site.client();
+    begin_chunks(&mut client);
+    client.send("BDAT 3 LAST\r\nx\r\n");
+    assert_eq!(client.reply(), "452 4.3.1 Insufficient storage, try again later");
+    assert_eq!(client.say("NOOP"), "250 2.0.0 OK");
+}
+
+#[test]
+fn nochunkingserver_offers_nothing() {
+    let site = with(|reception| reception.chunking = false);
+    let mut client = site.client();
+    assert!(!client.say("EHLO c.example").contains("CHUNKING"));
+    assert_eq!(client.say("BDAT 0 LAST"), "502 5.5.1 BDAT not implemented");
 }

@@ -14,13 +14,20 @@ fn session(bytes: &[u8], split: usize) -> Vec<u8> {
         max_recipients: 2,
         max_errors: 6,
         quotas: Quotas { transactions: Some(3), disconnect_recipients: Some(5), ..Quotas::default() },
+        chunking: true,
     });
     let mut lines = LineReader::default();
     let (mut said, mut buffer, mut kept) = (Vec::new(), Vec::new(), Vec::new());
     let mut content: Option<Content> = None;
+    // A message that comes in chunks, and what is still to be read of the present one.
+    let mut chunks: Option<Content> = None;
+    let mut expected: Option<(u64, Chunk)> = None;
     for piece in bytes.chunks(split) {
         buffer.extend_from_slice(piece);
         loop {
+            if expected.is_none() && !server.expects_chunks() {
+                chunks = None;
+            }
             if let Some(receiving) = &mut content {
                 let fed = receiving.feed(&buffer, &mut kept);
                 assert!(kept.len() <= 200 + crate::content::CONTENT_LINE_OCTETS_MAX as usize);
@@ -36,6 +43,35 @@ fn session(bytes: &[u8], split: usize) -> Vec<u8> {
                 };
                 content = None;
                 if say(server.received(received), &mut said) {
+                    return said;
+                }
+                continue;
+            }
+            if let Some((left, chunk)) = &mut expected {
+                let here = buffer.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                if let (Chunk::Taken(..), Some(receiving)) = (&chunk, &mut chunks) {
+                    receiving.feed(&buffer[..here], &mut kept);
+                }
+                buffer.drain(..here);
+                *left -= here as u64;
+                if *left > 0 {
+                    break;
+                }
+                let step = match expected.take().unwrap().1 {
+                    Chunk::Refused(reply) => Step::Reply(reply),
+                    Chunk::Taken(octets, last) => {
+                        let receiving = chunks.as_mut().unwrap();
+                        if last {
+                            receiving.end_chunks(&mut kept);
+                        }
+                        match receiving.finish() {
+                            Err(fault) => server.received(Received::Faulty(fault)),
+                            Ok(_) if last => server.received(Received::Safe("2".into())),
+                            Ok(_) => server.chunk_taken(octets),
+                        }
+                    }
+                };
+                if say(step, &mut said) {
                     return said;
                 }
                 continue;
@@ -67,7 +103,24 @@ fn session(bytes: &[u8], split: usize) -> Vec<u8> {
                 assert!((1..=2).contains(&transaction.recipients.len()));
                 content = Some(Content::new(Rules { size_max: 200, ..Rules::default() }));
             }
-            let last = say(step, &mut said);
+            let step = match step {
+                Step::Chunk { octets, last, transaction } => {
+                    assert_eq!(transaction.is_some(), chunks.is_none(), "one transaction for each message");
+                    if transaction.is_some() {
+                        kept.clear();
+                        let rules = Rules { size_max: 200, chunked: true, ..Rules::default() };
+                        chunks = Some(Content::new(rules));
+                    }
+                    expected = Some((octets, Chunk::Taken(octets, last)));
+                    None
+                }
+                Step::Discard(octets, reply) => {
+                    expected = Some((octets, Chunk::Refused(reply)));
+                    None
+                }
+                step => Some(step),
+            };
+            let last = step.is_some_and(|step| say(step, &mut said));
             buffer.drain(..used);
             if last {
                 return said;
@@ -75,6 +128,12 @@ fn session(bytes: &[u8], split: usize) -> Vec<u8> {
         }
     }
     said
+}
+
+/// What becomes of the octets behind BDAT.
+enum Chunk {
+    Taken(u64, bool),
+    Refused(Reply),
 }
 
 /// Appends the reply; true when it was the last one.
@@ -95,13 +154,17 @@ fn say(step: Step<'_>, said: &mut Vec<u8>) -> bool {
 
 #[test]
 fn any_input_in_any_split_gives_one_conversation() {
-    let words: [&[u8]; 40] = [
+    let words: [&[u8]; 44] = [
         b"EHLO a.example",
         b"HELO b",
         b"MAIL FROM:<>",
         b"MAIL FROM:<a@b> SIZE=5",
         b"RCPT TO:<c@d>",
         b"DATA",
+        b"BDAT 5",
+        b"BDAT 2 LAST",
+        b"BDAT 0 LAST\r\n",
+        b"BDAT 300\r\n",
         b"RSET",
         b"ETRN a.example",
         b"ETRN #q",

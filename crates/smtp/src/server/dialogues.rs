@@ -21,6 +21,7 @@ pub(super) fn policy() -> Policy {
         max_recipients: 3,
         max_errors: 30,
         quotas: Quotas::default(),
+        chunking: false,
     }
 }
 
