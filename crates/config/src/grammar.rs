@@ -1,6 +1,11 @@
 //! One logical line, taken apart by the pest rule of its kind.
 //!
 //! Results are byte ranges of the line, which [`crate::lines::Line::span`] turns into places in files.
+//!
+//! A large configuration is nearly all rewrite rules, each of which is asked for its words twice. In a line of plain
+//! text ([`is_plain`]) words are what stands between blanks, whatever rule of the grammar reads them, and there they
+//! are taken without pest. All other lines, and all other kinds of lines, go through pest. The tests read every line
+//! both ways.
 
 use pest::Parser as _;
 use pest::iterators::Pair;
@@ -38,6 +43,10 @@ impl Word {
         Word { text: pair.as_str().to_owned(), range: range(pair), quoting: Quoting::Bare }
     }
 
+    fn plain(text: &str, range: Range<usize>) -> Word {
+        Word { text: text[range.clone()].to_owned(), range, quoting: Quoting::Bare }
+    }
+
     pub(crate) fn is_bare(&self) -> bool {
         self.quoting == Quoting::Bare
     }
@@ -46,6 +55,30 @@ impl Word {
 fn range(pair: &Pair<'_, Rule>) -> Range<usize> {
     let span = pair.as_span();
     span.start()..span.end()
+}
+
+/// Whether a line has only printable ASCII characters, blanks and tabs, and no quote that could hold blanks together.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' ' | b'\t') || (byte.is_ascii_graphic() && byte != b'"'))
+}
+
+/// In a plain line the word at or behind `from`, up to the next blank: what the grammar calls `pattern` and `word`.
+fn plain_word(text: &str, from: usize) -> Option<Range<usize>> {
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let bytes = text.as_bytes();
+    let begin = from + bytes[from..].iter().position(|byte| !blank(byte))?;
+    let length = bytes[begin..].iter().position(blank);
+    Some(begin..length.map_or(text.len(), |length| begin + length))
+}
+
+/// The first two words of a line, as far as a look without pest can tell; `None` for a line that is not plain.
+pub(crate) fn first_words(text: &str) -> Option<(Option<&str>, Option<&str>)> {
+    if !is_plain(text) {
+        return None;
+    }
+    let first = plain_word(text, 0);
+    let second = first.clone().and_then(|first| plain_word(text, first.end));
+    Some((first.map(|range| &text[range]), second.map(|range| &text[range])))
 }
 
 /// The pieces of the line that the rule names, in order; empty when it does not match.
@@ -57,12 +90,35 @@ fn pieces(rule: Rule, text: &str) -> Vec<Pair<'_, Rule>> {
 
 /// Pattern, and template unless it is missing.
 pub(crate) fn rule_line(text: &str) -> Option<(Word, Option<Word>)> {
+    if !is_plain(text) {
+        return rule_line_by_grammar(text);
+    }
+    let pattern = plain_word(text, 0)?;
+    // The template is everything from the first word behind the pattern to the end of the line.
+    let template = plain_word(text, pattern.end).map(|first| first.start..text.len());
+    Some((Word::plain(text, pattern), template.map(|template| Word::plain(text, template))))
+}
+
+fn rule_line_by_grammar(text: &str) -> Option<(Word, Option<Word>)> {
     let pieces = pieces(Rule::rule_line, text);
     Some((Word::bare(pieces.first()?), pieces.get(1).map(Word::bare)))
 }
 
 /// The words of a channel line, the name first.
 pub(crate) fn channel_line(text: &str) -> Vec<Word> {
+    if !is_plain(text) {
+        return channel_line_by_grammar(text);
+    }
+    let mut words = Vec::new();
+    let mut at = 0;
+    while let Some(word) = plain_word(text, at) {
+        at = word.end;
+        words.push(Word::plain(text, word));
+    }
+    words
+}
+
+fn channel_line_by_grammar(text: &str) -> Vec<Word> {
     let words = pieces(Rule::channel_line, text).into_iter().map(|pair| {
         let range = range(&pair);
         match pair.as_rule() {
@@ -117,6 +173,56 @@ mod tests {
     fn words(text: &str) -> String {
         let shown = channel_line(text).into_iter().map(|word| format!("{:?}:{}", word.quoting, word.text));
         shown.collect::<Vec<_>>().join(" | ")
+    }
+
+    fn both_ways_agree(text: &str) {
+        assert_eq!(rule_line(text), rule_line_by_grammar(text), "{text:?} as a rule");
+        assert_eq!(channel_line(text), channel_line_by_grammar(text), "{text:?} as a channel line");
+        if let Some((first, second)) = first_words(text) {
+            let words = channel_line_by_grammar(text);
+            assert!(words.iter().all(Word::is_bare), "{text:?}");
+            let word = |index: usize| words.get(index).map(|word| word.text.as_str());
+            assert_eq!((first, second), (word(0), word(1)), "{text:?}");
+        }
+    }
+
+    /// All lines of up to five characters, with one character of each kind that the grammar knows.
+    #[test]
+    fn plain_lines_are_read_as_the_grammar_reads_them() {
+        let kinds = ['a', ' ', '\t', '"', '$', '!', '\r', 'é'];
+        let mut lines = vec![String::new()];
+        for _ in 0..5 {
+            for line in &lines {
+                both_ways_agree(line);
+            }
+            let longer = lines.iter().flat_map(|line| kinds.iter().map(move |kind| format!("{line}{kind}")));
+            lines = longer.collect();
+        }
+        for line in &lines {
+            both_ways_agree(line);
+        }
+    }
+
+    /// Every line of the samples, as both kinds.
+    #[test]
+    fn the_lines_of_real_files_are_read_as_the_grammar_reads_them() {
+        let mut folders =
+            vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples"))];
+        let mut lines = 0;
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                for line in String::from_utf8_lossy(&std::fs::read(path).unwrap()).lines() {
+                    both_ways_agree(line.trim_end());
+                    lines += 1;
+                }
+            }
+        }
+        assert!(lines > 100, "only {lines} lines of samples");
     }
 
     #[test]

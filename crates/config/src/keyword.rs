@@ -172,8 +172,9 @@ pub fn keywords() -> &'static [KeywordInfo] {
 /// The keyword that a word is: case aside, and only its first 32 characters count.
 #[must_use]
 pub fn keyword(word: &str) -> Option<&'static KeywordInfo> {
-    let significant: String = word.chars().take(SIGNIFICANT).map(|c| c.to_ascii_lowercase()).collect();
-    let index = KEYWORDS.binary_search_by(|info| info.name.cmp(significant.as_str())).ok()?;
+    let significant = || word.chars().take(SIGNIFICANT).map(|c| c.to_ascii_lowercase());
+    // Characters are in the same order as their bytes, in which the table is sorted.
+    let index = KEYWORDS.binary_search_by(|info| info.name.chars().cmp(significant())).ok()?;
     KEYWORDS.get(index)
 }
 

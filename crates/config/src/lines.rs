@@ -44,8 +44,10 @@ const BAD_LINES_REPORTED_MAX: usize = 20;
 pub(crate) struct Line {
     /// The text without trailing blanks; empty for a blank line.
     pub(crate) text: String,
-    /// Offset in the text at which a piece begins, and where the piece stands.
-    pieces: Vec<(usize, Span)>,
+    /// Where its first piece stands; nearly all lines have no other.
+    first: Span,
+    /// Offset in the text at which each further piece begins, and where it stands.
+    more: Vec<(usize, Span)>,
     /// The diagnostic about a backslash with blanks behind it at the end of this line, or of the line before.
     pub(crate) lost_continuation: Option<usize>,
 }
@@ -53,7 +55,9 @@ pub(crate) struct Line {
 impl Line {
     /// Where the bytes of a range stand; for a range over several files or lines, its beginning.
     pub(crate) fn span(&self, range: &std::ops::Range<usize>) -> Span {
-        place(&self.pieces, range.start, range.end).unwrap_or(self.pieces[0].1)
+        let behind = self.more.partition_point(|(offset, _)| *offset <= range.start);
+        let (offset, span) = behind.checked_sub(1).map_or((0, self.first), |index| self.more[index]);
+        within(span, range.start - offset, range.end.max(range.start) - offset)
     }
 
     /// Where the line stands: its first word up to the end of that piece.
@@ -66,25 +70,31 @@ impl Line {
         self.text.is_empty()
     }
 
-    /// The pieces of a part of the line, with offsets from its beginning.
+    /// The pieces of a part of the line that is made of several, with offsets from its beginning. Empty when there is
+    /// only one: that is where [`Line::span`] says.
     pub(crate) fn pieces_of(&self, range: &std::ops::Range<usize>) -> Vec<(usize, Span)> {
-        let mut pieces = vec![(0, self.span(range))];
-        for (offset, span) in &self.pieces {
-            if range.contains(offset) && *offset > range.start {
-                pieces.push((offset - range.start, *span));
-            }
+        let further = |(offset, _): &&(usize, Span)| range.contains(offset) && *offset > range.start;
+        let mut further = self.more.iter().filter(further).peekable();
+        if further.peek().is_none() {
+            return Vec::new();
         }
-        pieces
+        let further = further.map(|(offset, span)| (offset - range.start, *span));
+        std::iter::once((0, self.span(range))).chain(further).collect()
     }
 }
 
-/// The place of the bytes `start..end` of a joined text, from the offsets at which its pieces begin.
-pub(crate) fn place(pieces: &[(usize, Span)], start: usize, end: usize) -> Option<Span> {
-    let index = pieces.partition_point(|(offset, _)| *offset <= start).checked_sub(1)?;
-    let (offset, span) = pieces.get(index)?;
-    let begin = span.start + (start - offset) as u32;
-    let stop = (span.start + (end.max(start) - offset) as u32).min(span.end);
-    Some(Span::new(span.source, begin.min(span.end), stop))
+/// The place of the bytes `start..end` of a text that stands at `whole` and is made of `pieces`, if of several.
+pub(crate) fn place(pieces: &[(usize, Span)], whole: Span, start: usize, end: usize) -> Span {
+    let index = pieces.partition_point(|(offset, _)| *offset <= start).checked_sub(1);
+    let (offset, span) = index.map_or((0, whole), |index| pieces[index]);
+    within(span, start - offset, end.max(start) - offset)
+}
+
+/// A part of a piece, cut off where the piece ends.
+fn within(piece: Span, start: usize, end: usize) -> Span {
+    let at =
+        |offset: usize| piece.start.saturating_add(u32::try_from(offset).unwrap_or(u32::MAX)).min(piece.end);
+    Span::new(piece.source, at(start), at(end))
 }
 
 /// The logical lines of a file.
@@ -138,7 +148,7 @@ impl Reader<'_> {
             },
         };
         let before = std::mem::replace(&mut self.manner, manner);
-        let text = self.text(&path, &bytes);
+        let text = self.text(&path, bytes);
         self.manner = before;
         Ok(text)
     }
@@ -146,7 +156,7 @@ impl Reader<'_> {
     /// Reads a file that must exist.
     pub(crate) fn read(&mut self, path: &Path) -> Option<Text> {
         match self.files.read(path) {
-            Ok(bytes) => Some(self.text(path, &bytes)),
+            Ok(bytes) => Some(self.text(path, bytes)),
             Err(error) => {
                 let source = self.sources.add(path, String::new());
                 let remark = Diagnostic::new(
@@ -167,7 +177,7 @@ impl Reader<'_> {
         }
     }
 
-    fn text(&mut self, path: &Path, bytes: &[u8]) -> Text {
+    fn text(&mut self, path: &Path, bytes: Vec<u8>) -> Text {
         let (source, is_text) = self.decode(path, bytes);
         let mut physical = Vec::new();
         let mut chain = vec![(plain(path), None)];
@@ -177,7 +187,7 @@ impl Reader<'_> {
 
     /// Takes the bytes in as text. Bytes that are not UTF-8 are reported by line, and replaced. A byte order mark is left
     /// out, so that columns are those of the editor. False: it is text of another kind, and nothing is taken in.
-    fn decode(&mut self, path: &Path, bytes: &[u8]) -> (SourceId, bool) {
+    fn decode(&mut self, path: &Path, bytes: Vec<u8>) -> (SourceId, bool) {
         if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") {
             let source = self.sources.add(path, String::new());
             let remark = Diagnostic::new(&codes::NOT_UTF8, "the file is UTF-16 text");
@@ -185,7 +195,12 @@ impl Reader<'_> {
             return (source, false);
         }
         let marked = bytes.starts_with("\u{FEFF}".as_bytes());
-        let bytes = if marked { &bytes[3..] } else { bytes };
+        let bytes = match String::from_utf8(bytes) {
+            Ok(text) if !marked => return (self.sources.add(path, text), true),
+            Ok(text) => text.into_bytes(),
+            Err(error) => error.into_bytes(),
+        };
+        let bytes = if marked { &bytes[3..] } else { &bytes[..] };
         let mut text = String::with_capacity(bytes.len());
         let mut bad = Vec::new();
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -220,15 +235,16 @@ impl Reader<'_> {
         lines: &mut Vec<Physical>,
     ) -> bool {
         let mut complete = true;
-        let text = self.sources.text(source).to_owned();
         let mut start = 0;
-        for line in text.split_inclusive('\n') {
+        // The text is asked for anew for each line, since including a file adds to the texts.
+        while let Some(line) = self.sources.text(source)[start..].split_inclusive('\n').next() {
             let next = start + line.len();
             let line = line.strip_suffix('\n').unwrap_or(line);
             let content = line.strip_suffix('\r').unwrap_or(line);
             let physical = Physical { source, start, end: start + content.len() };
             if let Some(name) = content.strip_prefix('<') {
-                complete &= self.include(physical, name, chain, lines);
+                let name = name.to_owned();
+                complete &= self.include(physical, &name, chain, lines);
             } else {
                 lines.push(physical);
             }
@@ -307,7 +323,7 @@ impl Reader<'_> {
             self.push(Diagnostic::new(&codes::INCLUDE_LOOP, message).at(span));
             return false;
         }
-        let (source, is_text) = self.decode(&path, &bytes);
+        let (source, is_text) = self.decode(&path, bytes);
         chain.push((path, Some(span)));
         let complete = self.splice(source, chain, lines);
         chain.pop();
@@ -341,17 +357,19 @@ impl Reader<'_> {
 
     /// Drops comments and joins what is continued.
     fn join(&mut self, physical: &[Physical]) -> Vec<Line> {
-        let mut lines: Vec<Line> = Vec::new();
+        // Set aside, so that lines can be looked at while something is said about them.
+        let sources = std::mem::take(&mut self.sources);
+        let mut lines: Vec<Line> = Vec::with_capacity(physical.len());
         let mut pending: Option<(Line, Span)> = None;
         let mut lost = None;
         let mut odd_lines = 0;
         for line in physical {
-            let text = self.sources.text(line.source)[line.start..line.end].to_owned();
+            let text = &sources.text(line.source)[line.start..line.end];
             if text.starts_with('!') {
                 continue;
             }
-            self.check_length(*line, &text);
-            self.check_characters(*line, &text, &mut odd_lines);
+            self.check_length(*line, text);
+            self.check_characters(*line, text, &mut odd_lines);
             let trimmed = text.trim_end();
             if trimmed.is_empty()
                 && let Some((open, backslash)) = pending.take()
@@ -361,13 +379,14 @@ impl Reader<'_> {
                 lost = Some(self.diagnostics.len() - 1);
                 lines.push(Line { lost_continuation: lost, ..open });
             }
-            let (mut joined, _) = pending.take().unwrap_or_else(|| {
-                (
-                    Line { text: String::new(), pieces: Vec::new(), lost_continuation: None },
-                    self.span(*line, 0, 0),
-                )
-            });
-            joined.pieces.push((joined.text.len(), self.span(*line, 0, text.len())));
+            let whole = self.span(*line, 0, text.len());
+            let mut joined = match pending.take() {
+                Some((mut open, _)) => {
+                    open.more.push((open.text.len(), whole));
+                    open
+                }
+                None => Line { text: String::new(), first: whole, more: Vec::new(), lost_continuation: None },
+            };
             if let Some(continued) = text.strip_suffix('\\') {
                 joined.text.push_str(continued);
                 pending = Some((joined, self.span(*line, continued.len(), text.len())));
@@ -386,7 +405,8 @@ impl Reader<'_> {
                 lost = Some(self.diagnostics.len() - 1);
                 joined.lost_continuation = lost;
             } else {
-                joined.text.push_str(&text);
+                // Of a line that has only one piece, the blanks at its end need not be kept even for a moment.
+                joined.text.push_str(if joined.more.is_empty() { trimmed } else { text });
             }
             joined.text.truncate(joined.text.trim_end().len());
             lines.push(joined);
@@ -402,6 +422,7 @@ impl Reader<'_> {
         for line in &mut lines {
             line.text.truncate(line.text.trim_end().len());
         }
+        self.sources = sources;
         lines
     }
 
@@ -421,6 +442,9 @@ impl Reader<'_> {
 
     /// What nobody sees on the screen: a line end of another system, a byte that an editor left.
     fn check_characters(&mut self, line: Physical, text: &str, said: &mut usize) {
+        if text.bytes().all(|byte| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\t')) {
+            return;
+        }
         let odd = |c: char| c.is_control() && !matches!(c, '\t' | '\x0B' | '\x0C');
         let Some((offset, odd)) = text.char_indices().find(|(_, c)| odd(*c)) else { return };
         *said += 1;

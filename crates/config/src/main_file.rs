@@ -442,6 +442,18 @@ enum BlockIn {
 
 /// Whether a line in another place can only have been meant as the first line of a channel block.
 fn looks_like_block(line: &Line, place: BlockIn) -> bool {
+    // Nearly all lines are rules, and a look at their first two words is enough for those: only what begins with a
+    // channel name goes on, and with one that nobody else would use, or that a keyword follows.
+    if let Some((first, second)) = grammar::first_words(&line.text) {
+        let Some(name) = first.filter(|name| is_channel_name(name)) else { return false };
+        let telling = is_local_name(name)
+            || name.starts_with("tcp_")
+            || matches!(name, "defaults" | "nodefaults")
+            || second.is_some_and(|second| keyword(second).is_some());
+        if !telling {
+            return false;
+        }
+    }
     let words = grammar::channel_line(&line.text);
     let Some((name, rest)) = words.split_first() else { return false };
     if !name.is_bare() || !is_channel_name(&name.text) {

@@ -54,9 +54,9 @@ pub struct MappingEntry {
     pub span: Span,
     /// Where the template stands; the end of the pattern when there is none.
     pub template_span: Span,
-    /// Offset in the pattern and where that piece of it stands.
+    /// Offset in the pattern and where that piece of it stands; empty when it is one piece.
     pub pattern_pieces: Vec<(usize, Span)>,
-    /// Offset in the template and where that piece of it stands.
+    /// Offset in the template and where that piece of it stands; empty when it is one piece.
     pub template_pieces: Vec<(usize, Span)>,
 }
 
@@ -83,13 +83,13 @@ impl MappingEntry {
     /// The place of the bytes `start..end` of the pattern.
     #[must_use]
     pub fn pattern_part(&self, start: usize, end: usize) -> Span {
-        place(&self.pattern_pieces, start, end).unwrap_or(self.span)
+        place(&self.pattern_pieces, self.span, start, end)
     }
 
     /// The place of the bytes `start..end` of the template.
     #[must_use]
     pub fn template_part(&self, start: usize, end: usize) -> Span {
-        place(&self.template_pieces, start, end).unwrap_or(self.template_span)
+        place(&self.template_pieces, self.template_span, start, end)
     }
 }
 

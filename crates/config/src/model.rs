@@ -56,7 +56,8 @@ pub struct Rule {
     pub span: Span,
     /// Where the template stands (its first line, when it is continued into another file).
     pub template_span: Span,
-    /// Offset in the template and where that piece of it stands: for pointing into continued templates.
+    /// Offset in the template and where that piece of it stands: for pointing into continued templates. Empty when the
+    /// template is one piece, as nearly all are.
     pub template_pieces: Vec<(usize, Span)>,
 }
 
@@ -64,7 +65,7 @@ impl Rule {
     /// The place of the bytes `start..end` of the template.
     #[must_use]
     pub fn template_part(&self, start: usize, end: usize) -> Span {
-        crate::lines::place(&self.template_pieces, start, end).unwrap_or(self.template_span)
+        crate::lines::place(&self.template_pieces, self.template_span, start, end)
     }
 }
 
