@@ -9,6 +9,7 @@ use crate::keyword::KeywordInfo;
 use crate::mappings::Mappings;
 use crate::options::{Options, ServerOptions};
 use crate::settings::Settings;
+use foldhash::fast::RandomState;
 use sluice_diag::Span;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -76,8 +77,8 @@ impl Rule {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Channels {
     list: Vec<Channel>,
-    by_name: HashMap<String, usize>,
-    by_host: HashMap<String, (usize, usize)>,
+    by_name: HashMap<Box<str>, u32, RandomState>,
+    by_host: HashMap<Box<str>, (u32, u32), RandomState>,
     local: usize,
 }
 
@@ -85,12 +86,12 @@ impl Channels {
     /// Takes the blocks in; the caller has made sure that no name or host is there twice, of which the first is kept.
     #[must_use]
     pub fn new(list: Vec<Channel>) -> Channels {
-        let mut by_name = HashMap::new();
-        let mut by_host = HashMap::new();
-        for (index, channel) in list.iter().enumerate() {
-            by_name.entry(channel.name.to_ascii_lowercase()).or_insert(index);
-            for (place, host) in channel.hosts.iter().enumerate() {
-                by_host.entry(host.name.to_lowercase()).or_insert((index, place));
+        let mut by_name = HashMap::with_capacity_and_hasher(list.len(), RandomState::default());
+        let mut by_host = HashMap::with_capacity_and_hasher(list.len(), RandomState::default());
+        for (index, channel) in (0u32..).zip(&list) {
+            by_name.entry(channel.name.to_ascii_lowercase().into()).or_insert(index);
+            for (place, host) in (0u32..).zip(&channel.hosts) {
+                by_host.entry(host.name.to_lowercase().into()).or_insert((index, place));
             }
         }
         let local = list.iter().position(|channel| is_local_name(&channel.name)).unwrap_or(0);
@@ -100,15 +101,17 @@ impl Channels {
     /// The channel of that name, case aside.
     #[must_use]
     pub fn by_name(&self, name: &str) -> Option<&Channel> {
-        self.by_name.get(&name.to_ascii_lowercase()).and_then(|index| self.list.get(*index))
+        let index = in_lower_case(name, str::to_ascii_lowercase, |name| self.by_name.get(name).copied())?;
+        self.list.get(index as usize)
     }
 
     /// The channel to which a routing system belongs, and which of its names that is; case aside.
     #[must_use]
     pub fn by_host(&self, host: &str) -> Option<(&Channel, &HostName)> {
-        let (channel, place) = self.by_host.get(&host.to_lowercase())?;
-        let channel = self.list.get(*channel)?;
-        Some((channel, channel.hosts.get(*place)?))
+        let (channel, place) =
+            in_lower_case(host, str::to_lowercase, |host| self.by_host.get(host).copied())?;
+        let channel = self.list.get(channel as usize)?;
+        Some((channel, channel.hosts.get(place as usize)?))
     }
 
     /// The local channel, whose official host is the name of this system.
@@ -136,6 +139,25 @@ impl Channels {
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
+}
+
+/// Asks with a name in lower case. Each address that is rewritten asks for several names, so none of usual length costs an
+/// allocation.
+fn in_lower_case<T>(name: &str, lower: fn(&str) -> String, ask: impl FnOnce(&str) -> T) -> T {
+    if !name.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()) {
+        return ask(name);
+    }
+    let mut buffer = [0; 256];
+    if name.is_ascii()
+        && let Some(buffer) = buffer.get_mut(..name.len())
+    {
+        buffer.copy_from_slice(name.as_bytes());
+        buffer.make_ascii_lowercase();
+        if let Ok(name) = std::str::from_utf8(buffer) {
+            return ask(name);
+        }
+    }
+    ask(&lower(name))
 }
 
 impl<'a> IntoIterator for &'a Channels {

@@ -5,35 +5,23 @@
 
 mod reach;
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ops::Range;
 
 use sluice_config::{Config, Rule};
-use sluice_diag::{Diagnostic, Span, nearest};
+use sluice_diag::{Diagnostic, Span};
 
 use crate::codes;
 use crate::glob::Glob;
+use crate::guess::{ChannelNames, Guesses};
 use crate::mapping::no_such_table;
+use crate::table::{SlotOf, Table, lower};
 use crate::template::{self, LookUp, Need, Op, ProblemKind, Separator, Template};
 
 /// PMDF keeps this many characters of a pattern or template.
 const RULE_PART_LENGTH_MAX: usize = 252;
 /// Longest tag.
 const TAG_LENGTH_MAX: usize = 32;
-
-/// All remarks about the rules of a configuration, in the order of the file.
-pub(crate) fn check(config: &Config, templates: &[Template]) -> Vec<Diagnostic> {
-    let tags: Vec<&str> = templates.iter().flat_map(|template| &template.ops).filter_map(tag_of).collect();
-    let patterns = config.rules.iter().map(|rule| rule.pattern.to_lowercase()).collect();
-    let mut checker = Checker { config, tags, patterns, certain: HashMap::new(), found: Vec::new() };
-    for (index, (rule, template)) in config.rules.iter().zip(templates).enumerate() {
-        checker.rule(index, rule, template);
-    }
-    let Checker { certain, mut found, .. } = checker;
-    reach::check(config, templates, &certain, &mut found);
-    found
-}
 
 /// Entries of the domain database that never apply. What depends on channels is not looked at: there may be very many.
 pub(crate) fn domain_database(config: &Config) -> Vec<Diagnostic> {
@@ -62,19 +50,44 @@ fn tag_of((op, _): &(Op, Range<usize>)) -> Option<&str> {
     }
 }
 
-struct Checker<'c> {
+/// Looks at the rules of a configuration in their order. What it costs grows with the rules and the channels, not with
+/// their product, however many mistakes there are.
+pub(crate) struct Checker<'c> {
     config: &'c Config,
-    /// Every tag that some template sets.
-    tags: Vec<&'c str>,
-    /// Every pattern, in lower case.
-    patterns: HashSet<String>,
-    /// Pattern to the first rule that always applies.
-    certain: HashMap<String, usize>,
+    table: &'c Table,
+    slot_of: &'c SlotOf,
+    /// Every tag that some template sets; looked for when first needed.
+    tags: Option<HashSet<Box<str>>>,
+    /// By the number of a pattern, the first rule that always applies.
+    certain: Vec<Option<u32>>,
+    channels: ChannelNames<'c>,
+    near_hosts: Guesses<'c>,
+    facts: reach::Facts,
     found: Vec<Diagnostic>,
 }
 
 impl<'c> Checker<'c> {
-    fn rule(&mut self, index: usize, rule: &'c Rule, template: &Template) {
+    pub(crate) fn new(config: &'c Config, table: &'c Table, slot_of: &'c SlotOf) -> Checker<'c> {
+        Checker {
+            config,
+            table,
+            slot_of,
+            tags: None,
+            certain: vec![None; table.len()],
+            channels: ChannelNames::new(config),
+            near_hosts: Guesses::default(),
+            facts: reach::Facts::default(),
+            found: Vec::new(),
+        }
+    }
+
+    /// All remarks, those about rules in the order of the file; to be called behind the last rule.
+    pub(crate) fn finish(mut self) -> Vec<Diagnostic> {
+        reach::check(self.config, self.table, &self.facts, &self.certain, &mut self.found);
+        self.found
+    }
+
+    pub(crate) fn rule(&mut self, index: usize, rule: &'c Rule, template: &Template) {
         self.pattern(rule);
         for problem in &template.problems {
             self.problem(rule, problem.kind, problem.place.clone());
@@ -84,19 +97,42 @@ impl<'c> Checker<'c> {
         }
         self.never(rule, template);
         let broken = template.ops.iter().any(|(op, _)| matches!(op, Op::Broken));
+        let parts = parts(template);
         if !self.blank(rule, template) && !broken {
-            self.shape(rule, template);
+            self.shape(rule, template, &parts);
         }
-        self.reach(index, rule, template);
+        let certain = self.reach(index, rule, template, &parts);
+        self.facts.add(index, rule, template, &parts, certain);
         if template.only_text {
             self.lone_text(rule, template);
         }
         for (part, span) in [(&rule.pattern, rule.span), (&rule.template, rule.template_span)] {
-            if part.chars().count() > RULE_PART_LENGTH_MAX {
+            if part.len() > RULE_PART_LENGTH_MAX && part.chars().count() > RULE_PART_LENGTH_MAX {
                 let message = format!("{} characters in one part of a rule", part.chars().count());
                 self.found.push(Diagnostic::new(&codes::TOO_LONG, message).at(span));
             }
         }
+    }
+
+    /// Do asterisks lead in the pattern, or in what is left of it behind one of the tags?
+    fn may_match(&mut self, pattern: &str, untagged: &str) -> bool {
+        if asterisks_lead(untagged) {
+            return true;
+        }
+        let config = self.config;
+        let tags = self.tags.get_or_insert_with(|| {
+            let is_channel = |name: &str| config.channels.by_name(name).is_some();
+            let sets = |rule: &&Rule| rule.template.contains("$T") || rule.template.contains("$t");
+            let templates =
+                config.rules.iter().filter(sets).map(|rule| template::parse(&rule.template, &is_channel));
+            templates
+                .flat_map(|template| {
+                    template.ops.iter().filter_map(tag_of).map(Box::from).collect::<Vec<_>>()
+                })
+                .collect()
+        });
+        let mut ends = pattern.char_indices().map(|(at, _)| at).skip(1).chain([pattern.len()]);
+        ends.any(|end| tags.contains(&pattern[..end]) && asterisks_lead(&pattern[end..]))
     }
 
     fn pattern(&mut self, rule: &Rule) {
@@ -104,14 +140,12 @@ impl<'c> Checker<'c> {
             let message = "`&/…/` in a pattern is not supported";
             self.found.push(Diagnostic::new(&codes::MACRO, message).at(rule.span));
         }
-        let pattern = rule.pattern.to_lowercase();
-        let untagged = pattern.rfind('|').map_or(pattern.as_str(), |bar| &pattern[bar + 1..]);
-        let mut readings =
-            vec![untagged].into_iter().chain(self.tags.iter().filter_map(|tag| pattern.strip_prefix(tag)));
+        let pattern = lower(&rule.pattern);
+        let untagged = pattern.rfind('|').map_or(&*pattern, |bar| &pattern[bar + 1..]);
         if untagged.starts_with('$') && !matches!(untagged, "$*" | "$%" | "$!") {
             let message = format!("no host is ever compared with `{}`", rule.pattern);
             self.found.push(Diagnostic::new(&codes::UNKNOWN_PATTERN, message).at(rule.span));
-        } else if !readings.any(asterisks_lead) {
+        } else if !self.may_match(&pattern, untagged) {
             let message = format!("`{}` never matches: `*` replaces whole leading labels only", rule.pattern);
             let mut diagnostic = Diagnostic::new(&codes::ASTERISK, message).at(rule.span);
             if let Some(rest) = untagged.strip_prefix(".*.") {
@@ -228,10 +262,10 @@ impl<'c> Checker<'c> {
     }
 
     fn channel_name(&mut self, rule: &Rule, name: &Glob, place: Range<usize>) {
-        let channels = &self.config.channels;
-        if channels.iter().any(|channel| name.matches(&channel.name)) {
+        if self.channels.has(name) {
             return;
         }
+        let channels = &self.config.channels;
         let control = &rule.template[place.start..place.start + 2];
         let written = rule.template[place.start + 2..place.end].trim();
         let message = format!("`{control}` checks for channel `{written}`, and there is none");
@@ -247,7 +281,7 @@ impl<'c> Checker<'c> {
         } else if let Some((channel, _)) = channels.by_host(name.as_str()) {
             let help = format!("`{}` is a host name; its channel is `{}`", name.as_str(), channel.name);
             diagnostic = diagnostic.help(help);
-        } else if let Some(near) = nearest(name.as_str(), channels.iter().map(|c| c.name.as_str())) {
+        } else if let Some(near) = self.channels.near(name.as_str()) {
             diagnostic = diagnostic.help(format!("did you mean `{control}{near}`?"));
         }
         self.found.push(diagnostic);
@@ -296,7 +330,7 @@ impl<'c> Checker<'c> {
     }
 
     /// Number and order of the parts, and a constant routing system.
-    fn shape(&mut self, rule: &Rule, template: &Template) {
+    fn shape(&mut self, rule: &Rule, template: &Template, parts: &Parts<'_>) {
         if template.only_text || is_open_ended(template) {
             return;
         }
@@ -309,11 +343,11 @@ impl<'c> Checker<'c> {
         let message = match separators[..] {
             [] => "the template has one part; it needs a user and a host",
             [Percent] | [At] | [Percent, At] | [At, At] | [At, At, At] => {
-                match parts(template).iter().skip(1).position(Vec::is_empty) {
+                match parts.iter().skip(1).position(Vec::is_empty) {
                     Some(_) => "a host of the template is empty",
                     None => {
                         if separators != [Percent] {
-                            self.routing_system(rule, template);
+                            self.routing_system(rule, parts);
                         }
                         return;
                     }
@@ -326,8 +360,7 @@ impl<'c> Checker<'c> {
         self.found.push(Diagnostic::new(&codes::SHAPE, message).at(rule.template_span).help(help));
     }
 
-    fn routing_system(&mut self, rule: &Rule, template: &Template) {
-        let parts = parts(template);
+    fn routing_system(&mut self, rule: &Rule, parts: &Parts<'_>) {
         let Some(last) = parts.last() else { return };
         let mut system = String::new();
         for (op, _) in last {
@@ -345,16 +378,16 @@ impl<'c> Checker<'c> {
         let span = rule.template_part(first.start, end.end);
         let message = format!("`{system}` is no host of any channel: addresses that match are refused");
         let mut diagnostic = Diagnostic::new(&codes::NO_CHANNEL_HOST, message).at(span);
-        let hosts = channels.iter().flat_map(|channel| &channel.hosts).map(|host| host.name.as_str());
+        let hosts = || channels.iter().flat_map(|channel| &channel.hosts).map(|host| host.name.as_str());
         if channels
             .by_name(&system)
             .is_some_and(|channel| !channel.official_host.eq_ignore_ascii_case(&system))
         {
             let host = &channels.by_name(&system).expect("found in the line above").official_host;
             diagnostic = diagnostic.help(format!("`{system}` is a channel name; its host is `{host}`"));
-        } else if let Some(near) = nearest(&system, hosts) {
+        } else if let Some(near) = self.near_hosts.nearest(&system, hosts) {
             diagnostic = diagnostic.help(format!("did you mean `{near}`?"));
-        } else if self.patterns.contains(&system.to_lowercase()) {
+        } else if self.table.number(&lower(&system)).is_some() {
             diagnostic = diagnostic.help(format!(
                 "a rule for `{system}` is not used for it: write the routing system of that rule here"
             ));
@@ -362,24 +395,25 @@ impl<'c> Checker<'c> {
         self.found.push(diagnostic);
     }
 
-    fn reach(&mut self, index: usize, rule: &'c Rule, template: &Template) {
-        match self.certain.entry(rule.pattern.to_lowercase()) {
-            Entry::Occupied(first) => {
-                let first = &self.config.rules[*first.get()];
-                let message =
-                    format!("the rule is never tried: one for `{}` above it always applies", rule.pattern);
-                self.found.push(
-                    Diagnostic::new(&codes::UNREACHABLE, message)
-                        .at(rule.span)
-                        .note(first.span, "the rule that always applies"),
-                );
-            }
-            Entry::Vacant(place) => {
-                if always_applies(&rule.pattern, template) {
-                    place.insert(index);
-                }
-            }
+    /// Is the rule ever tried? True when it always applies itself.
+    fn reach(&mut self, index: usize, rule: &'c Rule, template: &Template, parts: &Parts<'_>) -> bool {
+        let certain = &mut self.certain[self.slot_of.rule(index)];
+        if let Some(first) = *certain {
+            let first = &self.config.rules[first as usize];
+            let message =
+                format!("the rule is never tried: one for `{}` above it always applies", rule.pattern);
+            self.found.push(
+                Diagnostic::new(&codes::UNREACHABLE, message)
+                    .at(rule.span)
+                    .note(first.span, "the rule that always applies"),
+            );
+            return false;
         }
+        let always = always_applies(&rule.pattern, template, parts);
+        if always {
+            *certain = u32::try_from(index).ok();
+        }
+        always
     }
 
     /// Controls behind a lone `$?` are part of its text.
@@ -465,8 +499,11 @@ fn is_open_ended(template: &Template) -> bool {
     template.ops.iter().any(|(op, _)| matches!(op, Op::LookUp { .. } | Op::CheckNow { or_stop: true }))
 }
 
-/// The instructions that make text, by part; those behind `$,` are left out.
-fn parts(template: &Template) -> Vec<Vec<&(Op, Range<usize>)>> {
+/// The instructions of a template that make text, by part.
+type Parts<'t> = Vec<Vec<&'t (Op, Range<usize>)>>;
+
+/// The parts of a template; what stands behind `$,` is left out.
+fn parts(template: &Template) -> Parts<'_> {
     let mut parts = vec![Vec::new()];
     let mut ended = false;
     for item in &template.ops {
@@ -488,7 +525,7 @@ fn parts(template: &Template) -> Vec<Vec<&(Op, Range<usize>)>> {
 }
 
 /// No control, look-up or label in it can fail, and its parts are in order.
-fn always_applies(pattern: &str, template: &Template) -> bool {
+fn always_applies(pattern: &str, template: &Template, parts: &Parts<'_>) -> bool {
     let can_fail = |op: &Op| {
         !matches!(
             op,
@@ -521,7 +558,6 @@ fn always_applies(pattern: &str, template: &Template) -> bool {
         Op::Domain(0) => spelled,
         _ => false,
     };
-    let parts = parts(template);
     template.only_text
         || (2..=4).contains(&parts.len())
             && parts.iter().skip(1).all(|part| part.iter().any(|item| certain(&item.0)))

@@ -32,17 +32,17 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    pub(crate) fn new(template: &Template) -> Program {
+    pub(crate) fn new(template: Template) -> Program {
         let stops = template.ops.iter().any(|(op, _)| matches!(op, Op::CheckNow { or_stop: true }));
         let open = template.ops.iter().any(|(op, _)| matches!(op, Op::LookUp { .. }));
         let mut positions = 0;
         let mut ops = Vec::with_capacity(template.ops.len());
-        for (op, _) in &template.ops {
+        for (op, _) in template.ops {
             match op {
                 // A template that may stop early must not be judged by controls it does not reach, nor one without those
                 // that a look-up brings.
                 Op::Position(position) if !stops && !open => positions |= position.bit(),
-                op => ops.push(op.clone()),
+                op => ops.push(op),
             }
         }
         // Cheap checks first, unless the order is part of the meaning.

@@ -21,6 +21,7 @@ mod check;
 mod codes;
 mod evaluate;
 mod glob;
+mod guess;
 mod known;
 mod lookups;
 pub mod mapping;
@@ -29,6 +30,7 @@ mod probe;
 mod rejected;
 mod reversal;
 mod rewriter;
+mod table;
 mod template;
 mod trace;
 

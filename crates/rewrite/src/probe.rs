@@ -45,62 +45,98 @@ impl<'h> Matched<'h> {
     }
 }
 
+/// Which probes can find anything, judged by all patterns there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Reach {
+    /// Octets of the longest pattern, tag included.
+    length_max: usize,
+    /// Most asterisks that a pattern without tag begins with. A probe with more finds nothing.
+    stars_max: usize,
+}
+
+impl Reach {
+    /// Every probe: for showing them.
+    pub(crate) const ALL: Reach = Reach { length_max: usize::MAX, stars_max: usize::MAX };
+
+    /// Takes in a pattern, in lower case.
+    pub(crate) fn add(&mut self, pattern: &str) {
+        self.length_max = self.length_max.max(pattern.len());
+        // `$*` counts too.
+        let stars = pattern.trim_start_matches('$').split('.').take_while(|label| *label == "*").count();
+        self.stars_max = self.stars_max.max(stars);
+    }
+
+    /// Takes in patterns without asterisks of up to this length.
+    pub(crate) fn add_length(&mut self, length: usize) {
+        self.length_max = self.length_max.max(length);
+    }
+}
+
 /// Calls `ask` with each probe, from most to least specific, until it answers `Some`.
 ///
 /// `host` is the host as it stands in the address, `lower` the same in lower case (the probe is made of that one, the
-/// parts of the match of the other). `buffer` holds the tag in its first `tag` bytes and gets each probe behind it.
-/// Probes longer than `length_max` bytes are not asked: no pattern is that long.
+/// parts of the match of the other). Each probe has the tag in front. What is out of `reach` is not asked; `buffer` is
+/// for probes that stand nowhere in the host.
 pub(crate) fn probe<'h, T>(
     host: &'h str,
     lower: &str,
+    tag: &str,
+    reach: Reach,
     buffer: &mut String,
-    length_max: usize,
     mut ask: impl FnMut(&str, Matched<'h>) -> Option<T>,
 ) -> Option<T> {
-    let tag = buffer.len();
-    let mut ask = |buffer: &mut String, probe: &[&str], matched: Matched<'h>| {
-        if tag + probe.iter().map(|part| part.len()).sum::<usize>() > length_max {
+    // Of tagged patterns it is not known where the tag ends.
+    let stars_max = if tag.is_empty() { reach.stars_max } else { usize::MAX };
+    let reach = Reach { stars_max, ..reach };
+    let mut ask = |probe: &[&str], matched: Matched<'h>| {
+        if tag.len() + probe.iter().map(|part| part.len()).sum::<usize>() > reach.length_max {
             return None;
         }
-        buffer.truncate(tag);
+        if let (true, [probe]) = (tag.is_empty(), probe) {
+            return ask(probe, matched);
+        }
+        buffer.clear();
+        buffer.push_str(tag);
         buffer.extend(probe.iter().copied());
         ask(buffer, matched)
     };
-    if let Some(found) = ask(buffer, &["$*"], Matched::open(host)) {
+    if reach.stars_max > 0
+        && let Some(found) = ask(&["$*"], Matched::open(host))
+    {
         return Some(found);
     }
     let inside = |text: &str| text.len() >= 2 && text.starts_with('[') && text.ends_with(']');
     let found = if inside(host) && inside(lower) {
-        literal(&host[1..host.len() - 1], host, &lower[1..lower.len() - 1], &mut |probe, matched| {
-            ask(buffer, probe, matched)
-        })
+        literal(&host[1..host.len() - 1], host, &lower[1..lower.len() - 1], &mut ask)
     } else {
-        name(host, lower, length_max, &mut |probe, matched| ask(buffer, probe, matched))
+        name(host, lower, reach, &mut ask)
     };
-    found.or_else(|| ask(buffer, &["."], Matched::open(host)))
+    found.or_else(|| ask(&["."], Matched::open(host)))
 }
 
 type Ask<'a, 'h, T> = dyn FnMut(&[&str], Matched<'h>) -> Option<T> + 'a;
 
 /// `a.b.c`, `*.b.c`, `.b.c`, `*.*.c`, `.c`, `*.*.*`.
-fn name<'h, T>(host: &'h str, lower: &str, length_max: usize, ask: &mut Ask<'_, 'h, T>) -> Option<T> {
+fn name<'h, T>(host: &'h str, lower: &str, reach: Reach, ask: &mut Ask<'_, 'h, T>) -> Option<T> {
     if let Some(found) = ask(&[lower], Matched::Name { host: "", domain: host }) {
         return Some(found);
     }
     let mut stars = String::new();
     let (mut at, mut lower_at) = (0, 0);
+    let mut labels = 0;
     loop {
         // Lower-casing neither makes nor takes away dots, so the n-th dot of both texts is the same one.
         let label_end = |text: &str, from: usize| text[from..].find('.').map(|dot| from + dot);
         let dots = label_end(host, at).zip(label_end(lower, lower_at));
         let (end, lower_end) = dots.unwrap_or((host.len(), lower.len()));
-        // Grown until it is longer than any pattern; from then on it is never asked.
-        if stars.len() <= length_max {
-            stars.push_str(if stars.is_empty() { "*" } else { ".*" });
-        }
         let matched = Matched::Name { host: &host[..end], domain: &host[end..] };
-        if let Some(found) = ask(&[&stars, &lower[lower_end..]], matched) {
-            return Some(found);
+        labels += 1;
+        // Also only grown until it is longer than any pattern.
+        if labels <= reach.stars_max && stars.len() <= reach.length_max {
+            stars.push_str(if stars.is_empty() { "*" } else { ".*" });
+            if let Some(found) = ask(&[&stars, &lower[lower_end..]], matched) {
+                return Some(found);
+            }
         }
         dots?;
         if let Some(found) = ask(&[&lower[lower_end..]], matched) {
@@ -142,10 +178,11 @@ mod tests {
 
     fn probes(host: &str) -> Vec<String> {
         let mut seen = Vec::new();
-        let none: Option<()> = probe(host, &host.to_lowercase(), &mut String::new(), 1000, |key, _| {
-            seen.push(key.to_owned());
-            None
-        });
+        let none: Option<()> =
+            probe(host, &host.to_lowercase(), "", Reach::ALL, &mut String::new(), |key, _| {
+                seen.push(key.to_owned());
+                None
+            });
         assert_eq!(none, None);
         assert_eq!(seen.remove(0), "$*");
         seen
@@ -153,7 +190,7 @@ mod tests {
 
     /// `$H`, `$D` and `$L` when this probe is the one that matches.
     fn parts(host: &str, pattern: &str) -> (String, String, String) {
-        probe(host, &host.to_lowercase(), &mut String::new(), 1000, |key, matched| {
+        probe(host, &host.to_lowercase(), "", Reach::ALL, &mut String::new(), |key, matched| {
             (key == pattern)
                 .then(|| (matched.host().into(), matched.domain().into(), matched.literal().into()))
         })
@@ -222,10 +259,40 @@ mod tests {
     fn probes_longer_than_any_pattern_are_not_asked() {
         let mut longest = 0;
         let host = "label.".repeat(200) + "end";
-        let _: Option<()> = probe(&host, &host, &mut String::new(), 20, |key, _| {
+        let reach = Reach { length_max: 20, ..Reach::ALL };
+        let _: Option<()> = probe(&host, &host, "tag|", reach, &mut String::new(), |key, _| {
+            assert!(key.starts_with("tag|"), "{key}");
             longest = longest.max(key.len());
             None
         });
-        assert!(longest <= 20);
+        assert!((4..=20).contains(&longest), "{longest}");
+    }
+
+    /// What is left out by the reach of some patterns could not have found one of them.
+    #[test]
+    fn probes_out_of_reach_find_nothing() {
+        let hosts = ["a.b.c", "*.b.c", "*.*.c", "a", "*", "[1.2.3.4]", "a.*.c", "$*", "", "a..c", "tag|a.b"];
+        let patterns =
+            ["a.b.c", "*.b.c", ".c", "*.*.c", "*", "*.*.*", "$*", ".", "[*.*.*.*]", "[1.2.]", "tag|*.b"];
+        for first in patterns {
+            for second in patterns {
+                let mut reach = Reach::default();
+                reach.add(first);
+                reach.add(second);
+                for (host, tag) in hosts.iter().flat_map(|host| ["", "tag|"].map(|tag| (host, tag))) {
+                    let found = |reach| {
+                        let mut found = Vec::new();
+                        let _: Option<()> = probe(host, host, tag, reach, &mut String::new(), |key, _| {
+                            if key == first || key == second {
+                                found.push(key.to_owned());
+                            }
+                            None
+                        });
+                        found
+                    };
+                    assert_eq!(found(reach), found(Reach::ALL), "{tag}{host} with {first} and {second}");
+                }
+            }
+        }
     }
 }

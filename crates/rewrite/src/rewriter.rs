@@ -1,23 +1,23 @@
 //! The compiled rules and the walk of one address through them.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use sluice_config::{Channel, Config, Database, Rule};
-use sluice_diag::{Diagnostic, Span};
+use sluice_config::{Channel, Config, Database};
+use sluice_diag::Diagnostic;
 use sluice_mail::{Address, Status};
 
 use crate::alias;
-use crate::check;
-use crate::evaluate::{self, ErrorText, Failure, Output, Program, Shape, Subject, Surroundings};
+use crate::check::{self, Checker};
+use crate::evaluate::{self, ErrorText, Output, Program, Shape, Subject, Surroundings};
 use crate::known::Known;
 use crate::lookups::Lookups;
 use crate::mapping::{Answer, Flags, MappingTables};
 use crate::place::{self, First, Position};
-use crate::probe::{self, Matched};
+use crate::probe::{self, Matched, Reach};
 use crate::rejected::Rejected;
+use crate::table::{self, Table};
 use crate::template;
 use crate::trace::{RuleText, Step, Trace};
 
@@ -109,10 +109,11 @@ pub struct Route {
 /// The rules and the channel table of one configuration, ready for any number of threads.
 pub struct Rewriter {
     config: Arc<Config>,
-    rules: Vec<CompiledRule>,
-    /// Lower-cased pattern, with its tag in front, to its rules in the order of the file.
-    table: HashMap<Box<str>, Vec<u32>>,
-    pattern_length_max: usize,
+    /// The templates of the rules of the configuration, in the same order.
+    programs: Vec<Program>,
+    table: Table,
+    /// What it is of use to ask the table and the domain database for.
+    reach: Reach,
     known: Known,
     hosted: Box<dyn Fn(&str) -> bool + Send + Sync>,
     lookups: Arc<dyn Lookups>,
@@ -120,16 +121,9 @@ pub struct Rewriter {
     has_domain_database: bool,
 }
 
-struct CompiledRule {
-    pattern: Box<str>,
-    template: Box<str>,
-    span: Span,
-    program: Program,
-}
-
 impl fmt::Debug for Rewriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rewriter").field("rules", &self.rules.len()).finish_non_exhaustive()
+        f.debug_struct("Rewriter").field("rules", &self.programs.len()).finish_non_exhaustive()
     }
 }
 
@@ -137,34 +131,30 @@ impl Rewriter {
     /// Compiles the rules of a configuration and checks them. A rule with a mistake never applies; the others do.
     pub fn compile(config: Arc<Config>) -> (Rewriter, Vec<Diagnostic>) {
         let is_channel = |name: &str| config.channels.by_name(name).is_some();
-        let templates: Vec<_> =
-            config.rules.iter().map(|rule| template::parse(&rule.template, &is_channel)).collect();
-        let mut diagnostics = check::check(&config, &templates);
+        let (table, slot_of) = Table::new(config.rules.iter().map(|rule| rule.pattern.as_str()));
+        let mut checker = Checker::new(&config, &table, &slot_of);
+        let mut programs = Vec::with_capacity(config.rules.len());
+        // One template at a time: read apart, with all its places, they take several times the memory of the rules.
+        for (index, rule) in config.rules.iter().enumerate() {
+            let template = template::parse(&rule.template, &is_channel);
+            checker.rule(index, rule, &template);
+            programs.push(Program::new(template));
+        }
+        let mut diagnostics = checker.finish();
         diagnostics.extend(check::domain_database(&config));
         let (mappings, found) = MappingTables::compile(&config.mappings);
         diagnostics.extend(found);
-        let mut table: HashMap<Box<str>, Vec<u32>> = HashMap::with_capacity(config.rules.len());
-        let mut rules = Vec::with_capacity(config.rules.len());
-        for (index, (rule, template)) in (0u32..).zip(config.rules.iter().zip(&templates)) {
-            table.entry(key(rule)).or_default().push(index);
-            rules.push(CompiledRule {
-                pattern: rule.pattern.as_str().into(),
-                template: rule.template.as_str().into(),
-                span: rule.span,
-                program: Program::new(template),
-            });
-        }
         let domains = config.databases.get(DOMAIN_DATABASE);
-        let pattern_length_max = table.keys().map(|pattern| pattern.len()).max().unwrap_or(0);
-        let pattern_length_max = pattern_length_max.max(domains.map_or(0, Database::key_length_max));
+        let mut reach = table.reach();
+        reach.add_length(domains.map_or(0, Database::key_length_max));
         let has_domain_database = domains.is_some_and(|domains| !domains.is_empty());
         let known = Known::new(&config);
         let lookups: Arc<dyn Lookups> = Arc::clone(&config) as Arc<dyn Lookups>;
         let rewriter = Rewriter {
             config,
-            rules,
+            programs,
             table,
-            pattern_length_max,
+            reach,
             known,
             hosted: Box::new(|_| false),
             lookups,
@@ -215,6 +205,11 @@ impl Rewriter {
         self.known.under(domain)
     }
 
+    fn rule_text(&self, rule: usize) -> RuleText {
+        let rule = &self.config.rules[rule];
+        RuleText { pattern: rule.pattern.clone(), template: rule.template.clone(), span: Some(rule.span) }
+    }
+
     /// Rewrites one address.
     ///
     /// An address without local part is not changed, but the channel its host belongs to is still found: that is how
@@ -249,6 +244,7 @@ impl Rewriter {
             tag: Cow::Borrowed(""),
             error: None,
             repeats: 0,
+            buffer: String::new(),
         };
         walk.step(|| Step::Begin {
             address: address.to_string(),
@@ -265,11 +261,6 @@ impl Rewriter {
     }
 }
 
-/// The key of a rule in the table: patterns are compared without case.
-fn key(rule: &Rule) -> Box<str> {
-    rule.pattern.to_lowercase().into()
-}
-
 /// One address on its way. The tag and the error text stay for the whole way.
 struct Walk<'r, 's, 't> {
     rewriter: &'r Rewriter,
@@ -279,6 +270,8 @@ struct Walk<'r, 's, 't> {
     tag: Cow<'r, str>,
     error: Option<ErrorText<'r>>,
     repeats: u32,
+    /// For probes that stand nowhere in a host.
+    buffer: String,
 }
 
 /// A template's result that no longer borrows the address it was made from.
@@ -448,13 +441,14 @@ impl<'r> Walk<'r, '_, '_> {
 
     /// Asks the table for the host, most specific pattern first; the first rule that applies.
     fn scan(&mut self, first: First<'_>) -> Option<Built<'r>> {
-        let lower = first.host.to_lowercase();
-        let mut buffer = String::with_capacity(self.tag.len() + lower.len() + 2);
-        buffer.push_str(&self.tag);
-        // With a trace every probe is shown, also those no pattern is long enough for.
-        let length_max = if self.trace.is_some() { usize::MAX } else { self.rewriter.pattern_length_max };
+        let lower = table::lower(first.host);
+        // With a trace every probe is shown, also those that cannot find anything.
+        let reach = if self.trace.is_some() { Reach::ALL } else { self.rewriter.reach };
+        let (tag, mut buffer) = (self.tag.clone(), std::mem::take(&mut self.buffer));
         let ask = |key: &str, matched| self.ask(key, Subject { first, matched });
-        probe::probe(first.host, &lower, &mut buffer, length_max, ask)
+        let found = probe::probe(first.host, &lower, &tag, reach, &mut buffer, ask);
+        self.buffer = buffer;
+        found
     }
 
     /// The rules `$%` and `$!`, for hosts in the local part that failed in every other way.
@@ -467,16 +461,19 @@ impl<'r> Walk<'r, '_, '_> {
     /// Tries the rules of one pattern in the order of the file.
     fn ask(&mut self, key: &str, subject: Subject<'_>) -> Option<Built<'r>> {
         let rewriter = self.rewriter;
-        let rules = rewriter.table.get(key).map_or(&[][..], Vec::as_slice);
+        let rules = rewriter.table.rules(key);
         self.step(|| Step::Probe { pattern: key.to_owned(), rules: rules.len() });
         for rule in rules {
-            let rule = &rewriter.rules[*rule as usize];
-            match self.try_rule(rule, subject) {
+            let rule = *rule as usize;
+            match evaluate::run(&rewriter.programs[rule], subject, self.surroundings).map(built) {
                 Ok(built) => {
-                    self.step(|| Step::RuleApplied { rule: rule.text(), result: built.target.words() });
+                    self.step(|| Step::RuleApplied {
+                        rule: rewriter.rule_text(rule),
+                        result: built.target.words(),
+                    });
                     return Some(built);
                 }
-                Err(why) => self.step(|| Step::RuleFailed { rule: rule.text(), why }),
+                Err(why) => self.step(|| Step::RuleFailed { rule: rewriter.rule_text(rule), why }),
             }
         }
         if rewriter.has_domain_database && !key.contains('*') {
@@ -489,7 +486,7 @@ impl<'r> Walk<'r, '_, '_> {
     /// pattern with an asterisk (PMDF System Manager's Guide, chapter 2, "the domain database").
     fn ask_domain_database(&mut self, key: &str, subject: Subject<'_>) -> Option<Built<'r>> {
         let text = self.surroundings.lookups.database(DOMAIN_DATABASE, key)?;
-        let program = Program::new(&template::parse(&text, self.surroundings.is_channel));
+        let program = Program::new(template::parse(&text, self.surroundings.is_channel));
         let result = evaluate::run(&program, subject, self.surroundings).map(built);
         let rule = || RuleText { pattern: key.to_owned(), template: text.clone(), span: None };
         match result {
@@ -505,10 +502,6 @@ impl<'r> Walk<'r, '_, '_> {
                 None
             }
         }
-    }
-
-    fn try_rule(&self, rule: &'r CompiledRule, subject: Subject<'_>) -> Result<Built<'r>, Failure> {
-        evaluate::run(&rule.program, subject, self.surroundings).map(built)
     }
 
     /// The whole local part becomes a mailbox name of this system.
@@ -537,16 +530,6 @@ impl<'r> Walk<'r, '_, '_> {
         let Some(proper) = entry.proper.as_ref().filter(|_| std::ptr::eq(owner, channel)) else { return };
         let named = std::mem::replace(host, proper.clone());
         self.step(|| Step::ProperName { host: named, proper: proper.clone(), channel: channel.name.clone() });
-    }
-}
-
-impl CompiledRule {
-    fn text(&self) -> RuleText {
-        RuleText {
-            pattern: self.pattern.to_string(),
-            template: self.template.to_string(),
-            span: Some(self.span),
-        }
     }
 }
 

@@ -25,8 +25,8 @@ fn rule(shape: &str, number: usize, channel: usize) -> Option<(String, String)> 
             ("same.example".to_owned(), format!("$U%$D@daemon-{channel}.example{controls}$Mtcp_c{channel}"))
         }
         "tagged" => (
-            if number % 2 == 0 { host(number) } else { format!("tag{site}|{}", host(number - 1)) },
-            if number % 2 == 0 {
+            if number.is_multiple_of(2) { host(number) } else { format!("tag{site}|{}", host(number - 1)) },
+            if number.is_multiple_of(2) {
                 format!("$U%$D$Ttag{}|", (number + 1) % 5000)
             } else {
                 format!("$U%$D@daemon-{channel}.example")

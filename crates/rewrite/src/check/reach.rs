@@ -3,16 +3,19 @@
 //!
 //! All of it errs on the side of silence: what depends on a look-up, on another file or on a program counts as reached.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 
 use sluice_config::{Arguments, Channel, Config, Rule, is_local_name};
 use sluice_diag::Diagnostic;
 
-use super::parts;
+use super::Parts;
 use crate::codes;
 use crate::glob::Glob;
+use crate::guess::Guesses;
 use crate::probe;
+use crate::table::{Table, lower};
 use crate::template::{Op, Separator, Template};
 
 /// Names of channels that mail comes to in other ways than by rules: built-in work, queues for operators, delivery that a
@@ -50,76 +53,127 @@ const REACHED_OTHERWISE: [&str; 28] = [
 ];
 /// Comparisons of a channel's hosts with routing systems that are not plain text. Beyond this nothing is said.
 const COMPARISONS_MAX: usize = 4_000_000;
+/// Octets of other files that are searched for names of channels. Beyond this nothing is said.
+const SEARCHED_MAX: usize = 1 << 28;
 /// Rules that an address is followed through in search of a circle.
 const CIRCLE_MAX: usize = 32;
 
-/// The remarks of this module about a configuration without gross mistakes.
+/// What is to be known of all rules together. Rules are taken in one at a time, since their templates are not kept.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    /// Each tag with the first rule that sets it, and where in its template.
+    tags: BTreeMap<String, (usize, Range<usize>)>,
+    /// By rule, the plain host that it always sends round.
+    round: HashMap<usize, Box<str>>,
+    /// Routing systems, in lower case.
+    plain: HashSet<String>,
+    /// Those that depend on the address, with `*` for what does.
+    open: BTreeSet<String>,
+    /// A look-up gives a routing system, which may be any.
+    any: bool,
+}
+
+impl Facts {
+    /// Takes in a rule; `certain`: it always applies, and is the first of its pattern that does.
+    pub(super) fn add(
+        &mut self,
+        index: usize,
+        rule: &Rule,
+        template: &Template,
+        parts: &Parts<'_>,
+        certain: bool,
+    ) {
+        let mut sets_tag = false;
+        for (op, place) in &template.ops {
+            if let Op::Tag(tag) = op {
+                sets_tag = true;
+                self.tags.entry(tag.to_lowercase()).or_insert((index, place.clone()));
+            }
+        }
+        let system = system_of(&rule.pattern, template, parts);
+        let mut separators = template.ops.iter().filter(|(op, _)| matches!(op, Op::Separator(_)));
+        let again = matches!(separators.next(), Some((Op::Separator(Separator::Percent), _)));
+        if again
+            && separators.next().is_none()
+            && !sets_tag
+            && certain
+            && let Some(host) = system.as_ref().filter(|host| !host.contains('*'))
+        {
+            self.round.insert(index, host.as_str().into());
+        }
+        if template.only_text {
+            return;
+        }
+        match system {
+            Some(system) if system.contains('*') => _ = self.open.insert(system),
+            Some(system) => _ = self.plain.insert(system),
+            None => self.any = true,
+        }
+    }
+}
+
+/// The remarks of this module.
 pub(super) fn check(
     config: &Config,
-    templates: &[Template],
-    certain: &HashMap<String, usize>,
+    table: &Table,
+    facts: &Facts,
+    certain: &[Option<u32>],
     found: &mut Vec<Diagnostic>,
 ) {
-    tags(config, templates, found);
-    let mut first = HashMap::with_capacity(config.rules.len());
-    for (index, rule) in config.rules.iter().enumerate() {
-        first.entry(rule.pattern.to_lowercase()).or_insert(index);
-    }
-    let rules = Rules { config, templates, certain, first };
+    tags(config, table, &facts.tags, found);
+    let rules = Rules { config, table, facts, certain };
     rules.circles(found);
     rules.first_of_all(found);
     rules.channels(found);
 }
 
-fn tags(config: &Config, templates: &[Template], found: &mut Vec<Diagnostic>) {
-    let mut set: BTreeMap<String, (&Rule, Range<usize>)> = BTreeMap::new();
-    for (rule, template) in config.rules.iter().zip(templates) {
-        for (op, place) in &template.ops {
-            if let Op::Tag(tag) = op {
-                set.entry(tag.to_lowercase()).or_insert((rule, place.clone()));
-            }
-        }
-    }
-    let tagged = config.rules.iter().filter(|rule| rule.pattern.contains('|'));
+fn tags(
+    config: &Config,
+    table: &Table,
+    set: &BTreeMap<String, (usize, Range<usize>)>,
+    found: &mut Vec<Diagnostic>,
+) {
     let database = config.databases.get("domain");
-    let in_database = |wanted: &dyn Fn(&str, &str) -> bool| {
-        database.is_some_and(|database| database.iter().any(|(key, value)| wanted(key, value)))
-    };
-    let patterns: BTreeSet<String> = match set.is_empty() {
-        true => BTreeSet::new(),
-        false => config.rules.iter().map(|rule| rule.pattern.to_lowercase()).collect(),
-    };
-    for (tag, (rule, place)) in &set {
-        let tested = patterns.range(tag.clone()..).next().is_some_and(|pattern| pattern.starts_with(tag));
+    let mut patterns = None;
+    for (tag, (index, place)) in set {
         // A tag that is too long has its own remark.
-        if tested
-            || tag.chars().count() > super::TAG_LENGTH_MAX
-            || in_database(&|key, _| key.to_lowercase().starts_with(tag))
-        {
+        if tag.chars().count() > super::TAG_LENGTH_MAX {
+            continue;
+        }
+        let patterns = patterns.get_or_insert_with(|| {
+            let keys = database.into_iter().flat_map(|database| database.iter()).map(|(key, _)| lower(key));
+            let mut patterns: Vec<Cow<'_, str>> = table.patterns().map(Cow::Borrowed).chain(keys).collect();
+            patterns.sort_unstable();
+            patterns
+        });
+        let at = patterns.partition_point(|pattern| **pattern < **tag);
+        if patterns.get(at).is_some_and(|pattern| pattern.starts_with(tag)) {
             continue;
         }
         let message = format!("no pattern begins with the tag `{tag}`, so behind this rule no rule matches");
         let remark = Diagnostic::new(&codes::TAG_NEVER_TESTED, message);
-        let remark = remark.at(rule.template_part(place.start, place.end));
+        let remark = remark.at(config.rules[*index].template_part(place.start, place.end));
         found.push(remark.help(format!("add rules such as `{tag}. $U%$H@…`, or take the tag out")));
     }
+    let mut near = Guesses::default();
     // The set of a database cannot be known without reading all of it as templates; a mention is enough.
-    let mut in_templates = None;
-    for rule in tagged {
-        let pattern = rule.pattern.to_lowercase();
-        if set.keys().any(|tag| pattern.starts_with(tag)) {
+    let mut database_sets = None;
+    for rule in config.rules.iter().filter(|rule| rule.pattern.contains('|')) {
+        let pattern = lower(&rule.pattern);
+        let mut ends = pattern.char_indices().map(|(at, _)| at).chain([pattern.len()]);
+        if ends.any(|end| set.contains_key(&pattern[..end])) {
             continue;
         }
-        let database_sets = *in_templates
-            .get_or_insert_with(|| in_database(&|_, value| value.contains("$T") || value.contains("$t")));
-        if database_sets {
+        let sets = |value: &str| value.contains("$T") || value.contains("$t");
+        if *database_sets.get_or_insert_with(|| {
+            database.is_some_and(|database| database.iter().any(|(_, value)| sets(value)))
+        }) {
             break;
         }
         let tag = &pattern[..=pattern.rfind('|').unwrap_or(0)];
         let message = format!("`{}` never matches: no rule sets the tag `{tag}`", rule.pattern);
         let remark = Diagnostic::new(&codes::TAG_NEVER_SET, message).at(rule.span);
-        let near = sluice_diag::nearest(tag, set.keys().map(String::as_str));
-        found.push(remark.help(match near {
+        found.push(remark.help(match near.nearest(tag, || set.keys().map(String::as_str)) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("a template sets it with `$T{tag}`"),
         }));
@@ -128,29 +182,13 @@ fn tags(config: &Config, templates: &[Template], found: &mut Vec<Diagnostic>) {
 
 struct Rules<'c> {
     config: &'c Config,
-    templates: &'c [Template],
-    /// Pattern to the first rule that always applies.
-    certain: &'c HashMap<String, usize>,
-    /// Pattern to its first rule.
-    first: HashMap<String, usize>,
+    table: &'c Table,
+    facts: &'c Facts,
+    /// By the number of a pattern, the first rule that always applies.
+    certain: &'c [Option<u32>],
 }
 
 impl Rules<'_> {
-    /// The host that a rule of the shape `A%B` sends round, when the rule always applies, sets no tag, and the host is plain.
-    fn sent_round(&self, index: usize) -> Option<String> {
-        let (rule, template) = (&self.config.rules[index], &self.templates[index]);
-        let mut separators = template.ops.iter().filter(|(op, _)| matches!(op, Op::Separator(_)));
-        let again = matches!(separators.next(), Some((Op::Separator(Separator::Percent), _)));
-        if !again
-            || separators.next().is_some()
-            || template.ops.iter().any(|(op, _)| matches!(op, Op::Tag(_)))
-            || self.certain.get(&rule.pattern.to_lowercase()) != Some(&index)
-        {
-            return None;
-        }
-        system_of(&rule.pattern, template).filter(|host| !host.contains('*'))
-    }
-
     /// `a $U%b` and `b $U%a`: an address that comes in never comes out.
     fn circles(&self, found: &mut Vec<Diagnostic>) {
         if self.config.databases.get("domain").is_some_and(|database| !database.is_empty()) {
@@ -161,7 +199,7 @@ impl Rules<'_> {
             let mut way = vec![start];
             let mut index = start;
             while way.len() <= CIRCLE_MAX && !seen.contains(&start) {
-                let Some(next) = self.sent_round(index).and_then(|host| self.first_asked(&host)) else {
+                let Some(next) = self.facts.round.get(&index).and_then(|host| self.first_asked(host)) else {
                     break;
                 };
                 if next == start {
@@ -191,27 +229,32 @@ impl Rules<'_> {
 
     /// The first rule that is asked for a host when no tag is set.
     fn first_asked(&self, host: &str) -> Option<usize> {
-        probe::probe(host, host, &mut String::new(), usize::MAX, |pattern, _| {
-            self.first.get(pattern).copied()
+        probe::probe(host, host, "", self.table.reach(), &mut String::new(), |pattern, _| {
+            self.table.rules(pattern).first().map(|rule| *rule as usize)
         })
+    }
+
+    /// The rule of a pattern that always applies.
+    fn certain(&self, pattern: &str) -> Option<usize> {
+        let rule = self.certain.get(self.table.number(pattern)?)?;
+        rule.map(|rule| rule as usize)
     }
 
     /// The rule that certainly takes a host, when no tag is set.
     fn taken_by(&self, host: &str) -> Option<usize> {
-        let lower = host.to_lowercase();
-        probe::probe(host, &lower, &mut String::new(), usize::MAX, |pattern, _| {
-            self.certain.get(pattern).copied()
+        probe::probe(host, &lower(host), "", self.table.reach(), &mut String::new(), |pattern, _| {
+            self.certain(pattern)
         })
     }
 
     /// `$*` is asked before all other patterns, wherever it stands.
     fn first_of_all(&self, found: &mut Vec<Diagnostic>) {
-        let Some(index) = self.certain.get("$*") else { return };
+        let Some(index) = self.certain("$*") else { return };
         let others = |rule: &&Rule| !rule.pattern.starts_with('$') && !rule.pattern.contains('|');
         let Some(rule) = self.config.rules.iter().find(others) else { return };
         let message =
             "no other rule is ever tried: `$*` is asked before all patterns, and this rule always applies";
-        let remark = Diagnostic::new(&codes::UNREACHABLE, message).at(self.config.rules[*index].span);
+        let remark = Diagnostic::new(&codes::UNREACHABLE, message).at(self.config.rules[index].span);
         let remark = remark.note(rule.span, "a rule that is never tried");
         found.push(remark.help("to take what no other rule takes, write `.` in place of `$*`"));
     }
@@ -219,28 +262,9 @@ impl Rules<'_> {
     /// Channels to which no rule sends anything, and whose names are taken by rules that send them elsewhere.
     fn channels(&self, found: &mut Vec<Diagnostic>) {
         // With a tag, and without rules, names that a rule would take are looked up as they are.
-        let sets_tag = |template: &Template| template.ops.iter().any(|(op, _)| matches!(op, Op::Tag(_)));
-        if self.templates.iter().any(sets_tag)
-            || self.config.channels.iter().any(|channel| !channel.settings.rules)
-        {
+        let Facts { tags, plain, open, any, .. } = self.facts;
+        if !tags.is_empty() || *any || self.config.channels.iter().any(|channel| !channel.settings.rules) {
             return;
-        }
-        let mut plain = HashSet::new();
-        let mut open = BTreeSet::new();
-        for (rule, template) in self.config.rules.iter().zip(self.templates) {
-            if template.only_text {
-                continue;
-            }
-            match system_of(&rule.pattern, template) {
-                Some(system) if system.contains('*') => {
-                    open.insert(system);
-                }
-                Some(system) => {
-                    plain.insert(system);
-                }
-                // A look-up may give anything.
-                None => return,
-            }
         }
         if open.contains("*") {
             return;
@@ -270,8 +294,17 @@ impl Rules<'_> {
             return;
         }
         let used = self.used_by_other_files();
+        let other_files = self.other_files();
+        let mut searched = 0;
         for channel in candidates {
-            if used.contains(channel.name.as_str()) || self.mentioned(channel) {
+            if used.contains(channel.name.as_str()) {
+                continue;
+            }
+            searched += other_files.len() * (channel.hosts.len() + 1);
+            if searched > SEARCHED_MAX {
+                return;
+            }
+            if mentioned(channel, &other_files) {
                 continue;
             }
             let host = &channel.official_host;
@@ -296,25 +329,25 @@ impl Rules<'_> {
         services.chain(switches).collect()
     }
 
-    /// Is the channel, or one of its hosts, named where no rule says so: in a mapping table or a database?
-    fn mentioned(&self, channel: &Channel) -> bool {
-        let names: Vec<String> = channel
-            .hosts
-            .iter()
-            .map(|host| host.name.to_lowercase())
-            .chain([channel.name.to_lowercase()])
-            .collect();
-        let mentions = |text: &str| {
-            let text = text.to_lowercase();
-            names.iter().any(|name| text.contains(name.as_str()))
-        };
+    /// The texts of mapping tables and databases in which channels may be named, in lower case.
+    fn other_files(&self) -> String {
         let config = self.config;
-        config.mappings.iter().flat_map(|table| &table.entries).any(|entry| mentions(&entry.template))
-            || sluice_config::DATABASES
-                .iter()
-                .filter_map(|name| config.databases.get(name))
-                .any(|database| database.iter().any(|(_, value)| mentions(value)))
+        let entries = config.mappings.iter().flat_map(|table| &table.entries);
+        let databases = sluice_config::DATABASES.iter().filter_map(|name| config.databases.get(name));
+        let values = databases.flat_map(|database| database.iter().map(|(_, value)| value));
+        let mut texts = String::new();
+        for text in entries.map(|entry| entry.template.as_str()).chain(values) {
+            texts.push_str(&lower(text));
+            texts.push('\n');
+        }
+        texts
     }
+}
+
+/// Is the channel, or one of its hosts, named where no rule says so?
+fn mentioned(channel: &Channel, other_files: &str) -> bool {
+    let names = channel.hosts.iter().map(|host| &host.name).chain([&channel.name]);
+    names.into_iter().any(|name| other_files.contains(&*lower(name)))
 }
 
 fn reached_otherwise(name: &str) -> bool {
@@ -324,15 +357,15 @@ fn reached_otherwise(name: &str) -> bool {
 }
 
 /// The last part of a template, in lower case, with `*` for what depends on the address; `None` when a look-up decides.
-fn system_of(pattern: &str, template: &Template) -> Option<String> {
+fn system_of(pattern: &str, template: &Template, parts: &Parts<'_>) -> Option<String> {
     if template.ops.iter().any(|(op, _)| matches!(op, Op::LookUp { .. } | Op::Broken)) {
         return None;
     }
     let untagged = pattern.rsplit('|').next().unwrap_or(pattern);
     let mut system = String::new();
-    for (op, _) in parts(template).last()? {
+    for (op, _) in parts.last()? {
         match op {
-            Op::Text(text) => system.push_str(&text.to_lowercase()),
+            Op::Text(text) => system.push_str(&lower(text)),
             // An exact pattern is the whole host, and leaves nothing open.
             Op::Domain(0) if !untagged.starts_with(['.', '*', '$', '[']) => {
                 system.push_str(&untagged.to_lowercase());
