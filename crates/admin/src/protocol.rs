@@ -120,7 +120,7 @@ pub struct EntryRow {
     pub channel: String,
     /// The destination domain.
     pub domain: String,
-    /// `waiting`, `active` or `held`.
+    /// `waiting`, `active`, `deferred` (until a date of the sender's) or `held`.
     pub state: String,
     /// The envelope sender; empty for notices.
     pub sender: String,

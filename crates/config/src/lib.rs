@@ -50,7 +50,8 @@ pub use options::{OptionInfo, OptionKind, Options, OtherOption, ServerOptions};
 pub use reading::{nearest_keyword, read, read_options, read_text, read_with_errors};
 pub use reference::{reference_diagnostics, reference_keywords, reference_options, reference_without_effect};
 pub use settings::{
-    AddressStyle, Copies, DEFAULT_POOL, Direction, Ehlo, EtrnPolicy, Immediate, LineEnds, LongLines, Mx,
-    PerPriority, PostmasterCopies, Settings, SwitchChannel, Vrfy, default_backoff, default_notices,
+    AddressStyle, Alternate, Copies, DEFAULT_POOL, Direction, Ehlo, EtrnPolicy, Immediate, LineEnds,
+    LongLines, Mx, PerPriority, PostmasterCopies, Settings, SwitchChannel, Vrfy, default_backoff,
+    default_notices,
 };
 pub use tables::{OptionTable, option_tables};

@@ -6,13 +6,17 @@
 use crate::model::Keyword;
 use crate::options::Options;
 use crate::settings::{
-    AddressStyle, Copies, Direction, Ehlo, EtrnPolicy, Immediate, LineEnds, LongLines, Mx, PerPriority,
-    PostmasterCopies, Settings, SwitchChannel, Vrfy,
+    AddressStyle, Alternate, Copies, Direction, Ehlo, EtrnPolicy, Immediate, LineEnds, LongLines, Mx,
+    PerPriority, PostmasterCopies, Settings, SwitchChannel, Vrfy,
 };
 use crate::values;
+use sluice_mail::Priority;
 use std::time::Duration;
 
 const HOUR: u64 = 3600;
+/// How long a sender's date is kept where the keyword does not say it: 7 days (Messaging Server Reference,
+/// "deferreddestination").
+const DEFERRAL: Duration = Duration::from_secs(7 * 24 * HOUR);
 
 /// What the meaning of a channel's keywords depends on beside the keywords.
 pub(crate) struct Surroundings<'a> {
@@ -36,8 +40,25 @@ pub(crate) fn settings(keywords: &[Keyword], around: &Surroundings<'_>) -> Setti
             "urgentbackoff" => backoff[1] = durations(keyword),
             "normalbackoff" => backoff[2] = durations(keyword),
             "nonurgentbackoff" => backoff[3] = durations(keyword),
+            "alternatechannel" => {
+                settings.alternate.get_or_insert_default().channel =
+                    keyword.arguments.first().map(|name| name.to_lowercase()).unwrap_or_default();
+            }
+            "alternateblocklimit" | "alternatelinelimit" | "alternaterecipientlimit" => {
+                alternate_limit(keyword, around.options, settings.alternate.get_or_insert_default());
+            }
             _ => apply(keyword, around, &mut settings),
         }
+    }
+    // Limits without a channel to go to limit nothing.
+    settings.alternate = settings.alternate.filter(|alternate| !alternate.channel.is_empty());
+    let general = &around.options.priority_limits;
+    for (own, general) in [
+        (&mut settings.priority_limits.urgent, general.urgent),
+        (&mut settings.priority_limits.normal, general.normal),
+        (&mut settings.priority_limits.nonurgent, general.nonurgent),
+    ] {
+        *own = own.or(general);
     }
     let [general, urgent, normal, nonurgent] = backoff;
     let choose = |list: &mut Vec<Duration>, special: Option<Vec<Duration>>| {
@@ -109,8 +130,8 @@ fn apply(keyword: &Keyword, around: &Surroundings<'_>, settings: &mut Settings) 
         "threaddepth" => set(&mut settings.thread_depth, at_least_one()),
         "holdlimit" => settings.hold_limit = count(),
         "addrsperfile" => settings.addrs_per_file = at_least_one(),
-        "addrsperjob" => settings.addrs_per_job = at_least_one(),
-        "filesperjob" => settings.files_per_job = at_least_one(),
+        "addrsperjob" => settings.addrs_per_job = Some(count().unwrap_or(0)),
+        "filesperjob" => settings.files_per_job = Some(count().unwrap_or(0)),
         "expandlimit" => settings.expand_limit = count(),
 
         "allowetrn" => settings.etrn = EtrnPolicy::Allow,
@@ -127,9 +148,6 @@ fn apply(keyword: &Keyword, around: &Surroundings<'_>, settings: &mut Settings) 
         "blocklimit" => settings.block_limit = bytes(),
         "noblocklimit" => settings.block_limit = None,
         "sourceblocklimit" => settings.source_block_limit = bytes(),
-        "urgentblocklimit" => settings.urgent_block_limit = bytes(),
-        "normalblocklimit" => settings.normal_block_limit = bytes(),
-        "nonurgentblocklimit" => settings.nonurgent_block_limit = bytes(),
         "linelimit" => settings.line_limit = count(),
         "nolinelimit" => settings.line_limit = None,
         "recipientlimit" => settings.recipient_limit = count(),
@@ -152,7 +170,56 @@ fn apply(keyword: &Keyword, around: &Surroundings<'_>, settings: &mut Settings) 
         "noreceivedfor" => settings.received_for = false,
         "acceptalladdresses" => settings.accept_all_addresses = true,
         "acceptvalidaddresses" => settings.accept_all_addresses = false,
+        _ => apply_to_schedule(keyword, around, settings),
+    }
+}
+
+/// When mail is sent, and on whose behalf jobs are started.
+fn apply_to_schedule(keyword: &Keyword, around: &Surroundings<'_>, settings: &mut Settings) {
+    let first = keyword.arguments.first();
+    let bytes = || {
+        let blocks =
+            first.and_then(|text| values::decimal(text)).and_then(|blocks| u64::try_from(blocks).ok());
+        blocks.map(|blocks| blocks.saturating_mul(around.options.block_size))
+    };
+    let deferral = |unsaid| {
+        let seconds = first.and_then(|text| values::decimal(text));
+        let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
+        Some(seconds.unwrap_or(unsaid))
+    };
+    match keyword.info.name {
+        "urgentblocklimit" => settings.priority_limits.urgent = bytes(),
+        "normalblocklimit" => settings.priority_limits.normal = bytes(),
+        "nonurgentblocklimit" => settings.priority_limits.nonurgent = bytes(),
+        "minperiodicurgent" => settings.periodic_priorities.0 = Priority::Urgent,
+        "minperiodicnormal" => settings.periodic_priorities.0 = Priority::Normal,
+        "minperiodicnonurgent" => settings.periodic_priorities.0 = Priority::Nonurgent,
+        "maxperiodicurgent" => settings.periodic_priorities.1 = Priority::Urgent,
+        "maxperiodicnormal" => settings.periodic_priorities.1 = Priority::Normal,
+        "maxperiodicnonurgent" => settings.periodic_priorities.1 = Priority::Nonurgent,
+        "deferred" => settings.deferred_destination = deferral(Duration::MAX),
+        "deferreddestination" => settings.deferred_destination = deferral(DEFERRAL),
+        "nodeferred" | "nodeferreddestination" => settings.deferred_destination = None,
+        "deferredsource" => settings.deferred_source = deferral(DEFERRAL),
+        "nodeferredsource" => settings.deferred_source = None,
+        "urgentqueue" => settings.priority_pools.urgent = first.cloned(),
+        "normalqueue" => settings.priority_pools.normal = first.cloned(),
+        "nonurgentqueue" => settings.priority_pools.nonurgent = first.cloned(),
+        "connectcanonical" => settings.connect_canonical = true,
+        "connectalias" => settings.connect_canonical = false,
         _ => apply_to_addresses_and_talk(keyword, settings),
+    }
+}
+
+fn alternate_limit(keyword: &Keyword, options: &Options, alternate: &mut Alternate) {
+    let first = keyword.arguments.first();
+    let limit = first.and_then(|text| values::decimal(text)).and_then(|limit| u64::try_from(limit).ok());
+    match keyword.info.name {
+        "alternateblocklimit" => {
+            alternate.block_limit = limit.map(|blocks| blocks.saturating_mul(options.block_size));
+        }
+        "alternatelinelimit" => alternate.line_limit = limit,
+        _ => alternate.recipient_limit = limit,
     }
 }
 

@@ -9,6 +9,7 @@ use crate::grammar;
 use crate::keyword::Status;
 use crate::lines::{Line, Reader, Text};
 use crate::options::{OptionInfo, OptionKind, Options, OtherOption, ServerOptions};
+use crate::settings::PerPriority;
 use crate::tables;
 use crate::values;
 use sluice_diag::{Diagnostic, Severity, Span, nearest};
@@ -230,8 +231,14 @@ pub(crate) fn global(text: &Text, folder: &Path, reader: &mut Reader<'_>) -> Opt
         path("CONTROL_SOCKET").unwrap_or_else(|| options.spool_dir.join(crate::options::CONTROL_SOCKET));
     options.plugin_path = paths(settings.text("PLUGIN_PATH").as_deref(), folder);
     set(&mut options.block_size, settings.integer("BLOCK_SIZE").and_then(|size| u64::try_from(size).ok()));
-    options.block_limit =
-        settings.count("BLOCK_LIMIT").map(|blocks| u64::from(blocks).saturating_mul(options.block_size));
+    let block_size = options.block_size;
+    let bytes = |name: &str| settings.count(name).map(|blocks| u64::from(blocks).saturating_mul(block_size));
+    options.block_limit = bytes("BLOCK_LIMIT");
+    options.priority_limits = PerPriority {
+        urgent: bytes("URGENT_BLOCK_LIMIT"),
+        normal: bytes("NORMAL_BLOCK_LIMIT"),
+        nonurgent: bytes("NON_URGENT_BLOCK_LIMIT"),
+    };
     options.line_limit = settings.count("LINE_LIMIT");
     options.return_units_hours = settings.switch("RETURN_UNITS");
     options.return_address = settings.text("RETURN_ADDRESS");

@@ -4,6 +4,7 @@
 //! filled from those tables.
 
 use crate::keyword::Status;
+use crate::settings::PerPriority;
 use sluice_diag::Span;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,6 +24,9 @@ pub struct Options {
     pub block_limit: Option<u64>,
     /// `LINE_LIMIT`: most lines of a message.
     pub line_limit: Option<u32>,
+    /// `URGENT_BLOCK_LIMIT`, `NORMAL_BLOCK_LIMIT`, `NON_URGENT_BLOCK_LIMIT` in bytes: beyond which a message of that
+    /// priority counts as less urgent, on channels that do not say it themselves.
+    pub priority_limits: PerPriority<Option<u64>>,
     /// `RETURN_UNITS`: whether the numbers of `notices` are hours; otherwise they are days.
     pub return_units_hours: bool,
     /// `RETURN_ADDRESS`: who notices come from; `postmaster` at the official local host if not set.
@@ -200,6 +204,7 @@ impl Default for Options {
             block_size: 1024,
             block_limit: None,
             line_limit: None,
+            priority_limits: PerPriority::all(None),
             return_units_hours: false,
             return_address: None,
             return_personal: None,

@@ -3,6 +3,7 @@
 //! Every field has PMDF's default. [`Settings::default`] is a channel on which no keyword is written; reading a block
 //! starts from it and lets the keywords in force change it from left to right.
 
+use sluice_mail::Priority;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -33,8 +34,14 @@ pub struct Settings {
     pub periodic: bool,
     /// `period`: takes part in every n-th periodic service only.
     pub period: u32,
+    /// `minperiodic…` and `maxperiodic…`: least and most urgent mail that the periodic service takes.
+    pub periodic_priorities: (Priority, Priority),
     /// `after`: how long the start of a job is put off.
     pub after: Duration,
+    /// `deferredsource`: how long at most a date in `Deferred-Delivery:` is kept for mail from the channel.
+    pub deferred_source: Option<Duration>,
+    /// `deferred`, `deferreddestination`: the same for mail to the channel; [`Duration::MAX`] is without end.
+    pub deferred_destination: Option<Duration>,
     /// `serviceall`: a job started for one message takes everything that waits on the channel.
     pub service_all: bool,
     /// `backoff` and its kind: waits between attempts, the last repeats. Never empty.
@@ -45,18 +52,24 @@ pub struct Settings {
     pub max_jobs: u32,
     /// `pool` or `queue`, or the job controller's own word for the channel; a pool that exists.
     pub pool: String,
+    /// `urgentqueue`, `normalqueue`, `nonurgentqueue`: pools for mail of that priority, where that is not `pool`.
+    pub priority_pools: PerPriority<Option<String>>,
     /// `threaddepth`: messages for one host that one worker takes before another helps.
     pub thread_depth: u32,
     /// `holdlimit`: a message for more recipients is put on hold.
     pub hold_limit: Option<u32>,
     /// `addrsperfile`: most recipients in one queue entry.
     pub addrs_per_file: Option<u32>,
-    /// `addrsperjob`: a job for each so many recipients.
+    /// `addrsperjob`: a job for each so many recipients; 0 is one job whatever their number.
     pub addrs_per_job: Option<u32>,
-    /// `filesperjob`: a job for each so many entries.
+    /// `filesperjob`: a job for each so many entries; 0 is one job whatever their number.
     pub files_per_job: Option<u32>,
     /// `multiple`, `single`, `single_sys`: how recipients share an entry.
     pub copies: Copies,
+    /// `alternatechannel` and its limits: where mail goes instead that is too much for the channel.
+    pub alternate: Option<Alternate>,
+    /// `connectcanonical`: a delivery is to the host that the queued one is rewritten to by then.
+    pub connect_canonical: bool,
     /// `expandlimit`: recipients of one submission beyond which expansion is put off.
     pub expand_limit: Option<u32>,
 
@@ -73,12 +86,9 @@ pub struct Settings {
     pub block_limit: Option<u64>,
     /// `sourceblocklimit` in bytes: larger messages are refused from this channel.
     pub source_block_limit: Option<u64>,
-    /// `urgentblocklimit` in bytes: a larger urgent message counts as normal.
-    pub urgent_block_limit: Option<u64>,
-    /// `normalblocklimit` in bytes: a larger normal message counts as nonurgent.
-    pub normal_block_limit: Option<u64>,
-    /// `nonurgentblocklimit` in bytes: a larger nonurgent message waits for the periodic service.
-    pub nonurgent_block_limit: Option<u64>,
+    /// `urgentblocklimit`, `normalblocklimit`, `nonurgentblocklimit` in bytes, or the option of that name: a larger message
+    /// counts as less urgent, and one that was nonurgent starts no job.
+    pub priority_limits: PerPriority<Option<u64>>,
     /// `linelimit`: messages of more lines are refused.
     pub line_limit: Option<u32>,
     /// `recipientlimit`: most recipients that are accepted in one transaction.
@@ -171,6 +181,19 @@ impl<T: Clone> PerPriority<T> {
     pub fn all(value: T) -> PerPriority<T> {
         PerPriority { urgent: value.clone(), normal: value.clone(), nonurgent: value }
     }
+}
+
+/// A channel for what is too much for another.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Alternate {
+    /// `alternatechannel`: its name, lower case.
+    pub channel: String,
+    /// `alternateblocklimit` in bytes.
+    pub block_limit: Option<u64>,
+    /// `alternatelinelimit`.
+    pub line_limit: Option<u64>,
+    /// `alternaterecipientlimit`.
+    pub recipient_limit: Option<u64>,
 }
 
 /// What ends a line on an SMTP channel, apart from message content.
@@ -375,18 +398,24 @@ impl Default for Settings {
             immediate: Immediate::default(),
             periodic: false,
             period: 1,
+            periodic_priorities: (Priority::Nonurgent, Priority::Urgent),
             after: Duration::ZERO,
+            deferred_source: None,
+            deferred_destination: None,
             service_all: false,
             backoff: default_backoff(),
             notices: default_notices(),
             max_jobs: MAX_JOBS,
             pool: DEFAULT_POOL.to_owned(),
+            priority_pools: PerPriority::all(None),
             thread_depth: THREAD_DEPTH,
             hold_limit: None,
             addrs_per_file: None,
             addrs_per_job: None,
             files_per_job: None,
             copies: Copies::default(),
+            alternate: None,
+            connect_canonical: false,
             expand_limit: None,
             etrn: EtrnPolicy::default(),
             block_etrn: false,
@@ -394,9 +423,7 @@ impl Default for Settings {
             switch_channel: SwitchChannel::default(),
             block_limit: None,
             source_block_limit: None,
-            urgent_block_limit: None,
-            normal_block_limit: None,
-            nonurgent_block_limit: None,
+            priority_limits: PerPriority::all(None),
             line_limit: None,
             recipient_limit: None,
             recipient_cutoff: None,

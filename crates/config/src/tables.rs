@@ -277,10 +277,10 @@ pub(crate) static GLOBAL: &[OptionInfo] = &[
         "NON_URGENT_BLOCK_LIMIT",
         COUNT,
         "none",
-        Recognised,
+        Acts,
         "Larger nonurgent messages wait for the periodic service.",
     ),
-    option("NORMAL_BLOCK_LIMIT", COUNT, "none", Recognised, "Larger normal messages count as nonurgent."),
+    option("NORMAL_BLOCK_LIMIT", COUNT, "none", Acts, "Larger normal messages count as nonurgent."),
     option("POST_DEBUG", COUNT, "0", Recognised, "Debug log of the periodic service."),
     option("RETURN_DEBUG", COUNT, "0", Recognised, "Debug log of the return job."),
     option(
@@ -290,7 +290,7 @@ pub(crate) static GLOBAL: &[OptionInfo] = &[
         Recognised,
         "Connection records go to a log of their own.",
     ),
-    option("URGENT_BLOCK_LIMIT", COUNT, "none", Recognised, "Larger urgent messages count as normal."),
+    option("URGENT_BLOCK_LIMIT", COUNT, "none", Acts, "Larger urgent messages count as normal."),
 ];
 
 /// `dispatcher.cnf`.

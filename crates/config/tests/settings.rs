@@ -6,6 +6,7 @@ use sluice_config::{
     AddressStyle, Copies, Direction, Ehlo, EtrnPolicy, Immediate, LineEnds, Mx, PostmasterCopies, Settings,
     SwitchChannel, Vrfy,
 };
+use sluice_mail::Priority;
 use std::time::Duration;
 use support::{config, folder, good, with_block};
 
@@ -71,7 +72,40 @@ fn each_keyword_that_acts_changes_its_setting() {
     assert_eq!(settings("smtp threaddepth 3").thread_depth, 3);
     assert_eq!(settings("smtp holdlimit 40").hold_limit, Some(40));
     assert_eq!(settings("smtp addrsperfile 99").addrs_per_file, Some(99));
-    assert_eq!(settings("smtp filesperjob 0").files_per_job, None);
+    assert_eq!(settings("smtp").files_per_job, None);
+    assert_eq!(settings("smtp filesperjob 5 addrsperjob 7").files_per_job, Some(5));
+    assert_eq!(settings("smtp filesperjob 5 addrsperjob 7").addrs_per_job, Some(7));
+    assert_eq!(settings("smtp filesperjob 0 addrsperjob -1").files_per_job, Some(0));
+    assert_eq!(settings("smtp addrsperjob -1").addrs_per_job, Some(0), "one job, as with 0");
+    let limits = settings("smtp urgentblocklimit 1 normalblocklimit 2 nonurgentblocklimit 3").priority_limits;
+    assert_eq!((limits.urgent, limits.normal, limits.nonurgent), (Some(1024), Some(2048), Some(3072)));
+    let range = |keywords| settings(keywords).periodic_priorities;
+    assert_eq!(range("smtp"), (Priority::Nonurgent, Priority::Urgent));
+    assert_eq!(range("smtp minperiodicurgent"), (Priority::Urgent, Priority::Urgent));
+    assert_eq!(range("smtp minperiodicnormal maxperiodicnormal"), (Priority::Normal, Priority::Normal));
+    assert_eq!(range("smtp maxperiodicnonurgent"), (Priority::Nonurgent, Priority::Nonurgent));
+    assert_eq!(range("smtp minperiodicnonurgent maxperiodicurgent"), (Priority::Nonurgent, Priority::Urgent));
+    let week = Some(Duration::from_secs(604_800));
+    assert_eq!(settings("smtp deferred").deferred_destination, Some(Duration::MAX));
+    assert_eq!(settings("smtp deferred 60").deferred_destination, Some(Duration::from_secs(60)));
+    assert_eq!(settings("smtp deferreddestination").deferred_destination, week);
+    assert_eq!(settings("smtp deferred nodeferred").deferred_destination, None);
+    assert_eq!(settings("smtp deferreddestination nodeferreddestination").deferred_destination, None);
+    assert_eq!(settings("smtp deferredsource").deferred_source, week);
+    assert_eq!(settings("smtp deferredsource 5").deferred_source, Some(Duration::from_secs(5)));
+    assert_eq!(settings("smtp deferredsource nodeferredsource").deferred_source, None);
+    let pools = settings("smtp urgentqueue A normalqueue B nonurgentqueue C").priority_pools;
+    assert_eq!(pools.urgent.as_deref(), Some("A"));
+    assert_eq!((pools.normal.as_deref(), pools.nonurgent.as_deref()), (Some("B"), Some("C")));
+    let alternate =
+        "alternatechannel tcp_big alternateblocklimit 2 alternatelinelimit 3 alternaterecipientlimit 4";
+    let alternate = settings(&format!("smtp {alternate}")).alternate.unwrap();
+    assert_eq!(alternate.channel, "tcp_big");
+    assert_eq!(alternate.block_limit, Some(2048));
+    assert_eq!((alternate.line_limit, alternate.recipient_limit), (Some(3), Some(4)));
+    assert_eq!(settings("smtp alternateblocklimit 2").alternate, None);
+    assert!(settings("smtp connectcanonical").connect_canonical);
+    assert!(!settings("smtp connectcanonical connectalias").connect_canonical);
     assert_eq!(settings("smtp allowetrn").etrn, EtrnPolicy::Allow);
     assert_eq!(settings("smtp domainetrn").etrn, EtrnPolicy::Domain);
     assert_eq!(settings("smtp disableetrn").etrn, EtrnPolicy::Disable);

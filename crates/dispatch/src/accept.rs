@@ -1,16 +1,17 @@
 //! Mail that comes in: new from the front door, and old from the spool at start-up.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
-use sluice_mail::Time;
-use sluice_queue::{ChannelKey, MessageKey, NewEntry, NewMessage, Placement};
+use sluice_mail::{Priority, Time};
+use sluice_queue::{ChannelKey, MessageKey, NewEntry, NewMessage, Placement, Then};
 use sluice_spool::{Durability, Live};
 
 use crate::core::Core;
 use crate::desk;
 use crate::event::Ticket;
-use crate::handle::ticket;
 use crate::state::{Group, MessageState};
+use crate::ticket::ticket;
 
 impl Core {
     /// Queues a message that has just been made durable.
@@ -30,6 +31,7 @@ impl Core {
         let mut service: Vec<ChannelKey> = Vec::new();
         for part in &ticket.parts {
             let key = self.channel(&part.channel);
+            let mut priority = ticket.priority;
             let placement = match self.policy(key) {
                 // No configuration has it: it waits, and shows as such.
                 None => Placement::UntilReleased,
@@ -40,9 +42,10 @@ impl Core {
                         limited = true;
                         Placement::Held
                     } else {
-                        let placement = policy.at_enqueue(ticket.priority, ticket.arrived);
+                        let (placement, urgency) = policy.at_enqueue(ticket);
+                        priority = urgency;
                         if policy.service_all
-                            && placement != Placement::UntilReleased
+                            && !matches!(placement, Placement::UntilReleased | Placement::Deferred { .. })
                             && !service.contains(&key)
                         {
                             service.push(key);
@@ -51,16 +54,18 @@ impl Core {
                     }
                 }
             };
-            placements.push(if ticket.held { Placement::Held } else { placement });
+            placements.push((if ticket.held { Placement::Held } else { placement }, priority));
         }
-        let entries = ticket.parts.iter().zip(&placements).map(|(part, &placement)| NewEntry {
+        let entries = ticket.parts.iter().zip(&placements).map(|(part, &(placement, priority))| NewEntry {
             channel: &part.channel,
             domain: &part.domain,
             placement,
             attempts: 0,
             step: 0,
             noticed: 0,
-            open: None,
+            priority,
+            recipients: u16::try_from(part.recipients).unwrap_or(u16::MAX),
+            open: part.open.as_deref(),
         });
         let Ticket { id, at, size, arrived, priority, .. } = *ticket;
         let message = self.queues.insert(NewMessage { id, at, arrived, size, priority }, entries, now)?;
@@ -102,21 +107,45 @@ impl Core {
         for group in &state.groups {
             self.channel(&group.channel);
         }
-        // Two groups for one queue come of no writer of ours; the first one counts.
-        let mut seen: HashMap<(&str, &str), ()> = HashMap::new();
-        let unique: Vec<&Group> = state
-            .groups
-            .iter()
-            .filter(|group| seen.insert((&group.channel, &group.domain), ()).is_none())
-            .collect();
-        let entries = unique.into_iter().map(|group| NewEntry {
+        // A recipient that is in two groups comes of no writer of ours; the first one counts.
+        let mut seen: HashMap<(&str, &str), Option<HashSet<u32>>> = HashMap::new();
+        let mut unique: Vec<(&Group, Priority, Then)> = Vec::with_capacity(state.groups.len());
+        for group in &state.groups {
+            let known = seen.entry((&group.channel, &group.domain));
+            let is_new = match (known, &group.open) {
+                (Entry::Vacant(place), open) => {
+                    place.insert(open.as_ref().map(|open| open.iter().copied().collect()));
+                    true
+                }
+                (Entry::Occupied(mut place), Some(open)) => match place.get_mut() {
+                    Some(others) if open.iter().all(|index| !others.contains(index)) => {
+                        others.extend(open);
+                        true
+                    }
+                    _ => false,
+                },
+                (Entry::Occupied(_), None) => false,
+            };
+            if is_new {
+                let policy = self.queues.known_channel(&group.channel).and_then(|key| self.policy(key));
+                let (priority, then) = policy.map_or((state.priority, Then::UntilReleased), |policy| {
+                    let (priority, _) = policy.urgency(state.priority, live.body_len);
+                    (priority, policy.after_deferral(state.priority, live.body_len))
+                });
+                unique.push((group, priority, then));
+            }
+        }
+        let entries = unique.into_iter().map(|(group, priority, then)| NewEntry {
             channel: &group.channel,
             domain: &group.domain,
             placement: match (group.held, group.due) {
                 (true, _) => Placement::Held,
+                (false, Some(until)) if group.deferred => Placement::Deferred { until, then },
                 (false, Some(due)) => Placement::At(due),
                 (false, None) => Placement::UntilReleased,
             },
+            priority,
+            recipients: group.recipients,
             attempts: group.attempts,
             step: group.step,
             noticed: group.noticed,
@@ -134,7 +163,7 @@ impl Core {
         match desk::read(&self.spool, live.at) {
             Ok((_, mut envelope)) => {
                 envelope.held |= hold;
-                let ticket = ticket(live.id, live.at, live.body_len, envelope);
+                let ticket = ticket(live.id, live.at, live.body_len, envelope, &self.loaded.config);
                 self.place(&ticket, now);
             }
             // It stays in the spool, named in the log; there is no queue that it could stand in.

@@ -8,7 +8,7 @@
 //! being told). Every job slot in use belongs to one of `leases`.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
@@ -31,8 +31,9 @@ pub(crate) struct Channel {
     pub(crate) runner: RunnerState,
     /// Counts up with each instance, so that news of an old one is known as such.
     pub(crate) generation: u64,
-    /// Leases under way, of whatever generation.
+    /// Leases under way, of whatever generation, and the recipients that they began with.
     pub(crate) jobs: u32,
+    pub(crate) recipients_leased: u64,
     /// What went wrong with its plugin last.
     pub(crate) error: Option<String>,
     /// Failures in a row, for the pause before the next start.
@@ -70,13 +71,40 @@ pub(crate) struct Lease {
     pub(crate) poll: bool,
     /// Tokens of its deliveries, for when all of them come back untried.
     pub(crate) tokens: Vec<u64>,
+    /// Of all its entries.
+    pub(crate) recipients: u64,
 }
 
-/// A delivery under way: one entry.
+/// A delivery under way: one entry, or several of one message that share a transaction.
 pub(crate) struct InFlight {
+    pub(crate) entry: Taken,
+    pub(crate) others: Option<Box<Others>>,
+}
+
+/// An entry that is being delivered.
+#[derive(Clone, Copy)]
+pub(crate) struct Taken {
     pub(crate) entry: EntryKey,
     /// It was taken before its own due time, by a release.
     pub(crate) early: bool,
+}
+
+/// The entries that share a delivery beside the first one.
+pub(crate) struct Others {
+    pub(crate) entries: Vec<Taken>,
+    /// Which entry each recipient belongs to, counted from 0 for the first one. The desk knows when it has read the
+    /// envelope, and it tells before any worker gets the delivery.
+    pub(crate) owners: Owners,
+}
+
+/// Indexes of recipients in the envelope, and the entries that they belong to.
+pub(crate) type Owners = Arc<OnceLock<Vec<(u32, usize)>>>;
+
+impl InFlight {
+    pub(crate) fn all(&self) -> impl Iterator<Item = Taken> {
+        let others = self.others.iter().flat_map(|others| others.entries.iter().copied());
+        std::iter::once(self.entry).chain(others)
+    }
 }
 
 pub(crate) struct Core {
@@ -185,6 +213,7 @@ impl Core {
                 runner: RunnerState::None,
                 generation: 0,
                 jobs: 0,
+                recipients_leased: 0,
                 error: None,
                 failures: 0,
                 pause_until: Time(0),

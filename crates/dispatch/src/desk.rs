@@ -11,12 +11,14 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
 use sluice_host::{Delivery, Lease};
-use sluice_mail::{Envelope, Recipient};
+use sluice_mail::{Address, Envelope, Recipient};
 use sluice_queue::ChannelKey;
+use sluice_rewrite::{Context, Kind};
 use sluice_spool::{EntryId, Location, Spool, Stored};
 
-use crate::event::Event;
-use crate::notice::NoticeJob;
+use crate::core::Owners;
+use crate::event::{Event, Loaded};
+use crate::notice::{NoticeJob, PROCESS_CHANNEL};
 use crate::runner::{Runner, StoredContent};
 
 /// Something to read.
@@ -35,6 +37,8 @@ pub(crate) struct LeaseJob {
     pub(crate) channel: Arc<str>,
     pub(crate) domain: Arc<str>,
     pub(crate) items: Vec<LeaseItem>,
+    /// By which the domain is rewritten once more (`connectcanonical`).
+    pub(crate) canonical: Option<Arc<Loaded>>,
     /// For events about it.
     pub(crate) from: ChannelKey,
 }
@@ -45,6 +49,21 @@ pub(crate) struct LeaseItem {
     pub(crate) id: EntryId,
     pub(crate) at: Location,
     pub(crate) attempts: u16,
+    pub(crate) open: Option<Box<[u32]>>,
+    /// Entries that share its delivery.
+    pub(crate) with: Option<With>,
+}
+
+/// Entries of the same message and channel that go in one transaction with another.
+pub(crate) struct With {
+    pub(crate) shares: Vec<Share>,
+    /// To be told whose each recipient is.
+    pub(crate) owners: Owners,
+}
+
+/// One of them.
+pub(crate) struct Share {
+    pub(crate) domain: Arc<str>,
     pub(crate) open: Option<Box<[u32]>>,
 }
 
@@ -60,6 +79,16 @@ pub(crate) fn open_recipients<'a>(
             && recipient.domain == domain
             && open.is_none_or(|open| open.binary_search(index).is_ok())
     })
+}
+
+/// The host that mail for a domain goes to by the rules of now.
+fn canonical(loaded: &Loaded, domain: &str) -> Option<Arc<str>> {
+    let address =
+        Address { route: Vec::new(), local: "postmaster".to_owned(), host: Some(domain.to_owned()) };
+    let context =
+        Context { kind: Kind::EnvelopeTo, source_channel: PROCESS_CHANNEL, destination_channel: None };
+    let route = loaded.rewriter.route(&address, &context, None).ok()?;
+    Some(route.host.to_lowercase().into())
 }
 
 /// A message and its envelope.
@@ -101,9 +130,15 @@ impl Desk {
 
     fn lease(&self, job: LeaseJob) {
         let mut deliveries = Vec::with_capacity(job.items.len());
+        let target = job.canonical.and_then(|loaded| canonical(&loaded, &job.domain));
         for item in job.items {
             match self.delivery(&item, &job.channel, &job.domain) {
-                Ok(delivery) => deliveries.push(delivery),
+                Ok(mut delivery) => {
+                    if let Some(target) = &target {
+                        delivery.domain = Arc::clone(target);
+                    }
+                    deliveries.push(delivery);
+                }
                 Err(what) => {
                     // Fails only when the dispatcher has gone.
                     let _ = self.inbox.send(Event::Unreadable { token: item.token, what });
@@ -124,15 +159,28 @@ impl Desk {
     fn delivery(&self, item: &LeaseItem, channel: &str, domain: &Arc<str>) -> Result<Delivery, String> {
         let (stored, envelope) = read(&self.spool, item.at)?;
         let open = open_recipients(&envelope, channel, domain, item.open.as_deref());
-        let recipients: Vec<_> = open
-            .map(|(index, recipient)| sluice_host::Recipient {
-                index,
-                address: recipient.address.clone(),
-                original: recipient.original.clone(),
-            })
-            .collect();
+        let given = |(index, recipient): (u32, &Recipient)| sluice_host::Recipient {
+            index,
+            address: recipient.address.clone(),
+            original: recipient.original.clone(),
+        };
+        let mut recipients: Vec<_> = open.map(given).collect();
         if recipients.is_empty() {
             return Err(format!("its envelope has no recipient for {domain} on {channel}"));
+        }
+        if let Some(With { shares, owners }) = &item.with {
+            let mut owned: Vec<(u32, usize)> = recipients.iter().map(|one| (one.index, 0)).collect();
+            for (owner, Share { domain, open }) in (1..).zip(shares) {
+                let open = open_recipients(&envelope, channel, domain, open.as_deref());
+                let from = recipients.len();
+                recipients.extend(open.map(given));
+                owned.extend(recipients[from..].iter().map(|one| (one.index, owner)));
+            }
+            // In the order in which the sender gave them.
+            recipients.sort_unstable_by_key(|one| one.index);
+            owned.sort_unstable();
+            // It is empty: a delivery is made once.
+            let _ = owners.set(owned);
         }
         Ok(Delivery {
             token: item.token,

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sluice_config::Config;
 use sluice_host::HostEvent;
@@ -26,7 +26,7 @@ pub struct Loaded {
     pub rewriter: Arc<Rewriter>,
 }
 
-/// The recipients of an accepted message that have one channel and domain.
+/// Recipients of an accepted message that have one channel and domain, and one entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
     /// Channel name.
@@ -35,6 +35,8 @@ pub struct Part {
     pub domain: String,
     /// How many recipients.
     pub recipients: u32,
+    /// Which of the envelope's they are, when that is not all with the channel and domain.
+    pub open: Option<Box<[u32]>>,
 }
 
 /// A message that the spool has made durable: what the index needs to know of it.
@@ -52,6 +54,10 @@ pub struct Ticket {
     pub priority: Priority,
     /// Accepted on hold.
     pub held: bool,
+    /// When the sender wants it delivered at the earliest.
+    pub deferred_until: Option<Time>,
+    /// For how long at most the channel it came by lets it be deferred, where that has a say.
+    pub deferred_source: Option<Duration>,
     /// Where its recipients go.
     pub parts: Vec<Part>,
 }

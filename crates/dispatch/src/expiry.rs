@@ -106,7 +106,7 @@ impl Core {
     }
 
     fn verdict(&self, entry: &Entry, message: &Message, now: Time) -> Verdict {
-        let ages = self.ages_for(entry, message);
+        let ages = self.ages_for(entry);
         let age = now.since(message.arrived);
         let passed = ages.iter().take_while(|&&limit| limit <= age).count();
         match u8::try_from(passed).unwrap_or(u8::MAX) {
@@ -118,16 +118,16 @@ impl Core {
 
     fn ages(&self, key: EntryKey) -> &[Duration] {
         let entry = self.queues.entry(key);
-        self.ages_for(entry, self.queues.message(entry.message))
+        self.ages_for(entry)
     }
 
-    fn ages_for(&self, entry: &Entry, message: &Message) -> &[Duration] {
+    fn ages_for(&self, entry: &Entry) -> &[Duration] {
         let (channel, _) = self.queues.queue_names(entry.queue);
         let ages: &PerPriority<Vec<Duration>> = match self.policy(channel) {
             Some(policy) => &policy.notices,
             None => &self.loaded.config.channels.local().settings.notices,
         };
-        by_priority::<Vec<Duration>>(ages, message.priority)
+        by_priority::<Vec<Duration>>(ages, entry.priority)
     }
 }
 

@@ -17,8 +17,9 @@ use sluice_mail::{Envelope, Refusal, Status};
 use sluice_queue::{EntryView, QueueSummary, Selector};
 use sluice_spool::{EntryId, ReadError, SealError, Spool};
 
-use crate::event::{Answer, ChannelReport, Event, Loaded, Part, Question, Released, Requester, Ticket};
+use crate::event::{Answer, ChannelReport, Event, Loaded, Question, Released, Requester};
 use crate::runner::{PluginInfo, Runners};
+use crate::ticket::{divert, lines_in, ticket};
 
 /// Commits that may be between the spool and the index. Each session has one at most, so this is above any sensible
 /// number of connections.
@@ -103,6 +104,7 @@ impl fmt::Debug for Handle {
 pub struct Draft {
     draft: sluice_spool::Draft,
     size: u64,
+    lines: u64,
 }
 
 impl fmt::Debug for Draft {
@@ -121,6 +123,7 @@ impl Draft {
     /// Appends to the content (wire form). `done` says when to bring more.
     pub fn chunk(&mut self, bytes: Vec<u8>, done: impl FnOnce(Result<(), CommitError>) + Send + 'static) {
         self.size += bytes.len() as u64;
+        self.lines += lines_in(&bytes);
         self.draft.chunk(bytes, |result| done(result.map_err(CommitError::Seal)));
     }
 }
@@ -141,7 +144,7 @@ impl Handle {
     /// Begins a message.
     #[must_use]
     pub fn draft(&self) -> Draft {
-        Draft { draft: self.shared.spool.draft(), size: 0 }
+        Draft { draft: self.shared.spool.draft(), size: 0, lines: 0 }
     }
 
     /// Ends a message: `tail` is the rest of its content. `done` with `Ok` means that it is on the disk and in the
@@ -164,15 +167,18 @@ impl Handle {
         if shared.permits.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_err() {
             return done(Err(CommitError::Busy));
         }
-        let Draft { draft, size } = draft;
-        let bytes = envelope.encode();
+        let loaded = shared.loaded.load_full();
+        let mut envelope = envelope;
+        let Draft { draft, size, lines } = draft;
         let size = size + tail.len() as u64;
+        divert(&mut envelope, size, || lines + lines_in(&tail), &loaded.config);
+        let bytes = envelope.encode();
         let id = draft.id();
         draft.commit(bytes, tail, move |result| match result {
             Ok(at) => {
                 // The place in the channel goes with the permit, which the dispatcher gives back. If it has ended, the
                 // message is safe all the same: the next start finds it.
-                let _ = shared.arrivals.send(Event::Accepted(ticket(id, at, size, envelope)));
+                let _ = shared.arrivals.send(Event::Accepted(ticket(id, at, size, envelope, &loaded.config)));
                 done(Ok(id));
             }
             Err(error) => {
@@ -305,25 +311,4 @@ pub fn ask<T: Send + 'static>(question: impl FnOnce(Answer<T>) -> Result<(), Bus
         let _ = sender.send(answer);
     }))?;
     receiver.recv().map_err(|_| Busy)
-}
-
-/// What the index needs to know of a message.
-pub(crate) fn ticket(id: EntryId, at: sluice_spool::Location, size: u64, envelope: Envelope) -> Ticket {
-    let mut parts: Vec<Part> = Vec::new();
-    // Recipients of one message mostly share few destinations, and neighbours share them; a long list is sorted first.
-    let mut recipients = envelope.recipients;
-    if recipients.len() > 16 {
-        recipients.sort_unstable_by(|a, b| (&a.channel, &a.domain).cmp(&(&b.channel, &b.domain)));
-    }
-    let sorted = recipients.len() > 16;
-    for recipient in recipients {
-        let same = |part: &&mut Part| part.channel == recipient.channel && part.domain == recipient.domain;
-        let part = if sorted { parts.last_mut().filter(same) } else { parts.iter_mut().find(same) };
-        match part {
-            Some(part) => part.recipients += 1,
-            None => parts.push(Part { channel: recipient.channel, domain: recipient.domain, recipients: 1 }),
-        }
-    }
-    let (arrived, priority, held) = (envelope.arrived, envelope.priority, envelope.held);
-    Ticket { id, at, size, arrived, priority, held, parts }
 }

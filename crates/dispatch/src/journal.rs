@@ -77,6 +77,8 @@ fn encode(queues: &Queues, key: MessageKey, out: &mut Vec<u8>) {
             channel: queues.channel_name(channel),
             domain,
             held: entry.state() == State::Held,
+            deferred: entry.state() == State::Deferred,
+            recipients: entry.recipients,
             attempts: entry.attempts,
             step: entry.step,
             noticed: entry.noticed,

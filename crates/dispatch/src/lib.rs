@@ -37,6 +37,7 @@ mod runner;
 mod schedule;
 mod settle;
 mod state;
+mod ticket;
 
 pub use clock::{Clock, SystemClock};
 pub use event::{Answer, ChannelReport, ChannelStatus, Loaded, Matched, Part, Released, Requester, Ticket};

@@ -25,7 +25,7 @@ use sluice_spool::{EntryId, Spool, Stored};
 
 use crate::desk::{self, open_recipients};
 use crate::event::{Event, Loaded, NoticeEnd};
-use crate::handle::ticket;
+use crate::ticket::ticket;
 
 /// The source channel of mail that the house itself makes.
 pub(crate) const PROCESS_CHANNEL: &str = "process";
@@ -75,10 +75,10 @@ impl NoticeJob {
         };
         let bytes = envelope.encode();
         let size = content.len() as u64;
-        let arrivals = arrivals.clone();
+        let (arrivals, loaded) = (arrivals.clone(), Arc::clone(&self.loaded));
         draft.commit(bytes, content, move |result| {
             let end = match result {
-                Ok(at) => NoticeEnd::Committed(ticket(id, at, size, envelope)),
+                Ok(at) => NoticeEnd::Committed(ticket(id, at, size, envelope, &loaded.config)),
                 Err(error) => NoticeEnd::NotNow(desk::chain(&error)),
             };
             let _ = arrivals.send(Event::Notice { number, end });
@@ -98,6 +98,7 @@ impl NoticeJob {
             eight_bit: !wire.is_ascii(),
             smtputf8: recipients.iter().any(|recipient| !recipient.address.is_ascii()),
             held: false,
+            deferred_until: None,
             recipients,
         };
         Ok((notice, wire))

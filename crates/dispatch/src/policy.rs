@@ -4,10 +4,11 @@
 
 use std::time::Duration;
 
-use sluice_config::{Channel, Config, Direction, Immediate, PerPriority, PostmasterCopies};
+use sluice_config::{Channel, Config, Copies, Direction, Immediate, PerPriority, PostmasterCopies};
 use sluice_mail::{Priority, Time};
-use sluice_queue::Placement;
+use sluice_queue::{Placement, Then};
 
+use crate::event::Ticket;
 use crate::runner::Instance;
 
 /// How a channel is started.
@@ -31,14 +32,28 @@ pub(crate) struct Policy {
     /// An operator's `#channel` also asks the peer, whatever the schedule.
     pub(crate) asks: bool,
     pub(crate) period: u32,
+    /// Priorities that the periodic service takes.
+    pub(crate) periodic: Vec<Priority>,
     /// Least urgent priority that starts a job when it comes in.
     immediate: Priority,
     after: Duration,
+    /// How long a date of the sender's is kept; `None` where none is.
+    deferred: Option<Duration>,
+    /// Octets beyond which a message counts as less urgent.
+    priority_limits: PerPriority<Option<u64>>,
     pub(crate) service_all: bool,
     backoff: PerPriority<Vec<Duration>>,
     pub(crate) notices: PerPriority<Vec<Duration>>,
     pub(crate) max_jobs: u32,
+    /// Entries and recipients that keep one job busy; more call for another (`filesperjob`, `addrsperjob`).
+    pub(crate) per_job: Option<PerJob>,
     pub(crate) pool: String,
+    /// Where priorities have pools of their own.
+    pub(crate) priority_pools: Option<PerPriority<String>>,
+    /// Entries of one message that are due together go in one transaction, of at most so many recipients (`multiple`).
+    pub(crate) gathers: Option<u64>,
+    /// Deliveries go where the queued host is rewritten to by then.
+    pub(crate) connect_canonical: bool,
     pub(crate) thread_depth: usize,
     pub(crate) hold_limit: Option<u32>,
     pub(crate) block_etrn: bool,
@@ -63,24 +78,43 @@ impl Policy {
             settings.send_etrn.is_some() && channel.fixed_peer().is_some() && schedule != Schedule::Slave;
         let master = settings.direction == Direction::Master;
         // A pool that no section of the job controller's file describes is the default one (the check warns of it).
-        let pool = config.pool(&settings.pool).map_or(sluice_config::DEFAULT_POOL, |pool| &pool.name);
+        let pool_of = |name: &str| config.pool(name).map_or(sluice_config::DEFAULT_POOL, |pool| &pool.name);
+        let pool = pool_of(&settings.pool);
+        let own = |name: &Option<String>| pool_of(name.as_deref().unwrap_or(pool)).to_owned();
+        let own_pools = &settings.priority_pools;
+        let priority_pools = PerPriority {
+            urgent: own(&own_pools.urgent),
+            normal: own(&own_pools.normal),
+            nonurgent: own(&own_pools.nonurgent),
+        };
+        let has_own = PRIORITIES.iter().any(|&priority| by_priority(own_pools, priority).is_some());
+        let (least, most) = settings.periodic_priorities;
+        let one_target = !channel.is_smtp() || channel.fixed_peer().is_some();
+        let gathers = settings.copies == Copies::Multiple && one_target;
         Self {
             official_host: channel.official_host.clone(),
             schedule,
             polls: asks && (master || schedule == Schedule::Periodic),
             asks,
             period: settings.period.max(1),
+            periodic: PRIORITIES.into_iter().filter(|one| (most..=least).contains(one)).collect(),
             immediate: match settings.immediate {
                 Immediate::Urgent => Priority::Urgent,
                 Immediate::Normal => Priority::Normal,
                 Immediate::Nonurgent => Priority::Nonurgent,
             },
             after: settings.after,
+            deferred: settings.deferred_destination,
+            priority_limits: settings.priority_limits,
             service_all: settings.service_all,
             backoff: settings.backoff.clone(),
             notices: settings.notices.clone(),
             max_jobs: settings.max_jobs.max(1),
+            per_job: PerJob::of(settings.files_per_job, settings.addrs_per_job),
             pool: pool.to_owned(),
+            priority_pools: has_own.then_some(priority_pools),
+            gathers: gathers.then_some(settings.addrs_per_file.map_or(u64::MAX, u64::from)),
+            connect_canonical: settings.connect_canonical,
             thread_depth: settings.thread_depth.max(1) as usize,
             hold_limit: settings.hold_limit,
             block_etrn: settings.block_etrn,
@@ -97,12 +131,55 @@ impl Policy {
         self.schedule != Schedule::Slave && self.instance.is_some()
     }
 
-    /// Where mail of this priority waits when it comes in.
-    pub(crate) fn at_enqueue(&self, priority: Priority, arrived: Time) -> Placement {
-        if self.schedule != Schedule::Immediate || priority as u8 > self.immediate as u8 {
-            return Placement::UntilReleased;
+    /// How urgent a message of this size is here (PMDF System Manager's Guide 2.3.4.10): each limit that it is beyond takes
+    /// it one step down. The last step, below nonurgent, is the `true`: nothing but the periodic service takes it.
+    pub(crate) fn urgency(&self, mut priority: Priority, size: u64) -> (Priority, bool) {
+        let is_beyond =
+            |priority| by_priority(&self.priority_limits, priority).is_some_and(|limit| size > limit);
+        if priority == Priority::Urgent && is_beyond(Priority::Urgent) {
+            priority = Priority::Normal;
         }
-        if self.after.is_zero() { Placement::Ready } else { Placement::At(arrived.plus(self.after)) }
+        if priority == Priority::Normal && is_beyond(Priority::Normal) {
+            priority = Priority::Nonurgent;
+        }
+        (priority, priority == Priority::Nonurgent && is_beyond(Priority::Nonurgent))
+    }
+
+    /// Where a new message waits, and how urgent it is.
+    pub(crate) fn at_enqueue(&self, ticket: &Ticket) -> (Placement, Priority) {
+        let (priority, is_second_class) = self.urgency(ticket.priority, ticket.size);
+        let starts = self.starts_job(priority) && !is_second_class;
+        if let Some(until) = self.deferral(ticket) {
+            return (
+                Placement::Deferred { until, then: self.after_deferral(priority, ticket.size) },
+                priority,
+            );
+        }
+        let placement = match starts {
+            false => Placement::UntilReleased,
+            true if self.after.is_zero() => Placement::Ready,
+            true => Placement::At(ticket.arrived.plus(self.after)),
+        };
+        (placement, priority)
+    }
+
+    fn starts_job(&self, priority: Priority) -> bool {
+        self.schedule == Schedule::Immediate && priority <= self.immediate
+    }
+
+    /// What becomes of mail whose date has come.
+    pub(crate) fn after_deferral(&self, priority: Priority, size: u64) -> Then {
+        let (priority, is_second_class) = self.urgency(priority, size);
+        if self.starts_job(priority) && !is_second_class { Then::Ready } else { Then::UntilReleased }
+    }
+
+    /// The date that a message waits for, where this channel or the one it came by keeps such dates. The shorter of
+    /// their limits counts.
+    fn deferral(&self, ticket: &Ticket) -> Option<Time> {
+        let date = ticket.deferred_until?;
+        let limit = [self.deferred, ticket.deferred_source].into_iter().flatten().min()?;
+        let until = date.min(ticket.arrived.plus(limit));
+        (until > ticket.arrived).then_some(until)
     }
 
     /// Where it waits after an attempt that has failed for a passing reason, `step` retries having been used up.
@@ -117,6 +194,39 @@ impl Policy {
         }
     }
 }
+
+/// How much keeps one job busy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PerJob {
+    /// `filesperjob`; `None`: their number calls for no second job.
+    entries: Option<u64>,
+    /// `addrsperjob`.
+    recipients: Option<u64>,
+}
+
+impl PerJob {
+    /// `None` when neither keyword is there; then jobs are as many as there is work for.
+    fn of(files: Option<u32>, addresses: Option<u32>) -> Option<Self> {
+        let per = |value: Option<u32>| value.filter(|value| *value > 0).map(u64::from);
+        (files.is_some() || addresses.is_some())
+            .then(|| Self { entries: per(files), recipients: per(addresses) })
+    }
+
+    /// Entries and recipients that so many jobs have enough to do with. More of either calls for another job: the
+    /// larger of the two numbers of jobs counts (PMDF System Manager's Guide 2.3.4.14).
+    pub(crate) fn enough_for(&self, jobs: u32) -> (u64, u64) {
+        let enough = |per: Option<u64>| per.map_or(u64::MAX, |per| per.saturating_mul(u64::from(jobs)));
+        (enough(self.entries), enough(self.recipients))
+    }
+
+    /// Entries and recipients of one job, without an end where they do not count.
+    pub(crate) fn share(&self) -> (u64, u64) {
+        self.enough_for(1)
+    }
+}
+
+/// Most urgent first.
+pub(crate) const PRIORITIES: [Priority; 3] = [Priority::Urgent, Priority::Normal, Priority::Nonurgent];
 
 /// The value for a priority.
 pub(crate) const fn by_priority<T>(values: &PerPriority<T>, priority: Priority) -> &T {

@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_host::{Cause, HostEvent, StopReason};
-use sluice_mail::{Outcome, Status, Time};
-use sluice_queue::{ChannelKey, Collect, Placement};
+use sluice_mail::{Outcome, Priority, Status, Time};
+use sluice_queue::{ChannelKey, Collect, EntryKey, Placement};
 
-use crate::core::{Core, InFlight, Lease, RunnerState};
-use crate::desk::{Job, LeaseItem, LeaseJob};
+use crate::core::{Core, InFlight, Lease, Others, Owners, RunnerState, Taken};
+use crate::desk::{Job, LeaseItem, LeaseJob, Share, With};
 use crate::event::Event;
-use crate::policy::Schedule;
+use crate::policy::{PRIORITIES, PerJob, Schedule, by_priority};
 use crate::runner::{NotTaken, Runner};
 
 /// Pause after an instance could not be started, or has ended; it doubles with each failure in a row.
@@ -46,8 +46,12 @@ impl Core {
                 continue;
             }
             let (schedule, polls) = (policy.schedule, policy.polls);
+            let some = (policy.periodic.len() < PRIORITIES.len()).then(|| policy.periodic.clone());
             let queues = self.queues.queues_of_channel(key);
             match schedule {
+                Schedule::Periodic | Schedule::Immediate if some.is_some() => {
+                    self.queues.make_due_of(&queues, &some.unwrap_or_default(), now);
+                }
                 Schedule::Periodic => self.queues.release(&queues, Collect::Channel(key), now),
                 // Mail below the channel's `imm…` priority waits for this; retries may as well take part.
                 Schedule::Immediate => self.queues.make_due(&queues, now),
@@ -97,12 +101,16 @@ impl Core {
                 return false;
             }
         };
-        let (depth, pool) = (policy.thread_depth, policy.pool.clone());
-        if self.pools.get(&pool).is_some_and(|pool| pool.jobs >= pool.limit) {
-            return false;
+        let (mut depth, gathers, canonical) = (policy.thread_depth, policy.gathers, policy.connect_canonical);
+        if let Some(per_job) = policy.per_job {
+            if !self.has_work_for_another(key, per_job) {
+                return false;
+            }
+            depth = depth.min(self.share_of_one(key, per_job));
         }
+        let Some((only, pool)) = self.free_pool(key) else { return false };
         let mut taken = Vec::new();
-        let queue = self.queues.lease(key, depth, &mut taken, now);
+        let queue = self.queues.lease(key, only, depth, &mut taken, now);
         let poll = std::mem::take(&mut self.channels[key.index()].poll);
         let domain = match queue {
             Some(queue) => Arc::clone(self.queues.queue_names(queue).1),
@@ -111,30 +119,114 @@ impl Core {
         };
         let mut items = Vec::with_capacity(taken.len());
         let mut tokens = Vec::with_capacity(taken.len());
+        let mut recipients = 0;
         for entry in taken {
             let token = self.number();
+            let others = gathers.and_then(|most| self.gather(entry, most, now));
             let record = self.queues.entry(entry);
             let message = self.queues.message(record.message);
             let open = self.queues.open(entry).map(Into::into);
-            items.push(LeaseItem { token, id: message.id, at: message.at, attempts: record.attempts, open });
+            let (id, at, attempts) = (message.id, message.at, record.attempts);
+            let delivery = InFlight { entry: self.taken(entry, now), others };
+            recipients += delivery.all().map(|taken| self.recipients_of(taken.entry)).sum::<u64>();
+            let with = delivery.others.as_deref().map(|others| self.shares(others));
+            items.push(LeaseItem { token, id, at, attempts, open, with });
             tokens.push(token);
-            let early = record.due().is_none_or(|due| due > now);
-            self.deliveries.insert(token, InFlight { entry, early });
+            self.deliveries.insert(token, delivery);
         }
         let lease = self.number();
-        self.channels[key.index()].jobs += 1;
+        let channel = &mut self.channels[key.index()];
+        channel.jobs += 1;
+        channel.recipients_leased += recipients;
         self.pools.entry(pool.clone()).or_default().jobs += 1;
-        self.leases.insert(lease, Lease { channel: key, pool, poll, tokens });
+        self.leases.insert(lease, Lease { channel: key, pool, poll, tokens, recipients });
         let channel = Arc::clone(self.queues.channel_name(key));
-        let job = LeaseJob { lease, poll, runner, channel, domain, items, from: key };
+        let canonical = canonical.then(|| Arc::clone(&self.loaded));
+        let job = LeaseJob { lease, poll, runner, channel, domain, items, canonical, from: key };
         // The desk ends after the dispatcher; were it gone, the entries would stay leased until the next start.
         let _ = self.desk.send(Job::Lease(job));
         true
     }
 
+    /// Whether there is more than the jobs of the channel have to do (`filesperjob`, `addrsperjob`). The first job needs
+    /// no more than its first message.
+    fn has_work_for_another(&self, key: ChannelKey, per_job: PerJob) -> bool {
+        let channel = &self.channels[key.index()];
+        let (entries, recipients) = per_job.enough_for(channel.jobs);
+        if channel.jobs == 0 {
+            return true;
+        }
+        let leased = (self.queues.leased(key) as u64, channel.recipients_leased);
+        let left = (entries.saturating_sub(leased.0), recipients.saturating_sub(leased.1));
+        let ready = self.queues.count_ready(key, left);
+        ready.0 > left.0 || ready.1 > left.1
+    }
+
+    /// How many entries are one job's share, so that there is something left for the next.
+    fn share_of_one(&self, key: ChannelKey, per_job: PerJob) -> usize {
+        let share = per_job.share();
+        let (entries, recipients) = self.queues.count_ready(key, share);
+        // The count stops behind the first entry that is too much.
+        let is_beyond = entries > share.0 || recipients > share.1;
+        usize::try_from(entries - u64::from(is_beyond)).unwrap_or(usize::MAX).max(1)
+    }
+
+    /// The pool that the channel's next job takes a slot of, and the priority that the job is for where priorities have
+    /// pools of their own. `None` when there is no free slot for anything that is due.
+    fn free_pool(&self, key: ChannelKey) -> Option<(Option<Priority>, String)> {
+        let policy = self.policy(key)?;
+        let is_free = |name: &String| self.pools.get(name).is_none_or(|pool| pool.jobs < pool.limit);
+        let Some(pools) = &policy.priority_pools else {
+            return is_free(&policy.pool).then(|| (None, policy.pool.clone()));
+        };
+        let mut due = PRIORITIES.into_iter().filter(|&one| self.queues.has_ready_of(key, one)).peekable();
+        if due.peek().is_none() {
+            // Nothing is due: the peer is to be asked for mail.
+            return is_free(&policy.pool).then(|| (None, policy.pool.clone()));
+        }
+        due.map(|priority| (Some(priority), by_priority(pools, priority).clone()))
+            .find(|(_, pool)| is_free(pool))
+    }
+
+    /// Takes the other entries of the message on the channel that are due, to go in the same transaction.
+    fn gather(&mut self, entry: EntryKey, most: u64, now: Time) -> Option<Box<Others>> {
+        let siblings = self.queues.due_siblings(entry);
+        let mut recipients = self.recipients_of(entry);
+        let mut entries = Vec::new();
+        for sibling in siblings {
+            let more = self.recipients_of(sibling);
+            if recipients.saturating_add(more) > most {
+                continue;
+            }
+            recipients += more;
+            self.queues.take(sibling, now);
+            entries.push(self.taken(sibling, now));
+        }
+        (!entries.is_empty()).then(|| Box::new(Others { entries, owners: Owners::default() }))
+    }
+
+    fn taken(&self, entry: EntryKey, now: Time) -> Taken {
+        Taken { entry, early: self.queues.entry(entry).due().is_none_or(|due| due > now) }
+    }
+
+    fn recipients_of(&self, entry: EntryKey) -> u64 {
+        u64::from(self.queues.entry(entry).recipients.max(1))
+    }
+
+    /// What the desk needs to know of the entries that share a delivery.
+    fn shares(&self, others: &Others) -> With {
+        let share = |taken: &Taken| {
+            let domain = Arc::clone(self.queues.queue_names(self.queues.entry(taken.entry).queue).1);
+            Share { domain, open: self.queues.open(taken.entry).map(Into::into) }
+        };
+        With { shares: others.entries.iter().map(share).collect(), owners: Arc::clone(&others.owners) }
+    }
+
     fn free_slot(&mut self, lease: u64) -> Option<Lease> {
         let lease = self.leases.remove(&lease)?;
-        let jobs = &mut self.channels[lease.channel.index()].jobs;
+        let channel = &mut self.channels[lease.channel.index()];
+        channel.recipients_leased = channel.recipients_leased.saturating_sub(lease.recipients);
+        let jobs = &mut channel.jobs;
         *jobs = jobs.saturating_sub(1);
         if let Some(pool) = self.pools.get_mut(&lease.pool) {
             pool.jobs = pool.jobs.saturating_sub(1);
@@ -153,7 +245,7 @@ impl Core {
         let Some(lease) = self.free_slot(lease) else { return };
         for token in lease.tokens {
             if let Some(delivery) = self.deliveries.remove(&token) {
-                self.queues.put_back(delivery.entry, Placement::Ready, now);
+                self.put_back_untried(&delivery, now);
             }
         }
         if let Some(NotTaken { why, pause }) = not_taken {
@@ -260,7 +352,7 @@ impl Core {
                             token,
                             "a lease is done but one of its deliveries was not told of; it is due again"
                         );
-                        self.queues.put_back(delivery.entry, Placement::Ready, now);
+                        self.put_back_untried(&delivery, now);
                     }
                 }
             }
@@ -309,9 +401,9 @@ impl Core {
         match cause {
             // Nobody has looked at it: as if it had not been leased.
             Cause::NotCreated | Cause::Stopping if outcomes.is_empty() => {
-                self.queues.put_back(delivery.entry, Placement::Ready, now);
+                self.put_back_untried(&delivery, now);
             }
-            Cause::Unusable => self.hold(delivery.entry, &cause.to_string(), now),
+            Cause::Unusable => self.hold_all(&delivery, &cause.to_string(), now),
             _ => {
                 // What nobody said anything of has been tried all the same: if it is this message that the plugin cannot
                 // bear, the next one shall have its turn first.
@@ -328,7 +420,16 @@ impl Core {
     /// The stored message cannot be read: it is put on hold, with everything else of it that comes up later.
     pub(crate) fn unreadable(&mut self, token: u64, what: &str, now: Time) {
         if let Some(delivery) = self.deliveries.remove(&token) {
-            self.hold(delivery.entry, what, now);
+            self.hold_all(&delivery, what, now);
         }
+    }
+
+    fn hold_all(&mut self, delivery: &InFlight, why: &str, now: Time) {
+        delivery.all().for_each(|taken| self.hold(taken.entry, why, now));
+    }
+
+    /// Nobody has tried it: it is due as before.
+    fn put_back_untried(&mut self, delivery: &InFlight, now: Time) {
+        delivery.all().for_each(|taken| self.queues.put_back(taken.entry, Placement::Ready, now));
     }
 }

@@ -10,7 +10,7 @@ use sluice_mail::{Outcome, Time};
 use sluice_queue::{EntryKey, EntryView, Finished, Placement};
 use sluice_spool::Durability;
 
-use crate::core::{Core, InFlight};
+use crate::core::{Core, InFlight, Taken};
 use crate::desk::Job;
 use crate::event::NoticeEnd;
 use crate::handle::NOTICES;
@@ -32,9 +32,25 @@ pub(crate) struct PendingNotice {
 }
 
 impl Core {
-    /// Settles an entry by what its worker said of each recipient.
+    /// Settles the entries of a delivery by what its worker said of each recipient.
     pub(crate) fn settle(&mut self, delivery: &InFlight, outcomes: Vec<(u32, Outcome)>, now: Time) {
-        let &InFlight { entry, early } = delivery;
+        let Some(others) = &delivery.others else { return self.settle_entry(delivery.entry, outcomes, now) };
+        let owners = others.owners.get().map(Vec::as_slice).unwrap_or_default();
+        let mut shares: Vec<Vec<(u32, Outcome)>> = vec![Vec::new(); 1 + others.entries.len()];
+        for (index, outcome) in outcomes {
+            let owner = owners.binary_search_by_key(&index, |&(known, _)| known).map(|at| owners[at].1);
+            // A worker speaks only of recipients it was given, and the desk named the owner of each.
+            if let Some(share) = owner.ok().and_then(|owner| shares.get_mut(owner)) {
+                share.push((index, outcome));
+            }
+        }
+        for (taken, share) in delivery.all().zip(shares) {
+            self.settle_entry(taken, share, now);
+        }
+    }
+
+    fn settle_entry(&mut self, taken: Taken, outcomes: Vec<(u32, Outcome)>, now: Time) {
+        let Taken { entry, early } = taken;
         let record = self.queues.entry_mut(entry);
         record.attempts = record.attempts.saturating_add(1);
         let message = record.message;
@@ -92,7 +108,7 @@ impl Core {
         }
         let record = self.queues.entry(entry);
         let (step, due, message) = (record.step, record.due(), record.message);
-        let priority = self.queues.message(message).priority;
+        let priority = record.priority;
         let policy = self.policy(self.queues.queue_names(record.queue).0);
         let mut placement =
             policy.map_or(Placement::UntilReleased, |policy| policy.after_failure(priority, step, now));

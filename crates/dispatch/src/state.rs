@@ -7,6 +7,9 @@ use sluice_mail::{Priority, Time};
 
 /// First byte of every state.
 const VERSION: u8 = 1;
+/// Flags of a group.
+const HELD: u8 = 1;
+const DEFERRED: u8 = 2;
 /// Due time of what waits for a release.
 const NEVER: u64 = u64::MAX;
 /// Count of open recipients that stands for "all".
@@ -26,9 +29,13 @@ pub(crate) struct Group {
     pub(crate) channel: String,
     pub(crate) domain: String,
     pub(crate) held: bool,
+    /// Waits for the sender's date, which is `due`.
+    pub(crate) deferred: bool,
     pub(crate) attempts: u16,
     pub(crate) step: u8,
     pub(crate) noticed: u8,
+    /// How many recipients it was made for; stays at 65535. 0: an earlier version did not say.
+    pub(crate) recipients: u16,
     /// `None`: not before a release.
     pub(crate) due: Option<Time>,
     /// Open recipients, when that is not all of them.
@@ -71,11 +78,12 @@ impl<'a> StateWriter<'a> {
 
     pub(crate) fn group(&mut self, group: &GroupRef<'_>) {
         let (out, name) = (&mut *self.out, |text: &str| u16::try_from(text.len()).unwrap_or(u16::MAX));
-        out.extend_from_slice(&[u8::from(group.held), group.step, group.noticed, 0]);
+        let flags = u8::from(group.held) * HELD + u8::from(group.deferred) * DEFERRED;
+        out.extend_from_slice(&[flags, group.step, group.noticed, 0]);
         out.extend_from_slice(&group.attempts.to_le_bytes());
         out.extend_from_slice(&name(group.channel).to_le_bytes());
         out.extend_from_slice(&name(group.domain).to_le_bytes());
-        out.extend_from_slice(&[0, 0]);
+        out.extend_from_slice(&group.recipients.to_le_bytes());
         out.extend_from_slice(&group.due.map_or(NEVER, |due| due.0).to_le_bytes());
         let open = group.open.map_or(ALL, |open| u32::try_from(open.len()).unwrap_or(ALL));
         out.extend_from_slice(&open.to_le_bytes());
@@ -95,9 +103,11 @@ pub(crate) struct GroupRef<'a> {
     pub(crate) channel: &'a str,
     pub(crate) domain: &'a str,
     pub(crate) held: bool,
+    pub(crate) deferred: bool,
     pub(crate) attempts: u16,
     pub(crate) step: u8,
     pub(crate) noticed: u8,
+    pub(crate) recipients: u16,
     pub(crate) due: Option<Time>,
     pub(crate) open: Option<&'a [u32]>,
 }
@@ -146,13 +156,13 @@ impl MessageState {
 impl Group {
     fn decode(bytes: &mut Bytes<'_>) -> Result<Self, StateError> {
         let [flags, step, noticed, _] = bytes.array()?;
-        if flags > 1 {
+        if flags & !(HELD | DEFERRED) != 0 {
             return Err(StateError::Flags(flags));
         }
         let attempts = u16::from_le_bytes(bytes.array()?);
         let channel = u16::from_le_bytes(bytes.array()?);
         let domain = u16::from_le_bytes(bytes.array()?);
-        bytes.take(2)?;
+        let recipients = u16::from_le_bytes(bytes.array()?);
         let due = u64::from_le_bytes(bytes.array()?);
         let open = u32::from_le_bytes(bytes.array()?);
         let (channel, domain) = (bytes.name(channel)?, bytes.name(domain)?);
@@ -165,7 +175,8 @@ impl Group {
             Some(numbers.map(|n| u32::from_le_bytes([n[0], n[1], n[2], n[3]])).collect())
         };
         let due = (due != NEVER).then_some(Time(due));
-        Ok(Self { channel, domain, held: flags == 1, attempts, step, noticed, due, open })
+        let (held, deferred) = (flags & HELD != 0, flags & DEFERRED != 0);
+        Ok(Self { channel, domain, held, deferred, attempts, step, noticed, recipients, due, open })
     }
 }
 
@@ -181,6 +192,8 @@ mod tests {
                 channel: &group.channel,
                 domain: &group.domain,
                 held: group.held,
+                deferred: group.deferred,
+                recipients: group.recipients,
                 attempts: group.attempts,
                 step: group.step,
                 noticed: group.noticed,
@@ -196,6 +209,8 @@ mod tests {
             channel: "tcp_local".into(),
             domain: "example.com".into(),
             held: false,
+            deferred: false,
+            recipients: 5,
             attempts: 3,
             step: 2,
             noticed: 1,
@@ -206,6 +221,8 @@ mod tests {
             channel: "tcp_dialup".into(),
             domain: "site.example".into(),
             held: true,
+            deferred: false,
+            recipients: 1,
             attempts: 0,
             step: 0,
             noticed: 0,

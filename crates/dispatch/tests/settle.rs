@@ -263,6 +263,7 @@ fn after_a_stop_nothing_is_taken() {
         eight_bit: false,
         smtputf8: false,
         held: false,
+        deferred_until: None,
         recipients: Vec::new(),
     };
     let (sender, receiver) = std::sync::mpsc::channel();
@@ -286,6 +287,7 @@ fn a_message_for_nobody_is_refused() {
         eight_bit: false,
         smtputf8: false,
         held: false,
+        deferred_until: None,
         recipients: Vec::new(),
     };
     house.handle().submit(envelope, b"x\r\n".to_vec(), move |result| sender.send(result).unwrap());

@@ -64,6 +64,8 @@ pub struct Envelope {
     pub smtputf8: bool,
     /// Accepted on hold (hold limit, too many Received lines).
     pub held: bool,
+    /// When the sender wants it delivered at the earliest (header field `Deferred-Delivery:`, RFC 2156).
+    pub deferred_until: Option<Time>,
     /// Everyone the message is for.
     pub recipients: Vec<Recipient>,
 }
@@ -101,6 +103,7 @@ const VERSION: u8 = 1;
 const EIGHT_BIT: u16 = 1;
 const SMTPUTF8: u16 = 2;
 const HELD: u16 = 4;
+const DEFERRED: u16 = 8;
 /// Four empty strings: the least a recipient takes.
 const RECIPIENT_SIZE_MIN: usize = 16;
 
@@ -110,9 +113,11 @@ impl Envelope {
         let strings = self.recipients.iter().map(|r| {
             RECIPIENT_SIZE_MIN + r.address.len() + r.original.len() + r.channel.len() + r.domain.len()
         });
-        let size = 24 + self.sender.len() + self.source_channel.len() + strings.sum::<usize>();
+        let date = self.deferred_until.map_or(0, |_| 8);
+        let size = 24 + date + self.sender.len() + self.source_channel.len() + strings.sum::<usize>();
         let flags = [(self.eight_bit, EIGHT_BIT), (self.smtputf8, SMTPUTF8), (self.held, HELD)];
-        let flags: u16 = flags.into_iter().filter(|(set, _)| *set).map(|(_, bit)| bit).sum();
+        let deferred = self.deferred_until.map_or(0, |_| DEFERRED);
+        let flags = flags.into_iter().filter(|(set, _)| *set).map(|(_, bit)| bit).sum::<u16>() | deferred;
         let mut bytes = Vec::with_capacity(size);
         bytes.push(VERSION);
         bytes.push(self.priority as u8);
@@ -124,6 +129,9 @@ impl Envelope {
         for text in [&self.sender, &self.source_channel].into_iter().chain(recipients) {
             bytes.extend(length(text.len()));
             bytes.extend(text.as_bytes());
+        }
+        if let Some(until) = self.deferred_until {
+            bytes.extend(until.0.to_le_bytes());
         }
         debug_assert_eq!(bytes.len(), size, "the size is computed from the same strings");
         bytes
@@ -139,7 +147,7 @@ impl Envelope {
         let priority = Priority::from_number(reader.array::<1>("the priority")?[0])
             .ok_or(EnvelopeError::Value { at: 1, what: "the priority" })?;
         let flags = u16::from_le_bytes(reader.array("the flags")?);
-        if flags & !(EIGHT_BIT | SMTPUTF8 | HELD) != 0 {
+        if flags & !(EIGHT_BIT | SMTPUTF8 | HELD | DEFERRED) != 0 {
             return Err(EnvelopeError::Value { at: 2, what: "the flags" });
         }
         let count = reader.length("the number of recipients")?;
@@ -156,6 +164,10 @@ impl Envelope {
                 domain: reader.text("a recipient's domain")?,
             });
         }
+        let deferred_until = match flags & DEFERRED {
+            0 => None,
+            _ => Some(Time(u64::from_le_bytes(reader.array("the date of delivery")?))),
+        };
         if reader.at != bytes.len() {
             return Err(EnvelopeError::Trailing(bytes.len() - reader.at));
         }
@@ -167,6 +179,7 @@ impl Envelope {
             eight_bit: flags & EIGHT_BIT != 0,
             smtputf8: flags & SMTPUTF8 != 0,
             held: flags & HELD != 0,
+            deferred_until,
             recipients,
         })
     }
@@ -229,6 +242,7 @@ mod tests {
             eight_bit: true,
             smtputf8: false,
             held: true,
+            deferred_until: None,
             recipients: vec![Recipient {
                 address: "u@site7.example".into(),
                 original: "U@Site7.example".into(),
@@ -265,11 +279,12 @@ mod tests {
 
     #[test]
     fn every_combination_of_flags_comes_back() {
-        for bits in 0..8 {
+        for bits in 0..16 {
             let envelope = Envelope {
                 eight_bit: bits & 1 != 0,
                 smtputf8: bits & 2 != 0,
                 held: bits & 4 != 0,
+                deferred_until: (bits & 8 != 0).then_some(Time(1_795_300_200_000)),
                 ..example()
             };
             assert_eq!(Envelope::decode(&envelope.encode()), Ok(envelope));
@@ -280,7 +295,7 @@ mod tests {
 
     #[test]
     fn every_cut_is_noticed() {
-        let bytes = example().encode();
+        let bytes = Envelope { deferred_until: Some(Time(1)), ..example() }.encode();
         for end in 0..bytes.len() {
             assert!(
                 matches!(Envelope::decode(&bytes[..end]), Err(EnvelopeError::Short { .. })),

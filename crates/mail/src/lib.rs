@@ -25,4 +25,4 @@ pub use domain::ReversedDomain;
 pub use envelope::{Envelope, EnvelopeError, Priority, Recipient};
 pub use outcome::{Outcome, Refusal};
 pub use status::{Status, StatusError};
-pub use time::{Time, rfc3339, rfc5322_date};
+pub use time::{Time, header_date, rfc3339, rfc5322_date};

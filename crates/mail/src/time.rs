@@ -55,6 +55,36 @@ pub fn rfc5322_date(time: Time) -> String {
     timestamp.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
 }
 
+/// The time that a date in a header field stands for: RFC 5322 section 3.3 with its obsolete forms (two-digit years, zones
+/// by name), which are those of RFC 822 that RFC 2156 has in `Deferred-Delivery:`. Comments and folding are passed over.
+/// `None` for anything else, and for a time before 1970.
+pub fn header_date(text: &str) -> Option<Time> {
+    let text = without_comments(text)?;
+    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    let plain = words.join(" ");
+    let written =
+        jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true).parse_timestamp(&plain).ok()?;
+    Some(Time(u64::try_from(written.as_millisecond()).ok()?))
+}
+
+/// The text without its comments in parentheses (RFC 5322 section 3.2.2), which may be nested. `None` where one is not
+/// closed.
+fn without_comments(text: &str) -> Option<String> {
+    let (mut depth, mut quoted) = (0u32, false);
+    let mut plain = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            _ if quoted => quoted = false,
+            '\\' if depth > 0 => quoted = true,
+            '(' => depth += 1,
+            ')' => depth = depth.checked_sub(1)?,
+            other if depth == 0 => plain.push(other),
+            _ => {}
+        }
+    }
+    (depth == 0).then_some(plain)
+}
+
 /// The time as RFC 3339 writes it, in UTC and whole seconds: `2026-11-21T21:30:00Z`. For logs, rows and JSON.
 ///
 /// A time after the year 9999 is written as the last one that has a four-digit year.
@@ -72,6 +102,37 @@ mod tests {
     fn dates_are_written_in_utc_with_english_names() {
         assert_eq!(rfc5322_date(Time(0)), "Thu, 01 Jan 1970 00:00:00 +0000");
         assert_eq!(rfc5322_date(Time::from_secs(1_795_296_600)), "Sat, 21 Nov 2026 21:30:00 +0000");
+    }
+
+    #[test]
+    fn dates_of_headers_are_read_in_all_their_forms() {
+        let evening = Some(Time::from_secs(1_795_296_600));
+        for text in [
+            "Sat, 21 Nov 2026 21:30:00 +0000",
+            "21 Nov 2026 21:30:00 +0000",
+            "21 Nov 2026 21:30 GMT",
+            "  Sat,  21 Nov 26 22:30:00 +0100 ",
+            "Sat, 21 Nov 2026 16:30:00 EST",
+            "Sat, 21 Nov 2026 21:30:00 +0000 (UTC (or so))",
+            "Fri, 21 Nov 2026 21:30:00 +0000",
+            "(to be sent) 21 Nov 2026 21:30:00 UT",
+        ] {
+            assert_eq!(header_date(text), evening, "{text}");
+        }
+        for text in [
+            "",
+            "tomorrow",
+            "31 Feb 2026 21:30:00 +0000",
+            "21 Nov 2026",
+            "21 Nov 2026 25:30:00 +0000",
+            "21 Nov 1926 21:30:00 +0000",
+            "21 Nov 2026 21:30:00 +0000 (",
+            "21 Nov 2026 21:30:00 +0000 )",
+            "21 Nov 2026 21:30:00 +0000 and more",
+            "2026-11-21T21:30:00Z",
+        ] {
+            assert_eq!(header_date(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -16,19 +16,36 @@ fn recipient() -> impl Strategy<Value = Recipient> {
 }
 
 fn envelope() -> impl Strategy<Value = Envelope> {
-    (".{0,40}", any::<u64>(), ".{0,20}", 0u8..3, any::<[bool; 3]>(), prop::collection::vec(recipient(), 0..5))
-        .prop_map(|(sender, arrived, source_channel, priority, [eight_bit, smtputf8, held], recipients)| {
-            Envelope {
+    (
+        ".{0,40}",
+        any::<[u64; 2]>(),
+        ".{0,20}",
+        0u8..3,
+        any::<[bool; 4]>(),
+        prop::collection::vec(recipient(), 0..5),
+    )
+        .prop_map(
+            |(
                 sender,
-                arrived: Time(arrived),
+                [arrived, until],
                 source_channel,
-                priority: Priority::from_number(priority).unwrap(),
-                eight_bit,
-                smtputf8,
-                held,
+                priority,
+                [eight_bit, smtputf8, held, deferred],
                 recipients,
-            }
-        })
+            )| {
+                Envelope {
+                    sender,
+                    arrived: Time(arrived),
+                    source_channel,
+                    priority: Priority::from_number(priority).unwrap(),
+                    eight_bit,
+                    smtputf8,
+                    held,
+                    deferred_until: deferred.then_some(Time(until)),
+                    recipients,
+                }
+            },
+        )
 }
 
 proptest! {

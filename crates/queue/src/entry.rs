@@ -3,6 +3,8 @@
 //! They are kept small, because a hub for many sites may hold millions: no strings, no addresses, no lists. The
 //! recipients of an entry are those of the message's envelope that have its channel and domain.
 
+use std::ops::RangeInclusive;
+
 use sluice_mail::{Priority, Time};
 use sluice_spool::{EntryId, Location};
 
@@ -44,6 +46,8 @@ pub enum State {
     Delayed,
     /// Under a lease.
     Leased,
+    /// Waits for a date of the sender's (`Deferred-Delivery`): only time moves it, no release.
+    Deferred,
     /// On hold: neither time nor release moves it.
     Held,
 }
@@ -57,11 +61,27 @@ pub enum Placement {
     At(Time),
     /// Due when it is released and not before (`periodic` channels between their services).
     UntilReleased,
+    /// Out of reach, of releases too, until that time; then as `then` says.
+    Deferred {
+        /// The sender's date.
+        until: Time,
+        /// What happens then.
+        then: Then,
+    },
     /// Neither.
     Held,
 }
 
-/// The recipients of one message that have one channel and one domain.
+/// What becomes of an entry when the date is reached that it was deferred to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// It is due.
+    Ready,
+    /// It waits for a release.
+    UntilReleased,
+}
+
+/// Recipients of one message that have one channel and one domain; all of them, or a share of them.
 #[derive(Debug, Clone)]
 pub struct Entry {
     /// The message it is part of.
@@ -78,6 +98,12 @@ pub struct Entry {
     pub step: u8,
     /// How many of the channel's `notices` ages were acted upon.
     pub noticed: u8,
+    /// How urgent the message is on this channel, where its size may count against it.
+    pub priority: Priority,
+    /// How many recipients it was made for; stays at 65535.
+    pub recipients: u16,
+    /// What follows a deferral.
+    pub(crate) then: Then,
     pub(crate) state: State,
 }
 
@@ -130,32 +156,48 @@ pub struct NewEntry<'a> {
     pub step: u8,
     /// How many of the `notices` ages were acted upon.
     pub noticed: u8,
-    /// The envelope's recipients (by index) that are still open, when that is not all of the entry's.
+    /// How urgent it is here.
+    pub priority: Priority,
+    /// How many recipients it is for; stays at 65535.
+    pub recipients: u16,
+    /// The envelope's recipients (by index) that it is for, when that is not all with its channel and domain. A message
+    /// may have several entries in one queue when each of them has such a list.
     pub open: Option<&'a [u32]>,
 }
 
-/// Place of an entry on a shelf: more urgent first, then older. Ids grow with time and are used once, so a place is
-/// unique within a queue. Two bits for the priority; an id that needs 62 is two thousand million years away at a
-/// hundred messages a second.
+/// Place of an entry on a shelf: more urgent first, then older, then as it came. Ids grow with time and are used once,
+/// so that only the entries of one message differ in nothing but their number. Two bits for the priority; an id that
+/// needs 62 is two thousand million years away at a hundred messages a second. Three halves of what would be two words:
+/// there is one for each entry that waits, and padding would cost a third more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Rank(u64);
+pub(crate) struct Place([u32; 3]);
 
 const RANK_ID_BITS: u32 = 62;
 
-impl Rank {
-    pub(crate) fn of(priority: Priority, id: EntryId) -> Self {
+impl Place {
+    pub(crate) fn of(priority: Priority, id: EntryId, entry: EntryKey) -> Self {
         debug_assert!(id.0 >> RANK_ID_BITS == 0, "id {id} would spill into the priority");
-        Self((priority as u64) << RANK_ID_BITS | (id.0 & ((1 << RANK_ID_BITS) - 1)))
+        Self::at((priority as u64) << RANK_ID_BITS | (id.0 & ((1 << RANK_ID_BITS) - 1)), entry)
     }
 
-    /// The least place that an entry of this priority may have.
-    pub(crate) const fn first_of(priority: Priority) -> Self {
-        Self((priority as u64) << RANK_ID_BITS)
+    const fn at(rank: u64, entry: EntryKey) -> Self {
+        Self([(rank >> 32) as u32, (rank & 0xffff_ffff) as u32, entry.0])
     }
 
-    /// The last place that an entry of this priority may have.
-    pub(crate) const fn last_of(priority: Priority) -> Self {
-        Self(((priority as u64) << RANK_ID_BITS) | ((1 << RANK_ID_BITS) - 1))
+    /// The places that entries of this priority may have.
+    pub(crate) const fn all_of(priority: Priority) -> RangeInclusive<Self> {
+        let first = (priority as u64) << RANK_ID_BITS;
+        Self::at(first, EntryKey(0))..=Self::at(first | ((1 << RANK_ID_BITS) - 1), EntryKey(u32::MAX))
+    }
+
+    /// The places that other entries of the same message and priority may have.
+    pub(crate) const fn siblings(self) -> RangeInclusive<Self> {
+        let [high, low, _] = self.0;
+        Self([high, low, 0])..=Self([high, low, u32::MAX])
+    }
+
+    pub(crate) const fn entry(self) -> EntryKey {
+        EntryKey(self.0[2])
     }
 }
 

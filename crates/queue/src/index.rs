@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluice_mail::{ReversedDomain, Time};
+use sluice_mail::{Priority, ReversedDomain, Time};
 use sluice_spool::{EntryId, Location};
 
 use crate::entry::{
-    Entry, EntryKey, Message, MessageKey, NEVER, NONE, NewEntry, NewMessage, PRIORITIES, Placement, Rank,
-    State,
+    Entry, EntryKey, Message, MessageKey, NEVER, NONE, NewEntry, NewMessage, PRIORITIES, Place, Placement,
+    State, Then,
 };
 use crate::queue::Queue;
 use crate::release::RunRecord;
@@ -135,8 +135,9 @@ impl Queues {
         (0..u32::try_from(self.channels.len()).unwrap_or(u32::MAX)).map(ChannelKey)
     }
 
-    /// Takes a message in. Entries for the same channel and domain are the caller's to merge; a second one is dropped
-    /// here, with an assertion in debug builds, since a queue has each message once. `None` if there was no entry.
+    /// Takes a message in. Entries for the same channel and domain are the caller's to merge, unless each names the
+    /// recipients it is for; a second one that does not is dropped here, with an assertion in debug builds. `None` if
+    /// there was no entry.
     pub fn insert<'a>(
         &mut self,
         message: NewMessage,
@@ -144,7 +145,6 @@ impl Queues {
         now: Time,
     ) -> Option<MessageKey> {
         let NewMessage { id, at, arrived, size, priority } = message;
-        let rank = Rank::of(priority, id);
         let key = MessageKey(self.messages.insert(Message {
             id,
             at,
@@ -158,22 +158,18 @@ impl Queues {
             let channel = self.channel(new.channel);
             let queue_key = self.queue_for(channel, new.domain, now);
             let Some(queue) = self.queues.get_mut(queue_key.0) else { continue };
-            let twice = [&queue.ready, &queue.delayed, &queue.leased, &queue.held]
-                .iter()
-                .any(|s| s.contains_key(&rank));
+            let siblings = Place::of(new.priority, id, EntryKey(0)).siblings();
+            let mut is_split = false;
+            let mut twice = false;
+            for place in queue.shelves().into_iter().flat_map(|shelf| shelf.range(siblings.clone())) {
+                is_split = true;
+                twice |= new.open.is_none() || !self.open.contains_key(&place.entry());
+            }
             debug_assert!(!twice, "message {id} has two entries for {} in {}", new.domain, new.channel);
             if twice {
                 continue;
             }
-            let collecting = queue.run.is_some();
-            let (state, due) = match new.placement {
-                Placement::Held => (State::Held, NEVER),
-                Placement::Ready => (State::Ready, now),
-                Placement::At(due) if collecting || due <= now => (State::Ready, now),
-                Placement::UntilReleased if collecting => (State::Ready, now),
-                Placement::At(due) => (State::Delayed, due),
-                Placement::UntilReleased => (State::Delayed, NEVER),
-            };
+            let (state, due, then) = stand(new.placement, queue.run.is_some(), now);
             let Some(message) = self.messages.get_mut(key.0) else { continue };
             let entry = EntryKey(self.entries.insert(Entry {
                 message: key,
@@ -183,13 +179,17 @@ impl Queues {
                 attempts: new.attempts,
                 step: new.step,
                 noticed: new.noticed,
+                priority: new.priority,
+                recipients: new.recipients,
+                then,
                 state,
             }));
             message.first = entry.0;
             message.entries += 1;
             queue.bytes += size;
-            shelf(queue, state).insert(rank, entry);
-            if state == State::Delayed && due != NEVER {
+            queue.is_split |= is_split;
+            shelf(queue, state).insert(Place::of(new.priority, id, entry));
+            if matches!(state, State::Delayed | State::Deferred) && due != NEVER {
                 queue.due.insert((due, entry));
             }
             if let Some(open) = new.open {
@@ -277,7 +277,7 @@ impl Queues {
         (queue.channel, &queue.domain)
     }
 
-    /// Recipients still open, when that is not all of the entry's.
+    /// Recipients still open, when that is not all with its channel and domain.
     #[must_use]
     pub fn open(&self, key: EntryKey) -> Option<&[u32]> {
         self.open.get(&key).map(|open| &**open)
@@ -323,15 +323,17 @@ impl Queues {
 /// Leases and what comes back from them.
 impl Queues {
     /// Takes up to `max` due entries of one queue of the channel: the most urgent there are, from the queue whose turn
-    /// it is, oldest first. They are appended to `taken`. `None` when nothing is due.
+    /// it is, oldest first; with `only`, none but those of that priority. They are appended to `taken`. `None` when
+    /// nothing is due.
     pub fn lease(
         &mut self,
         channel: ChannelKey,
+        only: Option<Priority>,
         max: usize,
         taken: &mut Vec<EntryKey>,
         now: Time,
     ) -> Option<QueueKey> {
-        for priority in PRIORITIES {
+        for priority in PRIORITIES.into_iter().filter(|priority| only.is_none_or(|only| only == *priority)) {
             while let Some(key) = self.channels[channel.0 as usize].rings[priority as usize].pop_front() {
                 // A queue that has gone, or whose number another one has now, or that has nothing left to give.
                 let Some(queue) = self.queues.get_mut(key.0).filter(|queue| queue.channel == channel) else {
@@ -342,9 +344,16 @@ impl Queues {
                 }
                 let before = taken.len();
                 while taken.len() - before < max {
-                    let Some((rank, entry)) = queue.ready.pop_first() else { break };
-                    queue.leased.insert(rank, entry);
-                    taken.push(entry);
+                    let first = match only {
+                        None => queue.ready.pop_first(),
+                        Some(only) => {
+                            let first = queue.ready.range(Place::all_of(only)).next().copied();
+                            first.filter(|place| queue.ready.remove(place))
+                        }
+                    };
+                    let Some(place) = first else { break };
+                    queue.leased.insert(place);
+                    taken.push(place.entry());
                 }
                 for &entry in &taken[before..] {
                     let Some(record) = self.entries.get_mut(entry.0) else { continue };
@@ -363,12 +372,12 @@ impl Queues {
     /// Puts one waiting entry under a lease of its own, for work that is not delivery, such as giving it up.
     pub fn take(&mut self, key: EntryKey, now: Time) {
         self.take_off_shelf(key);
-        let rank = self.rank(key);
+        let place = self.place(key);
         let entry = self.entry_mut(key);
         entry.state = State::Leased;
         let queue_key = entry.queue;
         if let Some(queue) = self.queues.get_mut(queue_key.0) {
-            queue.leased.insert(rank, key);
+            queue.leased.insert(place);
             self.channels[queue.channel.0 as usize].leased += 1;
         }
         self.touch(queue_key, now);
@@ -377,13 +386,57 @@ impl Queues {
     /// Whether a lease of this channel would find something.
     #[must_use]
     pub fn has_ready(&self, channel: ChannelKey) -> bool {
-        PRIORITIES.into_iter().any(|priority| {
-            self.channels[channel.0 as usize].rings[priority as usize].iter().any(|key| {
-                self.queues
-                    .get(key.0)
-                    .is_some_and(|queue| queue.channel == channel && queue.has_ready(priority))
-            })
+        PRIORITIES.into_iter().any(|priority| self.has_ready_of(channel, priority))
+    }
+
+    /// Whether a lease of this channel for this priority would find something.
+    #[must_use]
+    pub fn has_ready_of(&self, channel: ChannelKey, priority: Priority) -> bool {
+        self.channels[channel.0 as usize].rings[priority as usize].iter().any(|key| {
+            self.queues.get(key.0).is_some_and(|queue| queue.channel == channel && queue.has_ready(priority))
         })
+    }
+
+    /// Entries of the channel that are due, and their recipients. Counting stops when there are more of either than the
+    /// `enough` for it; so it costs by those numbers, and not by what waits.
+    #[must_use]
+    pub fn count_ready(&self, channel: ChannelKey, enough: (u64, u64)) -> (u64, u64) {
+        let rings = &self.channels[channel.0 as usize].rings;
+        let (mut entries, mut recipients) = (0, 0);
+        for priority in PRIORITIES {
+            for key in &rings[priority as usize] {
+                let Some(queue) = self.queues.get(key.0).filter(|queue| queue.channel == channel) else {
+                    continue;
+                };
+                for place in queue.ready.range(Place::all_of(priority)) {
+                    entries += 1;
+                    recipients += u64::from(self.entry(place.entry()).recipients.max(1));
+                    if entries > enough.0 || recipients > enough.1 {
+                        return (entries, recipients);
+                    }
+                }
+            }
+        }
+        (entries, recipients)
+    }
+
+    /// Other entries of the same message on the same channel that are due now.
+    pub fn due_siblings(&self, key: EntryKey) -> Vec<EntryKey> {
+        let entry = self.entry(key);
+        if self.message(entry.message).entries < 2 {
+            return Vec::new();
+        }
+        let channel = self.queue_names(entry.queue).0;
+        let mut found: Vec<EntryKey> = self
+            .entries_of(entry.message)
+            .filter(|&other| {
+                other != key
+                    && self.queue_names(self.entry(other).queue).0 == channel
+                    && self.state(other) == State::Ready
+            })
+            .collect();
+        found.sort_unstable();
+        found
     }
 
     /// How many entries of this channel are under a lease.
@@ -430,21 +483,16 @@ impl Queues {
     /// failed under a release goes by its own schedule.
     pub fn put_back(&mut self, key: EntryKey, placement: Placement, now: Time) {
         self.take_off_shelf(key);
-        let (state, due) = match placement {
-            Placement::Held => (State::Held, NEVER),
-            Placement::Ready => (State::Ready, now),
-            Placement::At(due) if due <= now => (State::Ready, now),
-            Placement::At(due) => (State::Delayed, due),
-            Placement::UntilReleased => (State::Delayed, NEVER),
-        };
-        let rank = self.rank(key);
+        let (state, due, then) = stand(placement, false, now);
+        let place = self.place(key);
         let entry = self.entry_mut(key);
         entry.state = state;
         entry.due = due;
+        entry.then = then;
         let queue_key = entry.queue;
         if let Some(queue) = self.queues.get_mut(queue_key.0) {
-            shelf(queue, state).insert(rank, key);
-            if state == State::Delayed && due != NEVER {
+            shelf(queue, state).insert(place);
+            if matches!(state, State::Delayed | State::Deferred) && due != NEVER {
                 queue.due.insert((due, key));
             }
         }
@@ -457,8 +505,8 @@ impl Queues {
 
     /// Whether it really waits: a release moves shelves without telling the entries on them.
     pub(crate) fn is_delayed(&self, key: EntryKey) -> bool {
-        let rank = self.rank(key);
-        self.queues.get(self.entry(key).queue.0).is_some_and(|queue| queue.delayed.contains_key(&rank))
+        let place = self.place(key);
+        self.queues.get(self.entry(key).queue.0).is_some_and(|queue| queue.delayed.contains(&place))
     }
 
     /// Where an entry stands, releases considered.
@@ -470,13 +518,13 @@ impl Queues {
         }
     }
 
-    fn rank(&self, key: EntryKey) -> Rank {
-        let message = self.message(self.entry(key).message);
-        Rank::of(message.priority, message.id)
+    fn place(&self, key: EntryKey) -> Place {
+        let entry = self.entry(key);
+        Place::of(entry.priority, self.message(entry.message).id, key)
     }
 
     fn take_off_shelf(&mut self, key: EntryKey) {
-        let rank = self.rank(key);
+        let place = self.place(key);
         let entry = self.entry(key);
         let (state, due, queue) = (entry.state, entry.due, entry.queue);
         let Some(queue) = self.queues.get_mut(queue.0) else { return };
@@ -484,10 +532,10 @@ impl Queues {
             self.channels[queue.channel.0 as usize].leased -= 1;
         }
         let found = match state {
-            State::Delayed => queue.delayed.remove(&rank).or_else(|| queue.ready.remove(&rank)),
-            state => shelf(queue, state).remove(&rank),
+            State::Delayed => queue.delayed.remove(&place) || queue.ready.remove(&place),
+            state => shelf(queue, state).remove(&place),
         };
-        debug_assert_eq!(found, Some(key), "an entry stands on its shelf");
+        debug_assert!(found, "an entry stands on its shelf");
         queue.due.remove(&(due, key));
     }
 }
@@ -516,11 +564,19 @@ impl Queues {
                 queue.due.pop_first();
                 let Some(record) = self.entries.get_mut(entry.0) else { continue };
                 let Some(message) = self.messages.get(record.message.0) else { continue };
-                let rank = Rank::of(message.priority, message.id);
-                record.state = State::Ready;
-                if let Some(entry) = queue.delayed.remove(&rank) {
-                    queue.ready.insert(rank, entry);
+                let place = Place::of(record.priority, message.id, entry);
+                if record.state == State::Deferred {
+                    queue.deferred.remove(&place);
+                    if record.then == Then::UntilReleased && queue.run.is_none() {
+                        (record.state, record.due) = (State::Delayed, NEVER);
+                        queue.delayed.insert(place);
+                        continue;
+                    }
+                    queue.ready.insert(place);
+                } else if queue.delayed.remove(&place) {
+                    queue.ready.insert(place);
                 }
+                record.state = State::Ready;
             }
             let over = |since: Time| since.plus(self.grace) <= now;
             if queue.is_idle() && queue.run.and_then(|run| run.idle_since).is_some_and(over) {
@@ -579,6 +635,21 @@ fn shelf(queue: &mut Queue, state: State) -> &mut crate::queue::Shelf {
         State::Ready => &mut queue.ready,
         State::Delayed => &mut queue.delayed,
         State::Leased => &mut queue.leased,
+        State::Deferred => &mut queue.deferred,
         State::Held => &mut queue.held,
     }
+}
+
+/// Where an entry stands after a placement, when it is due there, and what follows.
+fn stand(placement: Placement, collecting: bool, now: Time) -> (State, Time, Then) {
+    let (state, due) = match placement {
+        Placement::Held => (State::Held, NEVER),
+        Placement::Deferred { until, then } if until > now => return (State::Deferred, until, then),
+        Placement::Deferred { then: Then::Ready, .. } | Placement::Ready => (State::Ready, now),
+        Placement::At(due) if collecting || due <= now => (State::Ready, now),
+        Placement::UntilReleased | Placement::Deferred { .. } if collecting => (State::Ready, now),
+        Placement::At(due) => (State::Delayed, due),
+        Placement::UntilReleased | Placement::Deferred { .. } => (State::Delayed, NEVER),
+    };
+    (state, due, Then::Ready)
 }

@@ -1,6 +1,7 @@
 //! What waits, by channel and destination domain: due times, leases, holds, releases.
 //!
-//! An *entry* is one message's recipients that share a channel and a destination domain. Entries stand in *queues*,
+//! An *entry* is one message's recipients that share a channel and a destination domain, or a share of them where the
+//! channel wants them apart. Entries stand in *queues*,
 //! one per (channel, domain); a queue is found by its exact key, by its channel, or as part of a subnet, because domains
 //! are also kept by reversed labels. The index owns no message bytes and no addresses: an entry points into the spool,
 //! and the recipients it stands for are read from the envelope there. So the whole index can be rebuilt from the spool.
@@ -10,11 +11,11 @@
 //! its whole shelf at once, so that a release costs by the queues it matches and not by the mail that waits in them.
 //!
 //! # Invariants
-//! An entry stands on exactly one shelf of exactly one queue: ready, delayed, leased or held. A release never touches
-//! held entries. A message has at most one entry per queue, so the entries of a queue count its messages.
+//! An entry stands on exactly one shelf of exactly one queue: ready, delayed, leased, deferred or held. A release never
+//! touches what is deferred or held. No recipient is in two entries.
 //! # Cost
 //! About 100 bytes per waiting entry: its record, its message's record (shared by the entries of the message) and a
-//! place on a shelf. Nothing per recipient, except for messages that are settled in part.
+//! place on a shelf. Nothing per recipient, except for messages that are settled in part or whose recipients wait apart.
 //! # Not here
 //! Policy (when an entry is due, which channel may run: `dispatch`), threads, clocks (`now` is passed in), durability
 //! (`spool`).
@@ -29,7 +30,7 @@ mod selector;
 mod slab;
 mod view;
 
-pub use entry::{Entry, EntryKey, Message, MessageKey, NewEntry, NewMessage, Placement, State};
+pub use entry::{Entry, EntryKey, Message, MessageKey, NewEntry, NewMessage, Placement, State, Then};
 pub use index::{ChannelKey, Finished, QueueKey, Queues};
 pub use release::Collect;
 pub use selector::{Selector, SelectorError};

@@ -1,20 +1,20 @@
-//! One queue: the entries of one channel for one domain, on four shelves.
+//! One queue: the entries of one channel for one domain, on five shelves.
 //!
-//! Shelves are ordered by [`Rank`], priority and then age. Entries with a due time are also in `due`. A released entry
+//! Shelves are ordered by [`Place`], priority and then age. Entries with a due time are also in `due`. A released entry
 //! may still be in `due`; it leaves it when that time comes, which then changes nothing. That is what allows a release
 //! to move a shelf whole, without looking at what stands on it.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use sluice_mail::{Priority, ReversedDomain, Time};
 
-use crate::entry::{EntryKey, PRIORITIES, Rank};
+use crate::entry::{EntryKey, PRIORITIES, Place};
 use crate::index::ChannelKey;
 use crate::release::QueueRun;
 
 /// A shelf of entries, first to be taken first.
-pub(crate) type Shelf = BTreeMap<Rank, EntryKey>;
+pub(crate) type Shelf = BTreeSet<Place>;
 
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -24,13 +24,16 @@ pub(crate) struct Queue {
     pub(crate) ready: Shelf,
     pub(crate) delayed: Shelf,
     pub(crate) leased: Shelf,
+    pub(crate) deferred: Shelf,
     pub(crate) held: Shelf,
-    /// Due times of entries on `delayed` that have one, and of released ones whose time has not come yet.
+    /// Due times of entries on `delayed` that have one, of those on `deferred`, and of released ones whose time has not come yet.
     pub(crate) due: BTreeSet<(Time, EntryKey)>,
     /// Octets of all entries' messages.
     pub(crate) bytes: u64,
-    /// Entries here whose message has entries in other queues too: what a count over several queues must not count twice.
+    /// Entries here whose message has other entries, here or elsewhere: what a count of messages must not count twice.
     pub(crate) spread: HashSet<EntryKey>,
+    /// Some message has had several entries here: then its messages are fewer than its entries.
+    pub(crate) is_split: bool,
     /// The release that this queue is under.
     pub(crate) run: Option<QueueRun>,
     /// In which of its channel's rings it stands, by priority.
@@ -48,27 +51,34 @@ impl Queue {
             ready: Shelf::new(),
             delayed: Shelf::new(),
             leased: Shelf::new(),
+            deferred: Shelf::new(),
             held: Shelf::new(),
             due: BTreeSet::new(),
             bytes: 0,
             spread: HashSet::new(),
+            is_split: false,
             run: None,
             in_ring: [false; 3],
             wake: None,
         }
     }
 
-    pub(crate) fn messages(&self) -> u64 {
-        (self.ready.len() + self.delayed.len() + self.leased.len() + self.held.len()) as u64
+    pub(crate) fn shelves(&self) -> [&Shelf; 5] {
+        [&self.leased, &self.ready, &self.delayed, &self.deferred, &self.held]
     }
 
-    /// Messages that a release of this queue covers: all but the held ones.
+    /// Its entries: a message is one, or several where its recipients are apart.
+    pub(crate) fn entries(&self) -> u64 {
+        self.shelves().into_iter().map(|shelf| shelf.len() as u64).sum()
+    }
+
+    /// Entries that a release of this queue covers: all but those that are on hold or deferred.
     pub(crate) fn releasable(&self) -> u64 {
         (self.ready.len() + self.delayed.len() + self.leased.len()) as u64
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.messages() == 0
+        self.shelves().into_iter().all(BTreeSet::is_empty)
     }
 
     /// Nothing is being delivered or about to be.
@@ -77,7 +87,7 @@ impl Queue {
     }
 
     pub(crate) fn has_ready(&self, priority: Priority) -> bool {
-        self.ready.range(Rank::first_of(priority)..=Rank::last_of(priority)).next().is_some()
+        self.ready.range(Place::all_of(priority)).next().is_some()
     }
 
     /// Makes all that is delayed ready. One shelf is empty almost always, and then this is one exchange. Otherwise the
@@ -87,20 +97,22 @@ impl Queue {
         if self.delayed.len() > self.ready.len() {
             std::mem::swap(&mut self.delayed, &mut self.ready);
         }
-        while let Some((rank, entry)) = self.delayed.pop_first() {
-            self.ready.insert(rank, entry);
+        while let Some(place) = self.delayed.pop_first() {
+            self.ready.insert(place);
         }
+    }
+
+    /// Makes ready what is delayed and of this priority.
+    pub(crate) fn release_priority(&mut self, priority: Priority) {
+        self.ready.extend(self.delayed.extract_if(Place::all_of(priority), |_| true));
     }
 
     /// The oldest entry of each shelf and priority: one of them is the oldest of the queue.
     pub(crate) fn oldest_candidates(&self) -> impl Iterator<Item = EntryKey> {
-        [&self.ready, &self.delayed, &self.leased, &self.held].into_iter().flat_map(|shelf| {
-            PRIORITIES.into_iter().filter_map(|priority| {
-                shelf
-                    .range(Rank::first_of(priority)..=Rank::last_of(priority))
-                    .next()
-                    .map(|(_, &entry)| entry)
-            })
+        self.shelves().into_iter().flat_map(|shelf| {
+            PRIORITIES
+                .into_iter()
+                .filter_map(|priority| shelf.range(Place::all_of(priority)).next().map(|place| place.entry()))
         })
     }
 }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::ops::Bound;
 use std::time::Duration;
 
-use sluice_mail::{ReversedDomain, Time};
+use sluice_mail::{Priority, ReversedDomain, Time};
 
 use crate::entry::{MessageKey, State};
 use crate::index::{ChannelKey, QueueKey, Queues};
@@ -70,7 +70,7 @@ impl Queues {
         self.grace = grace;
     }
 
-    /// Makes everything that waits in these queues due now, held entries excepted, and keeps them collecting.
+    /// Makes everything that waits in these queues due now, held and deferred entries excepted, and keeps them collecting.
     pub fn release(&mut self, queues: &[QueueKey], collect: Collect, now: Time) {
         let record = self.record_for(queues, collect);
         for &key in queues {
@@ -99,6 +99,16 @@ impl Queues {
         }
     }
 
+    /// Like [`Queues::make_due`], for entries of these priorities only.
+    pub fn make_due_of(&mut self, queues: &[QueueKey], priorities: &[Priority], now: Time) {
+        for &key in queues {
+            if let Some(queue) = self.queues.get_mut(key.0) {
+                priorities.iter().for_each(|&priority| queue.release_priority(priority));
+                self.touch(key, now);
+            }
+        }
+    }
+
     /// Makes one message due now, in whatever queues it waits. Returns the queues where it is ready or under way. Walks
     /// the messages, since nothing but this needs to find one by its id; a million take some milliseconds.
     pub fn release_message(&mut self, id: sluice_spool::EntryId, now: Time) -> Vec<QueueKey> {
@@ -107,7 +117,7 @@ impl Queues {
         for entry in self.entries_of(message).collect::<Vec<_>>() {
             let (queue, state) = (self.entry(entry).queue, self.entry(entry).state);
             match state {
-                State::Held => continue,
+                State::Held | State::Deferred => continue,
                 State::Delayed if self.is_delayed(entry) => self.make_ready(entry, now),
                 State::Delayed | State::Ready | State::Leased => {}
             }
@@ -116,13 +126,13 @@ impl Queues {
         queues
     }
 
-    /// How many messages these queues hold that a release covers (all but held ones), each counted once however many of
+    /// How many messages these queues hold that a release covers (all but held and deferred ones), each counted once however many of
     /// the queues it is in. Costs by the queues, and by the messages in them that have several destinations.
     #[must_use]
     pub fn count_messages(&self, queues: &[QueueKey]) -> u64 {
         let found = || queues.iter().filter_map(|key| self.queues.get(key.0));
         let total = found().map(crate::queue::Queue::releasable).sum();
-        if queues.len() < 2 {
+        if queues.len() < 2 && !found().any(|queue| queue.is_split) {
             return total;
         }
         let mut seen: HashSet<MessageKey> = HashSet::new();
@@ -130,7 +140,7 @@ impl Queues {
         for queue in found() {
             for &entry in &queue.spread {
                 let entry = self.entry(entry);
-                if entry.state != State::Held && !seen.insert(entry.message) {
+                if !matches!(entry.state, State::Held | State::Deferred) && !seen.insert(entry.message) {
                     twice += 1;
                 }
             }

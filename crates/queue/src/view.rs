@@ -10,6 +10,7 @@ use sluice_spool::{EntryId, Location};
 
 use crate::entry::{Entry, EntryKey, Message, MessageKey, State};
 use crate::index::{QueueKey, Queues};
+use crate::queue::Queue;
 
 /// A queue as an operator sees it.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,7 +19,7 @@ pub struct QueueSummary {
     pub channel: Arc<str>,
     /// Destination domain.
     pub domain: Arc<str>,
-    /// Messages in it, whatever their state.
+    /// Entries in it, whatever their state: its messages, those counted several times whose recipients wait apart.
     pub messages: u64,
     /// Octets of their content.
     pub bytes: u64,
@@ -55,7 +56,7 @@ pub struct EntryView {
     pub due: Option<Time>,
     /// Where it stands.
     pub state: State,
-    /// Recipients (indexes into the envelope) still open, when that is not all of the entry's.
+    /// Recipients (indexes into the envelope) still open, when that is not all with its channel and domain.
     pub open: Option<Box<[u32]>>,
 }
 
@@ -65,7 +66,7 @@ impl Queues {
         self.queues.iter().filter(|(_, queue)| !queue.is_empty()).map(|(_, queue)| QueueSummary {
             channel: Arc::clone(&self.channels[queue.channel.0 as usize].name),
             domain: Arc::clone(&queue.domain),
-            messages: queue.messages(),
+            messages: queue.entries(),
             bytes: queue.bytes,
             oldest: queue
                 .oldest_candidates()
@@ -82,8 +83,8 @@ impl Queues {
     #[must_use]
     pub fn list(&self, queues: &[QueueKey], max: usize) -> Vec<EntryView> {
         let found = queues.iter().filter_map(|key| self.queues.get(key.0));
-        let shelves = found.flat_map(|queue| [&queue.leased, &queue.ready, &queue.delayed, &queue.held]);
-        shelves.flat_map(|shelf| shelf.values()).take(max).map(|&entry| self.view(entry)).collect()
+        let shelves = found.flat_map(Queue::shelves);
+        shelves.flatten().take(max).map(|place| self.view(place.entry())).collect()
     }
 
     /// The entries of one message.
@@ -120,7 +121,7 @@ impl Queues {
             size: message.size,
             arrived: message.arrived,
             attempts: entry.attempts,
-            due: if state == State::Delayed { entry.due() } else { None },
+            due: if matches!(state, State::Delayed | State::Deferred) { entry.due() } else { None },
             state,
             open: self.open(key).map(Into::into),
         }

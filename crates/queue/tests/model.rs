@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use sluice_mail::{Priority, ReversedDomain, Time};
-use sluice_queue::{Collect, EntryKey, Finished, NewEntry, NewMessage, Placement, QueueKey, Queues, State};
+use sluice_queue::{
+    Collect, EntryKey, Finished, NewEntry, NewMessage, Placement, QueueKey, Queues, State, Then,
+};
 use sluice_spool::{EntryId, Location};
 
 /// Time of grace in these tests.
@@ -143,6 +145,8 @@ fn run(steps: Vec<Step>) {
                     attempts: 0,
                     step: 0,
                     noticed: 0,
+                    priority: message.priority,
+                    recipients: 1,
                     open: None,
                 });
                 let key = queues.insert(message, parts, Time(now)).unwrap();
@@ -184,7 +188,7 @@ fn run(steps: Vec<Step>) {
             }
             Step::Lease { channel, max } => {
                 let mut taken = Vec::new();
-                let from = queues.lease(channels[channel], max, &mut taken, Time(now));
+                let from = queues.lease(channels[channel], None, max, &mut taken, Time(now));
                 let ready: Vec<_> = model
                     .entries
                     .values()
@@ -398,6 +402,8 @@ impl Index {
             attempts: 0,
             step: 0,
             noticed: 0,
+            priority: Priority::Normal,
+            recipients: 1,
             open: None,
         });
         self.queues.insert(message, parts, self.now).unwrap();
@@ -407,7 +413,7 @@ impl Index {
     fn take(&mut self, channel: &str, max: usize) -> Vec<(EntryKey, u64)> {
         let channel = self.queues.channel(channel);
         let mut taken = Vec::new();
-        self.queues.lease(channel, max, &mut taken, self.now);
+        self.queues.lease(channel, None, max, &mut taken, self.now);
         let id = |key: EntryKey| self.queues.message(self.queues.entry(key).message).id.0;
         taken.into_iter().map(|key| (key, id(key))).collect()
     }
@@ -536,4 +542,115 @@ fn a_walk_sees_every_entry_once_in_pieces() {
         from = index.queues.walk(place, 16, |key, _, _| assert!(seen.insert(key)));
     }
     assert_eq!((seen.len(), pieces), (170, 13));
+}
+
+/// A message whose recipients 0, 1 and 2 wait apart in one queue.
+fn add_split(index: &mut Index, priorities: [Priority; 3]) -> EntryId {
+    let id = EntryId(index.next);
+    index.next += 1;
+    let (at, priority) = (Location { segment: 0, offset: 0 }, Priority::Normal);
+    let message = NewMessage { id, at, arrived: index.now, size: 1, priority };
+    let opens = [[0u32], [1], [2]];
+    let parts = opens.iter().zip(priorities).map(|(open, priority)| NewEntry {
+        channel: "tcp_single",
+        domain: "site.example",
+        placement: Placement::Ready,
+        attempts: 0,
+        step: 0,
+        noticed: 0,
+        priority,
+        recipients: 1,
+        open: Some(open),
+    });
+    index.queues.insert(message, parts, index.now).unwrap();
+    id
+}
+
+#[test]
+fn recipients_that_wait_apart_are_entries_of_their_own() {
+    let mut index = Index::new();
+    let id = add_split(&mut index, [Priority::Normal; 3]);
+    let queue = index.queues.queues_of_domain("site.example");
+    assert_eq!(index.queues.summaries().next().unwrap().messages, 3);
+    assert_eq!(index.queues.count_messages(&queue), 1, "they are one message all the same");
+    let (first, _) = index.take("tcp_single", 1)[0];
+    assert_eq!(index.queues.open(first), Some(&[0][..]), "in the order of the envelope");
+    assert_eq!(index.queues.due_siblings(first).len(), 2);
+    index.queues.put_back(first, Placement::UntilReleased, index.now);
+    let rest = index.take("tcp_single", 9);
+    assert_eq!(rest.len(), 2, "the one that waits keeps nobody");
+    for (key, _) in rest {
+        assert_eq!(index.queues.finish(key, index.now), Finished::InPart);
+    }
+    assert_eq!(index.queues.list_message(id).len(), 1);
+    index.queues.take(first, index.now);
+    assert!(matches!(index.queues.finish(first, index.now), Finished::Whole { .. }));
+    assert_eq!(index.queues.summaries().count(), 0);
+}
+
+#[test]
+fn a_lease_may_be_for_one_priority() {
+    let mut index = Index::new();
+    add_split(&mut index, [Priority::Nonurgent, Priority::Urgent, Priority::Normal]);
+    let channel = index.queues.channel("tcp_single");
+    assert_eq!(index.queues.count_ready(channel, (u64::MAX, u64::MAX)), (3, 3));
+    assert_eq!(index.queues.count_ready(channel, (1, u64::MAX)).0, 2, "it counts no further than it must");
+    for (priority, recipient) in [(Priority::Normal, 2), (Priority::Nonurgent, 0), (Priority::Urgent, 1)] {
+        assert!(index.queues.has_ready_of(channel, priority));
+        let mut taken = Vec::new();
+        index.queues.lease(channel, Some(priority), 9, &mut taken, index.now);
+        assert_eq!(taken.len(), 1);
+        assert_eq!(index.queues.open(taken[0]), Some(&[recipient][..]));
+        assert!(!index.queues.has_ready_of(channel, priority));
+    }
+    assert!(!index.queues.has_ready(channel));
+}
+
+#[test]
+fn some_priorities_may_be_made_due_and_others_left() {
+    let mut index = Index::new();
+    add_split(&mut index, [Priority::Nonurgent, Priority::Urgent, Priority::Normal]);
+    let keys: Vec<EntryKey> = index.take("tcp_single", 9).into_iter().map(|(key, _)| key).collect();
+    for key in keys {
+        index.queues.put_back(key, Placement::UntilReleased, index.now);
+    }
+    let queue = index.queues.queues_of_domain("site.example");
+    index.queues.make_due_of(&queue, &[Priority::Urgent, Priority::Normal], index.now);
+    assert_eq!(index.take("tcp_single", 9).len(), 2);
+    index.queues.make_due(&queue, index.now);
+    let left = index.take("tcp_single", 9);
+    assert_eq!(index.queues.open(left[0].0), Some(&[0][..]));
+}
+
+#[test]
+fn only_time_moves_what_is_deferred() {
+    let mut index = Index::new();
+    let day = Duration::from_secs(86_400);
+    let until = index.now.plus(day);
+    let ready = index.add("tcp_local", &["a.example"], Placement::Deferred { until, then: Then::Ready });
+    let later =
+        index.add("tcp_slow", &["b.example"], Placement::Deferred { until, then: Then::UntilReleased });
+    for name in ["tcp_local", "tcp_slow"] {
+        let channel = index.queues.channel(name);
+        let queues = index.queues.queues_of_channel(channel);
+        assert_eq!(index.queues.count_messages(&queues), 0, "a release has nothing to do with it");
+        index.queues.release(&queues, Collect::Channel(channel), index.now);
+        index.queues.make_due_of(&queues, &[Priority::Normal], index.now);
+    }
+    assert_eq!(index.queues.release_message(EntryId(ready), index.now), []);
+    let view = &index.queues.list_message(EntryId(ready))[0];
+    assert_eq!((view.state, view.due), (State::Deferred, Some(until)));
+    index.after(GRACE);
+    assert!(index.take("tcp_local", 1).is_empty() && index.take("tcp_slow", 1).is_empty());
+    assert_eq!(index.queues.next_wake(), Some(until));
+    index.after(day - GRACE);
+    assert_eq!(index.take("tcp_local", 1)[0].1, ready);
+    assert!(index.take("tcp_slow", 1).is_empty(), "its channel has its own time");
+    let queue = index.queues.queues_of_domain("b.example");
+    index.queues.make_due(&queue, index.now);
+    assert_eq!(index.take("tcp_slow", 1)[0].1, later);
+    // A date that has passed is none.
+    let past = Placement::Deferred { until: index.now, then: Then::Ready };
+    index.add("tcp_local", &["a.example"], past);
+    assert_eq!(index.take("tcp_local", 1).len(), 1);
 }

@@ -74,6 +74,7 @@ impl Console {
                     state: match entry.state {
                         State::Ready | State::Delayed => "waiting",
                         State::Leased => "active",
+                        State::Deferred => "deferred",
                         State::Held => "held",
                     }
                     .to_owned(),

@@ -12,7 +12,7 @@
 //! Where the octets are kept (`smtpd` hands them to the spool), timeouts.
 
 use memchr::memchr3;
-use sluice_mail::Priority;
+use sluice_mail::{Priority, Time};
 
 use crate::replies;
 use crate::reply::Reply;
@@ -23,8 +23,8 @@ pub const CONTENT_LINE_OCTETS_MAX: u64 = 1000;
 /// The same without the CR LF.
 const LINE_TEXT_MAX: usize = CONTENT_LINE_OCTETS_MAX as usize - 2;
 
-/// How much of a header line is looked at: enough for `Received:` and for `Priority:` with its longest value.
-const FIELD_OCTETS: usize = 40;
+/// How much of a header line is looked at: enough for `Received:`, `Priority:` and `Deferred-Delivery:` with a date.
+const FIELD_OCTETS: usize = 72;
 
 /// What content is held to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -94,6 +94,8 @@ pub struct Summary {
     pub dated: bool,
     /// The header has a `Message-ID:`.
     pub identified: bool,
+    /// The first `Deferred-Delivery:` field that holds a date, on one line (RFC 2156).
+    pub deferred_until: Option<Time>,
     /// Where the body begins in wire form: behind the empty line that ends the header. `None` if there is none.
     pub body_at: Option<u64>,
 }
@@ -342,6 +344,9 @@ impl Content {
                     }
                     Some(Known::Date) => self.summary.dated = true,
                     Some(Known::MessageId) => self.summary.identified = true,
+                    Some(Known::Deferred(date)) => {
+                        self.summary.deferred_until = self.summary.deferred_until.or(Some(date));
+                    }
                     _ => {}
                 }
                 *length = 0;
@@ -381,6 +386,7 @@ enum Known {
     Priority(Priority),
     Date,
     MessageId,
+    Deferred(Time),
 }
 
 /// The header fields that the server reads. Folded lines begin with a blank and match none.
@@ -395,6 +401,9 @@ fn field(start: &[u8]) -> Option<Known> {
     }
     if name.eq_ignore_ascii_case(b"message-id") {
         return Some(Known::MessageId);
+    }
+    if name.eq_ignore_ascii_case(b"deferred-delivery") {
+        return std::str::from_utf8(value).ok().and_then(sluice_mail::header_date).map(Known::Deferred);
     }
     if !name.eq_ignore_ascii_case(b"priority") {
         return None;

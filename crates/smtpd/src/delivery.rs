@@ -319,6 +319,7 @@ fn envelopes(talk: &Talk, transaction: &Transaction, summary: &Summary, arrived:
         eight_bit: summary.eight_bit || transaction.params.body == Body::EightBitMime,
         smtputf8: transaction.params.smtputf8,
         held: held || summary.received_lines > admission.limits.max_received_lines,
+        deferred_until: summary.deferred_until,
         recipients: Vec::new(),
     };
     let kinds = kinds(transaction);

@@ -245,6 +245,11 @@ ODD-CHANNEL
 
 /// A configuration in which `keywords` are added to channels.
 pub fn configuration(keywords: &[(&str, &str)], jobs: &str) -> Arc<Loaded> {
+    configuration_with(RULES, keywords, jobs)
+}
+
+/// The same with other rules.
+pub fn configuration_with(rules: &str, keywords: &[(&str, &str)], jobs: &str) -> Arc<Loaded> {
     let mut channels = CHANNELS.to_owned();
     for (channel, added) in keywords {
         channels = channels.replace(&format!("{{{channel}}}"), added);
@@ -252,7 +257,7 @@ pub fn configuration(keywords: &[(&str, &str)], jobs: &str) -> Arc<Loaded> {
     for channel in ["l", "tcp_local", "tcp_site", "tcp_slow", "tcp_called", "odd"] {
         channels = channels.replace(&format!("{{{channel}}}"), "");
     }
-    read(&format!("{RULES}\n{channels}"), jobs)
+    read(&format!("{rules}\n{channels}"), jobs)
 }
 
 pub fn read(text: &str, jobs: &str) -> Arc<Loaded> {
@@ -297,6 +302,10 @@ impl House {
         };
         house.start();
         house
+    }
+
+    pub fn clock_now(&self) -> Time {
+        self.clock.now()
     }
 
     pub fn handle(&self) -> &Handle {
@@ -412,6 +421,7 @@ impl House {
             eight_bit: false,
             smtputf8: false,
             held: false,
+            deferred_until: None,
             recipients,
         };
         self.submit(envelope)

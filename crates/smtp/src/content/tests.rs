@@ -123,6 +123,19 @@ fn header_fields_are_read_in_the_header_only() {
 }
 
 #[test]
+fn the_first_date_of_deferred_delivery_is_read() {
+    let date =
+        |text: &str| received(format!("{text}\r\n\r\n.\r\n").as_bytes()).unwrap().2.unwrap().deferred_until;
+    let evening = Some(sluice_mail::Time::from_secs(1_795_296_600));
+    assert_eq!(date("Subject: x\r\nDeferred-Delivery: Sat, 21 Nov 2026 22:30:00 +0100"), evening);
+    assert_eq!(date("deferred-delivery : 21 Nov 26 21:30 GMT"), evening);
+    let several = "Deferred-Delivery: some day\r\nDeferred-Delivery: 21 Nov 2026 21:30:00 Z\r\nDeferred-Delivery: 1 Jan 2027 00:00 Z";
+    assert_eq!(date(several), evening, "the first that is a date");
+    assert_eq!(date("Deferred-Delivery: when I am gone"), None);
+    assert_eq!(date("\r\nDeferred-Delivery: 21 Nov 2026 21:30:00 Z"), None, "that is the body");
+}
+
+#[test]
 fn octets_above_127_are_noticed() {
     assert!(!received(b"plain\r\n.\r\n").unwrap().2.unwrap().eight_bit);
     assert!(received("ü\r\n.\r\n".as_bytes()).unwrap().2.unwrap().eight_bit);
