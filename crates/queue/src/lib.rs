@@ -24,6 +24,7 @@
 
 mod entry;
 mod index;
+mod lease;
 mod queue;
 mod release;
 mod selector;

@@ -1,0 +1,134 @@
+//! Leases: what a channel has that is due, and who takes how much of it.
+//!
+//! # Not here
+//! What comes back from a lease (`index`), how many leases there may be (`dispatch`).
+
+use sluice_mail::{Priority, Time};
+
+use crate::entry::{EntryKey, PRIORITIES, Place, State};
+use crate::index::{ChannelKey, QueueKey, Queues};
+
+impl Queues {
+    /// Takes up to `max` due entries of one queue of the channel: the most urgent there are, from the queue whose turn
+    /// it is, oldest first; with `only`, none but those of that priority. They are appended to `taken`. `None` when
+    /// nothing is due.
+    pub fn lease(
+        &mut self,
+        channel: ChannelKey,
+        only: Option<Priority>,
+        max: usize,
+        taken: &mut Vec<EntryKey>,
+        now: Time,
+    ) -> Option<QueueKey> {
+        for priority in PRIORITIES.into_iter().filter(|priority| only.is_none_or(|only| only == *priority)) {
+            while let Some(key) = self.channels[channel.0 as usize].rings[priority as usize].pop_front() {
+                // A queue that has gone, or whose number another one has now, or that has nothing left to give.
+                let Some(queue) = self.queues.get_mut(key.0).filter(|queue| queue.channel == channel) else {
+                    continue;
+                };
+                if !std::mem::take(&mut queue.in_ring[priority as usize]) || !queue.has_ready(priority) {
+                    continue;
+                }
+                let before = taken.len();
+                while taken.len() - before < max {
+                    let first = match only {
+                        None => queue.ready.pop_first(),
+                        Some(only) => {
+                            let first = queue.ready.range(Place::all_of(only)).next().copied();
+                            first.filter(|place| queue.ready.remove(place))
+                        }
+                    };
+                    let Some(place) = first else { break };
+                    queue.leased.insert(place);
+                    taken.push(place.entry());
+                }
+                for &entry in &taken[before..] {
+                    let Some(record) = self.entries.get_mut(entry.0) else { continue };
+                    record.state = State::Leased;
+                    // A released entry may have a due time still to come.
+                    queue.due.remove(&(record.due, entry));
+                }
+                self.channels[channel.0 as usize].leased += taken.len() - before;
+                self.touch(key, now);
+                return Some(key);
+            }
+        }
+        None
+    }
+
+    /// Puts one waiting entry under a lease of its own, for work that is not delivery, such as giving it up.
+    pub fn take(&mut self, key: EntryKey, now: Time) {
+        self.take_off_shelf(key);
+        let place = self.place(key);
+        let entry = self.entry_mut(key);
+        entry.state = State::Leased;
+        let queue_key = entry.queue;
+        if let Some(queue) = self.queues.get_mut(queue_key.0) {
+            queue.leased.insert(place);
+            self.channels[queue.channel.0 as usize].leased += 1;
+        }
+        self.touch(queue_key, now);
+    }
+
+    /// Whether a lease of this channel would find something.
+    #[must_use]
+    pub fn has_ready(&self, channel: ChannelKey) -> bool {
+        PRIORITIES.into_iter().any(|priority| self.has_ready_of(channel, priority))
+    }
+
+    /// Whether a lease of this channel for this priority would find something.
+    #[must_use]
+    pub fn has_ready_of(&self, channel: ChannelKey, priority: Priority) -> bool {
+        self.channels[channel.0 as usize].rings[priority as usize].iter().any(|key| {
+            self.queues.get(key.0).is_some_and(|queue| queue.channel == channel && queue.has_ready(priority))
+        })
+    }
+
+    /// Entries of the channel that are due, and their recipients. Counting stops when there are more of either than the
+    /// `enough` for it; so it costs by those numbers, and not by what waits.
+    #[must_use]
+    pub fn count_ready(&self, channel: ChannelKey, enough: (u64, u64)) -> (u64, u64) {
+        let rings = &self.channels[channel.0 as usize].rings;
+        let (mut entries, mut recipients) = (0, 0);
+        for priority in PRIORITIES {
+            for key in &rings[priority as usize] {
+                let Some(queue) = self.queues.get(key.0).filter(|queue| queue.channel == channel) else {
+                    continue;
+                };
+                for place in queue.ready.range(Place::all_of(priority)) {
+                    entries += 1;
+                    recipients += u64::from(self.entry(place.entry()).recipients.max(1));
+                    if entries > enough.0 || recipients > enough.1 {
+                        return (entries, recipients);
+                    }
+                }
+            }
+        }
+        (entries, recipients)
+    }
+
+    /// Other entries of the same message on the same channel that are due now.
+    pub fn due_siblings(&self, key: EntryKey) -> Vec<EntryKey> {
+        let entry = self.entry(key);
+        if self.message(entry.message).entries < 2 {
+            return Vec::new();
+        }
+        let channel = self.queue_names(entry.queue).0;
+        let mut found: Vec<EntryKey> = self
+            .entries_of(entry.message)
+            .filter(|&other| {
+                other != key
+                    && self.queue_names(self.entry(other).queue).0 == channel
+                    && self.state(other) == State::Ready
+            })
+            .collect();
+        found.sort_unstable();
+        found
+    }
+
+    /// How many entries of this channel are under a lease.
+    #[must_use]
+    pub fn leased(&self, channel: ChannelKey) -> usize {
+        self.channels[channel.0 as usize].leased
+    }
+}
