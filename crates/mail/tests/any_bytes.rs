@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use sluice_mail::notice::{Action, Notice, Report, Returned};
 use sluice_mail::wire::{Unstuffer, stuff};
-use sluice_mail::{Address, Envelope, Priority, Recipient, ReversedDomain, Status, Time};
+use sluice_mail::{Address, Envelope, Priority, Recipient, ReversedDomain, Status, Time, field, header};
 
 fn recipient() -> impl Strategy<Value = Recipient> {
     (".{0,40}", ".{0,40}", ".{0,20}", ".{0,20}").prop_map(|(address, original, channel, domain)| Recipient {
@@ -70,6 +70,37 @@ proptest! {
         bytes[at] = value;
         if let Ok(read) = Envelope::decode(&bytes) {
             prop_assert_eq!(read.encode(), bytes);
+        }
+    }
+
+    #[test]
+    fn any_field_is_read_in_places_that_are_in_order(
+        body in r#"([ab@.,:;<>()"\\\[\] %!é]|\r\n |\x00){0,40}"#,
+    ) {
+        let mut behind = 0;
+        for one in field::addresses(body.as_bytes()).unwrap_or_default() {
+            prop_assert!(behind <= one.place.start && one.place.end <= body.len(), "{one:?}");
+            behind = one.place.end;
+            let same = one.replacement(body.as_bytes(), &one.address);
+            prop_assert!(one.place.start <= same.place.start && same.place.end <= one.place.end);
+            // What takes the place of an address is read as that address.
+            let mut changed = body.as_bytes()[..same.place.start].to_vec();
+            changed.extend_from_slice(&same.text);
+            changed.extend_from_slice(&body.as_bytes()[same.place.end..]);
+            let read = field::addresses(&changed);
+            prop_assert!(read.as_ref().is_ok_and(|all| all.iter().any(|other| other.address == one.address)), "{body:?} {read:?}");
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_fields_that_join_to_them(bytes in prop::collection::vec(any::<u8>(), 0..200), text in "([a:. ]|\r\n){0,40}") {
+        for header in [bytes, text.into_bytes()] {
+            let joined: Vec<u8> = header::fields(&header).flat_map(|field| header[field.place].to_vec()).collect();
+            prop_assert_eq!(&joined, &header);
+            let _ = field::addresses(&header);
+            if let Some(end) = header::end(&header) {
+                prop_assert!(header[end..].starts_with(b"\r\n"));
+            }
         }
     }
 
