@@ -65,6 +65,10 @@ pub struct Options {
     pub use_reverse_database: u32,
     /// `REVERSE_ENVELOPE`: whether envelope senders are reversed too.
     pub reverse_envelope: bool,
+    /// `EXPROUTE_FORWARD`: whether `exproute` adds routes to forward-pointing addresses of headers too.
+    pub exproute_forward: bool,
+    /// `IMPROUTE_FORWARD`: whether `improute` adds routes to forward-pointing addresses of headers too.
+    pub improute_forward: bool,
     /// Lines whose option does nothing in this release or is not known at all, as written.
     pub others: Vec<OtherOption>,
 }
@@ -223,6 +227,8 @@ impl Default for Options {
             max_alias_levels: 10,
             use_reverse_database: 5,
             reverse_envelope: true,
+            exproute_forward: true,
+            improute_forward: true,
             others: Vec::new(),
         }
     }

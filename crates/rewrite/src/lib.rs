@@ -13,7 +13,7 @@
 //! [`Rejected`], which is ordinary business. A header address that is rejected stays as it was; only envelope addresses
 //! turn mail away, and that is the caller's to do.
 //! # Not here
-//! Reading the configuration, databases and aliases (`config`), the look of addresses in a channel.
+//! Reading the configuration, databases and aliases (`config`); where the octets of a header are kept and sent.
 #![forbid(unsafe_code)]
 
 mod alias;
@@ -22,7 +22,9 @@ mod codes;
 mod evaluate;
 mod glob;
 mod guess;
+pub mod header;
 mod known;
+mod look;
 mod lookups;
 pub mod mapping;
 mod place;
@@ -37,6 +39,7 @@ mod trace;
 pub use alias::{AliasStep, EXPANSION_MAX, Expanded, Expansion, NOT_ALLOWED_TEXT};
 pub use codes::codes;
 pub use evaluate::Failure;
+pub use look::Seen;
 pub use lookups::{DATABASES, Lookups, NoLookups};
 pub use place::Position;
 pub use rejected::Rejected;

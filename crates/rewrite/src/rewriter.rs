@@ -12,6 +12,7 @@ use crate::alias;
 use crate::check::{self, Checker};
 use crate::evaluate::{self, ErrorText, Output, Program, Shape, Subject, Surroundings};
 use crate::known::Known;
+use crate::look;
 use crate::lookups::Lookups;
 use crate::mapping::{Answer, Flags, MappingTables};
 use crate::place::{self, First, Position};
@@ -100,9 +101,10 @@ pub struct Route {
     pub channel: String,
     /// The host by which the channel was found.
     pub routing_system: String,
-    /// What the envelope of the channel gets: host names of the channel table replaced by their proper names.
+    /// What the envelope of the channel gets: host names of the channel table replaced by their proper names, this
+    /// system called as the channel calls it, and routes in the form of the channel (`822`, `733`, `uucp`).
     pub final_address: Address,
-    /// The host the channel would connect for: the first of the route of `final_address`, else its host.
+    /// The host the channel would connect for: the first host of the way of `final_address`.
     pub host: String,
 }
 
@@ -516,11 +518,40 @@ impl<'r> Walk<'r, '_, '_> {
         let address = std::mem::take(work);
         let mut final_address = address.clone();
         if self.surroundings.kind == Kind::EnvelopeTo {
+            self.implied_route(&mut final_address, channel, &routing_system);
             self.proper_name(&mut final_address, channel);
+            if self.rewriter.alias_hosts(&mut final_address, channel) {
+                let address = final_address.to_string();
+                self.step(|| Step::LocalAlias { channel: channel.name.clone(), address });
+            }
         }
         let host = final_address.route.first().or(final_address.host.as_ref());
         let host = host.unwrap_or(&channel.official_host).clone();
+        if self.surroundings.kind == Kind::EnvelopeTo
+            && look::restyle(&mut final_address, channel.settings.env_address_style)
+        {
+            let address = final_address.to_string();
+            self.step(|| Step::Restyled { channel: channel.name.clone(), address });
+        }
         Route { address, channel: channel.name.clone(), routing_system, final_address, host }
+    }
+
+    /// A channel that says in which form it wants envelope addresses wants the whole way in them: `u@c` that goes by `b`
+    /// is `@b:u@c` to it. The official name of an SMTP channel is a tag and no host, so nothing is said there.
+    fn implied_route(&mut self, address: &mut Address, channel: &Channel, routing_system: &str) {
+        let first = address.route.first().or(address.host.as_ref());
+        if channel.is_smtp()
+            || self.is_local(channel)
+            || !look::style_is_written(channel)
+            || first.is_none_or(|host| look::same_host(host, routing_system))
+        {
+            return;
+        }
+        address.route.insert(0, routing_system.to_owned());
+        self.step(|| Step::RouteWritten {
+            routing_system: routing_system.to_owned(),
+            address: address.to_string(),
+        });
     }
 
     /// A host that stands in the channel's own table is replaced by its proper name.

@@ -131,6 +131,27 @@ pub enum Step {
         /// The channel.
         channel: String,
     },
+    /// The envelope keyword of the channel writes the routing system into the address.
+    RouteWritten {
+        /// The routing system.
+        routing_system: String,
+        /// The address with it.
+        address: String,
+    },
+    /// The local host alias of the channel stands for the official name of this system.
+    LocalAlias {
+        /// The channel.
+        channel: String,
+        /// The address with it.
+        address: String,
+    },
+    /// The channel writes routes in another form.
+    Restyled {
+        /// The channel.
+        channel: String,
+        /// The address in that form.
+        address: String,
+    },
     /// The result.
     Done {
         /// The address after rewriting.
@@ -224,6 +245,18 @@ impl fmt::Display for Step {
             }
             Step::ProperName { host, proper, channel } => {
                 write!(f, "the table of channel {channel} calls {host} {proper} in envelope recipients")
+            }
+            Step::RouteWritten { routing_system, address } => {
+                write!(
+                    f,
+                    "the way through {routing_system} is written into the envelope recipient, {address}"
+                )
+            }
+            Step::LocalAlias { channel, address } => {
+                write!(f, "channel {channel} has a local host alias, {address}")
+            }
+            Step::Restyled { channel, address } => {
+                write!(f, "channel {channel} writes envelope recipients in its own form, {address}")
             }
             Step::Done { address, channel } => write!(f, "result: {address} on channel {channel}"),
             Step::Refused { text } => write!(f, "refused: {text}"),

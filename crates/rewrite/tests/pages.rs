@@ -11,6 +11,8 @@
 //! * `expansions`: `address → recipient, recipient`, in order; behind a recipient `from SENDER` and `held` when it has
 //!   these. In front of the address, in brackets, the envelope sender.
 //! * `steps`: an address and how it is expanded.
+//! * `header`: a header, and in the `becomes` block behind it what it is in the copy. Behind the word, when it matters, `from
+//!   CHANNEL`, `to CHANNEL` and `client NAME`. Without `becomes` the header must stay as it is, octet for octet.
 //! * `probes`: an address and the patterns it is compared with, in order.
 //! * `trace`: an address and all that is said about it.
 //! * `remarks`: what is said about the rules when they are read, as `line:column code: message`.
@@ -24,6 +26,7 @@ use std::sync::Arc;
 use sluice_config::{MemoryFiles, Place};
 use sluice_diag::Sources;
 use sluice_mail::Address;
+use sluice_rewrite::header::HeaderAddresses;
 use sluice_rewrite::{AliasStep, Context, Expansion, Kind, Rejected, Rewriter, Step, Trace};
 
 struct Scene {
@@ -88,6 +91,28 @@ impl Scene {
             }
             Err(rejected) => format!("refused: {}", rejected.text),
         }
+    }
+
+    /// A header as the copy has it.
+    fn header(&self, circumstances: &str, text: &str) -> String {
+        let mut context = Context { kind: Kind::HeaderTo, source_channel: "l", destination_channel: None };
+        let mut client = None;
+        let mut words = circumstances.split_whitespace();
+        while let Some(word) = words.next() {
+            match word {
+                "from" => context.source_channel = words.next().unwrap(),
+                "to" => context.destination_channel = words.next(),
+                "client" => client = words.next(),
+                other => panic!("{other:?} is neither from, to nor client"),
+            }
+        }
+        let wire = text.replace('\n', "\r\n");
+        let addresses = HeaderAddresses::read(wire.as_bytes(), None);
+        let edited = self.rewriter.edit_header(wire.as_bytes(), &addresses, &context, client, &|| false);
+        assert!(edited.bad_reversals.is_empty(), "{:?}", edited.bad_reversals);
+        let mut out = Vec::new();
+        edited.edits.apply(wire.as_bytes(), &mut out);
+        String::from_utf8(out).unwrap().replace("\r\n", "\n")
     }
 
     /// The answer to one line of a `routes` block, in the words of the expectation.
@@ -170,6 +195,30 @@ fn page(path: &Path) -> (usize, Vec<String>) {
                         line.split_once('→').unwrap_or_else(|| panic!("{name}:{number}: no arrow"));
                     compare(*number, question.trim(), &asked().expansion(question.trim()), expected.trim());
                 }
+            }
+            kind if kind == "header" || kind.starts_with("header ") => {
+                let given = plain();
+                let found = asked().header(kind.trim_start_matches("header"), &given);
+                let mut ahead = lines.clone();
+                let becomes = loop {
+                    match ahead.next() {
+                        Some((_, "```becomes")) => break true,
+                        Some((_, line)) if line.starts_with("```") => break false,
+                        Some(_) => {}
+                        None => break false,
+                    }
+                };
+                let expected = if becomes {
+                    lines = ahead;
+                    lines
+                        .by_ref()
+                        .take_while(|(_, line)| *line != "```")
+                        .map(|(_, line)| format!("{line}\n"))
+                        .collect()
+                } else {
+                    given
+                };
+                compare(fence + 1, "header", &format!("\n{found}"), &format!("\n{expected}"));
             }
             "steps" => {
                 let mut rows = rows();
