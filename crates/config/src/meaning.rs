@@ -243,6 +243,7 @@ fn apply_to_addresses_and_talk(keyword: &Keyword, settings: &mut Settings) {
         "nodefaulthost" => settings.default_host = None,
         "remotehost" => settings.remote_host = true,
         "noremotehost" => settings.remote_host = false,
+        "maxprocchars" => settings.max_processed_octets = first.and_then(|number| number.parse().ok()),
         "sourceroute" | "822" => settings.env_address_style = AddressStyle::SourceRoute,
         "percents" | "733" => settings.env_address_style = AddressStyle::Percent,
         "uucp" | "bangstyle" => settings.env_address_style = AddressStyle::Bang,

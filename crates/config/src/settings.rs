@@ -138,6 +138,8 @@ pub struct Settings {
     pub default_host: Option<(String, Option<String>)>,
     /// `remotehost`: bare addresses get the sending host's name instead of ours.
     pub remote_host: bool,
+    /// `maxprocchars`: longer header lines of mail from the channel are passed on untouched.
+    pub max_processed_octets: Option<u32>,
     /// `sourceroute`/`822`, `percents`/`733`, `uucp`/`bangstyle`: how routes are written in the envelope.
     pub env_address_style: AddressStyle,
     /// `header_822`, `header_733`, `header_uucp`: how routes are written in the header.
@@ -448,6 +450,7 @@ impl Default for Settings {
             remove_route_at_dequeue: false,
             default_host: None,
             remote_host: false,
+            max_processed_octets: None,
             env_address_style: AddressStyle::default(),
             header_address_style: AddressStyle::default(),
             send_post: PostmasterCopies::default(),

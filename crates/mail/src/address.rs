@@ -59,6 +59,12 @@ impl Address {
         Address { route: Vec::new(), local: local.into(), host: Some(host.into()) }
     }
 
+    /// A written address without its source route: `@a,@b:u@c` becomes `u@c`, and everything else stays.
+    pub fn without_route(text: &str) -> &str {
+        let colon = text.starts_with('@').then(|| end_of_route(text)).flatten();
+        colon.map_or(text, |colon| &text[colon + 1..])
+    }
+
     /// The null path `<>`, or an address of no text.
     pub fn is_null(&self) -> bool {
         self.route.is_empty() && self.local.is_empty() && self.host.is_none()
@@ -292,6 +298,21 @@ mod tests {
         );
         assert_eq!(parts("u%[1.2.3.4]"), (vec![], "u%[1.2.3.4]".into(), None));
         assert_eq!(parts("@a:user"), (vec!["a".into()], "user".into(), None));
+    }
+
+    #[test]
+    fn a_route_is_taken_off() {
+        for (text, left) in [
+            ("@a,@b:u@c", "u@c"),
+            ("@[IPv6:::1]:u@c", "u@c"),
+            ("@a:\"x:y\"@c", "\"x:y\"@c"),
+            ("u@c", "u@c"),
+            ("@c", "@c"),
+            ("\"@a:u\"@c", "\"@a:u\"@c"),
+            ("", ""),
+        ] {
+            assert_eq!(Address::without_route(text), left);
+        }
     }
 
     #[test]

@@ -13,8 +13,8 @@ use sluice_config::Config;
 use sluice_diag::{Diagnostic, Severity, Sources};
 use sluice_dispatch::{Dispatcher, Handle, Loaded, Parts, Plugins, SystemClock, ask};
 use sluice_host::Host;
-use sluice_mail::{Address, Envelope};
-use sluice_rewrite::{Context, Kind, Moment, Reversal};
+use sluice_mail::Address;
+use sluice_rewrite::{Context, Kind};
 use sluice_spool::Spool;
 
 use crate::exit::{Exit, ExitWith, Failure};
@@ -109,34 +109,6 @@ impl Hub {
             tracing::info!("the new configuration is in force");
         } else {
             tracing::error!("the new configuration is refused; the old one stays in force");
-        }
-    }
-
-    /// The envelope sender as it is to be used from here on. A backward-pointing address that no rule knows is left as
-    /// it was: mail from strangers must not depend on our rules for their domains.
-    ///
-    /// The reverse database and the table REVERSE are asked then, unless every channel that it goes to has `noreverse`.
-    pub(crate) fn rewritten_sender(&self, envelope: &Envelope) -> String {
-        let loaded = self.loaded();
-        let sender = rewritten(&loaded, &envelope.sender, &envelope.source_channel);
-        let Ok(address) = Address::parse(&sender) else { return sender };
-        let channels = &loaded.config.channels;
-        let exempt =
-            |channel: &str| channels.by_name(channel).is_some_and(|channel| channel.has("noreverse"));
-        let mut destinations = envelope.recipients.iter().map(|recipient| recipient.channel.as_str());
-        let Some(destination) = destinations.find(|channel| !exempt(channel)) else { return sender };
-        let context = Context {
-            kind: Kind::EnvelopeFrom,
-            source_channel: &envelope.source_channel,
-            destination_channel: Some(destination),
-        };
-        match loaded.rewriter.reverse(&address, &context, Moment::AfterRewriting) {
-            Reversal::Unchanged => sender,
-            Reversal::Changed(reversed) => reversed.to_string(),
-            Reversal::NotAnAddress(reversed) => {
-                tracing::error!(%sender, %reversed, "address reversal gives something that is no address; it is not used");
-                sender
-            }
         }
     }
 

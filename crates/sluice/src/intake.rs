@@ -12,21 +12,21 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use sluice_config::{Channel, EtrnPolicy, Options, ServerOptions, Settings, SwitchChannel, Vrfy};
-use sluice_dispatch::{Draft, Loaded, Matched, Released, Requester};
-use sluice_mail::{Address, Envelope, Recipient, Refusal, Status};
+use sluice_dispatch::{Loaded, Matched, Released, Requester};
+use sluice_mail::{Address, Recipient, Refusal, Status};
 use sluice_queue::Selector;
 use sluice_rewrite::{Context, Expanded, Expansion, Kind, Route};
 use sluice_smtp::etrn::{Answers, Node, Waiting};
 use sluice_smtp::replies;
 use sluice_smtp::reply::Reply;
 use sluice_smtpd::{
-    Accepted, Admission, Connection, Done, EtrnAnswer, Incoming, Intake, Limits, LongLines, MailParams,
-    Quotas, Reception, Session,
+    Accepted, Admission, Connection, EtrnAnswer, Incoming, Intake, Limits, LongLines, MailParams, Quotas,
+    Reception, Session, Transaction,
 };
 
 use crate::access::{self, Access, Forwarded, Verdict};
+use crate::arriving::Arriving;
 use crate::hub::{self, Hub};
 
 /// Least number of ETRN commands that a session may send unless the operator says otherwise. PMDF's own default of one
@@ -175,9 +175,8 @@ impl Intake for Door {
         }
     }
 
-    fn begin(&self, envelopes: usize) -> Box<dyn Incoming> {
-        let drafts = (0..envelopes.max(1)).map(|_| self.hub.dispatcher().draft()).collect();
-        Box::new(Arriving { hub: Arc::clone(&self.hub), drafts })
+    fn begin(&self, session: &Session, transaction: &Transaction) -> Box<dyn Incoming> {
+        Box::new(Arriving::new(&self.hub, session, transaction))
     }
 
     fn etrn(&self, session: &Session, argument: &str, done: Box<dyn FnOnce(EtrnAnswer) + Send>) {
@@ -399,65 +398,4 @@ fn check_relay(loaded: &Loaded, session: &Session, channel: &str, path: &str) ->
 
 fn bad_address(class: u8, subject: u16, detail: u16, path: &str, error: &dyn std::error::Error) -> Refusal {
     Refusal { code: 553, status: Status { class, subject, detail }, text: format!("{path}: {error}") }
-}
-
-/// A message on its way into the spool: a draft for each of its envelopes, all with the same content.
-struct Arriving {
-    hub: Arc<Hub>,
-    /// Never empty; the first one names the message.
-    drafts: Vec<Draft>,
-}
-
-/// Makes one answer of several: the last of them, or the first refusal, when all have come.
-struct Gather(Mutex<(usize, Result<(), Refusal>, Option<Done>)>);
-
-impl Gather {
-    fn new(answers: usize, done: Done) -> Arc<Gather> {
-        Arc::new(Gather(Mutex::new((answers, Ok(()), Some(done)))))
-    }
-
-    fn take(&self, answer: Result<(), Refusal>) {
-        let mut state = self.0.lock();
-        state.0 = state.0.saturating_sub(1);
-        if state.1.is_ok() {
-            state.1 = answer;
-        }
-        let done = if state.0 == 0 { state.2.take() } else { None };
-        let result = std::mem::replace(&mut state.1, Ok(()));
-        if let Some(done) = done {
-            drop(state);
-            done(result);
-        } else {
-            state.1 = result;
-        }
-    }
-}
-
-impl Incoming for Arriving {
-    fn id(&self) -> String {
-        self.drafts[0].id().to_string()
-    }
-
-    fn chunk(&mut self, bytes: Vec<u8>, done: Done) {
-        let answers = Gather::new(self.drafts.len(), done);
-        for draft in &mut self.drafts {
-            let answers = Arc::clone(&answers);
-            draft.chunk(bytes.clone(), move |taken| answers.take(taken.map_err(|error| error.refusal())));
-        }
-    }
-
-    fn commit(self: Box<Self>, envelopes: Vec<Envelope>, tail: Vec<u8>, done: Done) {
-        if envelopes.is_empty() {
-            // Discarded, by the operator's order.
-            return done(Ok(()));
-        }
-        let answers = Gather::new(envelopes.len(), done);
-        for (draft, mut envelope) in self.drafts.into_iter().zip(envelopes) {
-            envelope.sender = self.hub.rewritten_sender(&envelope);
-            let answers = Arc::clone(&answers);
-            self.hub.dispatcher().commit(draft, envelope, tail.clone(), move |taken| {
-                answers.take(taken.map(|_| ()).map_err(|error| error.refusal()));
-            });
-        }
-    }
 }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod arriving;
 mod cli;
 mod commands;
 mod control;

@@ -82,7 +82,7 @@ impl Arrival {
     /// The message of `transaction`, of which nothing has come yet.
     pub(crate) fn begin(talk: &Talk, transaction: Transaction, chunked: bool) -> Arrival {
         let arrived = Time::from(SystemTime::now());
-        let incoming = talk.intake.begin(kinds(&transaction).len());
+        let incoming = talk.intake.begin(&talk.session, &transaction);
         let id = incoming.id();
         let tail = first_lines(talk, &transaction, &id, arrived);
         Arrival {

@@ -14,7 +14,7 @@ pub use sluice_smtp::content::LongLines;
 pub use sluice_smtp::etrn::EtrnPolicy;
 use sluice_smtp::replies;
 use sluice_smtp::reply::Reply;
-pub use sluice_smtp::server::{Accepted, Quotas};
+pub use sluice_smtp::server::{Accepted, Quotas, Transaction};
 
 /// One accepted connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,9 +150,9 @@ pub trait Intake: Send + Sync + 'static {
         replies::cannot_verify()
     }
 
-    /// A place for a message whose content is about to arrive. It will be committed with at most so many envelopes, none
-    /// if it is to be discarded.
-    fn begin(&self, envelopes: usize) -> Box<dyn Incoming>;
+    /// A place for the message of a transaction, whose content is about to arrive. It will be committed with an envelope for
+    /// each kind of copy in it (own reverse-path, on hold), or with none if it is to be discarded.
+    fn begin(&self, session: &Session, transaction: &Transaction) -> Box<dyn Incoming>;
 
     /// Answers ETRN. `argument` is a well-formed node (`sluice_smtp::etrn::Node` reads it) in a form that the policy
     /// permits; `sluice_smtp::etrn::Answers` has the replies.

@@ -36,6 +36,6 @@ pub const SWALLOW_OCTETS_MAX: u64 = 64 << 20;
 
 pub use intake::{
     Accepted, Admission, Body, Connection, Done, EtrnAnswer, EtrnPolicy, Incoming, Intake, Limits, LongLines,
-    MailParams, Quotas, Reception, Session,
+    MailParams, Quotas, Reception, Session, Transaction,
 };
 pub use server::{BindError, Server, Service, Settings};

@@ -15,6 +15,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sluice_mail::Address;
 use sluice_sdk::{Outcome, Status};
 use sluice_smtp::client::{Client, Loss, Mail, Manner, Settled, Step, Wait, terminator};
 use tokio::net::TcpSocket;
@@ -53,6 +54,8 @@ pub(crate) struct Connection {
     stream: TcpStream,
     client: Client,
     times: Times,
+    /// Source routes are taken off recipients.
+    remove_route: bool,
     halt: Arc<Halt>,
     opened: Instant,
     used: Instant,
@@ -88,6 +91,7 @@ impl Connection {
             stream,
             client: Client::new(manner),
             times: settings.times,
+            remove_route: settings.remove_route,
             halt: Arc::clone(halt),
             opened: now,
             used: now,
@@ -112,7 +116,12 @@ impl Connection {
             eight_bit: message.eight_bit,
             smtputf8: message.smtputf8,
         };
-        self.client.begin(&mail, recipients.iter().map(|&at| message.recipients[at]));
+        let remove_route = self.remove_route;
+        let written = |&at: &usize| match message.recipients[at] {
+            address if remove_route => Address::without_route(address),
+            address => address,
+        };
+        self.client.begin(&mail, recipients.iter().map(written));
         let step = self.pump(Some(message));
         self.used = Instant::now();
         match step {

@@ -93,6 +93,8 @@ pub(crate) struct Settings {
     pub(crate) nameserver_port: u16,
     pub(crate) hello: Hello,
     pub(crate) etrn: Option<String>,
+    /// `dequeue_removeroute`: a source route has done its work when the message leaves, and is taken off.
+    pub(crate) remove_route: bool,
     pub(crate) eight_bit: bool,
     /// Our name in EHLO.
     pub(crate) name: String,
@@ -150,6 +152,7 @@ impl Settings {
             hello,
             etrn: word(from, "sendetrn")?,
             eight_bit: has("eightbit"),
+            remove_route: has("dequeue_removeroute"),
             name: checked_word("option BANNER_HOST", name)?,
             connections_max: number(from, "MAX_CLIENT_THREADS", 1, 10_000)?.unwrap_or(10) as u32,
             transactions_max: number(from, "ATTEMPT_TRANSACTIONS_PER_SESSION", 1, u64::from(u32::MAX))?

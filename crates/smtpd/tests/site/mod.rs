@@ -12,7 +12,7 @@ use sluice_smtp::replies;
 use sluice_smtp::reply::{Reply, ReplyReader};
 use sluice_smtpd::{
     Admission, Connection, Done, EtrnAnswer, EtrnPolicy, Incoming, Intake, Limits, MailParams, Reception,
-    Server, Service, Session, Settings,
+    Server, Service, Session, Settings, Transaction,
 };
 use tokio::sync::oneshot;
 
@@ -150,7 +150,7 @@ impl Intake for Door {
         }
     }
 
-    fn begin(&self, _envelopes: usize) -> Box<dyn Incoming> {
+    fn begin(&self, _: &Session, _: &Transaction) -> Box<dyn Incoming> {
         let id = format!("{:08X}", self.0.ids.fetch_add(1, Ordering::Relaxed));
         self.0.drafts.fetch_add(1, Ordering::SeqCst);
         Box::new(Draft { fake: Arc::clone(&self.0), id, bytes: Vec::new(), chunks: Vec::new() })

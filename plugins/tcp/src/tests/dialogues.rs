@@ -544,6 +544,21 @@ fn a_message_that_the_host_took_back_is_not_sent() {
 }
 
 #[test]
+fn a_source_route_is_taken_off_where_the_channel_says_so() {
+    for (keywords, heard) in
+        [(&[][..], "RCPT TO:<@a,@b:r@c>"), (&[("dequeue_removeroute", "")][..], "RCPT TO:<r@c>")]
+    {
+        let plain = vec![Say("220 mx"), Hear, Say("250-mx"), Say("250 PIPELINING")];
+        let peer = Peer::start(vec![[plain, one_message()].concat()]);
+        let shared = literal(peer.port, keywords);
+        let settled = deliver(&mut Outbox::new(&shared), &message(&["@a,@b:r@c"]));
+        assert!(settled[0].starts_with("delivered"), "{settled:?}");
+        let conversation = peer.heard().concat();
+        assert!(conversation.contains(heard), "{conversation}");
+    }
+}
+
+#[test]
 fn eight_bit_content_needs_8bitmime_or_the_keyword() {
     let plain = || vec![Say("220 mx"), Hear, Say("250-mx"), Say("250 PIPELINING")];
     let eight_bit = || Message { eight_bit: true, ..message(&["r@b"]) };

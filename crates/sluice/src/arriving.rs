@@ -1,0 +1,352 @@
+//! A message on its way from a session into the spool: its header as each copy is to have it, its envelopes, and a draft
+//! for each that must be stored by itself.
+//!
+//! The destination channels are known before the content begins, and the header comes before the body. So the header is read
+//! once, when the first octets are here; each channel that gets a copy has its addresses rewritten, and copies with equal
+//! headers share a draft. A message that no rule changes is stored once, and handed on as it came.
+//!
+//! Envelope senders are rewritten here too, for each channel by itself: a copy with another reverse-path is another envelope.
+//!
+//! # Not here
+//! What becomes of one header or address (`rewrite`), and how octets get onto the disk (`spool`).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use sluice_dispatch::{Draft, Loaded};
+use sluice_mail::{Address, Envelope, Refusal, Status, header};
+use sluice_rewrite::header::{HeaderAddresses, HeaderEdits};
+use sluice_rewrite::{Context, Kind};
+use sluice_smtpd::{Done, Incoming, Session, Transaction};
+
+use crate::hub::Hub;
+
+/// Time for the header of one message. What has not been rewritten by then stays as it is. Rewriting takes microseconds; only
+/// thousands of addresses and tables of a thousand entries together come near this.
+const HEADER_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// A message while its content arrives.
+pub(crate) struct Arriving {
+    hub: Arc<Hub>,
+    loaded: Arc<Loaded>,
+    id: String,
+    source_channel: String,
+    /// The reverse-path of the client.
+    sender: String,
+    /// The client's name, for bare addresses.
+    client: String,
+    copies: Vec<Copy>,
+    /// Headers that differ; empty until the header is here.
+    variants: Vec<Variant>,
+    /// Drafts that have been begun, with the number of their variant.
+    drafts: Vec<(usize, Draft)>,
+}
+
+/// One kind of copy: those for a channel under one reverse-path.
+struct Copy {
+    channel: String,
+    /// The reverse-path, if it is not that of the client.
+    own_sender: Option<String>,
+    held: bool,
+    /// The reverse-path as the channel gets it.
+    sender: String,
+    /// Number of its header.
+    variant: usize,
+}
+
+/// A header, as the changes that make it of the one that came.
+struct Variant {
+    edits: HeaderEdits,
+}
+
+impl Arriving {
+    /// The message of this transaction.
+    pub(crate) fn new(hub: &Arc<Hub>, session: &Session, transaction: &Transaction) -> Arriving {
+        let draft = hub.dispatcher().draft();
+        let mut copies: Vec<Copy> = Vec::new();
+        for accepted in &transaction.recipients {
+            let known = |copy: &Copy| {
+                copy.channel == accepted.recipient.channel
+                    && copy.own_sender == accepted.sender
+                    && copy.held == accepted.held
+            };
+            if !copies.iter().any(known) {
+                copies.push(Copy {
+                    channel: accepted.recipient.channel.clone(),
+                    own_sender: accepted.sender.clone(),
+                    held: accepted.held,
+                    sender: String::new(),
+                    variant: 0,
+                });
+            }
+        }
+        let mut arriving = Arriving {
+            hub: Arc::clone(hub),
+            loaded: hub.loaded(),
+            id: draft.id().to_string(),
+            source_channel: session.admission.source_channel.clone(),
+            sender: transaction.sender.clone(),
+            client: name_of_client(session),
+            copies,
+            variants: Vec::new(),
+            drafts: vec![(0, draft)],
+        };
+        for index in 0..arriving.copies.len() {
+            let copy = &arriving.copies[index];
+            let own = copy.own_sender.as_deref().unwrap_or(&arriving.sender);
+            let alike = |other: &&Copy| other.channel == copy.channel && other.own_sender == copy.own_sender;
+            let sender = match arriving.copies[..index].iter().find(alike) {
+                Some(known) => known.sender.clone(),
+                None => arriving.sender_for(own, &copy.channel),
+            };
+            arriving.copies[index].sender = sender;
+        }
+        arriving
+    }
+
+    /// A reverse-path as it goes to a channel. One that no rule knows is kept: mail from strangers must not depend on our
+    /// rules for their domains.
+    fn sender_for(&self, sender: &str, channel: &str) -> String {
+        let Ok(address) = Address::parse(sender) else { return sender.to_owned() };
+        let context = Context {
+            kind: Kind::EnvelopeFrom,
+            source_channel: &self.source_channel,
+            destination_channel: Some(channel),
+        };
+        let seen = self.loaded.rewriter.seen_in_copy(&address, &context, Some(&self.client));
+        if let Some(text) = seen.bad_reversal {
+            tracing::error!(%sender, reversed = %text, "address reversal gives something that is no address; it is not used");
+        }
+        seen.address.to_string()
+    }
+
+    /// Reads the header in the first octets of the message and finds out what each copy makes of it.
+    fn read_header(&mut self, octets: &[u8]) {
+        let header = &octets[..header::end(octets).unwrap_or(octets.len())];
+        let source = self.loaded.config.channels.by_name(&self.source_channel);
+        let field_max = source.and_then(|channel| channel.settings.max_processed_octets);
+        let addresses = HeaderAddresses::read(header, field_max.map(|octets| octets as usize));
+        let deadline = Instant::now() + HEADER_TIME_MAX;
+        let late = || Instant::now() >= deadline;
+        for index in 0..self.copies.len() {
+            let copy = &self.copies[index];
+            let variant = match self.copies[..index].iter().find(|other| other.channel == copy.channel) {
+                Some(known) => known.variant,
+                None => {
+                    let edits = self.edits_for(&copy.channel, header, &addresses, &late);
+                    let known = self.variants.iter().position(|variant| variant.edits == edits);
+                    known.unwrap_or_else(|| {
+                        self.variants.push(Variant { edits });
+                        self.variants.len() - 1
+                    })
+                }
+            };
+            self.copies[index].variant = variant;
+        }
+        if self.variants.is_empty() {
+            self.variants.push(Variant { edits: HeaderEdits::default() });
+        }
+        if late() {
+            tracing::warn!(id = %self.id, "the header has so many addresses that some of them were not rewritten");
+        }
+    }
+
+    fn edits_for(
+        &self,
+        channel: &str,
+        header: &[u8],
+        addresses: &HeaderAddresses,
+        late: &dyn Fn() -> bool,
+    ) -> HeaderEdits {
+        if addresses.is_empty() {
+            return HeaderEdits::default();
+        }
+        let context = Context {
+            kind: Kind::HeaderTo,
+            source_channel: &self.source_channel,
+            destination_channel: Some(channel),
+        };
+        let edited = self.loaded.rewriter.edit_header(header, addresses, &context, Some(&self.client), late);
+        for text in edited.bad_reversals.iter().take(3) {
+            tracing::error!(id = %self.id, reversed = %text, "address reversal gives something that is no address; it is not used");
+        }
+        edited.edits
+    }
+
+    /// The first octets of the message with the header of each variant, in their order.
+    fn beginnings(&self, octets: Vec<u8>) -> Vec<Vec<u8>> {
+        let mut beginnings: Vec<Vec<u8>> = Vec::with_capacity(self.variants.len());
+        let mut plain = None;
+        for (index, variant) in self.variants.iter().enumerate() {
+            let mut changed = Vec::new();
+            if variant.edits.is_empty() {
+                plain = Some(index);
+            } else {
+                changed.reserve(octets.len() + variant.edits.growth());
+                variant.edits.apply(&octets, &mut changed);
+            }
+            beginnings.push(changed);
+        }
+        if let Some(plain) = plain {
+            beginnings[plain] = octets;
+        }
+        beginnings
+    }
+
+    /// Begins as many drafts as copies may need: one for each header and reverse-path.
+    fn begin_drafts(&mut self) {
+        let mut needed: Vec<(usize, &str, Option<&str>, bool)> = self
+            .copies
+            .iter()
+            .map(|copy| (copy.variant, copy.sender.as_str(), copy.own_sender.as_deref(), copy.held))
+            .collect();
+        needed.sort_unstable();
+        needed.dedup();
+        let needed: Vec<usize> = needed.into_iter().map(|(variant, ..)| variant).collect();
+        for (index, variant) in needed.into_iter().enumerate() {
+            match self.drafts.get_mut(index) {
+                Some((of, _)) => *of = variant,
+                None => self.drafts.push((variant, self.hub.dispatcher().draft())),
+            }
+        }
+    }
+
+    /// The envelopes in the form in which they are stored: one for each header and reverse-path among the recipients.
+    fn divided(&self, envelopes: Vec<Envelope>) -> Vec<(usize, Envelope)> {
+        let mut divided: Vec<(usize, Envelope)> = Vec::with_capacity(envelopes.len());
+        for mut envelope in envelopes {
+            let recipients = std::mem::take(&mut envelope.recipients);
+            let first = divided.len();
+            for recipient in recipients {
+                let copy = self.copies.iter().find(|copy| {
+                    copy.channel == recipient.channel
+                        && *copy.own_sender.as_ref().unwrap_or(&self.sender) == envelope.sender
+                });
+                let (variant, sender) =
+                    copy.map_or((0, &envelope.sender), |copy| (copy.variant, &copy.sender));
+                let known = divided[first..]
+                    .iter_mut()
+                    .find(|(of, stored)| *of == variant && stored.sender == *sender);
+                match known {
+                    Some((_, stored)) => stored.recipients.push(recipient),
+                    None => {
+                        let sender = sender.clone();
+                        divided.push((
+                            variant,
+                            Envelope { sender, recipients: vec![recipient], ..envelope.clone() },
+                        ));
+                    }
+                }
+            }
+        }
+        divided
+    }
+}
+
+impl Incoming for Arriving {
+    fn id(&self) -> String {
+        self.id.clone()
+    }
+
+    fn chunk(&mut self, bytes: Vec<u8>, done: Done) {
+        let mut pieces = if self.variants.is_empty() {
+            self.read_header(&bytes);
+            self.begin_drafts();
+            self.beginnings(bytes)
+        } else {
+            vec![bytes; self.variants.len()]
+        };
+        let answers = Gather::new(self.drafts.len(), done);
+        let mut left = vec![0usize; pieces.len()];
+        for (variant, _) in &self.drafts {
+            left[*variant] += 1;
+        }
+        for (variant, draft) in &mut self.drafts {
+            left[*variant] -= 1;
+            // The last draft gets the octets themselves, and mostly it is the only one.
+            let piece = match left[*variant] {
+                0 => std::mem::take(&mut pieces[*variant]),
+                _ => pieces[*variant].clone(),
+            };
+            let answers = Arc::clone(&answers);
+            draft.chunk(piece, move |taken| answers.take(taken.map_err(|error| error.refusal())));
+        }
+    }
+
+    fn commit(mut self: Box<Self>, envelopes: Vec<Envelope>, tail: Vec<u8>, done: Done) {
+        if envelopes.is_empty() {
+            // Discarded, by the operator's order.
+            return done(Ok(()));
+        }
+        let mut tails = if self.variants.is_empty() {
+            self.read_header(&tail);
+            self.begin_drafts();
+            self.beginnings(tail)
+        } else {
+            vec![tail; self.variants.len()]
+        };
+        let divided = self.divided(envelopes);
+        let mut left = vec![0usize; tails.len()];
+        for (variant, _) in &divided {
+            left[*variant] += 1;
+        }
+        let answers = Gather::new(divided.len(), done);
+        for (variant, envelope) in divided {
+            left[variant] -= 1;
+            let tail = match left[variant] {
+                0 => std::mem::take(&mut tails[variant]),
+                _ => tails[variant].clone(),
+            };
+            let Some(at) = self.drafts.iter().position(|(of, _)| *of == variant) else {
+                tracing::error!(id = %self.id, "there are more copies than drafts; the message is not taken");
+                answers.take(Err(Refusal::new(451, Status::new(4, 3, 0), "internal error, try again later")));
+                continue;
+            };
+            let (_, draft) = self.drafts.remove(at);
+            let answers = Arc::clone(&answers);
+            self.hub.dispatcher().commit(draft, envelope, tail, move |taken| {
+                answers.take(taken.map(|_| ()).map_err(|error| error.refusal()));
+            });
+        }
+    }
+}
+
+/// The name that a client has given itself, or its address when that is no name of a host.
+fn name_of_client(session: &Session) -> String {
+    let helo = session.helo.as_str();
+    let is_name =
+        Address::parse(&format!("x@{helo}")).is_ok_and(|address| address.host.as_deref() == Some(helo));
+    if is_name {
+        return helo.to_owned();
+    }
+    match session.connection.peer.ip().to_canonical() {
+        std::net::IpAddr::V4(address) => format!("[{address}]"),
+        std::net::IpAddr::V6(address) => format!("[IPv6:{address}]"),
+    }
+}
+
+/// Makes one answer of several: the last of them, or the first refusal, when all have come.
+struct Gather(Mutex<(usize, Result<(), Refusal>, Option<Done>)>);
+
+impl Gather {
+    fn new(answers: usize, done: Done) -> Arc<Gather> {
+        Arc::new(Gather(Mutex::new((answers, Ok(()), Some(done)))))
+    }
+
+    fn take(&self, answer: Result<(), Refusal>) {
+        let mut state = self.0.lock();
+        state.0 = state.0.saturating_sub(1);
+        if state.1.is_ok() {
+            state.1 = answer;
+        }
+        let done = if state.0 == 0 { state.2.take() } else { None };
+        let result = std::mem::replace(&mut state.1, Ok(()));
+        if let Some(done) = done {
+            drop(state);
+            done(result);
+        } else {
+            state.1 = result;
+        }
+    }
+}
