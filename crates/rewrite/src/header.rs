@@ -50,10 +50,10 @@ const BACKWARD: [&str; 13] = [
 /// What the addresses in a field of that name are; `None` for a field that holds none.
 pub fn kind_of_field(name: &[u8]) -> Option<Kind> {
     let is = |known: &&str| name.eq_ignore_ascii_case(known.as_bytes());
-    if FORWARD.iter().any(|known| is(&known)) {
+    if FORWARD.iter().any(is) {
         return Some(Kind::HeaderTo);
     }
-    BACKWARD.iter().any(|known| is(&known)).then_some(Kind::HeaderFrom)
+    BACKWARD.iter().any(is).then_some(Kind::HeaderFrom)
 }
 
 /// The addresses of a header, and where they stand.
