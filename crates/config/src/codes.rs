@@ -127,7 +127,7 @@ codes! {
         "a backslash at the end of a line does not continue it"
         "`\\` joins the next line only when it is the very last character and a line that is not blank follows. With \
          blanks behind it the next line stands for itself, which nobody sees on paper. When the next line then makes no \
-         sense, this is an error.\n\nTake out the blanks, or the backslash."
+         sense, and where text follows on the same line, this is an error.\n\nTake out the blanks, or the backslash."
     MISSING_CONTINUATION Error "missing-continuation"
         "a line of keywords stands where a host name belongs"
         "The keywords of a channel are one line; `\\` as the last character of a line continues it on the next. Without it \
@@ -203,8 +203,9 @@ codes! {
     UNKNOWN_KEYWORD Error "unknown-channel-keyword"
         "a word is not a channel keyword"
         "PMDF takes such a word for the name of a group that senders must belong to, and a slip of a key then closes the \
-         channel to everybody. Sluice has no such groups and takes no guess: the word must be a keyword.\n\nThe reference \
-         lists all keywords; `sluice explain KEYWORD` tells about one."
+         channel to everybody. Sluice has no such groups and takes no guess: the word has no effect. `sluice check` calls it an \
+         error; a hub that is started with it warns and goes on, and `sluice test rewrite` lists it among the rightslist ids.\n\nThe \
+         reference lists all keywords; `sluice explain KEYWORD` tells about one."
     UNEXPECTED_ARGUMENT Error "unexpected-argument"
         "a value stands where a keyword is expected"
         "The keyword in front of it takes no argument, or has all of its arguments already. Take the value out, or put the \
@@ -291,6 +292,11 @@ codes! {
         "a service names a channel that is not defined"
         "`PARAMETER=CHANNEL=name` chooses the channel on which the sessions of a listener start; its keywords say what clients \
          may do. Sessions of an unknown channel would have no rules at all."
+    NO_SUCH_CHANNEL Warning "no-such-channel"
+        "a keyword names a channel that is not defined"
+        "Keywords such as `saslswitchchannel`, `expandchannel` and `alternatechannel` are followed by the name of a channel, the first \
+         word of its block. There is no block of this name, so the keyword does nothing; what it was to keep apart goes on as if it \
+         had not been written."
     TLS_PORT_NOT_SERVED Warning "tls-port-not-served"
         "`TLS_PORT` is set, and this release does not speak TLS"
         "Nothing listens on the port. TLS comes with a later release; put a proxy that ends TLS in front of the hub until then."

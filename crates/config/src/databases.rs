@@ -299,8 +299,7 @@ pub fn read_database(
     folder: &Path,
     text: &Path,
 ) -> (Option<Database>, Sources, Vec<Diagnostic>) {
-    let mut reader =
-        Reader { files, folder, sources: Sources::new(), diagnostics: Vec::new(), manner: Manner::DATABASE };
+    let mut reader = Reader::new(files, folder, Manner::DATABASE);
     let database = read_text(text, &mut reader);
     (database, reader.sources, reader.diagnostics)
 }
@@ -309,7 +308,8 @@ pub fn read_database(
 pub(crate) fn read_all(folder: &Path, reader: &mut Reader<'_>) -> Databases {
     let mut databases = Databases::default();
     for name in DATABASES {
-        let (text, compiled) = (folder.join(format!("{name}.txt")), folder.join(format!("{name}.db")));
+        let text = reader.here(&folder.join(format!("{name}.txt")));
+        let compiled = folder.join(format!("{name}.db"));
         if let Some(database) = read_compiled(&text, &compiled, reader).or_else(|| read_text(&text, reader)) {
             databases.set(name, database);
         }

@@ -39,6 +39,46 @@ pub enum Place {
     File(PathBuf),
 }
 
+/// What the files of a folder are called. Other systems write names in upper case, end them with a dot, and number their
+/// versions: `PMDF.CNF`, `MAPPINGS.`, `option.dat;7`. All of these are the file whose plain name is asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Names(BTreeMap<String, (u32, String)>);
+
+impl Names {
+    pub(crate) fn of(files: &dyn Files, folder: &Path) -> Names {
+        let mut names = files.list(folder).unwrap_or_default();
+        names.sort_unstable();
+        let mut known = BTreeMap::new();
+        for name in names {
+            let (plain, version) = plain_name(&name);
+            // The name itself wins, then the newest version.
+            let rank = if plain == name { u32::MAX } else { version };
+            let slot = known.entry(plain).or_insert((rank, name.clone()));
+            if rank > slot.0 {
+                *slot = (rank, name);
+            }
+        }
+        Names(known)
+    }
+
+    /// What the file is called here, if there is one.
+    pub(crate) fn here(&self, name: &str) -> Option<&str> {
+        self.0.get(&plain_name(name).0).map(|(_, here)| here.as_str())
+    }
+}
+
+/// A name without what other systems add to it, and its version.
+pub(crate) fn plain_name(name: &str) -> (String, u32) {
+    let (base, version) = match name.rsplit_once(';') {
+        Some((base, version)) => match version.parse() {
+            Ok(version) => (base, version),
+            Err(_) => (name, 0),
+        },
+        None => (name, 0),
+    };
+    (base.trim_end_matches('.').to_lowercase(), version)
+}
+
 /// Files that exist only in memory: for tests, and for asking "what if".
 #[derive(Debug, Clone, Default)]
 pub struct MemoryFiles {
@@ -83,5 +123,27 @@ impl Files for MemoryFiles {
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
         let here = self.files.keys().filter(|path| path.parent() == Some(folder));
         Ok(here.filter_map(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_other_systems_are_found() {
+        let files = MemoryFiles::new()
+            .with("c/PMDF.CNF;2", "")
+            .with("c/PMDF.CNF;10", "")
+            .with("c/MAPPINGS.", "")
+            .with("c/Option.Dat", "")
+            .with("c/option.dat", "")
+            .with("c/a;b", "");
+        let names = Names::of(&files, Path::new("c"));
+        assert_eq!(names.here("pmdf.cnf"), Some("PMDF.CNF;10"));
+        assert_eq!(names.here("mappings"), Some("MAPPINGS."));
+        assert_eq!(names.here("option.dat"), Some("option.dat"));
+        assert_eq!(names.here("a;b"), Some("a;b"));
+        assert_eq!(names.here("aliases"), None);
     }
 }

@@ -7,8 +7,9 @@
 //! line. Comments do not exist for the reader; they are skipped inside a continued line too.
 
 use crate::codes;
-use crate::files::Files;
+use crate::files::{Files, Names};
 use sluice_diag::{Diagnostic, Severity, SourceId, Sources, Span};
+use std::cell::OnceCell;
 use std::path::{Component, Path, PathBuf};
 
 /// Files that may be open inside each other below the main file.
@@ -114,6 +115,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) sources: Sources,
     pub(crate) diagnostics: Vec<Diagnostic>,
     pub(crate) manner: Manner,
+    /// What the files of the folder are called; read when it is first asked for.
+    names: OnceCell<Names>,
 }
 
 /// A line as it stands in a file, without its end.
@@ -124,7 +127,40 @@ struct Physical {
     end: usize,
 }
 
+impl<'a> Reader<'a> {
+    pub(crate) fn new(files: &'a dyn Files, folder: &'a Path, manner: Manner) -> Reader<'a> {
+        Reader {
+            files,
+            folder,
+            sources: Sources::new(),
+            diagnostics: Vec::new(),
+            manner,
+            names: OnceCell::new(),
+        }
+    }
+}
+
 impl Reader<'_> {
+    /// What a file of the folder is called here; the path as it was for all others.
+    pub(crate) fn here(&self, path: &Path) -> PathBuf {
+        let parent = path.parent().unwrap_or(Path::new(""));
+        let name = path.file_name().and_then(|name| name.to_str());
+        let beside =
+            parent == self.folder || (parent.as_os_str().is_empty() && self.folder == Path::new("."));
+        let Some(name) = name.filter(|_| beside) else { return path.to_path_buf() };
+        self.names().here(name).map_or_else(|| path.to_path_buf(), |here| path.with_file_name(here))
+    }
+
+    /// The path of a file that the configuration names. One with a folder is looked for there first.
+    fn named(&self, name: &str) -> PathBuf {
+        let path = plain(&self.folder.join(table_file(name)));
+        if file_name(name) == name { self.here(&path) } else { path }
+    }
+
+    fn names(&self) -> &Names {
+        self.names.get_or_init(|| Names::of(self.files, self.folder))
+    }
+
     pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
         self.diagnostics.push(diagnostic);
     }
@@ -139,7 +175,7 @@ impl Reader<'_> {
 
     /// Reads a file of another kind that the configuration names; that it cannot be read is the caller's to say.
     pub(crate) fn open_as(&mut self, name: &str, manner: Manner) -> Result<Text, String> {
-        let path = plain(&self.folder.join(table_file(name)));
+        let path = self.named(name);
         let (path, bytes) = match self.files.read(&path) {
             Ok(bytes) => (path, bytes),
             Err(error) => match self.instead_of(&path, name, error.kind()) {
@@ -155,6 +191,7 @@ impl Reader<'_> {
 
     /// Reads a file that must exist.
     pub(crate) fn read(&mut self, path: &Path) -> Option<Text> {
+        let path = &self.here(path);
         match self.files.read(path) {
             Ok(bytes) => Some(self.text(path, bytes)),
             Err(error) => {
@@ -171,7 +208,7 @@ impl Reader<'_> {
 
     /// Reads a file that may be missing.
     pub(crate) fn read_optional(&mut self, path: &Path) -> Option<Text> {
-        match self.files.read(path) {
+        match self.files.read(&self.here(path)) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             _ => self.read(path),
         }
@@ -269,7 +306,7 @@ impl Reader<'_> {
             self.push(Diagnostic::new(&codes::INCLUDE_WITHOUT_NAME, "`<` names no file").at(span));
             return false;
         }
-        let path = plain(&self.folder.join(table_file(name)));
+        let path = self.named(name);
         let refuse = |code, message: String| {
             let mut remark = Diagnostic::new(code, message).at(span);
             for (path, from) in chain.iter().rev() {
@@ -350,9 +387,8 @@ impl Reader<'_> {
     /// Configurations that come from another system name its folders: the file may stand beside the main file here.
     fn beside_the_main_file(&self, missing: &Path) -> Option<String> {
         let name = file_name(missing.to_str()?);
-        let names = self.files.list(self.folder).ok()?;
-        let here = |other: &String| other.eq_ignore_ascii_case(name) && self.folder.join(other) != *missing;
-        names.into_iter().find(here)
+        let here = self.names().here(name)?;
+        (self.folder.join(here) != *missing).then(|| here.to_owned())
     }
 
     /// Drops comments and joins what is continued.

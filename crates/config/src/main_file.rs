@@ -29,6 +29,8 @@ pub(crate) struct Block {
     pub(crate) name: String,
     pub(crate) span: Span,
     pub(crate) keywords: Vec<Keyword>,
+    /// Words among them that are no keywords.
+    pub(crate) groups: Vec<String>,
     /// The official host first; empty when that is missing.
     pub(crate) hosts: Vec<HostName>,
     pub(crate) local_alias: Option<String>,
@@ -44,6 +46,7 @@ pub(crate) fn read(text: &Text, reader: &mut Reader<'_>) -> Written {
         next: 0,
         written: Written::default(),
         defaults: Vec::new(),
+        default_groups: Vec::new(),
         blocks_seen: false,
     };
     main.rules();
@@ -66,6 +69,8 @@ struct Main<'a, 'r> {
     written: Written,
     /// Keywords that blocks start from.
     defaults: Vec<Keyword>,
+    /// Words among these that are no keywords.
+    default_groups: Vec<String>,
     /// Whether a block, `defaults` included, has been read.
     blocks_seen: bool,
 }
@@ -208,7 +213,8 @@ impl<'a> Main<'a, '_> {
         let Some((name, rest)) = words.split_first() else { return Follows::Block };
         self.blocks_seen = true;
         if name.is_bare() && name.text.eq_ignore_ascii_case("defaults") {
-            let keywords = written::read_keywords(rest, line, &mut self.reader.diagnostics);
+            let (keywords, groups) = written::read_keywords(rest, line, &mut self.reader.diagnostics);
+            self.default_groups.extend(groups);
             written::put_in_force(&mut self.defaults, &keywords);
             for keyword in &mut self.defaults {
                 keyword.inherited = true;
@@ -222,6 +228,7 @@ impl<'a> Main<'a, '_> {
                 self.push(remark.help("write the keywords on a `defaults` line of its own"));
             }
             self.defaults.clear();
+            self.default_groups.clear();
             return self.below_defaults("nodefaults");
         }
         if let Some(meant) = self.meant_as_defaults(name, rest) {
@@ -232,13 +239,16 @@ impl<'a> Main<'a, '_> {
         }
         let before = self.reader.diagnostics.len();
         let name_fits = self.check_channel_name(name, line);
-        let own = written::read_keywords(rest, line, &mut self.reader.diagnostics);
+        let (own, own_groups) = written::read_keywords(rest, line, &mut self.reader.diagnostics);
+        let mut groups = self.default_groups.clone();
+        groups.extend(own_groups);
         let mut keywords = self.defaults.clone();
         written::put_in_force(&mut keywords, &own);
         let mut block = Block {
             name: if name_fits { name.text.clone() } else { name.text.to_ascii_lowercase() },
             span: line.span(&name.range),
             keywords,
+            groups,
             hosts: Vec::new(),
             local_alias: None,
             misspelt: errors_in(&self.reader.diagnostics[before..]),

@@ -136,7 +136,7 @@ pub fn read_mappings_and_databases(
 }
 
 fn reader<'a>(files: &'a dyn Files, folder: &'a Path) -> Reader<'a> {
-    Reader { files, folder, manner: Manner::ORDINARY, sources: Sources::new(), diagnostics: Vec::new() }
+    Reader::new(files, folder, Manner::ORDINARY)
 }
 
 /// What the lines so far have come to.

@@ -192,6 +192,9 @@ pub struct Channel {
     pub settings: Settings,
     /// Every keyword in force, those of `defaults` blocks included, in the order in which they were written.
     pub keywords: Vec<Keyword>,
+    /// Words among the keywords that are none. PMDF takes them for groups that a sender must belong to; here they have no
+    /// effect, and an error says so when the configuration is checked.
+    pub groups: Vec<String>,
     /// The plugin that delivers: `MASTER_PLUGIN` of the best `[CHANNEL=…]` section, or the built-in choice for the name.
     /// `None`: nothing delivers, mail stays queued.
     pub plugin: Option<String>,

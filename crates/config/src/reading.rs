@@ -1,7 +1,8 @@
 //! Reading a whole folder: all files, what they say together, and the checks that need more than one place.
 
 use crate::codes;
-use crate::files::{Files, Place};
+use crate::files::{Files, Names, Place, plain_name};
+use crate::keyword::Arguments;
 use crate::lines::{Manner, Reader, Text};
 use crate::main_file::{self, Block, Written};
 use crate::mappings::{self, MAPPING_FILE, Mappings};
@@ -10,6 +11,7 @@ use crate::model::{Channel, Channels, Config, is_local_name};
 use crate::options::{Options, ServerOptions};
 use crate::services::{self, JobController};
 use crate::settings::{DEFAULT_POOL, default_notices};
+use crate::written::is_channel_name;
 use crate::{aliases, databases, keyword, option_file};
 use sluice_diag::{Diagnostic, Sources, Span, errors_in, nearest};
 use std::collections::{HashMap, HashSet};
@@ -43,13 +45,7 @@ pub fn read(files: &dyn Files, place: &Place) -> (Option<Config>, Sources, Vec<D
 #[must_use]
 pub fn read_with_errors(files: &dyn Files, place: &Place) -> (Option<Config>, Sources, Vec<Diagnostic>) {
     let (folder, main) = locate(files, place);
-    let mut reader = Reader {
-        files,
-        folder: &folder,
-        sources: Sources::new(),
-        diagnostics: Vec::new(),
-        manner: Manner::ORDINARY,
-    };
+    let mut reader = Reader::new(files, &folder, Manner::ORDINARY);
     let config = read_all(&mut reader, &folder, &main, matches!(place, Place::Folder(_)));
     let Reader { sources, mut diagnostics, .. } = reader;
     diagnostics.sort_by_key(|diagnostic| diagnostic.span.map(|span| (span.source, span.start)));
@@ -68,13 +64,7 @@ pub fn read_text(text: &str) -> (Option<Config>, Sources, Vec<Diagnostic>) {
 #[must_use]
 pub fn read_options(files: &dyn Files, place: &Place) -> (Options, Sources, Vec<Diagnostic>) {
     let (folder, main) = locate(files, place);
-    let mut reader = Reader {
-        files,
-        folder: &folder,
-        sources: Sources::new(),
-        diagnostics: Vec::new(),
-        manner: Manner::ORDINARY,
-    };
+    let mut reader = Reader::new(files, &folder, Manner::ORDINARY);
     let options = match reader.read_optional(&main.with_file_name("option.dat")) {
         Some(text) => option_file::global(&text, &folder, &mut reader),
         None => Options::default(),
@@ -94,9 +84,8 @@ fn locate(files: &dyn Files, place: &Place) -> (PathBuf, PathBuf) {
 }
 
 fn main_file(files: &dyn Files, folder: &Path) -> PathBuf {
-    let names = files.list(folder).unwrap_or_default();
-    let name = MAIN_FILES.into_iter().find(|name| names.iter().any(|other| other == name));
-    folder.join(name.unwrap_or(MAIN_FILES[0]))
+    let names = Names::of(files, folder);
+    folder.join(MAIN_FILES.into_iter().find_map(|name| names.here(name)).unwrap_or(MAIN_FILES[0]))
 }
 
 fn read_all(reader: &mut Reader<'_>, folder: &Path, main: &Path, whole_folder: bool) -> Option<Config> {
@@ -191,6 +180,9 @@ fn check_blocks(written: &Written, text: &Text, reader: &mut Reader<'_>) {
         }
         check_keywords(block, &mut without_effect, reader);
     }
+    if text.complete {
+        check_channel_arguments(written, reader);
+    }
     if let Some(first) = written.blocks.first()
         && !is_local_name(&first.name)
         && text.complete
@@ -203,6 +195,31 @@ fn check_blocks(written: &Written, text: &Text, reader: &mut Reader<'_>) {
             None => remark.help("put a block with `l` and the name of this host in front of it"),
         };
         reader.push(remark);
+    }
+}
+
+/// Keywords that name a channel.
+fn check_channel_arguments(written: &Written, reader: &mut Reader<'_>) {
+    let mut said = HashSet::new();
+    let names = || written.blocks.iter().map(|block| block.name.as_str());
+    for keyword in written.blocks.iter().flat_map(|block| &block.keywords) {
+        let argument = keyword.arguments.first().zip(keyword.argument_spans.first());
+        let Some((name, span)) = argument.filter(|_| keyword.info.arguments == Arguments::Channel) else {
+            continue;
+        };
+        // A name that cannot be one has its own remark, and what came from `defaults` is said once.
+        if !is_channel_name(name)
+            || names().any(|other| other == name)
+            || !said.insert((span.source, span.start))
+        {
+            continue;
+        }
+        let message = format!("`{}` names the channel `{name}`, which does not exist", keyword.info.name);
+        let remark = Diagnostic::new(&codes::NO_SUCH_CHANNEL, message).at(*span);
+        reader.push(match nearest(name, names()) {
+            Some(near) => remark.help(format!("did you mean `{near}`?")),
+            None => remark.help("write a channel block for it, or take the keyword out"),
+        });
     }
 }
 
@@ -287,6 +304,7 @@ fn channels(
             span: block.span,
             settings,
             keywords: block.keywords,
+            groups: block.groups,
             plugin,
             option_file: Vec::new(),
             server: ServerOptions::default(),
@@ -334,7 +352,8 @@ fn check_option_files(folder: &Path, channels: &[String], reader: &mut Reader<'_
     let mut names = reader.files.list(folder).unwrap_or_default();
     names.sort();
     for file in names {
-        let Some(name) = file.strip_suffix(OPTION_FILE_SUFFIX) else { continue };
+        let (plain, _) = plain_name(&file);
+        let Some(name) = plain.strip_suffix(OPTION_FILE_SUFFIX) else { continue };
         if channels.is_empty() || channels.iter().any(|channel| channel == name) {
             continue;
         }

@@ -9,7 +9,7 @@ use crate::keyword::{Arguments, KeywordInfo, keyword, keywords};
 use crate::lines::Line;
 use crate::model::Keyword;
 use crate::values;
-use sluice_diag::{Diagnostic, Span, nearest};
+use sluice_diag::{Diagnostic, Severity, Span, nearest};
 
 /// Longest argument where the table says nothing else (PMDF System Manager's Guide, channel block syntax).
 const ARGUMENT_LENGTH_MAX: usize = 40;
@@ -46,12 +46,18 @@ pub(crate) fn is_keyword(word: &Word) -> bool {
 }
 
 /// Reads the words behind the channel name.
-pub(crate) fn read_keywords(words: &[Word], line: &Line, diagnostics: &mut Vec<Diagnostic>) -> Vec<Keyword> {
-    let mut reader = Reader { words, line, next: 0, found: Vec::new(), diagnostics };
+///
+/// With the words that are no keywords, and that PMDF takes for groups of senders.
+pub(crate) fn read_keywords(
+    words: &[Word],
+    line: &Line,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> (Vec<Keyword>, Vec<String>) {
+    let mut reader = Reader { words, line, next: 0, found: Vec::new(), groups: Vec::new(), diagnostics };
     while reader.next < words.len() {
         reader.keyword();
     }
-    let Reader { found, .. } = reader;
+    let Reader { found, groups, .. } = reader;
     for (index, later) in found.iter().enumerate() {
         let earlier = found[..index].iter().rev().find(|earlier| replaces(later.info, earlier.info));
         if let Some(earlier) = earlier {
@@ -66,7 +72,7 @@ pub(crate) fn read_keywords(words: &[Word], line: &Line, diagnostics: &mut Vec<D
             diagnostics.push(remark.help("take out the one that is not meant"));
         }
     }
-    found
+    (found, groups)
 }
 
 struct Reader<'a> {
@@ -74,6 +80,8 @@ struct Reader<'a> {
     line: &'a Line,
     next: usize,
     found: Vec<Keyword>,
+    /// Words that are no keywords.
+    groups: Vec<String>,
     diagnostics: &'a mut Vec<Diagnostic>,
 }
 
@@ -141,6 +149,16 @@ impl Reader<'_> {
     /// A word that is no keyword, and the words behind it that belong to it.
     fn stranger(&mut self, word: &Word, span: Span) {
         self.next += 1;
+        if word.is_bare() && word.text == "\\" {
+            let message = "`\\` continues the line only as its very last character, and more follows";
+            let remark = Diagnostic::new(&codes::LOST_CONTINUATION, message).at(span);
+            let remark = remark.severity(Severity::Error);
+            self.diagnostics.push(remark.help("take it out, or begin a new line behind it"));
+            if self.words.get(self.next).is_some_and(|word| word.text.starts_with('!')) {
+                self.stop();
+            }
+            return;
+        }
         if !is_wordlike(word) {
             let mut end = span;
             while let Some(more) = self.words.get(self.next).filter(|more| !is_wordlike(more)) {
@@ -154,6 +172,7 @@ impl Reader<'_> {
             return;
         }
         let text = &word.text;
+        self.groups.push(text.clone());
         let name = text.split('=').next().unwrap_or(text);
         let near = nearest(name, keywords().iter().map(|info| info.name));
         let remark = Diagnostic::new(&codes::UNKNOWN_KEYWORD, format!("`{text}` is not a keyword")).at(span);

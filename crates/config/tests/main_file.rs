@@ -558,15 +558,43 @@ fn an_included_file_of_another_system_is_looked_for_in_the_folder() {
         let said = diagnose(&files);
         assert!(said.starts_with("sluice.cnf:1:2: info[include-found-beside]"), "{name}: {said}");
     }
-    let said = diagnose(&folder(&[("sluice.cnf", "<internet.rules\n\nl\nh\n"), beside[1]]));
-    assert!(
-        said.ends_with("help: there is one in the configuration folder: write `<INTERNET.RULES`"),
-        "{said}"
-    );
+    let plain = folder(&[("sluice.cnf", "<internet.rules\n\nl\nh\n"), beside[1]]);
+    assert_eq!(good(&plain).rules.len(), 1, "letter case does not count in names that have no folder");
+    assert_eq!(diagnose(&plain), "");
     let said = diagnose(&folder(&[("sluice.cnf", "</pmdf/sluice.cnf\n\nl\nh\n")]));
     assert!(said.ends_with("sluice.cnf includes itself"), "{said}");
     let said = diagnose(&folder(&beside[..1]));
     assert!(!said.contains("help"), "{said}");
+}
+
+#[test]
+fn a_folder_of_another_system_is_read_as_it_stands() {
+    let main =
+        "! a table directory\n<INTERNET.RULES\n. $U%$H@TCP-DAEMON\n\nl\nh\n\ntcp_local smtp\nTCP-DAEMON\n";
+    let files = folder(&[
+        ("PMDF.CNF;12", main),
+        ("PMDF.CNF;9", "old\n"),
+        ("INTERNET.RULES;1", ".com $U%$H$D@TCP-DAEMON\n"),
+        ("MAPPINGS.;3", "PORT_ACCESS\n\n *  $Y\n"),
+        ("ALIASES.", "fred: mary@h\n"),
+        ("OPTION.DAT", "RETURN_UNITS=1\nBLOCK_SIZE=512\n"),
+        ("TCP_LOCAL_OPTION.", "ALLOW_ETRNS_PER_SESSION=2\n"),
+        ("DISPATCHER.CNF", "[SERVICE=SMTP]\nPORT=2525\n"),
+        ("JOB_CONTROLLER.CNF", "[QUEUE=FAST]\nJOB_LIMIT=3\n"),
+        ("GENERAL.TXT", "a b\n"),
+    ]);
+    assert_eq!(diagnose(&files), "");
+    let config = good(&files);
+    assert_eq!(config.rules.len(), 2);
+    assert!(config.mappings.table("port_access").is_some());
+    assert_eq!(config.aliases.iter().count(), 1);
+    assert_eq!(config.options.block_size, 512);
+    assert_eq!(config.channels.by_name("tcp_local").unwrap().server.allow_etrns_per_session, Some(2));
+    assert_eq!(config.services[0].listen, [(None, 2525)]);
+    assert!(config.pool("FAST").is_some());
+    assert_eq!(config.databases.value("general", "a"), Some("b"));
+    let wrong = folder(&[("PMDF.CNF", ". $U%$H@h\n\nl\nh\n"), ("Option.Dat", "x\n")]);
+    assert!(diagnose(&wrong).starts_with("Option.Dat:1:1: error"), "{}", diagnose(&wrong));
 }
 
 #[test]

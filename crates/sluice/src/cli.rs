@@ -36,6 +36,10 @@ pub(crate) struct Common {
     /// `text` for people, `json` for programs: one object a line, with stable field names.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
+    /// Uses this folder in the place of SPOOL_DIR, with the control socket in it: for trying a configuration as it is
+    /// beside a hub that runs. Give it to `run` and to every command that talks to that hub.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) spool: Option<PathBuf>,
 }
 
 /// How output is written.
@@ -108,6 +112,10 @@ pub(crate) enum Command {
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) common: Common,
+    /// Listens here and nowhere else, for trying a configuration on a test port: a service of dispatcher.cnf (the first one
+    /// when none is named), an address (127.0.0.1 when none is given) and a port. May be repeated.
+    #[arg(long, value_name = "[SERVICE=][ADDRESS:]PORT")]
+    pub(crate) listen: Vec<String>,
     /// How much to log: error, warn, info, debug, trace, or directives such as `info,sluice_smtpd=debug`.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub(crate) log: String,

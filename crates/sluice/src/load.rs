@@ -3,6 +3,7 @@
 //! The files are read here because the rules below do no IO. Not here: what they mean (`config`, `rewrite`).
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,7 +13,7 @@ use sluice_diag::{Diagnostic, Severity, Sources, errors_in};
 use sluice_dispatch::Loaded;
 use sluice_rewrite::Rewriter;
 
-use crate::cli::Instead;
+use crate::cli::{Common, Instead, Run};
 use crate::exit::{Exit, Failure};
 use crate::lookups::Outside;
 use crate::{access, report};
@@ -36,6 +37,9 @@ const HIDES_NAMES: [&str; 12] = [
     "host-name-too-long",
     "bad-host-name",
 ];
+
+/// A word among the keywords that is none.
+const STRANGER: &str = "unknown-channel-keyword";
 
 /// The file system as `config` sees it.
 #[derive(Debug, Clone, Copy)]
@@ -71,14 +75,112 @@ pub(crate) struct Reading {
     pub(crate) diagnostics: Vec<Diagnostic>,
 }
 
-/// Reads and compiles the configuration at `path`, a folder or a lone `sluice.cnf`.
+/// Reads and compiles the configuration at `path`, a folder or a lone `sluice.cnf`, to work with it.
+///
+/// A word that is no keyword is a warning then, as PMDF takes such a word for the name of a group and goes on.
 pub(crate) fn read(path: &Path) -> Reading {
-    read_and_change(path, |_| {})
+    read_and_change(path, Strangers::Warn, |_| {})
+}
+
+/// As [`read`], to judge it: a word that is no keyword is an error.
+pub(crate) fn judge(path: &Path) -> Reading {
+    read_and_change(path, Strangers::Refuse, |_| {})
+}
+
+/// As [`read`], for a hub that listens and keeps its mail elsewhere than the files say.
+///
+/// # Errors
+/// [`Exit::Usage`] for a `--listen` that is none.
+pub(crate) fn read_to_run(path: &Path, run: &Run) -> Result<Reading, Failure> {
+    // Nothing later depends on the folder that the program was started in.
+    let spool = run.common.spool.as_deref().map(std::path::absolute).transpose()?;
+    let wanted = run.listen.iter().map(|text| Listen::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    let mut unknown = None;
+    let reading = read_and_change(path, Strangers::Warn, |config| {
+        if let Some(spool) = spool {
+            config.options.control_socket = control_in(&spool);
+            config.options.spool_dir = spool;
+        }
+        unknown = listen_only(config, &wanted).err();
+    });
+    match unknown {
+        Some(error) => Err(Failure::new(Exit::Usage, error)),
+        None => Ok(reading),
+    }
+}
+
+/// What becomes of words that are no keywords.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Strangers {
+    Warn,
+    Refuse,
+}
+
+/// One `--listen`.
+struct Listen {
+    service: Option<String>,
+    address: (Option<IpAddr>, u16),
+}
+
+impl Listen {
+    fn parse(text: &str) -> Result<Listen, Failure> {
+        let (service, place) = match text.split_once('=') {
+            Some((service, place)) => (Some(service.to_owned()), place),
+            None => (None, text),
+        };
+        let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let address = match place.parse::<SocketAddr>() {
+            Ok(address) => Some((Some(address.ip()), address.port())),
+            Err(_) => place.parse().ok().map(|port| (Some(localhost), port)),
+        };
+        let address = address.filter(|_| service.as_deref() != Some("")).ok_or_else(|| {
+            let error = anyhow::anyhow!(
+                "--listen {text}: write a port, ADDRESS:PORT or SERVICE=ADDRESS:PORT, such as SMTP=127.0.0.1:2525"
+            );
+            Failure::new(Exit::Usage, error)
+        })?;
+        Ok(Listen { service, address })
+    }
+}
+
+/// Lets the services listen where the command line says, and no others.
+fn listen_only(config: &mut Config, wanted: &[Listen]) -> anyhow::Result<()> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    for service in &mut config.services {
+        service.listen.clear();
+    }
+    for listen in wanted {
+        let names: Vec<String> = config.services.iter().map(|service| service.name.clone()).collect();
+        let mut services = config.services.iter_mut();
+        let service = match &listen.service {
+            Some(name) => services.find(|service| service.name.eq_ignore_ascii_case(name)),
+            None => services.next(),
+        };
+        let Some(service) = service else {
+            let name = listen.service.as_deref().unwrap_or_default();
+            anyhow::bail!("--listen {name}=…: there is no such service; there are: {}", names.join(", "));
+        };
+        service.listen.push(listen.address);
+    }
+    config.services.retain(|service| !service.listen.is_empty());
+    Ok(())
+}
+
+/// The control socket of a hub whose spool was named on the command line.
+fn control_in(spool: &Path) -> PathBuf {
+    spool.join("control.sock")
 }
 
 /// As [`read`], with a chance to change the configuration before it is compiled.
-fn read_and_change(path: &Path, change: impl FnOnce(&mut Config)) -> Reading {
+fn read_and_change(path: &Path, strangers: Strangers, change: impl FnOnce(&mut Config)) -> Reading {
     let (config, sources, mut diagnostics) = sluice_config::read_with_errors(&Disk, &place(path));
+    if strangers == Strangers::Warn {
+        for remark in diagnostics.iter_mut().filter(|remark| remark.code.name == STRANGER) {
+            remark.severity = Severity::Warning;
+        }
+    }
     let mut loaded = None;
     if let Some(mut config) = config {
         change(&mut config);
@@ -143,7 +245,7 @@ pub(crate) fn read_with(path: &Path, instead: &Instead) -> Result<(Loaded, Sourc
             config.databases.set(name, database);
         }
     };
-    or_fail(path, read_and_change(path, change))
+    or_fail(path, read_and_change(path, Strangers::Warn, change))
 }
 
 /// One file under another name, and all others under their own.
@@ -186,7 +288,11 @@ fn or_fail(path: &Path, reading: Reading) -> Result<(Loaded, Sources), Failure> 
 
 /// The control socket of the hub that runs with the configuration at `path`. Only `option.dat` is looked at, so that a
 /// mistake elsewhere does not keep an operator from a hub that still runs with what it read before.
-pub(crate) fn control_socket(path: &Path) -> Result<PathBuf, Failure> {
+pub(crate) fn control_socket(common: &Common) -> Result<PathBuf, Failure> {
+    if let Some(spool) = &common.spool {
+        return Ok(control_in(spool));
+    }
+    let path = &common.config;
     if !path.exists() {
         let error =
             anyhow::anyhow!("there is no configuration {}; name its folder with --config", path.display());
@@ -288,6 +394,6 @@ l\nh\n\ntcp_x smtp nologgin port x\nTAG\n";
         let known = |name: &&str| {
             sluice_config::codes().iter().chain(sluice_rewrite::codes()).any(|code| code.name == *name)
         };
-        assert!(ABOUT_CHANNELS.iter().chain(&HIDES_NAMES).chain([&ABOUT_THE_WHOLE]).all(known));
+        assert!(ABOUT_CHANNELS.iter().chain(&HIDES_NAMES).chain([&ABOUT_THE_WHOLE, &STRANGER]).all(known));
     }
 }

@@ -30,7 +30,7 @@ pub(crate) fn plugin_list(common: &Common) -> Result<Exit, Failure> {
             ("error", "Error"),
         ],
     );
-    let socket = load::control_socket(&common.config)?;
+    let socket = load::control_socket(common)?;
     let exit = if Client::connect(&socket).is_ok() {
         let mut seen = BTreeSet::new();
         let exit = commands::remote::ask(common, &Request::PluginList, |row| {

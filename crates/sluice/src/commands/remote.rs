@@ -127,7 +127,7 @@ pub(crate) fn ask(
     request: &Request,
     mut row: impl FnMut(&Value) -> std::io::Result<()>,
 ) -> Result<Exit, Failure> {
-    let socket = load::control_socket(&common.config)?;
+    let socket = load::control_socket(common)?;
     let client = Client::connect(&socket).map_err(|error| Failure::new(Exit::Temporary, error))?;
     let mut written = Ok(());
     let answered = client.call(request, |value| {

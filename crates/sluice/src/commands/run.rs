@@ -32,7 +32,7 @@ pub(crate) fn run(run: &Run) -> Result<Exit, Failure> {
     log::start(&run.log, run.common.format)?;
     // Absolute, so that nothing later depends on the folder this was started in, and logs name whole paths.
     let place = std::path::absolute(&run.common.config).exit_with(Exit::Config)?;
-    let reading = load::read(&place);
+    let reading = load::read_to_run(&place, run)?;
     log_diagnostics(&reading.diagnostics, &reading.sources);
     let Some(loaded) = reading.loaded else {
         let tally = report::tally(&reading.diagnostics);

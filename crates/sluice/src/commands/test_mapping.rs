@@ -76,7 +76,7 @@ fn mapping_file(config: &Path) -> PathBuf {
         return config.join("mappings");
     }
     let name = config.file_name().unwrap_or_default();
-    let is_main = ["sluice.cnf", "pmdf.cnf", "imta.cnf"].iter().any(|main| name == *main)
+    let is_main = ["sluice.cnf", "pmdf.cnf", "imta.cnf"].iter().any(|main| name.eq_ignore_ascii_case(main))
         || std::fs::read_to_string(config).is_ok_and(|text| begins_like_a_main_file(&text));
     if is_main { config.with_file_name("mappings") } else { config.to_owned() }
 }
