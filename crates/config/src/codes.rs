@@ -252,8 +252,18 @@ codes! {
          written on it or in `defaults`: the default is `nosmtp`. Add `smtp`."
     CHANNEL_WITHOUT_PLUGIN Info "channel-without-plugin"
         "no plugin delivers what is queued to a channel"
-        "Mail for the channel is accepted and stays queued. Plugins are known for `tcp_*`, `l` and `bitbucket`; for another \
-         name write a section `[CHANNEL=name]` with `MASTER_PLUGIN=` into `job_controller.cnf`."
+        "Mail for the channel is accepted and stays queued. Plugins are known for `tcp_*`, `l`, `bitbucket`, `filter_discard`, and \
+         for `process`, `reprocess`, `conversion`, `defragment`, `directory` and names that begin with one of these and `_`. For \
+         another name write a section `[CHANNEL=name]` with `MASTER_PLUGIN=` into `job_controller.cnf`."
+    CHANNEL_PASSES_THROUGH Info "channel-passes-through"
+        "mail on a service channel goes on as it is"
+        "In the products this channel changes a message before it goes on. That service does not exist here; what is queued to \
+         the channel is brought in again, as by the channel `reprocess`, so that nothing is kept from its recipients."
+    EXPANSION_NOT_PUT_OFF Warning "expansion-not-put-off"
+        "`expandlimit` cannot do what it says"
+        "A message for more recipients than `expandlimit` is put whole on the channel `reprocess`, or on the one that `expandchannel` \
+         names, and brought in again from there. So that channel must exist, and the keyword belongs to the channels that mail \
+         comes in by, not to the local channel and not to a channel that brings mail in again."
     UNDEFINED_POOL Warning "undefined-pool"
         "a channel names a pool that is not defined"
         "Pools are defined by `[POOL=name]` or `[QUEUE=name]` in `job_controller.cnf`. The channel uses the pool `DEFAULT` instead, and \

@@ -133,6 +133,9 @@ fn apply(keyword: &Keyword, around: &Surroundings<'_>, settings: &mut Settings) 
         "addrsperjob" => settings.addrs_per_job = Some(count().unwrap_or(0)),
         "filesperjob" => settings.files_per_job = Some(count().unwrap_or(0)),
         "expandlimit" => settings.expand_limit = count(),
+        "expandchannel" => settings.expand_channel = text().map(|name| name.to_lowercase()),
+        "viaaliasrequired" => settings.via_alias_required = true,
+        "viaaliasoptional" => settings.via_alias_required = false,
 
         "allowetrn" => settings.etrn = EtrnPolicy::Allow,
         "silentetrn" => settings.etrn = EtrnPolicy::Silent,

@@ -26,9 +26,12 @@ const OPTION_FILE_SUFFIX: &str = "_option";
 /// Keywords that demand what this release does not have.
 const NOT_ENFORCED: [&str; 6] =
     ["musttls", "musttlsserver", "musttlsclient", "mustsasl", "mustsaslserver", "mustsaslclient"];
-/// Channels of the products that have a service of their own; nothing is said about them when no plugin serves them.
-const SERVICE_CHANNELS: [&str; 8] =
-    ["process", "reprocess", "conversion", "defragment", "hold", "filter_discard", "directory", "pipe"];
+/// Channels of the products that run a service on mail before it goes on. Here it goes on as it is.
+const PASSING_THROUGH: [(&str, &str); 3] = [
+    ("conversion", "body parts are not converted"),
+    ("defragment", "pieces of messages are not put together"),
+    ("directory", "no directory is asked"),
+];
 
 /// Reads a configuration. There is one unless some diagnostic is an error.
 ///
@@ -278,11 +281,9 @@ fn channels(
         let mut settings = meaning::settings(&block.keywords, &around);
         settings.pool = pool(&block, jobs, reader);
         let plugin = jobs.plugin(&block.name).or_else(|| built_in_plugin(&block.name).map(str::to_owned));
-        let quiet = SERVICE_CHANNELS.iter().any(|name| {
-            block.name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
-        });
+        // Nothing is delivered from `hold`: that is what it is for.
         if plugin.is_none()
-            && !quiet
+            && block.name != "hold"
             && !block.misspelt
             && settings.direction != crate::settings::Direction::Slave
         {
@@ -293,6 +294,12 @@ fn channels(
                 "write `[CHANNEL={}]` and `MASTER_PLUGIN=` into job_controller.cnf",
                 block.name
             )));
+        }
+        if let (Some("reprocess"), Some((_, missing))) =
+            (plugin.as_deref(), PASSING_THROUGH.iter().find(|(name, _)| is_of_family(&block.name, name)))
+        {
+            let message = format!("mail on the channel `{}` goes on as it is: {missing}", block.name);
+            reader.push(Diagnostic::new(&codes::CHANNEL_PASSES_THROUGH, message).at(block.span));
         }
         let description = block.keywords.iter().find(|keyword| keyword.info.name == "description");
         channels.push(Channel {
@@ -310,7 +317,39 @@ fn channels(
             server: ServerOptions::default(),
         });
     }
+    check_expansion(&channels, reader);
     channels
+}
+
+/// `expandlimit` needs a channel that brings mail in again, and none of those may have one itself.
+fn check_expansion(channels: &[Channel], reader: &mut Reader<'_>) {
+    for channel in channels {
+        let Some(keyword) = channel.keyword("expandlimit") else { continue };
+        let refuse = |message: String, help: String| {
+            Diagnostic::new(&codes::EXPANSION_NOT_PUT_OFF, message).at(keyword.span).help(help)
+        };
+        let name = channel.settings.expand_channel.as_deref().unwrap_or("reprocess");
+        let later = channels.iter().find(|channel| channel.name.eq_ignore_ascii_case(name));
+        if channel.plugin.as_deref() == Some("reprocess") || is_local_name(&channel.name) {
+            if !keyword.inherited {
+                let message = format!("`expandlimit` on the channel `{}` has no effect", channel.name);
+                let help = "write it on the channels that mail comes in by";
+                reader.push(refuse(message, help.to_owned()));
+            }
+        } else if later.is_none() {
+            let message = format!("`expandlimit` has no effect: there is no channel `{name}`");
+            let help = format!(
+                "add a channel block `{name}` with the host `{}-DAEMON`, or name another with `expandchannel`",
+                name.to_uppercase()
+            );
+            reader.push(refuse(message, help));
+        } else if later.is_some_and(|later| later.plugin.as_deref() == Some("tcp")) {
+            let message =
+                format!("the channel `{name}` does not bring mail in again: it sends it away unexpanded");
+            reader
+                .push(refuse(message, "name a channel such as `reprocess` with `expandchannel`".to_owned()));
+        }
+    }
 }
 
 /// The pool of a channel: the job controller's word for it, else the keyword's, else `DEFAULT`.
@@ -339,12 +378,20 @@ fn pool(block: &Block, jobs: &JobController, reader: &mut Reader<'_>) -> String 
 
 /// The plugin that serves a channel of this name where `job_controller.cnf` names none.
 fn built_in_plugin(name: &str) -> Option<&'static str> {
+    let reprocess = ["process", "reprocess"].iter().any(|family| is_of_family(name, family))
+        || PASSING_THROUGH.iter().any(|(family, _)| is_of_family(name, family));
     match name {
         "l" => Some("local"),
-        "bitbucket" => Some("bitbucket"),
+        "bitbucket" | "filter_discard" => Some("bitbucket"),
         _ if name.starts_with("tcp_") => Some("tcp"),
+        _ if reprocess => Some("reprocess"),
         _ => None,
     }
+}
+
+/// `process` and `process_*`.
+fn is_of_family(name: &str, family: &str) -> bool {
+    name.strip_prefix(family).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
 }
 
 /// Option files whose channel does not exist.

@@ -72,6 +72,10 @@ pub struct Settings {
     pub connect_canonical: bool,
     /// `expandlimit`: recipients of one submission beyond which expansion is put off.
     pub expand_limit: Option<u32>,
+    /// `expandchannel`: the channel that such submissions wait on, in the place of `reprocess`.
+    pub expand_channel: Option<String>,
+    /// `viaaliasrequired`: a recipient belongs to the channel only when an alias leads to it.
+    pub via_alias_required: bool,
 
     /// `allowetrn`, `silentetrn`, `domainetrn`, `disableetrn`: what ETRN may do on sessions of this channel.
     pub etrn: EtrnPolicy,
@@ -419,6 +423,8 @@ impl Default for Settings {
             alternate: None,
             connect_canonical: false,
             expand_limit: None,
+            expand_channel: None,
+            via_alias_required: false,
             etrn: EtrnPolicy::default(),
             block_etrn: false,
             send_etrn: None,

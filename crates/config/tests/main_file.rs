@@ -222,9 +222,41 @@ fn channels_that_cannot_deliver_are_said() {
     assert_eq!(places("a $U@a\n\ndefaults smtp\n\nl\nh\n\ntcp_a\na\n"), "");
     assert_eq!(places(&with_block("tcp_x stmp mx")), "6:7 error unknown-channel-keyword");
     assert_eq!(places(&with_block("p_modem")), "6:1 info channel-without-plugin");
-    for quiet in ["process", "reprocess", "conversion", "hold", "pipe_x", "bitbucket", "x_in slave"] {
+    assert_eq!(places(&with_block("pipe_x")), "6:1 info channel-without-plugin");
+    for quiet in ["process", "process_x", "reprocess", "hold", "filter_discard", "bitbucket", "x_in slave"] {
         assert_eq!(places(&with_block(quiet)), "", "{quiet}");
     }
+    assert_eq!(
+        check(&with_block("conversion")),
+        "sluice.cnf:6:1: info[channel-passes-through]: mail on the channel `conversion` goes on as it is: body parts are not converted"
+    );
+    for passing in ["defragment", "directory_x"] {
+        assert_eq!(places(&with_block(passing)), "6:1 info channel-passes-through", "{passing}");
+    }
+}
+
+#[test]
+fn expansion_that_cannot_be_put_off_is_said() {
+    let with = |keywords: &str, more: &str| with_block(&format!("tcp_x smtp {keywords}\nTAG2\n\n{more}"));
+    assert_eq!(places(&with("expandlimit 10", "reprocess")), "");
+    assert_eq!(places(&with("expandlimit 10 expandchannel process_big", "process_big")), "");
+    assert_eq!(
+        check(&with("expandlimit 10", "bitbucket")),
+        "sluice.cnf:6:12: warning[expansion-not-put-off]: `expandlimit` has no effect: there is no channel `reprocess`\n\
+         help: add a channel block `reprocess` with the host `REPROCESS-DAEMON`, or name another with `expandchannel`"
+    );
+    assert_eq!(
+        check(&with("expandlimit 10 expandchannel tcp_y", "tcp_y smtp")),
+        "sluice.cnf:6:12: warning[expansion-not-put-off]: the channel `tcp_y` does not bring mail in again: it sends it away unexpanded\n\
+         help: name a channel such as `reprocess` with `expandchannel`"
+    );
+    assert_eq!(
+        check(&with_block("reprocess expandlimit 10")),
+        "sluice.cnf:6:11: warning[expansion-not-put-off]: `expandlimit` on the channel `reprocess` has no effect\n\
+         help: write it on the channels that mail comes in by"
+    );
+    // From `defaults` it stands on every channel, and means those that mail comes in by.
+    assert_eq!(places("a $U@a\n\ndefaults expandlimit 5\n\nl\nh\n\ntcp_a smtp\na\n\nreprocess\nR\n"), "");
 }
 
 #[test]

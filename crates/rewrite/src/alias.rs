@@ -32,6 +32,9 @@ pub const EXPANSION_MAX: usize = 100_000;
 /// What a sender is told who may not use a list that has no text of its own.
 pub const NOT_ALLOWED_TEXT: &str = "you are not allowed to use this list";
 
+/// What is said of an address that only an alias may lead to (`viaaliasrequired`).
+const NO_ALIAS_TEXT: &str = "unknown or illegal alias";
+
 /// Members that go nowhere that are reported: a host that lost its rule may have thousands, and each of them is tried
 /// from every channel.
 const NOWHERE_REPORTED_MAX: usize = 100;
@@ -151,9 +154,35 @@ impl Rewriter {
         context: &Context<'_>,
         trace: Option<&mut Vec<AliasStep>>,
     ) -> Result<Expansion, Rejected> {
+        self.expand_as(address, sender, context, false, trace)
+    }
+
+    /// As [`Rewriter::expand`], for mail that a channel such as `reprocess` brings in again: rules with `$1M` apply to it,
+    /// and those with `$1N` do not, although it appears to come from the channel that it first came in by.
+    ///
+    /// # Errors
+    /// As [`Rewriter::expand`].
+    pub fn expand_again(
+        &self,
+        address: &Address,
+        sender: &str,
+        context: &Context<'_>,
+    ) -> Result<Expansion, Rejected> {
+        self.expand_as(address, sender, context, true, None)
+    }
+
+    fn expand_as(
+        &self,
+        address: &Address,
+        sender: &str,
+        context: &Context<'_>,
+        again: bool,
+        trace: Option<&mut Vec<AliasStep>>,
+    ) -> Result<Expansion, Rejected> {
         let mut walk = Walk {
             rewriter: self,
             context,
+            again,
             sender,
             open: Vec::new(),
             seen: HashSet::new(),
@@ -207,6 +236,8 @@ struct Copy {
 struct Walk<'r, 'c, 't> {
     rewriter: &'r Rewriter,
     context: &'c Context<'c>,
+    /// The mail comes in again.
+    again: bool,
     sender: &'c str,
     /// Names of the aliases that are being expanded, the outermost first.
     open: Vec<String>,
@@ -250,7 +281,7 @@ impl Walk<'_, '_, '_> {
                 return self.alias(found, &named, copy);
             }
         }
-        let route = match self.rewriter.route(address, self.context, None) {
+        let route = match self.rewriter.route_as(address, self.context, self.again, None) {
             Ok(route) => route,
             Err(rejected) => return self.refuse(address, rejected),
         };
@@ -271,6 +302,9 @@ impl Walk<'_, '_, '_> {
                 }
                 self.step(|depth| AliasStep::Loop { depth, name: found.name });
             }
+        }
+        if channel.settings.via_alias_required && self.open.is_empty() {
+            return self.refuse(address, rejected(NO_ALIAS_TEXT, Status::NO_SUCH_USER));
         }
         self.recipient(route, copy);
         Ok(())

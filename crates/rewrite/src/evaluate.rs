@@ -65,6 +65,8 @@ pub(crate) struct Subject<'a> {
 pub(crate) struct Surroundings<'a> {
     pub(crate) kind: Kind,
     pub(crate) source_name: &'a str,
+    /// The mail comes in again, whatever channel it appears to come from.
+    pub(crate) again: bool,
     pub(crate) source: Option<&'a Channel>,
     /// Unknown while the envelope recipient is rewritten.
     pub(crate) destination: Option<(&'a str, Option<&'a Channel>)>,
@@ -283,7 +285,7 @@ impl<'a, 'p: 'a> Machine<'a, 'p> {
             }
             Op::SourceIsInternal { wanted } => {
                 if self.surroundings.source.is_none_or(|channel| channel.settings.rules) {
-                    let internal = is_internal(self.surroundings.source_name);
+                    let internal = self.surroundings.again || is_internal(self.surroundings.source_name);
                     self.source.add(*wanted, internal);
                 }
             }
@@ -509,7 +511,9 @@ impl<'a, 'p: 'a> Machine<'a, 'p> {
 /// Channels that take mail only to hand it on, so that their mail has been through rewriting before.
 fn is_internal(channel: &str) -> bool {
     let family = channel.split('_').next().unwrap_or(channel);
-    ["reprocess", "process", "conversion", "defragment"].iter().any(|name| family.eq_ignore_ascii_case(name))
+    ["reprocess", "process", "conversion", "defragment", "directory"]
+        .iter()
+        .any(|name| family.eq_ignore_ascii_case(name))
 }
 
 /// Offset of the first `+` outside quotes, or the length.

@@ -24,7 +24,10 @@ impl Rejected {
     /// address behind it.
     pub fn into_refusal(&self, address: &str) -> Refusal {
         let reason = if self.text == DEFAULT_ERROR_TEXT { "unknown host or domain" } else { &self.text };
-        let shown: String = address.chars().filter(|c| !c.is_control()).take(256).collect();
-        Refusal::new(self.code, self.status, format!("{reason}: {shown}"))
+        // One line, whatever a template or a look-up brought.
+        let shown = address.chars().filter(|c| !c.is_control()).take(256);
+        let text =
+            reason.chars().filter(|c| !c.is_control()).chain(": ".chars()).chain(shown).collect::<String>();
+        Refusal::new(self.code, self.status, text)
     }
 }

@@ -222,6 +222,17 @@ impl Rewriter {
         context: &Context<'_>,
         trace: Option<&mut Trace>,
     ) -> Result<Route, Rejected> {
+        self.route_as(address, context, false, trace)
+    }
+
+    /// The same for mail that comes in again (`again`): then `$1M` applies whatever its source channel is.
+    pub(crate) fn route_as(
+        &self,
+        address: &Address,
+        context: &Context<'_>,
+        again: bool,
+        trace: Option<&mut Trace>,
+    ) -> Result<Route, Rejected> {
         let channels = &self.config.channels;
         let destination = match context.kind {
             Kind::EnvelopeTo => None,
@@ -234,6 +245,7 @@ impl Rewriter {
             surroundings: Surroundings {
                 kind: context.kind,
                 source_name: context.source_channel,
+                again,
                 source,
                 destination,
                 hosted: &*self.hosted,

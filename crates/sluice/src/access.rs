@@ -11,7 +11,7 @@
 use sluice_dispatch::Loaded;
 use sluice_mail::{Refusal, Status};
 use sluice_rewrite::mapping::{Answer, Flags};
-use sluice_smtpd::{Connection, Session};
+use sluice_smtpd::{Connection, Origin, Session};
 
 /// The flags that take an argument, in the order in which the arguments stand in the text. `N` and `F`, whose argument is
 /// all the rest, come last and are not listed. `I` takes two fields.
@@ -70,6 +70,11 @@ impl<'a> Access<'a> {
 
     /// Questions about a session.
     pub(crate) fn of_session(loaded: &'a Loaded, session: &Session) -> Access<'a> {
+        if session.origin != Origin::Client {
+            // There is no connection; what brings the mail is the channel.
+            let application = session.connection.channel.to_string();
+            return Access { loaded, port: String::new(), application, flags: Flags::NONE };
+        }
         let flags = if session.extended { Flags::NONE.with('E') } else { Flags::NONE };
         // A bar in the name would move all fields behind it.
         let helo = session.helo.replace('|', "_");

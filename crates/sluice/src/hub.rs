@@ -4,7 +4,7 @@
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -12,12 +12,13 @@ use parking_lot::Mutex;
 use sluice_config::Config;
 use sluice_diag::{Diagnostic, Severity, Sources};
 use sluice_dispatch::{Dispatcher, Handle, Loaded, Parts, Plugins, SystemClock, ask};
-use sluice_host::Host;
+use sluice_host::{FrontDoor, Host};
 use sluice_mail::Address;
 use sluice_rewrite::{Context, Kind};
 use sluice_spool::Spool;
 
 use crate::exit::{Exit, ExitWith, Failure};
+use crate::inner_door::InnerDoor;
 use crate::{load, report};
 
 /// A hub at work.
@@ -44,7 +45,7 @@ impl Hub {
     ///
     /// # Errors
     /// [`Exit::Temporary`] when the spool cannot be opened, with the reason.
-    pub(crate) fn start(place: &Path, loaded: Loaded) -> Result<Hub, Failure> {
+    pub(crate) fn start(place: &Path, loaded: Loaded) -> Result<Arc<Hub>, Failure> {
         let options = &loaded.config.options;
         let folder = &options.spool_dir;
         std::fs::DirBuilder::new()
@@ -68,7 +69,10 @@ impl Hub {
                 "damage was found in the spool; what could not be read is in quarantine"
             );
         }
-        let runners = Arc::new(Plugins::new(Host::new(plugin_folders(&loaded.config))));
+        let host = plugin_host(&loaded.config);
+        let door = Arc::new(InnerDoor::default());
+        host.open_door(Arc::clone(&door) as Arc<dyn FrontDoor>);
+        let runners = Arc::new(Plugins::new(host));
         let parts = Parts {
             loaded: Arc::new(loaded),
             spool,
@@ -77,7 +81,9 @@ impl Hub {
             clock: Arc::new(SystemClock),
         };
         let dispatcher = Dispatcher::start(parts).exit_with(Exit::Temporary)?;
-        Ok(Hub { place: place.to_owned(), dispatcher, reloading: Mutex::new(()) })
+        let hub = Arc::new(Hub { place: place.to_owned(), dispatcher, reloading: Mutex::new(()) });
+        door.open(&hub);
+        Ok(hub)
     }
 
     /// The configuration in force.
@@ -129,6 +135,12 @@ pub(crate) fn rewritten(loaded: &Loaded, sender: &str, source_channel: &str) -> 
         Ok(route) => route.address.to_string(),
         Err(_) => sender.to_owned(),
     }
+}
+
+/// The host of this process, looking where the configuration says. What is loaded is loaded once, whoever asks.
+pub(crate) fn plugin_host(config: &Config) -> Host {
+    static HOST: LazyLock<Host> = LazyLock::new(|| Host::new(Vec::new()));
+    HOST.looking_in(plugin_folders(config))
 }
 
 /// Where plugins are looked for: next to the program, then in `PLUGIN_PATH`.

@@ -21,8 +21,8 @@ use sluice_smtp::etrn::{Answers, Node, Waiting};
 use sluice_smtp::replies;
 use sluice_smtp::reply::Reply;
 use sluice_smtpd::{
-    Accepted, Admission, Connection, EtrnAnswer, Incoming, Intake, Limits, LongLines, MailParams, Quotas,
-    Reception, Session, Transaction,
+    Accepted, Admission, Connection, EtrnAnswer, ExpandLater, Incoming, Intake, Limits, LongLines,
+    MailParams, Origin, Quotas, Reception, Session, Transaction,
 };
 
 use crate::access::{self, Access, Forwarded, Verdict};
@@ -82,6 +82,7 @@ impl Intake for Door {
                 max_received_lines: options.max_received_lines,
                 command_timeout: default.server.command_receive_time,
                 data_timeout: default.server.data_receive_time,
+                expand_later: expand_later(&loaded, source),
                 ..defaults
             },
             reception: reception(&source.settings, options),
@@ -109,10 +110,11 @@ impl Intake for Door {
         let address = Address::parse(path).map_err(|error| bad_address(5, 1, 3, path, &error))?;
         let source_channel = session.admission.source_channel.as_str();
         let context = Context { kind: Kind::EnvelopeTo, source_channel, destination_channel: None };
-        let expansion = loaded
-            .rewriter
-            .expand(&address, sender, &context, None)
-            .map_err(|rejected| rejected.into_refusal(path))?;
+        let expansion = match session.origin {
+            Origin::Again => loaded.rewriter.expand_again(&address, sender, &context),
+            Origin::Client | Origin::Channel => loaded.rewriter.expand(&address, sender, &context, None),
+        };
+        let expansion = expansion.map_err(|rejected| rejected.into_refusal(path))?;
         for (member, rejected) in &expansion.lost {
             tracing::warn!(alias = path, %member, why = rejected.text, "an address of an alias goes nowhere and gets no copy");
         }
@@ -287,6 +289,15 @@ fn reception(settings: &Settings, options: &Options) -> Reception {
     }
 }
 
+/// `expandlimit`, if there is a channel that can bring the mail in again.
+fn expand_later(loaded: &Loaded, source: &Channel) -> Option<ExpandLater> {
+    let more_than = source.settings.expand_limit?;
+    let name = source.settings.expand_channel.as_deref().unwrap_or("reprocess");
+    let channel = loaded.config.channels.by_name(name)?;
+    let domain = channel.official_host.to_lowercase();
+    Some(ExpandLater { more_than, channel: channel.name.clone(), domain })
+}
+
 /// The keyword on the source channel, in the listeners' terms.
 fn etrn_policy(source: &Channel) -> sluice_smtpd::EtrnPolicy {
     match source.settings.etrn {
@@ -382,7 +393,8 @@ fn etrn_target(loaded: &Loaded, source_channel: &str, node: &Node) -> (String, S
 /// Refuses what a client that was not moved from the listener's channel sends back to that channel.
 fn check_relay(loaded: &Loaded, session: &Session, channel: &str, path: &str) -> Result<(), Refusal> {
     let source_channel = session.admission.source_channel.as_str();
-    let unmoved = source_channel.eq_ignore_ascii_case(&session.connection.channel);
+    let unmoved =
+        session.origin == Origin::Client && source_channel.eq_ignore_ascii_case(&session.connection.channel);
     if !unmoved || !channel.eq_ignore_ascii_case(source_channel) {
         return Ok(());
     }

@@ -11,6 +11,7 @@ mod commands;
 mod control;
 mod exit;
 mod hub;
+mod inner_door;
 mod intake;
 mod load;
 mod log;

@@ -9,15 +9,15 @@ use std::collections::HashSet;
 use std::io;
 use std::time::{Duration, SystemTime};
 
-use sluice_mail::{Envelope, Refusal, Time};
-use sluice_smtp::content::{Content, Fed, Rules, Summary};
+use sluice_mail::{Envelope, Recipient, Refusal, Time};
+use sluice_smtp::content::{Content, Fed, Rules};
 use sluice_smtp::replies;
 use sluice_smtp::reply::Reply;
 use sluice_smtp::server::{Received, Transaction};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-use crate::intake::{Body, Done, Incoming};
+use crate::intake::{Accepted, Body, Done, Incoming, Session};
 use crate::session::{Got, Talk};
 use crate::trace::Trace;
 use crate::{CHUNK_OCTETS, DATA_WINDOW_OCTETS, SWALLOW_OCTETS_MAX};
@@ -80,7 +80,8 @@ impl Window {
 
 impl Arrival {
     /// The message of `transaction`, of which nothing has come yet.
-    pub(crate) fn begin(talk: &Talk, transaction: Transaction, chunked: bool) -> Arrival {
+    pub(crate) fn begin(talk: &Talk, mut transaction: Transaction, chunked: bool) -> Arrival {
+        put_off(&talk.session, &mut transaction);
         let arrived = Time::from(SystemTime::now());
         let incoming = talk.intake.begin(&talk.session, &transaction);
         let id = incoming.id();
@@ -213,7 +214,18 @@ impl Arrival {
             Err(refusal) => return Received::Refused(refusal.unwrap_or_else(unanswered)),
         };
         let (id, transaction) = (self.id, self.transaction);
-        let envelopes = envelopes(talk, &transaction, &summary, self.arrived);
+        let plain = Envelope {
+            sender: transaction.sender.clone(),
+            arrived: self.arrived,
+            source_channel: talk.session.admission.source_channel.clone(),
+            priority: summary.priority,
+            eight_bit: summary.eight_bit || transaction.params.body == Body::EightBitMime,
+            smtputf8: transaction.params.smtputf8,
+            held: summary.received_lines > talk.session.admission.limits.max_received_lines,
+            deferred_until: summary.deferred_until,
+            recipients: Vec::new(),
+        };
+        let envelopes = envelopes(&transaction.recipients, &plain);
         let recipients: usize = envelopes.iter().map(|envelope| envelope.recipients.len()).sum();
         let held = envelopes.iter().any(|envelope| envelope.held);
         let limit = talk.session.admission.limits.intake_timeout;
@@ -298,34 +310,46 @@ fn first_lines(talk: &Talk, transaction: &Transaction, id: &str, now: Time) -> V
     tail
 }
 
+/// `expandlimit`: a message for too many is put whole on another channel, which brings it in again. Whom its recipients
+/// stand for is worked out then; that each of them may be sent to at all has been seen already.
+fn put_off(session: &Session, transaction: &mut Transaction) {
+    let Some(later) = &session.admission.limits.expand_later else { return };
+    if transaction.commands <= later.more_than {
+        return;
+    }
+    let mut seen = HashSet::new();
+    let originals = transaction.recipients.iter().map(|accepted| accepted.recipient.original.clone());
+    let originals: Vec<String> = originals.filter(|original| seen.insert(original.clone())).collect();
+    let put_off = |original: String| Recipient {
+        address: original.clone(),
+        original,
+        channel: later.channel.clone(),
+        domain: later.domain.clone(),
+    };
+    transaction.recipients = originals.into_iter().map(put_off).map(Accepted::from).collect();
+}
+
 /// What sets one copy of a message apart from another: its own reverse-path, and whether it waits for an operator. The
 /// plain kind comes first.
-fn kinds(transaction: &Transaction) -> Vec<(Option<&str>, bool)> {
+pub(crate) fn kinds(recipients: &[Accepted]) -> Vec<(Option<&str>, bool)> {
     let mut kinds: Vec<(Option<&str>, bool)> =
-        transaction.recipients.iter().map(|accepted| (accepted.sender.as_deref(), accepted.held)).collect();
+        recipients.iter().map(|accepted| (accepted.sender.as_deref(), accepted.held)).collect();
     kinds.sort_unstable();
     kinds.dedup();
     kinds
 }
 
-/// An envelope for each kind of copy.
-fn envelopes(talk: &Talk, transaction: &Transaction, summary: &Summary, arrived: Time) -> Vec<Envelope> {
-    let admission = &talk.session.admission;
-    let envelope = |sender: Option<&str>, held: bool| Envelope {
-        sender: sender.unwrap_or(&transaction.sender).to_owned(),
-        arrived,
-        source_channel: admission.source_channel.clone(),
-        priority: summary.priority,
-        eight_bit: summary.eight_bit || transaction.params.body == Body::EightBitMime,
-        smtputf8: transaction.params.smtputf8,
-        held: held || summary.received_lines > admission.limits.max_received_lines,
-        deferred_until: summary.deferred_until,
-        recipients: Vec::new(),
+/// An envelope for each kind of copy, made from one without recipients.
+pub(crate) fn envelopes(recipients: &[Accepted], plain: &Envelope) -> Vec<Envelope> {
+    let envelope = |(sender, held): &(Option<&str>, bool)| Envelope {
+        sender: sender.unwrap_or(&plain.sender).to_owned(),
+        held: *held || plain.held,
+        ..plain.clone()
     };
-    let kinds = kinds(transaction);
-    let mut envelopes: Vec<Envelope> = kinds.iter().map(|(sender, held)| envelope(*sender, *held)).collect();
+    let kinds = kinds(recipients);
+    let mut envelopes: Vec<Envelope> = kinds.iter().map(envelope).collect();
     let mut seen = HashSet::new();
-    for accepted in &transaction.recipients {
+    for accepted in recipients {
         let recipient = &accepted.recipient;
         let first = seen.insert((recipient.channel.as_str(), recipient.address.as_str()));
         if accepted.expanded && !first {

@@ -40,6 +40,20 @@ pub struct Session {
     pub helo: String,
     /// EHLO was said, not HELO.
     pub extended: bool,
+    /// Where its messages come from.
+    pub origin: Origin,
+}
+
+/// Where the messages of a session come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Origin {
+    /// A client of a listener.
+    #[default]
+    Client,
+    /// A channel that brings mail in; there is no connection.
+    Channel,
+    /// A channel that brings mail in again which has come in before.
+    Again,
 }
 
 /// What is decided about a connection once, before the greeting.
@@ -105,8 +119,21 @@ pub struct Limits {
     pub data_timeout: Duration,
     /// Time for a whole message to arrive.
     pub data_total_timeout: Duration,
+    /// `expandlimit`: messages for more recipients are put off.
+    pub expand_later: Option<ExpandLater>,
     /// Time that the intake has for one answer. RFC 5321 section 4.5.3.2.6 lets a client wait ten minutes.
     pub intake_timeout: Duration,
+}
+
+/// Where a message goes whole that has too many recipients to look at them at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpandLater {
+    /// With more recipients than this.
+    pub more_than: u32,
+    /// The channel that brings it in again.
+    pub channel: String,
+    /// The domain it waits under there.
+    pub domain: String,
 }
 
 impl Default for Limits {
@@ -121,6 +148,7 @@ impl Default for Limits {
             command_timeout: Duration::from_secs(300),
             data_timeout: Duration::from_secs(300),
             data_total_timeout: Duration::from_secs(6 * 3600),
+            expand_later: None,
             intake_timeout: Duration::from_secs(300),
         }
     }

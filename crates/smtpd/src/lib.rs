@@ -17,6 +17,7 @@
 
 mod delivery;
 mod gate;
+pub mod inside;
 mod intake;
 mod server;
 mod session;
@@ -35,7 +36,7 @@ pub const CHUNK_OCTETS: usize = 256 * 1024;
 pub const SWALLOW_OCTETS_MAX: u64 = 64 << 20;
 
 pub use intake::{
-    Accepted, Admission, Body, Connection, Done, EtrnAnswer, EtrnPolicy, Incoming, Intake, Limits, LongLines,
-    MailParams, Quotas, Reception, Session, Transaction,
+    Accepted, Admission, Body, Connection, Done, EtrnAnswer, EtrnPolicy, ExpandLater, Incoming, Intake,
+    Limits, LongLines, MailParams, Origin, Quotas, Reception, Session, Transaction,
 };
 pub use server::{BindError, Server, Service, Settings};

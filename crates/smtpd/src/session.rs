@@ -20,7 +20,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::delivery::{self, Arrival, Progress};
-use crate::intake::{Connection, EtrnAnswer, Intake, Session};
+use crate::intake::{Connection, EtrnAnswer, Intake, Origin, Session};
 
 /// Room for one read while commands are expected. A pipelined group of some forty commands fits.
 const COMMAND_READ_OCTETS: usize = 4 * 1024;
@@ -152,7 +152,13 @@ pub(crate) async fn serve(
         output,
         lines: LineReader::default(),
         server: server::Server::new(policy),
-        session: Session { connection, admission, helo: String::new(), extended: false },
+        session: Session {
+            connection,
+            admission,
+            helo: String::new(),
+            extended: false,
+            origin: Origin::Client,
+        },
         intake,
         stopping,
         arrival: None,

@@ -4,6 +4,14 @@ use std::net::IpAddr;
 
 use sluice_mail::{Time, rfc5322_date};
 
+/// The field of a message that a channel brings in.
+pub(crate) fn inside(from: &str, host: &str, id: &str, now: Time) -> String {
+    let from: String = from.chars().map(|c| if is_name_character(c) { c } else { '?' }).collect();
+    let version = env!("CARGO_PKG_VERSION");
+    let date = rfc5322_date(now);
+    format!("Received: from {from}\r\n\tby {host} (Sluice {version}) id {id};\r\n\t{date}\r\n")
+}
+
 /// What the field tells.
 pub(crate) struct Trace<'a> {
     /// The name the client gave; a stranger's text.

@@ -46,7 +46,7 @@ pub(crate) fn run(run: &Run) -> Result<Exit, Failure> {
         .context("cannot start the threads of the listeners")
         .exit_with(Exit::Temporary)?;
     let config = Arc::clone(&loaded.config);
-    let hub = Arc::new(Hub::start(&place, loaded)?);
+    let hub = Hub::start(&place, loaded)?;
     let served = runtime.block_on(serve(&hub, &config));
     // Listeners are closed now, or never opened; what is in the spool stays there either way.
     let (begun, result) = match served {
