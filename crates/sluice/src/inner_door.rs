@@ -50,7 +50,8 @@ impl FrontDoor for InnerDoor {
         // What has come in once was not too large then.
         let of_source = source.filter(|_| origin == Origin::Channel);
         let of_source = of_source.and_then(|source| source.settings.source_block_limit);
-        let largest = [Some(config.options.max_message_size), of_source];
+        let of_all = config.options.block_limit.filter(|_| origin == Origin::Channel);
+        let largest = [Some(config.options.max_message_size), of_all, of_source];
         let lines = config.options.line_limit.filter(|_| origin == Origin::Channel);
         let admission = Admission {
             source_channel: source_channel.to_owned(),

@@ -9,15 +9,17 @@ use sluice_smtpd::{
 };
 use std::sync::{Arc, Mutex};
 
+type Taken = Arc<Mutex<Vec<(Envelope, Vec<u8>)>>>;
+
 #[derive(Default)]
 struct Book {
-    taken: Arc<Mutex<Vec<(Envelope, Vec<u8>)>>>,
+    taken: Taken,
     commit: Option<Refusal>,
 }
 
 struct Draft {
     content: Vec<u8>,
-    taken: Arc<Mutex<Vec<(Envelope, Vec<u8>)>>>,
+    taken: Taken,
     commit: Option<Refusal>,
 }
 

@@ -1,8 +1,8 @@
 //! Channel plugin: brings mail in again, so that its addresses are rewritten and its aliases expanded once more.
 //!
 //! The channels `process` and `reprocess` of PMDF and Messaging Server, and those that would do something with a message
-//! before it goes on (`conversion`, `defragment`, `directory`): here it goes on as it is. Mail of `process` appears to come
-//! from that channel; mail of the others appears to come from the channel that it came in by.
+//! before it goes on (`conversion`, `defragment`, `directory`): here it goes on as it is. Mail of `reprocess` appears to come
+//! from the channel that it first came in by; mail of the others from the channel itself.
 //!
 //! # Invariants
 //! A recipient is settled only after the new message is durable for it, so a stop at any moment loses nothing; one between
@@ -44,7 +44,7 @@ impl Channel for Reprocess {
         kind: OptionKind::Text,
         default: None,
         help: "Which channel the mail appears to come from when it comes in again: `original` for the one that it first came in by, `own` \
-for this one. Without it, `own` for `process` and `process_*`, and `original` for all others.",
+for this one. Without it, `original` for `reprocess` and `reprocess_*`, and `own` for all others.",
     }];
 
     fn create(context: Context) -> Result<Self, CreateError> {
@@ -57,7 +57,7 @@ for this one. Without it, `own` for `process` and `process_*`, and `original` fo
             }
             None => {
                 let name = context.channel();
-                !(name == "process" || name.starts_with("process_"))
+                name == "reprocess" || name.starts_with("reprocess_")
             }
         };
         Ok(Reprocess { as_original })
