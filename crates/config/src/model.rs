@@ -114,6 +114,19 @@ impl Channels {
         Some((channel, channel.hosts.get(place as usize)?))
     }
 
+    /// The number of the channel to which a routing system belongs; case aside.
+    #[must_use]
+    pub fn number_by_host(&self, host: &str) -> Option<usize> {
+        let found = in_lower_case(host, str::to_lowercase, |host| self.by_host.get(host).copied());
+        found.map(|(channel, _)| channel as usize)
+    }
+
+    /// The channel of a number, which is its place in the file.
+    #[must_use]
+    pub fn number(&self, number: usize) -> Option<&Channel> {
+        self.list.get(number)
+    }
+
     /// The local channel, whose official host is the name of this system.
     ///
     /// # Panics

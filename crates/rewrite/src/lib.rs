@@ -19,6 +19,7 @@
 mod alias;
 mod check;
 mod codes;
+mod direct;
 mod evaluate;
 mod glob;
 mod guess;

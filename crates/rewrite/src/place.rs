@@ -3,6 +3,7 @@
 //! # Not here
 //! What is done with that host (`rewriter`).
 
+use std::borrow::Cow;
 use std::fmt;
 
 use sluice_mail::Address;
@@ -108,12 +109,12 @@ pub(crate) fn has_more(address: &Address, first: First<'_>) -> bool {
 
 /// Puts user and host in the place of what was extracted. In a route only the host counts; the user belongs to a
 /// host further on.
-pub(crate) fn put(address: &mut Address, position: Position, user: String, host: String) {
+pub(crate) fn put(address: &mut Cow<'_, Address>, position: Position, user: String, host: String) {
     match position {
-        Position::Route => address.route[0] = host,
+        Position::Route => address.to_mut().route[0] = host,
         Position::At | Position::Percent | Position::Bang => {
-            address.local = user;
-            address.host = Some(host);
+            // Where no route stands in front, nothing of the address is left.
+            *address = Cow::Owned(Address { route: Vec::new(), local: user, host: Some(host) });
         }
     }
 }

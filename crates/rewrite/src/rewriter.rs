@@ -10,6 +10,7 @@ use sluice_mail::{Address, Status};
 
 use crate::alias;
 use crate::check::{self, Checker};
+use crate::direct::{Direct, Made};
 use crate::evaluate::{self, ErrorText, Output, Program, Shape, Subject, Surroundings};
 use crate::known::Known;
 use crate::look;
@@ -113,6 +114,8 @@ pub struct Rewriter {
     config: Arc<Config>,
     /// The templates of the rules of the configuration, in the same order.
     programs: Vec<Program>,
+    /// Those of them that are of the common shape.
+    directs: Vec<Option<Direct>>,
     table: Table,
     /// What it is of use to ask the table and the domain database for.
     reach: Reach,
@@ -136,10 +139,12 @@ impl Rewriter {
         let (table, slot_of) = Table::new(config.rules.iter().map(|rule| rule.pattern.as_str()));
         let mut checker = Checker::new(&config, &table, &slot_of);
         let mut programs = Vec::with_capacity(config.rules.len());
+        let mut directs = Vec::with_capacity(config.rules.len());
         // One template at a time: read apart, with all its places, they take several times the memory of the rules.
         for (index, rule) in config.rules.iter().enumerate() {
             let template = template::parse(&rule.template, &is_channel);
             checker.rule(index, rule, &template);
+            directs.push(Direct::new(template.ops.iter().map(|(op, _)| op), &config.channels));
             programs.push(Program::new(template));
         }
         let mut diagnostics = checker.finish();
@@ -155,6 +160,7 @@ impl Rewriter {
         let rewriter = Rewriter {
             config,
             programs,
+            directs,
             table,
             reach,
             known,
@@ -296,8 +302,21 @@ struct Built<'r> {
 }
 
 enum Target {
-    Again { user: String, host: String },
-    Routed { user: String, host: String, via: Option<String>, system: String },
+    Again {
+        user: String,
+        host: String,
+    },
+    Routed {
+        user: String,
+        host: String,
+        via: Option<String>,
+        system: String,
+    },
+    /// As `Routed`, and the number of the channel to which the system belongs is known.
+    Direct {
+        made: Made,
+        channel: u32,
+    },
     AsIs,
 }
 
@@ -309,15 +328,15 @@ impl<'r> Walk<'r, '_, '_> {
     }
 
     fn route(&mut self, address: &Address) -> Result<Route, Rejected> {
-        let mut work = address.clone();
+        let mut work = Cow::Borrowed(address);
         if address.is_null() {
             self.step(|| Step::NotRewritten);
             let local = self.rewriter.config.channels.local();
             return Ok(Route {
-                address: work.clone(),
+                address: address.clone(),
                 channel: local.name.clone(),
                 routing_system: local.official_host.clone(),
-                final_address: work,
+                final_address: address.clone(),
                 host: local.official_host.clone(),
             });
         }
@@ -333,10 +352,11 @@ impl<'r> Walk<'r, '_, '_> {
         }
     }
 
-    /// Handles the first host of `work`; `None` when there is another one to handle.
-    fn turn(&mut self, work: &mut Address) -> Result<Option<Route>, Rejected> {
+    /// Handles the first host of `work`; `None` when there is another one to handle. `work` is the address as it came
+    /// until something of it changes.
+    fn turn(&mut self, work: &mut Cow<'_, Address>) -> Result<Option<Route>, Rejected> {
         if place::first_host(work, self.bang_over_percent).is_none() {
-            self.complete(work);
+            self.complete(work.to_mut());
         }
         let Some(first) = place::first_host(work, self.bang_over_percent) else {
             return Err(self.reject());
@@ -355,24 +375,31 @@ impl<'r> Walk<'r, '_, '_> {
         }
         let mut special_tried = false;
         loop {
+            let mut number = None;
+            let as_is = || (first.user.to_owned(), first.host.to_owned(), None, first.host.to_owned());
             let (user, host, via, system) = match built.take() {
-                None => (first.user.to_owned(), first.host.to_owned(), None, first.host.to_owned()),
+                None => as_is(),
                 Some(rule) => {
                     let Built { target, tag, error } = rule;
                     self.apply(tag, error);
                     match target {
-                        Target::AsIs => {
-                            (first.user.to_owned(), first.host.to_owned(), None, first.host.to_owned())
-                        }
+                        Target::AsIs => as_is(),
                         Target::Again { user, host } => {
                             place::put(work, position, user, host);
                             return self.again(work);
                         }
                         Target::Routed { user, host, via, system } => (user, host, via, system),
+                        Target::Direct { made: Made { user, host, system }, channel } => {
+                            number = Some(channel as usize);
+                            (user, host, None, system)
+                        }
                     }
                 }
             };
-            let Some((channel, _)) = self.rewriter.config.channels.by_host(&system) else {
+            let rewriter = self.rewriter;
+            let channels = &rewriter.config.channels;
+            let number = number.or_else(|| channels.number_by_host(&system));
+            let Some(channel) = number.and_then(|number| channels.number(number)) else {
                 self.step(|| Step::NoChannel { routing_system: system });
                 let in_local_part = matches!(position, Position::Percent | Position::Bang);
                 if !in_local_part || special_tried {
@@ -381,7 +408,7 @@ impl<'r> Walk<'r, '_, '_> {
                 special_tried = true;
                 built = self.special(first);
                 if built.is_none() {
-                    return Ok(Some(self.mailbox(work)));
+                    return Ok(Some(self.mailbox(work.to_mut())));
                 }
                 continue;
             };
@@ -391,7 +418,7 @@ impl<'r> Walk<'r, '_, '_> {
             });
             if has_more && (self.is_local(channel) || channel.settings.route_local) {
                 let host = first.host.to_owned();
-                place::remove(work, position, self.bang_over_percent);
+                place::remove(work.to_mut(), position, self.bang_over_percent);
                 self.step(|| Step::HostRemoved {
                     host,
                     channel: channel.name.clone(),
@@ -400,6 +427,7 @@ impl<'r> Walk<'r, '_, '_> {
                 return Ok(None);
             }
             place::put(work, position, user, host);
+            let work = work.to_mut();
             if let Some(via) = via {
                 work.route.insert(0, via);
             }
@@ -479,6 +507,14 @@ impl<'r> Walk<'r, '_, '_> {
         self.step(|| Step::Probe { pattern: key.to_owned(), rules: rules.len() });
         for rule in rules {
             let rule = *rule as usize;
+            // It cannot say why it fails, which a trace has to know.
+            if let (Some(direct), None) = (&rewriter.directs[rule], &self.trace) {
+                if let Some(made) = direct.run(subject, self.surroundings.kind) {
+                    let target = Target::Direct { made, channel: direct.channel };
+                    return Some(Built { target, tag: None, error: None });
+                }
+                continue;
+            }
             match evaluate::run(&rewriter.programs[rule], subject, self.surroundings).map(built) {
                 Ok(built) => {
                     self.step(|| Step::RuleApplied {
@@ -599,6 +635,9 @@ impl Target {
                 format!("@{via}:{user}@{host}, routing system {system}")
             }
             Target::Routed { user, host, via: None, system } => {
+                format!("{user}@{host}, routing system {system}")
+            }
+            Target::Direct { made: Made { user, host, system }, .. } => {
                 format!("{user}@{host}, routing system {system}")
             }
             Target::AsIs => "the address stays as it is".to_owned(),

@@ -19,10 +19,9 @@ use crate::probe::Reach;
 pub(crate) struct Table {
     /// The patterns in lower case, one behind the other.
     text: String,
-    slots: Vec<Slot>,
-    index: HashTable<u32>,
+    index: HashTable<Slot>,
     hasher: RandomState,
-    /// Rules by slot, those of one slot in the order of the file.
+    /// Rules of patterns that have several, in the order of the file.
     rules: Vec<u32>,
     reach: Reach,
 }
@@ -33,7 +32,9 @@ struct Slot {
     /// Where it stands in the text.
     at: usize,
     length: u32,
-    /// Where its rules stand in the list of rules.
+    /// Patterns are numbered as they come.
+    number: u32,
+    /// Its rule when it has one, as most do; else where its rules stand in the list.
     first: u32,
     count: u32,
 }
@@ -44,67 +45,77 @@ pub(crate) struct SlotOf(Vec<u32>);
 impl Table {
     /// A table of the patterns of all rules, which are numbered from 0.
     pub(crate) fn new<'p>(patterns: impl ExactSizeIterator<Item = &'p str>) -> (Table, SlotOf) {
-        let mut table = Table::default();
+        let mut table = Table { index: HashTable::with_capacity(patterns.len()), ..Table::default() };
         let mut slot_of = Vec::with_capacity(patterns.len());
-        for pattern in patterns {
-            slot_of.push(table.enter(pattern));
+        for (rule, pattern) in (0u32..).zip(patterns) {
+            slot_of.push(table.enter(pattern, rule));
         }
-        let mut next = 0;
-        for slot in &mut table.slots {
-            slot.first = next;
-            next += std::mem::take(&mut slot.count);
+        // Where the rules of each pattern begin, and later where the next of them goes.
+        let mut places = vec![0; table.index.len()];
+        let mut end = 0;
+        for slot in table.index.iter_mut().filter(|slot| slot.count > 1) {
+            slot.first = end;
+            places[slot.number as usize] = end + 1;
+            end += slot.count;
         }
-        table.rules = vec![0; slot_of.len()];
-        for (rule, slot) in (0u32..).zip(&slot_of) {
-            let slot = &mut table.slots[*slot as usize];
-            table.rules[(slot.first + slot.count) as usize] = rule;
-            slot.count += 1;
+        table.rules = vec![0; end as usize];
+        for (rule, number) in (0u32..).zip(&slot_of) {
+            // Patterns with one rule have no place, which is written as 0.
+            let place = &mut places[*number as usize];
+            if *place > 0 {
+                table.rules[*place as usize - 1] = rule;
+                *place += 1;
+            }
         }
+        table.index.shrink_to_fit(|slot| table.hasher.hash_one(slot.pattern(&table.text)));
+        table.text.shrink_to_fit();
         (table, SlotOf(slot_of))
     }
 
-    /// The slot of a pattern, a new one if it has none, with one rule more.
-    fn enter(&mut self, pattern: &str) -> u32 {
+    /// The number of a pattern, a new one if it has none; the pattern has one rule more.
+    fn enter(&mut self, pattern: &str, rule: u32) -> u32 {
         let lower = lower(pattern);
         let hash = self.hasher.hash_one(&*lower);
-        let Table { text, slots, index, hasher, reach, .. } = self;
-        let found = index.find(hash, |slot| slots[*slot as usize].pattern(text) == lower);
-        let slot = match found {
-            Some(slot) => *slot,
-            None => {
-                let slot = slots.len() as u32;
-                slots.push(Slot { at: text.len(), length: lower.len() as u32, first: 0, count: 0 });
-                text.push_str(&lower);
-                index.insert_unique(hash, slot, |slot| hasher.hash_one(slots[*slot as usize].pattern(text)));
-                reach.add(&lower);
-                slot
-            }
-        };
-        slots[slot as usize].count += 1;
-        slot
+        let Table { text, index, hasher, reach, .. } = self;
+        if let Some(slot) = index.find_mut(hash, |slot| slot.pattern(text) == lower) {
+            slot.count += 1;
+            return slot.number;
+        }
+        let number = index.len() as u32;
+        let slot = Slot { at: text.len(), length: lower.len() as u32, number, first: rule, count: 1 };
+        text.push_str(&lower);
+        index.insert_unique(hash, slot, |slot| hasher.hash_one(slot.pattern(text)));
+        reach.add(&lower);
+        number
+    }
+
+    fn slot(&self, pattern: &str) -> Option<&Slot> {
+        let hash = self.hasher.hash_one(pattern);
+        self.index.find(hash, |slot| slot.pattern(&self.text) == pattern)
     }
 
     /// The number of a pattern (lower case), below [`Table::len`].
     pub(crate) fn number(&self, pattern: &str) -> Option<usize> {
-        let hash = self.hasher.hash_one(pattern);
-        let slot = self.index.find(hash, |slot| self.slots[*slot as usize].pattern(&self.text) == pattern)?;
-        Some(*slot as usize)
+        self.slot(pattern).map(|slot| slot.number as usize)
     }
 
     /// The rules of a pattern (lower case), in the order of the file.
     pub(crate) fn rules(&self, pattern: &str) -> &[u32] {
-        let slot = self.number(pattern).map(|number| &self.slots[number]);
-        slot.map_or(&[], |slot| &self.rules[slot.first as usize..(slot.first + slot.count) as usize])
+        match self.slot(pattern) {
+            None => &[],
+            Some(slot) if slot.count == 1 => std::slice::from_ref(&slot.first),
+            Some(slot) => &self.rules[slot.first as usize..(slot.first + slot.count) as usize],
+        }
     }
 
-    /// All patterns, each once and in lower case.
+    /// All patterns, each once and in lower case, in no order.
     pub(crate) fn patterns(&self) -> impl Iterator<Item = &str> {
-        self.slots.iter().map(|slot| slot.pattern(&self.text))
+        self.index.iter().map(|slot| slot.pattern(&self.text))
     }
 
     /// How many different patterns there are.
     pub(crate) fn len(&self) -> usize {
-        self.slots.len()
+        self.index.len()
     }
 
     /// What it is of use to ask for.
@@ -145,16 +156,19 @@ mod tests {
 
     #[test]
     fn rules_of_a_pattern_keep_their_order() {
-        let (table, slot_of) = table(&["a", ".B", "A", ".b", "a", "ä", "Ä"]);
+        let (table, slot_of) = table(&["a", ".B", "A", ".b", "a", "ä", "Ä", "only"]);
+        assert_eq!(table.rules("only"), [7]);
         assert_eq!(table.rules("a"), [0, 2, 4]);
         assert_eq!(table.rules(".b"), [1, 3]);
         assert_eq!(table.rules("ä"), [5, 6]);
         assert_eq!(table.rules("A"), [0u32; 0]);
         assert_eq!(table.rules("b"), [0u32; 0]);
-        assert_eq!(table.len(), 3);
+        assert_eq!(table.len(), 4);
         assert_eq!([0, 2, 4].map(|rule| slot_of.rule(rule)), [slot_of.rule(0); 3]);
         assert_eq!((table.number("ä"), table.number("")), (Some(2), None));
-        assert_eq!(table.patterns().collect::<Vec<_>>(), ["a", ".b", "ä"]);
+        let mut patterns: Vec<&str> = table.patterns().collect();
+        patterns.sort_unstable();
+        assert_eq!(patterns, [".b", "a", "only", "ä"]);
     }
 
     #[test]
