@@ -80,6 +80,7 @@ pub struct Channels {
     by_name: HashMap<Box<str>, u32, RandomState>,
     by_host: HashMap<Box<str>, (u32, u32), RandomState>,
     local: usize,
+    block_limit: Option<u64>,
 }
 
 impl Channels {
@@ -95,7 +96,12 @@ impl Channels {
             }
         }
         let local = list.iter().position(|channel| is_local_name(&channel.name)).unwrap_or(0);
-        Channels { list, by_name, by_host, local }
+        let block_limit = list
+            .iter()
+            .map(|channel| channel.settings.block_limit)
+            .collect::<Option<Vec<u64>>>()
+            .and_then(|limits| limits.into_iter().max());
+        Channels { list, by_name, by_host, local, block_limit }
     }
 
     /// The channel of that name, case aside.
@@ -139,6 +145,12 @@ impl Channels {
     /// Every channel in the order of the file.
     pub fn iter(&self) -> std::slice::Iter<'_, Channel> {
         self.list.iter()
+    }
+
+    /// The most that any channel takes: the largest of their `blocklimit`s, in bytes, when all have one.
+    #[must_use]
+    pub fn largest_block_limit(&self) -> Option<u64> {
+        self.block_limit
     }
 
     /// How many channels there are.

@@ -21,7 +21,7 @@ use sluice_mail::wire::{self, Unstuffer};
 use sluice_mail::{Address, Envelope, Outcome, Priority, Recipient, Status, Time};
 use sluice_queue::EntryView;
 use sluice_rewrite::{Context, Kind as AddressKind, Route};
-use sluice_spool::{EntryId, Spool, Stored};
+use sluice_spool::{EntryId, Spool};
 
 use crate::desk::{self, open_recipients};
 use crate::event::{Event, Loaded, NoticeEnd};
@@ -32,7 +32,7 @@ pub(crate) const PROCESS_CHANNEL: &str = "process";
 
 /// A message up to this size is returned whole, of a larger one only the header: notices go through the mailboxes of
 /// people who may not have written the message at all.
-const RETURNED_WHOLE_MAX: usize = 64 * 1024;
+pub const RETURNED_WHOLE_MAX: usize = 64 * 1024;
 /// RFC 3463 X.4.7, class 4: delivery time is running out.
 const STILL_TRIED: Status = Status { class: 4, subject: 4, detail: 7 };
 
@@ -87,9 +87,21 @@ impl NoticeJob {
 
     fn compose(&self, id: EntryId, spool: &Spool) -> Result<(Envelope, Vec<u8>), NoticeEnd> {
         let (stored, envelope) = desk::read(spool, self.entry.at).map_err(NoticeEnd::Unreadable)?;
+        let mut unstuffer = Unstuffer::new();
+        let pieces = stored.pieces().flat_map(|piece| unstuffer.piece(piece));
+        self.write(id, Returned::of(pieces, RETURNED_WHOLE_MAX), &envelope)
+    }
+
+    /// The notice and its envelope. `returned` is of the message whose envelope this is.
+    pub(crate) fn write(
+        &self,
+        id: EntryId,
+        returned: Returned,
+        envelope: &Envelope,
+    ) -> Result<(Envelope, Vec<u8>), NoticeEnd> {
         let recipients = self.recipients(&envelope.sender)?;
         let told = recipients.first().map_or("", |recipient| &recipient.original);
-        let wire = wire::stuff(&self.notice(id, &stored, &envelope, told).build());
+        let wire = wire::stuff(&self.notice(id, returned, envelope, told).build());
         let notice = Envelope {
             sender: String::new(),
             arrived: self.now,
@@ -105,9 +117,7 @@ impl NoticeJob {
     }
 
     /// The facts, for the one who writes them down.
-    fn notice(&self, id: EntryId, stored: &Stored, envelope: &Envelope, told: &str) -> Notice {
-        let mut unstuffer = Unstuffer::new();
-        let pieces = stored.pieces().flat_map(|piece| unstuffer.piece(piece));
+    fn notice(&self, id: EntryId, returned: Returned, envelope: &Envelope, told: &str) -> Notice {
         let local_host = self.local_host();
         let configured =
             self.return_address.clone().or_else(|| self.loaded.config.options.return_address.clone());
@@ -120,7 +130,7 @@ impl NoticeJob {
             arrived: envelope.arrived,
             envelope_id: String::new(),
             recipients: self.reports(envelope),
-            returned: Returned::of(pieces, RETURNED_WHOLE_MAX),
+            returned,
         }
     }
 

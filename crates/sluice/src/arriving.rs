@@ -18,9 +18,10 @@ use sluice_dispatch::{Draft, Loaded};
 use sluice_mail::{Address, Envelope, Refusal, Status, header};
 use sluice_rewrite::header::{HeaderAddresses, HeaderEdits};
 use sluice_rewrite::{Context, Kind};
-use sluice_smtpd::{Done, Incoming, Session, Transaction};
+use sluice_smtpd::{Done, Incoming, Parcel, Session, Transaction};
 
 use crate::hub::Hub;
+use crate::notices::Head;
 
 /// Time for the header of one message. What has not been rewritten by then stays as it is. Rewriting takes microseconds; only
 /// thousands of addresses and tables of a thousand entries together come near this.
@@ -41,6 +42,8 @@ pub(crate) struct Arriving {
     variants: Vec<Variant>,
     /// Drafts that have been begun, with the number of their variant.
     drafts: Vec<(usize, Draft)>,
+    /// For notices about recipients who do not get it.
+    head: Option<Head>,
 }
 
 /// One kind of copy: those for a channel under one reverse-path.
@@ -65,7 +68,7 @@ impl Arriving {
     pub(crate) fn new(hub: &Arc<Hub>, session: &Session, transaction: &Transaction) -> Arriving {
         let draft = hub.dispatcher().draft();
         let mut copies: Vec<Copy> = Vec::new();
-        for accepted in &transaction.recipients {
+        for accepted in transaction.recipients.iter().filter(|accepted| accepted.refused.is_none()) {
             let known = |copy: &Copy| {
                 copy.channel == accepted.recipient.channel
                     && copy.own_sender == accepted.sender
@@ -91,6 +94,7 @@ impl Arriving {
             copies,
             variants: Vec::new(),
             drafts: vec![(0, draft)],
+            head: Head::of(transaction),
         };
         for index in 0..arriving.copies.len() {
             let copy = &arriving.copies[index];
@@ -250,6 +254,9 @@ impl Incoming for Arriving {
     }
 
     fn chunk(&mut self, bytes: Vec<u8>, done: Done) {
+        if let Some(head) = &mut self.head {
+            head.remember(&bytes);
+        }
         let mut pieces = if self.variants.is_empty() {
             self.read_header(&bytes);
             self.begin_drafts();
@@ -274,9 +281,18 @@ impl Incoming for Arriving {
         }
     }
 
-    fn commit(mut self: Box<Self>, envelopes: Vec<Envelope>, tail: Vec<u8>, done: Done) {
-        if envelopes.is_empty() {
-            // Discarded, by the operator's order.
+    fn commit(mut self: Box<Self>, parcel: Parcel, done: Done) {
+        let Parcel { envelopes, refused, arrived, tail } = parcel;
+        let mut notices = Vec::new();
+        if let (Some(head), false) = (&mut self.head, refused.is_empty()) {
+            head.remember(&tail);
+            match head.notices(&self.hub, &self.source_channel, refused, arrived) {
+                Ok(made) => notices = made,
+                Err(refusal) => return done(Err(refusal)),
+            }
+        }
+        if envelopes.is_empty() && notices.is_empty() {
+            // Discarded: by the operator's order, or because it was itself a notice for nobody.
             return done(Ok(()));
         }
         let mut tails = if self.variants.is_empty() {
@@ -291,7 +307,13 @@ impl Incoming for Arriving {
         for (variant, _) in &divided {
             left[*variant] += 1;
         }
-        let answers = Gather::new(divided.len(), done);
+        let answers = Gather::new(divided.len() + notices.len(), done);
+        for (draft, envelope, content) in notices {
+            let answers = Arc::clone(&answers);
+            self.hub.dispatcher().commit(draft, envelope, content, move |taken| {
+                answers.take(taken.map(|_| ()).map_err(|error| error.refusal()));
+            });
+        }
         for (variant, envelope) in divided {
             left[variant] -= 1;
             let tail = match left[variant] {

@@ -43,6 +43,55 @@ impl Door {
     pub(crate) fn new(hub: Arc<Hub>) -> Door {
         Door { hub }
     }
+
+    /// Where a recipient goes, or why it goes nowhere.
+    fn resolve(&self, session: &Session, sender: &str, path: &str) -> Result<Vec<Accepted>, Refusal> {
+        let loaded = self.hub.loaded();
+        let address = Address::parse(path).map_err(|error| bad_address(5, 1, 3, path, &error))?;
+        let source_channel = session.admission.source_channel.as_str();
+        let context = Context { kind: Kind::EnvelopeTo, source_channel, destination_channel: None };
+        let expansion = match session.origin {
+            Origin::Again => loaded.rewriter.expand_again(&address, sender, &context),
+            Origin::Client | Origin::Channel => loaded.rewriter.expand(&address, sender, &context, None),
+        };
+        let expansion = expansion.map_err(|rejected| rejected.into_refusal(path))?;
+        for (member, rejected) in &expansion.lost {
+            tracing::warn!(alias = path, %member, why = rejected.text, "an address of an alias goes nowhere and gets no copy");
+        }
+        let verdicts = judge(&loaded, session, sender, &address, &expansion)?;
+        let expanded = expansion.is_alias;
+        let mut accepted = Vec::with_capacity(expansion.recipients.len());
+        for (Expanded { route, sender: copy_sender, held }, verdict) in
+            expansion.recipients.into_iter().zip(verdicts)
+        {
+            if !expanded && !verdict.allowed {
+                // Where an alias leads is the operator's word, and no relaying for strangers.
+                check_relay(&loaded, session, &route.channel, path)?;
+            }
+            if verdict.discard {
+                tracing::info!(recipient = path, address = %route.address, "accepted and discarded, by a mapping table");
+                continue;
+            }
+            let (route, forward_held) = forwarded(&loaded, route, &context, path)?;
+            let limits = loaded.config.channels.by_name(&route.channel).map(|channel| &channel.settings);
+            let recipient = Recipient {
+                address: route.final_address.to_string(),
+                original: path.to_owned(),
+                channel: route.channel,
+                domain: route.host.to_lowercase(),
+            };
+            accepted.push(Accepted {
+                // A null reverse-path is never replaced: no notice may be sent about a notice.
+                sender: copy_sender.or(verdict.sender.filter(|_| !sender.is_empty())),
+                held: held || verdict.hold || forward_held,
+                expanded,
+                size_max: limits.and_then(|settings| settings.block_limit),
+                lines_max: limits.and_then(|settings| settings.line_limit),
+                ..recipient.into()
+            });
+        }
+        Ok(accepted)
+    }
 }
 
 impl Intake for Door {
@@ -58,8 +107,12 @@ impl Intake for Door {
         let source = switched(&loaded, default, connection.peer.ip()).unwrap_or(default);
         let options = &config.options;
         let banner_host = default.server.banner_host.clone();
-        let largest =
-            [Some(options.max_message_size), options.block_limit, source.settings.source_block_limit];
+        let largest = [
+            Some(options.max_message_size),
+            options.block_limit,
+            config.channels.largest_block_limit(),
+            source.settings.source_block_limit,
+        ];
         let defaults = Limits::default();
         Ok(Admission {
             source_channel: source.name.clone(),
@@ -106,47 +159,15 @@ impl Intake for Door {
     }
 
     fn recipient(&self, session: &Session, sender: &str, path: &str) -> Result<Vec<Accepted>, Refusal> {
-        let loaded = self.hub.loaded();
-        let address = Address::parse(path).map_err(|error| bad_address(5, 1, 3, path, &error))?;
-        let source_channel = session.admission.source_channel.as_str();
-        let context = Context { kind: Kind::EnvelopeTo, source_channel, destination_channel: None };
-        let expansion = match session.origin {
-            Origin::Again => loaded.rewriter.expand_again(&address, sender, &context),
-            Origin::Client | Origin::Channel => loaded.rewriter.expand(&address, sender, &context, None),
-        };
-        let expansion = expansion.map_err(|rejected| rejected.into_refusal(path))?;
-        for (member, rejected) in &expansion.lost {
-            tracing::warn!(alias = path, %member, why = rejected.text, "an address of an alias goes nowhere and gets no copy");
-        }
-        let verdicts = judge(&loaded, session, sender, &address, &expansion)?;
-        let expanded = expansion.is_alias;
-        let mut accepted = Vec::with_capacity(expansion.recipients.len());
-        for (Expanded { route, sender: copy_sender, held }, verdict) in
-            expansion.recipients.into_iter().zip(verdicts)
-        {
-            if !expanded && !verdict.allowed {
-                // Where an alias leads is the operator's word, and no relaying for strangers.
-                check_relay(&loaded, session, &route.channel, path)?;
+        match self.resolve(session, sender, path) {
+            // A temporary error stays one: to bounce the recipient would make it permanent.
+            Err(refusal) if session.admission.reception.accept_all && refusal.code >= 500 => {
+                let original = path.to_owned();
+                let recipient = Recipient { address: path.to_owned(), original, ..Recipient::default() };
+                Ok(vec![Accepted { refused: Some(refusal), ..recipient.into() }])
             }
-            if verdict.discard {
-                tracing::info!(recipient = path, address = %route.address, "accepted and discarded, by a mapping table");
-                continue;
-            }
-            let (route, forward_held) = forwarded(&loaded, route, &context, path)?;
-            accepted.push(Accepted {
-                recipient: Recipient {
-                    address: route.final_address.to_string(),
-                    original: path.to_owned(),
-                    channel: route.channel,
-                    domain: route.host.to_lowercase(),
-                },
-                // A null reverse-path is never replaced: no notice may be sent about a notice.
-                sender: copy_sender.or(verdict.sender.filter(|_| !sender.is_empty())),
-                held: held || verdict.hold || forward_held,
-                expanded,
-            });
+            answer => answer,
         }
-        Ok(accepted)
     }
 
     fn verify(&self, session: &Session, text: &str) -> Reply {
@@ -164,7 +185,7 @@ impl Intake for Door {
             return replies::cannot_verify();
         }
         let path = text.strip_prefix('<').and_then(|path| path.strip_suffix('>')).unwrap_or(text);
-        let known = self.recipient(session, "", path);
+        let known = self.resolve(session, "", path);
         match known.as_deref() {
             // Whom a list stands for is not told.
             Ok([only]) => Reply::new(
@@ -277,6 +298,7 @@ fn quotas(settings: &Settings, server: &ServerOptions) -> Quotas {
 fn reception(settings: &Settings, options: &Options) -> Reception {
     Reception {
         chunking: settings.chunking_server,
+        accept_all: settings.accept_all_addresses,
         // `linelimit` is a limit of the channel that a message goes to.
         max_lines: options.line_limit,
         long_lines: match settings.long_lines {

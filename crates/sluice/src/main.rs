@@ -16,6 +16,7 @@ mod intake;
 mod load;
 mod log;
 mod lookups;
+mod notices;
 mod output;
 mod report;
 

@@ -140,6 +140,8 @@ replies! {
 
     /// SIZE in MAIL is more than is taken.
     declared_too_large(octets: u64) = 552 (5, 3, 4) "Message size exceeds limit of {octets} octets";
+    /// SIZE in MAIL is more than the channel of this recipient takes.
+    too_large_for_recipient(octets: u64) = 552 (5, 3, 4) "Message size exceeds limit of {octets} octets for this recipient";
     /// One recipient too many. The ones before stay accepted.
     too_many_recipients() = 452 (4, 5, 3) "Too many recipients";
     /// The transaction asked for more recipients than `recipientcutoff` allows; it is over.
@@ -175,6 +177,10 @@ replies! {
     message_line_too_long(octets: u64) = 554 (5, 6, 0) "Message has a line longer than {octets} octets";
     /// The message itself is more than is taken.
     message_too_large(octets: u64) = 552 (5, 3, 4) "Message exceeds limit of {octets} octets";
+    /// The message is more than the channels of its recipients take: there is none that may have it.
+    too_large_for_recipients(octets: u64) = 552 (5, 3, 4) "Message exceeds limit of {octets} octets for its recipients";
+    /// The message has more lines than the channels of its recipients take: there is none that may have it.
+    too_long_for_recipients(lines: u32) = 552 (5, 3, 4) "Message exceeds limit of {lines} lines for its recipients";
     /// The message has more lines than are taken.
     message_too_long(lines: u32) = 552 (5, 3, 4) "Message exceeds limit of {lines} lines";
     /// The message has 8-bit characters that MAIL did not announce, and comes in by a channel with `eightstrict`.

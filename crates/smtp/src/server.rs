@@ -52,6 +52,8 @@ pub struct Policy {
     pub quotas: Quotas,
     /// CHUNKING is offered (RFC 3030).
     pub chunking: bool,
+    /// `acceptalladdresses`: the size that MAIL declares is no reason to refuse a recipient.
+    pub accept_all: bool,
 }
 
 /// What the caller does next.
@@ -119,11 +121,32 @@ pub struct Accepted {
     pub held: bool,
     /// It came out of an alias. Such a recipient is dropped when the transaction has it already.
     pub expanded: bool,
+    /// Most octets of a message for it; `None` is no limit.
+    pub size_max: Option<u64>,
+    /// Most lines of a message for it; `None` is no limit.
+    pub lines_max: Option<u32>,
+    /// It gets no copy, and the sender a notice that says so: `acceptalladdresses` lets no RCPT fail.
+    pub refused: Option<Refusal>,
+}
+
+impl Accepted {
+    /// Whether a message of so many octets is too large for it.
+    pub fn is_outgrown_by(&self, octets: u64) -> bool {
+        self.size_max.is_some_and(|size_max| octets > size_max)
+    }
 }
 
 impl From<Recipient> for Accepted {
     fn from(recipient: Recipient) -> Accepted {
-        Accepted { recipient, sender: None, held: false, expanded: false }
+        Accepted {
+            recipient,
+            sender: None,
+            held: false,
+            expanded: false,
+            size_max: None,
+            lines_max: None,
+            refused: None,
+        }
     }
 }
 
@@ -383,6 +406,16 @@ impl Server {
         let Some(open) = &mut self.transaction else {
             return self.answered(replies::mail_first());
         };
+        let declared = open.transaction.params.size.filter(|_| !self.policy.accept_all).unwrap_or(0);
+        let answer = answer.and_then(|accepted| {
+            let outgrown = accepted.iter().filter(|one| one.is_outgrown_by(declared));
+            match outgrown.filter_map(|one| one.size_max).max() {
+                Some(size_max) if accepted.iter().all(|one| one.is_outgrown_by(declared)) => {
+                    Err(replies::too_large_for_recipient(size_max).into_refusal())
+                }
+                _ => Ok(accepted),
+            }
+        });
         match answer {
             Ok(accepted) => {
                 let recipients = &mut open.transaction.recipients;

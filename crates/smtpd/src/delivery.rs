@@ -10,14 +10,14 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use sluice_mail::{Envelope, Recipient, Refusal, Time};
-use sluice_smtp::content::{Content, Fed, Rules};
+use sluice_smtp::content::{Content, Fed, Rules, Summary};
 use sluice_smtp::replies;
 use sluice_smtp::reply::Reply;
 use sluice_smtp::server::{Received, Transaction};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-use crate::intake::{Accepted, Body, Done, Incoming, Session};
+use crate::intake::{Accepted, Body, Done, Incoming, Parcel, Refused, Session};
 use crate::session::{Got, Talk};
 use crate::trace::Trace;
 use crate::{CHUNK_OCTETS, DATA_WINDOW_OCTETS, SWALLOW_OCTETS_MAX};
@@ -213,7 +213,15 @@ impl Arrival {
             Ok(draft) => draft,
             Err(refusal) => return Received::Refused(refusal.unwrap_or_else(unanswered)),
         };
-        let (id, transaction) = (self.id, self.transaction);
+        let (id, mut transaction) = (self.id, self.transaction);
+        let refused = match turn_away(&mut transaction.recipients, &transaction.sender, &summary) {
+            Ok(refused) => refused,
+            Err(refusal) => return Received::Refused(refusal),
+        };
+        for Refused { recipient, refusal, .. } in &refused {
+            let recipient = &recipient.original;
+            tracing::info!(%id, ?recipient, %refusal, "recipient gets no copy; the sender is told");
+        }
         let plain = Envelope {
             sender: transaction.sender.clone(),
             arrived: self.arrived,
@@ -229,7 +237,7 @@ impl Arrival {
         let recipients: usize = envelopes.iter().map(|envelope| envelope.recipients.len()).sum();
         let held = envelopes.iter().any(|envelope| envelope.held);
         let limit = talk.session.admission.limits.intake_timeout;
-        if let Err(refusal) = draft.commit(envelopes, limit).await {
+        if let Err(refusal) = draft.commit(envelopes, refused, self.arrived, limit).await {
             tracing::warn!(%id, %refusal, "message not accepted");
             return Received::Refused(refusal);
         }
@@ -318,7 +326,10 @@ fn put_off(session: &Session, transaction: &mut Transaction) {
         return;
     }
     let mut seen = HashSet::new();
-    let originals = transaction.recipients.iter().map(|accepted| accepted.recipient.original.clone());
+    let recipients = std::mem::take(&mut transaction.recipients);
+    let (refused, taken): (Vec<Accepted>, Vec<Accepted>) =
+        recipients.into_iter().partition(|accepted| accepted.refused.is_some());
+    let originals = taken.into_iter().map(|accepted| accepted.recipient.original);
     let originals: Vec<String> = originals.filter(|original| seen.insert(original.clone())).collect();
     let put_off = |original: String| Recipient {
         address: original.clone(),
@@ -326,7 +337,7 @@ fn put_off(session: &Session, transaction: &mut Transaction) {
         channel: later.channel.clone(),
         domain: later.domain.clone(),
     };
-    transaction.recipients = originals.into_iter().map(put_off).map(Accepted::from).collect();
+    transaction.recipients = originals.into_iter().map(put_off).map(Accepted::from).chain(refused).collect();
 }
 
 /// What sets one copy of a message apart from another: its own reverse-path, and whether it waits for an operator. The
@@ -337,6 +348,47 @@ pub(crate) fn kinds(recipients: &[Accepted]) -> Vec<(Option<&str>, bool)> {
     kinds.sort_unstable();
     kinds.dedup();
     kinds
+}
+
+/// Takes those recipients out that the message cannot go to. When it is too large for all of them, the client is told so
+/// itself.
+pub(crate) fn turn_away(
+    recipients: &mut Vec<Accepted>,
+    sender: &str,
+    summary: &Summary,
+) -> Result<Vec<Refused>, Refusal> {
+    let reason = |one: &Accepted| {
+        let lines_max = one.lines_max.filter(|lines_max| summary.lines > *lines_max);
+        match (&one.refused, one.size_max, lines_max) {
+            (Some(refusal), ..) => Some((false, refusal.clone())),
+            (_, Some(size_max), _) if summary.size > size_max => {
+                Some((true, replies::too_large_for_recipients(size_max).into_refusal()))
+            }
+            (.., Some(lines_max)) => Some((true, replies::too_long_for_recipients(lines_max).into_refusal())),
+            _ => None,
+        }
+    };
+    let mut refused = Vec::new();
+    let mut outgrown = None;
+    let mut others = false;
+    recipients.retain(|one| {
+        let Some((too_large, refusal)) = reason(one) else {
+            others = true;
+            return true;
+        };
+        if too_large {
+            outgrown = Some(refusal.clone());
+        } else {
+            others = true;
+        }
+        let sender = one.sender.clone().unwrap_or_else(|| sender.to_owned());
+        refused.push(Refused { recipient: one.recipient.clone(), sender, refusal });
+        false
+    });
+    match outgrown {
+        Some(refusal) if !others => Err(refusal),
+        _ => Ok(refused),
+    }
 }
 
 /// An envelope for each kind of copy, made from one without recipients.
@@ -383,10 +435,16 @@ impl Draft {
         }
     }
 
-    async fn commit(mut self, envelopes: Vec<Envelope>, limit: Duration) -> Result<(), Refusal> {
+    async fn commit(
+        mut self,
+        envelopes: Vec<Envelope>,
+        refused: Vec<Refused>,
+        arrived: Time,
+        limit: Duration,
+    ) -> Result<(), Refusal> {
         self.chunk_taken(limit).await?;
         let (done, safe) = promise();
-        self.incoming.commit(envelopes, self.tail, done);
+        self.incoming.commit(Parcel { envelopes, refused, arrived, tail: self.tail }, done);
         kept(safe, limit).await
     }
 }

@@ -18,9 +18,10 @@ use sluice_smtp::content::{Content, Fed, Rules, Summary};
 use sluice_smtp::replies;
 
 use crate::CHUNK_OCTETS;
-use crate::delivery::envelopes;
+use crate::delivery::{envelopes, turn_away};
 use crate::intake::{
-    Accepted, Admission, Body, Connection, Done, Incoming, Intake, MailParams, Origin, Session, Transaction,
+    Accepted, Admission, Body, Connection, Done, Incoming, Intake, MailParams, Origin, Parcel, Session,
+    Transaction,
 };
 use crate::trace;
 
@@ -172,14 +173,16 @@ fn content(
         deferred_until: summary.deferred_until,
         recipients: Vec::new(),
     };
-    let envelopes = envelopes(&transaction.recipients, &plain);
+    let mut recipients = transaction.recipients.clone();
+    let refused = turn_away(&mut recipients, message.sender, &summary)?;
+    let envelopes = envelopes(&recipients, &plain);
     let count: usize = envelopes.iter().map(|envelope| envelope.recipients.len()).sum();
     let held = envelopes.iter().any(|envelope| envelope.held);
     if plain.held {
         tracing::warn!(%id, channel = %session.connection.channel, "held: it goes in circles, see its Received: lines");
     }
     let (done, safe) = promise();
-    incoming.commit(envelopes, tail, done);
+    incoming.commit(Parcel { envelopes, refused, arrived: message.now, tail }, done);
     kept(&safe, limits.intake_timeout)?;
     let channel = &session.admission.source_channel;
     let (by, sender, size) = (&session.connection.channel, message.sender, summary.size);

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluice_mail::{Envelope, Refusal};
+use sluice_mail::{Envelope, Recipient, Refusal, Time};
 pub use sluice_smtp::command::{Body, MailParams};
 pub use sluice_smtp::content::LongLines;
 pub use sluice_smtp::etrn::EtrnPolicy;
@@ -76,6 +76,9 @@ pub struct Admission {
 pub struct Reception {
     /// `chunkingserver`: CHUNKING is offered.
     pub chunking: bool,
+    /// `acceptalladdresses`: the size of a message does not make RCPT fail. What else would, the intake answers with
+    /// [`Accepted::refused`].
+    pub accept_all: bool,
     /// `linelimit` and `LINE_LIMIT`: most lines of a message.
     pub max_lines: Option<u32>,
     /// `rejectsmtplonglines`, `truncatesmtplonglines`, `wrapsmtplonglines`.
@@ -90,6 +93,7 @@ impl Default for Reception {
     fn default() -> Reception {
         Reception {
             chunking: true,
+            accept_all: false,
             max_lines: None,
             long_lines: LongLines::default(),
             eight_bit_strict: false,
@@ -195,9 +199,33 @@ pub trait Incoming: Send {
     /// Takes the next piece of the content, in wire form. The next call comes after `done`.
     fn chunk(&mut self, bytes: Vec<u8>, done: Done);
 
-    /// Takes the rest of the content and the envelopes: one, and more where copies go out with another sender or on
-    /// hold. `done(Ok)` means that the message is safe with all of them: the client then gets 250.
-    fn commit(self: Box<Self>, envelopes: Vec<Envelope>, tail: Vec<u8>, done: Done);
+    /// Takes the rest of the content. `done(Ok)` means that the message is safe with all its envelopes, and the notices
+    /// about refused recipients are safe too: the client then gets 250.
+    fn commit(self: Box<Self>, parcel: Parcel, done: Done);
+}
+
+/// The end of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parcel {
+    /// One, and more where copies go out with another sender or on hold.
+    pub envelopes: Vec<Envelope>,
+    /// Recipients that the client was told would get the message, and who do not.
+    pub refused: Vec<Refused>,
+    /// When the message came.
+    pub arrived: Time,
+    /// The rest of the content, in wire form.
+    pub tail: Vec<u8>,
+}
+
+/// A recipient that does not get the message after all. Its sender is to be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The recipient.
+    pub recipient: Recipient,
+    /// The reverse-path of its copy.
+    pub sender: String,
+    /// Why.
+    pub refusal: Refusal,
 }
 
 /// What the client gets for its ETRN.

@@ -37,6 +37,6 @@ pub const SWALLOW_OCTETS_MAX: u64 = 64 << 20;
 
 pub use intake::{
     Accepted, Admission, Body, Connection, Done, EtrnAnswer, EtrnPolicy, ExpandLater, Incoming, Intake,
-    Limits, LongLines, MailParams, Origin, Quotas, Reception, Session, Transaction,
+    Limits, LongLines, MailParams, Origin, Parcel, Quotas, Reception, Refused, Session, Transaction,
 };
 pub use server::{BindError, Server, Service, Settings};

@@ -145,6 +145,7 @@ pub(crate) async fn serve(
         max_errors: admission.limits.max_errors,
         quotas: admission.limits.quotas,
         chunking: admission.reception.chunking,
+        accept_all: admission.reception.accept_all,
     };
     let mut talk = Talk {
         stream,

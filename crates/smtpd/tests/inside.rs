@@ -5,7 +5,7 @@ use sluice_mail::{Envelope, Outcome, Recipient, Refusal, Status, Time};
 use sluice_smtpd::inside::{self, Message};
 use sluice_smtpd::{
     Accepted, Admission, Connection, Done, EtrnAnswer, EtrnPolicy, Incoming, Intake, Limits, MailParams,
-    Origin, Reception, Session, Transaction,
+    Origin, Parcel, Reception, Session, Transaction,
 };
 use std::sync::{Arc, Mutex};
 
@@ -38,16 +38,15 @@ impl Intake for Book {
     }
 
     fn recipient(&self, _: &Session, _: &str, path: &str) -> Result<Vec<Accepted>, Refusal> {
-        let one = |address: &str, sender: Option<&str>| Accepted {
-            recipient: Recipient {
+        let one = |address: &str, sender: Option<&str>| {
+            let recipient = Recipient {
                 address: address.to_owned(),
                 original: path.to_owned(),
                 channel: "tcp_local".to_owned(),
                 domain: "x".to_owned(),
-            },
-            sender: sender.map(str::to_owned),
-            held: false,
-            expanded: sender.is_some(),
+            };
+            let expanded = sender.is_some();
+            Accepted { sender: sender.map(str::to_owned), expanded, ..recipient.into() }
         };
         match path {
             "nobody@x" => Err(refusal(550, "no such user")),
@@ -75,7 +74,8 @@ impl Incoming for Draft {
         done(Ok(()));
     }
 
-    fn commit(mut self: Box<Self>, envelopes: Vec<Envelope>, tail: Vec<u8>, done: Done) {
+    fn commit(mut self: Box<Self>, parcel: Parcel, done: Done) {
+        let Parcel { envelopes, tail, .. } = parcel;
         if let Some(refusal) = self.commit {
             return done(Err(refusal));
         }

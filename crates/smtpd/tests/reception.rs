@@ -7,7 +7,7 @@ mod site;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use site::{Client, Fake, Manner, Site, until};
+use site::{Addressee, Client, Fake, Manner, Site, addressee, until};
 use sluice_smtpd::{LongLines, Reception};
 
 fn with(change: impl FnOnce(&mut Reception)) -> Site {
@@ -191,4 +191,59 @@ fn nochunkingserver_offers_nothing() {
     let mut client = site.client();
     assert!(!client.say("EHLO c.example").contains("CHUNKING"));
     assert_eq!(client.say("BDAT 0 LAST"), "502 5.5.1 BDAT not implemented");
+}
+
+#[test]
+fn a_recipient_whose_channel_takes_less_is_refused_as_early_as_possible() {
+    let site = with(|_| {});
+    let mut client = site.client();
+    client.hello();
+    assert!(client.say("MAIL FROM:<a@client.example> SIZE=21").starts_with("250 "));
+    assert_eq!(
+        client.say("RCPT TO:<size-20@site.example>"),
+        "552 5.3.4 Message size exceeds limit of 20 octets for this recipient"
+    );
+    assert!(client.say("RCPT TO:<size-21@site.example>").starts_with("250 "));
+    client.say("RSET");
+    let mut deliver = |recipients: &[&str], content: &str| {
+        client.say("MAIL FROM:<a@client.example>");
+        for recipient in recipients {
+            assert!(client.say(&format!("RCPT TO:<{recipient}>")).starts_with("250 "));
+        }
+        client.say("DATA");
+        client.send(content);
+        client.say(".")
+    };
+    let reply = deliver(&["size-20@site.example", "size-10@site.example"], "123456789012345678901\r\n");
+    assert_eq!(reply, "552 5.3.4 Message exceeds limit of 10 octets for its recipients");
+    assert!(site.accepted().is_empty());
+    let reply = deliver(&["size-20@site.example", "b@site.example"], "123456789012345678901\r\n");
+    assert!(reply.starts_with("250 "), "{reply}");
+    let recipients = &site.accepted()[0].envelope.recipients;
+    assert_eq!(recipients.iter().map(|one| one.address.as_str()).collect::<Vec<_>>(), ["b@site.example"]);
+    let refused = site.fake.refused.lock().unwrap().remove(0);
+    assert_eq!(
+        (refused.sender.as_str(), refused.recipient.original.as_str()),
+        ("a@client.example", "size-20@site.example")
+    );
+    assert_eq!(refused.refusal.code, 552);
+}
+
+#[test]
+fn lines_too_many_for_every_recipient_refuse_the_message() {
+    let mut fake = Fake::default();
+    fake.list = vec![Addressee { lines_max: Some(2), ..addressee("b@site.example").into() }];
+    let site = Site::new(fake);
+    let mut client = site.client();
+    client.hello();
+    for (content, expected) in [
+        ("1\r\n2\r\n3\r\n", "552 5.3.4 Message exceeds limit of 2 lines for its recipients"),
+        ("1\r\n2\r\n", "250 2.6.0 Message accepted, id 00000002"),
+    ] {
+        client.say("MAIL FROM:<a@client.example>");
+        client.say("RCPT TO:<list@site.example>");
+        client.say("DATA");
+        client.send(content);
+        assert_eq!(client.say("."), expected);
+    }
 }

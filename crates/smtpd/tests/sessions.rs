@@ -456,6 +456,7 @@ fn an_alias_becomes_an_envelope_for_each_sender_and_nobody_gets_two_copies() {
         sender: sender.map(str::to_owned),
         held,
         expanded: true,
+        ..addressee(address).into()
     };
     let list = vec![
         of_list("plain@site.example", None, false),

@@ -15,6 +15,7 @@ fn session(bytes: &[u8], split: usize) -> Vec<u8> {
         max_errors: 6,
         quotas: Quotas { transactions: Some(3), disconnect_recipients: Some(5), ..Quotas::default() },
         chunking: true,
+        accept_all: false,
     });
     let mut lines = LineReader::default();
     let (mut said, mut buffer, mut kept) = (Vec::new(), Vec::new(), Vec::new());

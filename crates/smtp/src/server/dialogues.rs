@@ -22,6 +22,7 @@ pub(super) fn policy() -> Policy {
         max_errors: 30,
         quotas: Quotas::default(),
         chunking: false,
+        accept_all: false,
     }
 }
 

@@ -11,8 +11,8 @@ use sluice_smtp::etrn::{Answers, Node, Waiting};
 use sluice_smtp::replies;
 use sluice_smtp::reply::{Reply, ReplyReader};
 use sluice_smtpd::{
-    Admission, Connection, Done, EtrnAnswer, EtrnPolicy, Incoming, Intake, Limits, MailParams, Reception,
-    Server, Service, Session, Settings, Transaction,
+    Admission, Connection, Done, EtrnAnswer, EtrnPolicy, Incoming, Intake, Limits, MailParams, Parcel,
+    Reception, Refused, Server, Service, Session, Settings, Transaction,
 };
 use tokio::sync::oneshot;
 
@@ -62,6 +62,8 @@ pub struct Fake {
     pub on_chunk: Manner,
     pub on_etrn: Manner,
     pub accepted: Mutex<Vec<Accepted>>,
+    /// Recipients whose senders were to be told.
+    pub refused: Mutex<Vec<Refused>>,
     /// Whom `list@` anywhere stands for.
     pub list: Vec<Addressee>,
     pub drafts: AtomicUsize,
@@ -81,6 +83,7 @@ impl Default for Fake {
             on_chunk: Manner::AtOnce,
             on_etrn: Manner::AtOnce,
             accepted: Mutex::default(),
+            refused: Mutex::default(),
             list: Vec::new(),
             drafts: AtomicUsize::new(0),
             outstanding_max: AtomicUsize::new(0),
@@ -146,6 +149,11 @@ impl Intake for Door {
         match path.contains("unknown") {
             true => Err(Refusal::new(550, Status::NO_SUCH_HOST, format!("unknown host or domain: {path}"))),
             false if path.starts_with("list@") => Ok(self.0.list.clone()),
+            // Recipients of this kind take so many octets.
+            false if path.starts_with("size-") => {
+                let size_max = path[5..].split('@').next().and_then(|octets| octets.parse().ok());
+                Ok(vec![Addressee { size_max, ..addressee(path).into() }])
+            }
             false => Ok(vec![addressee(path).into()]),
         }
     }
@@ -180,7 +188,9 @@ impl Incoming for Draft {
         });
     }
 
-    fn commit(mut self: Box<Self>, envelopes: Vec<Envelope>, tail: Vec<u8>, done: Done) {
+    fn commit(mut self: Box<Self>, parcel: Parcel, done: Done) {
+        let Parcel { envelopes, refused, tail, .. } = parcel;
+        self.fake.refused.lock().unwrap().extend(refused);
         self.bytes.extend(tail);
         let (id, bytes, chunks) =
             (self.id.clone(), std::mem::take(&mut self.bytes), std::mem::take(&mut self.chunks));
