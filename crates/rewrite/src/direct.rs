@@ -185,6 +185,7 @@ mod tests {
                 let subject = Subject { first: First { position, host: "a.b", user }, matched };
                 let surroundings = Surroundings {
                     kind,
+                    again: false,
                     source_name: "l",
                     source: None,
                     destination: None,
