@@ -187,6 +187,7 @@ mod tests {
                     kind,
                     again: false,
                     source_name: "l",
+                    again: false,
                     source: None,
                     destination: None,
                     hosted: &|_| false,
