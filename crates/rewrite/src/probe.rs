@@ -96,6 +96,7 @@ pub(crate) fn probe<'h, T>(
             return ask(probe, matched);
         }
         buffer.clear();
+        buffer.reserve(tag.len() + STARS_USUAL + lower.len());
         buffer.push_str(tag);
         buffer.extend(probe.iter().copied());
         ask(buffer, matched)
@@ -116,12 +117,20 @@ pub(crate) fn probe<'h, T>(
 
 type Ask<'a, 'h, T> = dyn FnMut(&[&str], Matched<'h>) -> Option<T> + 'a;
 
+/// Octets of asterisks and dots that are ahead of most hosts.
+const STARS_USUAL: usize = 16;
+
+/// As many asterisks as a name can have labels (RFC 1035 section 2.3.4: 255 octets), with their dots. No pattern has more.
+const STARS: &str = "*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.\
+                     *.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.\
+                     *.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.\
+                     *.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*";
+
 /// `a.b.c`, `*.b.c`, `.b.c`, `*.*.c`, `.c`, `*.*.*`.
 fn name<'h, T>(host: &'h str, lower: &str, reach: Reach, ask: &mut Ask<'_, 'h, T>) -> Option<T> {
     if let Some(found) = ask(&[lower], Matched::Name { host: "", domain: host }) {
         return Some(found);
     }
-    let mut stars = String::new();
     let (mut at, mut lower_at) = (0, 0);
     let mut labels = 0;
     loop {
@@ -131,12 +140,11 @@ fn name<'h, T>(host: &'h str, lower: &str, reach: Reach, ask: &mut Ask<'_, 'h, T
         let (end, lower_end) = dots.unwrap_or((host.len(), lower.len()));
         let matched = Matched::Name { host: &host[..end], domain: &host[end..] };
         labels += 1;
-        // Also only grown until it is longer than any pattern.
-        if labels <= reach.stars_max && stars.len() <= reach.length_max {
-            stars.push_str(if stars.is_empty() { "*" } else { ".*" });
-            if let Some(found) = ask(&[&stars, &lower[lower_end..]], matched) {
-                return Some(found);
-            }
+        if labels <= reach.stars_max
+            && let Some(stars) = STARS.get(..2 * labels - 1)
+            && let Some(found) = ask(&[stars, &lower[lower_end..]], matched)
+        {
+            return Some(found);
         }
         dots?;
         if let Some(found) = ask(&[&lower[lower_end..]], matched) {
@@ -266,6 +274,32 @@ mod tests {
             None
         });
         assert!((4..=20).contains(&longest), "{longest}");
+    }
+
+    /// One for each label, and one for all hosts: what an address costs must not grow with anything else.
+    #[test]
+    fn a_host_is_asked_for_once_for_each_label_and_once_for_all() {
+        let asked = |patterns: &[&str], host: &str| {
+            let mut reach = Reach::default();
+            patterns.iter().for_each(|pattern| reach.add(pattern));
+            let mut asked = 0;
+            let _: Option<()> = probe(host, host, "", reach, &mut String::new(), |_, _| {
+                asked += 1;
+                None
+            });
+            asked
+        };
+        let usual = ["a-rather-long-name.example.com", ".example.com", "."];
+        for (host, probes) in
+            [("example.com", 3), ("mail.example.com", 4), ("a.b.c.d.e.f", 7), ("[1.2.3.4]", 7)]
+        {
+            assert_eq!(asked(&usual, host), probes, "{host}");
+        }
+        // As many asterisks as some pattern has, and no more; `$*` is asked when there is any pattern with asterisks.
+        assert_eq!(asked(&["*.example.com", "a.long.name.that.fits"], "a.b.c.d"), 5 + 1 + 1);
+        // Not for longer names than any pattern has.
+        assert_eq!(asked(&["example.com"], &("label.".repeat(100) + "example")), 2);
+        assert_eq!(asked(&[], "a.b.c"), 0);
     }
 
     /// What is left out by the reach of some patterns could not have found one of them.

@@ -149,7 +149,11 @@ impl MappingTables {
             }
             let sieve = Sieve::new(entries.iter().map(|entry| &entry.pattern));
             let index = compiled.tables.len();
-            compiled.by_name.entry(table.name.to_lowercase().into()).or_insert(index);
+            // Callers write names of tables in upper case, which is then found without being changed first.
+            let index_of = *compiled.by_name.entry(table.name.to_lowercase().into()).or_insert(index);
+            if table.name.is_ascii() {
+                compiled.by_name.entry(table.name.to_ascii_uppercase().into()).or_insert(index_of);
+            }
             compiled.tables.push(Table { name: table.name.as_str().into(), entries, sieve });
         }
         (compiled, found)
@@ -202,10 +206,8 @@ impl MappingTables {
     }
 
     fn index(&self, table: &str) -> Option<usize> {
-        if table.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()) {
-            return self.by_name.get(table.to_lowercase().as_str()).copied();
-        }
-        self.by_name.get(table).copied()
+        let found = self.by_name.get(table).copied();
+        found.or_else(|| self.by_name.get(table.to_lowercase().as_str()).copied())
     }
 }
 
