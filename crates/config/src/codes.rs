@@ -204,7 +204,8 @@ codes! {
         "a word is not a channel keyword"
         "PMDF takes such a word for the name of a group that senders must belong to, and a slip of a key then closes the \
          channel to everybody. Sluice has no such groups and takes no guess: the word has no effect. `sluice check` calls it an \
-         error; a hub that is started with it warns and goes on, and `sluice test rewrite` lists it among the rightslist ids.\n\nThe \
+         error, and a hub does not start with it; only one that runs a `pmdf.cnf` or `imta.cnf` as it stands warns and goes on. \
+         `sluice test rewrite` lists it among the rightslist ids then.\n\nThe \
          reference lists all keywords; `sluice explain KEYWORD` tells about one."
     UNEXPECTED_ARGUMENT Error "unexpected-argument"
         "a value stands where a keyword is expected"

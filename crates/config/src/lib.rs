@@ -47,7 +47,9 @@ pub use model::{
     Channel, Channels, Config, HostName, Keyword, OptionValue, Pool, Rule, Service, is_local_name,
 };
 pub use options::{OptionInfo, OptionKind, Options, OtherOption, ServerOptions};
-pub use reading::{nearest_keyword, read, read_options, read_text, read_with_errors};
+pub use reading::{
+    is_of_products, main_file_of, nearest_keyword, read, read_options, read_text, read_with_errors,
+};
 pub use reference::{reference_diagnostics, reference_keywords, reference_options, reference_without_effect};
 pub use settings::{
     AddressStyle, Alternate, Copies, DEFAULT_POOL, Direction, Ehlo, EtrnPolicy, Immediate, LineEnds,

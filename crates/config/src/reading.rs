@@ -75,6 +75,19 @@ pub fn read_options(files: &dyn Files, place: &Place) -> (Options, Sources, Vec<
     (options, reader.sources, reader.diagnostics)
 }
 
+/// The main file of a place: `sluice.cnf`, or that of PMDF or Messaging Server.
+#[must_use]
+pub fn main_file_of(files: &dyn Files, place: &Place) -> PathBuf {
+    locate(files, place).1
+}
+
+/// Is it a file of PMDF or Messaging Server, by its name?
+#[must_use]
+pub fn is_of_products(main: &Path) -> bool {
+    let name = main.file_name().and_then(|name| name.to_str()).map(|name| plain_name(name).0);
+    name.is_some_and(|name| MAIN_FILES[1..].contains(&name.as_str()))
+}
+
 /// The folder and the main file of a place.
 fn locate(files: &dyn Files, place: &Place) -> (PathBuf, PathBuf) {
     match place {

@@ -170,6 +170,25 @@ pub(crate) enum Test {
     ///
     /// Example: sluice test mapping --table PORT_ACCESS 'TCP|192.0.2.1|25|198.51.100.7|4711'
     Mapping(TestMapping),
+    /// Shows a channel: its keywords and where each was written, its plugin and options, the rules that lead to it, and what
+    /// a message that is queued to it would do now.
+    ///
+    /// Works on the files alone. A host of the channel stands for its name. Each JSON line has channel, official_host, hosts,
+    /// keywords (name, value, from, file, line), plugin, options, rules, starts, attempts_after_secs, warns_after_secs,
+    /// returned_after_secs, limits and etrn. Exit status 65 when there is no such channel.
+    ///
+    /// Example: sluice test channel tcp_dialup
+    Channel(TestChannel),
+}
+
+/// Arguments of `test channel`.
+#[derive(Debug, Args)]
+pub(crate) struct TestChannel {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Names of channels, or of their hosts.
+    #[arg(value_name = "NAME", required = true)]
+    pub(crate) names: Vec<String>,
 }
 
 /// What the tests may put in the place of the configuration's own.

@@ -77,7 +77,8 @@ pub(crate) struct Reading {
 
 /// Reads and compiles the configuration at `path`, a folder or a lone `sluice.cnf`, to work with it.
 ///
-/// A word that is no keyword is a warning then, as PMDF takes such a word for the name of a group and goes on.
+/// In a file of PMDF or Messaging Server a word that is no keyword is a warning then: the products take such a word for the
+/// name of a group and go on.
 pub(crate) fn read(path: &Path) -> Reading {
     read_and_change(path, Strangers::Warn, |_| {})
 }
@@ -175,8 +176,10 @@ fn control_in(spool: &Path) -> PathBuf {
 
 /// As [`read`], with a chance to change the configuration before it is compiled.
 fn read_and_change(path: &Path, strangers: Strangers, change: impl FnOnce(&mut Config)) -> Reading {
-    let (config, sources, mut diagnostics) = sluice_config::read_with_errors(&Disk, &place(path));
-    if strangers == Strangers::Warn {
+    let place = place(path);
+    let (config, sources, mut diagnostics) = sluice_config::read_with_errors(&Disk, &place);
+    let of_products = sluice_config::is_of_products(&sluice_config::main_file_of(&Disk, &place));
+    if strangers == Strangers::Warn && of_products {
         for remark in diagnostics.iter_mut().filter(|remark| remark.code.name == STRANGER) {
             remark.severity = Severity::Warning;
         }

@@ -57,6 +57,7 @@ fn carry_out(command: Command) -> Result<Exit, Failure> {
         Command::Test(Test::Alias(test)) => commands::test_alias::test_alias(&test),
         Command::Test(Test::Expansion(test)) => commands::test_alias::test_expansion(&test),
         Command::Compile(compile) => commands::compile::compile(&compile),
+        Command::Test(Test::Channel(test)) => commands::test_channel::test_channel(&test),
         Command::Test(Test::Mapping(test)) => commands::test_mapping::test_mapping(&test),
         Command::Trigger(trigger) => commands::remote::trigger(&trigger.common, &trigger.selector),
         Command::Queue(Queue::List(list)) => {

@@ -8,5 +8,6 @@ pub(crate) mod plugin_list;
 pub(crate) mod remote;
 pub(crate) mod run;
 pub(crate) mod test_alias;
+pub(crate) mod test_channel;
 pub(crate) mod test_mapping;
 pub(crate) mod test_rewrite;

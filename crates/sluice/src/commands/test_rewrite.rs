@@ -3,7 +3,7 @@
 use serde_json::json;
 use sluice_diag::Sources;
 use sluice_mail::Address;
-use sluice_rewrite::{Context, Kind as RewriteKind, Rewriter, Trace};
+use sluice_rewrite::{Context, Kind as RewriteKind, Rewriter, Route, Trace};
 
 use crate::cli::{Format, Kind, TestRewrite};
 use crate::exit::{Exit, Failure};
@@ -18,6 +18,8 @@ struct Tested {
     channel: Option<String>,
     host: Option<String>,
     error: Option<String>,
+    /// The fields of PMDF's rewriting test, for the text form.
+    fields: Vec<(&'static str, String)>,
     trace: Vec<String>,
 }
 
@@ -52,10 +54,14 @@ fn tested(test: &TestRewrite, rewriter: &Rewriter, sources: &Sources, input: &st
         channel: None,
         host: None,
         error: None,
+        fields: Vec::new(),
         trace: Vec::new(),
     };
-    // Copied from a header or a log, an address often still has its brackets.
-    let bare = input.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(input);
+    // Copied from a header or a log, an address often still has its brackets, and a name in front.
+    let (name, bare) = match input.strip_suffix('>').and_then(|rest| rest.rsplit_once('<')) {
+        Some((name, bare)) => (name.trim().trim_matches('"'), bare),
+        None => ("", input),
+    };
     let address = match Address::parse(bare) {
         Ok(address) => address,
         Err(error) => {
@@ -71,6 +77,7 @@ fn tested(test: &TestRewrite, rewriter: &Rewriter, sources: &Sources, input: &st
     let mut trace = Trace::default();
     match rewriter.route(&address, &context, Some(&mut trace)) {
         Ok(route) => {
+            tested.fields = fields(test, rewriter, &address, name, &route);
             tested.address = Some(route.address.to_string());
             tested.final_address = Some(route.final_address.to_string());
             tested.channel = Some(route.channel);
@@ -80,6 +87,68 @@ fn tested(test: &TestRewrite, rewriter: &Rewriter, sources: &Sources, input: &st
     }
     tested.trace = trace.lines(sources);
     tested
+}
+
+/// What `test -rewrite` shows of an address that has a channel, with its names (PMDF System Manager's Guide, chapters 29
+/// and 30; Messaging Server Administration Reference, `imsimta test`).
+fn fields(
+    test: &TestRewrite,
+    rewriter: &Rewriter,
+    address: &Address,
+    name: &str,
+    route: &Route,
+) -> Vec<(&'static str, String)> {
+    let destination = Some(route.channel.as_str());
+    let rewritten = |kind: RewriteKind| {
+        let context =
+            Context { kind, source_channel: &test.source_channel, destination_channel: destination };
+        rewriter.route(address, &context, None)
+    };
+    // An address that no rule knows stays as it is where it only stands in a header.
+    let shown =
+        |kind| rewritten(kind).map_or_else(|_| address.to_string(), |route| route.address.to_string());
+    let mut fields = Vec::new();
+    fields.push(("forward channel", route.channel.clone()));
+    if let Some(channel) = rewriter.config().channels.by_name(&route.channel) {
+        fields.push(("channel description", channel.description.clone().unwrap_or_default()));
+        let flags = channel.keywords.iter().map(|keyword| {
+            let value = keyword.value();
+            let name = keyword.name().to_uppercase();
+            if value.is_empty() { name } else { format!("{name} {value}") }
+        });
+        fields.push(("channel flags", flags.collect::<Vec<_>>().join(", ")));
+        fields.push(("channel rightslist ids", channel.groups.join(" ")));
+    }
+    let backward = rewritten(RewriteKind::EnvelopeFrom);
+    fields.push((
+        "backward channel",
+        backward.map_or_else(|no| format!("none: {}", no.text), |way| way.channel),
+    ));
+    fields.push(("header To", shown(RewriteKind::HeaderTo)));
+    fields.push(("header From", shown(RewriteKind::HeaderFrom)));
+    let system = &route.routing_system;
+    fields.push(("envelope To", format!("{} (route ({system},{system}))", route.final_address)));
+    fields.push(("envelope From", shown(RewriteKind::EnvelopeFrom)));
+    fields.push(("name", name.to_owned()));
+    fields.push(("mbox", route.final_address.local.clone()));
+    let sender = test.sender.as_deref().unwrap_or("postmaster");
+    let context = Context {
+        kind: RewriteKind::EnvelopeTo,
+        source_channel: &test.source_channel,
+        destination_channel: None,
+    };
+    if test.kind == Kind::EnvelopeTo {
+        match rewriter.expand(address, sender, &context, None) {
+            Ok(expansion) => {
+                for recipient in &expansion.recipients {
+                    let (to, channel) = (&recipient.route.final_address, &recipient.route.channel);
+                    fields.push(("expanded address", format!("{to}, channel {channel}")));
+                }
+            }
+            Err(no) => fields.push(("expanded address", format!("none: {}", no.text))),
+        }
+    }
+    fields
 }
 
 impl Tested {
@@ -108,6 +177,10 @@ impl Tested {
             if let Some(value) = value {
                 text.push_str(&format!("  {name:<14}= {value}\n"));
             }
+        }
+        for (name, value) in &self.fields {
+            text.push_str(format!("  {name:<23}= {value}").trim_end());
+            text.push('\n');
         }
         for step in &self.trace {
             text.push_str(&format!("    {step}\n"));
