@@ -123,3 +123,108 @@ fn long_messages_have_their_header_changed_in_every_copy() {
         assert!(text(&got) == expected, "{}", &text(&got)[..600]);
     }
 }
+
+const DRESSED: &str = "hub.example     $U@hub.example
+.               $U%$H@TCP-NEAR
+far.example     $U%$D@TCP-FAR
+one.example     $U%$D@TCP-ONE
+
+l
+hub.example
+
+tcp_local smtp missingrecipientpolicy 2 headerread
+TCP-DAEMON
+
+tcp_near smtp addreturnpath maxheaderaddrs 2 {0}
+TCP-NEAR
+
+tcp_far smtp headertrim x_env_to {1}
+TCP-FAR
+
+tcp_one smtp single x_env_to {1}
+TCP-ONE
+";
+
+/// All of the content, the text of `Received:` fields left out.
+fn whole(arrived: &Arrived) -> String {
+    let text = String::from_utf8_lossy(&arrived.content);
+    let mut out = String::new();
+    let mut trace = false;
+    for line in text.split_inclusive("\r\n") {
+        trace = line.starts_with("Received:") || (trace && line.starts_with([' ', '\t']));
+        match (trace, line.starts_with("Received:")) {
+            (true, true) => out.push_str("(received)\r\n"),
+            (true, false) => {}
+            (false, _) => out.push_str(line),
+        }
+    }
+    out
+}
+
+#[test]
+fn channels_add_take_away_and_split_header_lines() {
+    let (near, far) = (Sink::start(), Sink::start());
+    let mut hub = site("headers-dressed", DRESSED, &[&near, &far]);
+    hub.write("tcp_local_read_headers.opt", "X-Secret: MAXIMUM=-1\nReceived: MAXIMUM=1\n");
+    hub.write("tcp_far_headers.opt", "Subject: RELABEL=\"X-Subject\"\nOrganization: FILL=\"Example\"\n");
+    hub.start();
+    let mut client = hub.talk();
+    let content =
+        b"Received: from a\r\n by b\r\nReceived: from c\r\nX-Secret: 1\r\nSubject: hello\r\n\r\nbody\r\n";
+    let to =
+        ["ann@near.example", "bert@far.example", "carl@far.example", "dora@one.example", "ed@one.example"];
+    assert_eq!(client.deliver("s@w.example", &to, content).expect("an answer").code, 250);
+    let given =
+        "To: ann@near.example, bert@far.example, carl@far.example, dora@one.example,\r\n ed@one.example\r\n";
+    assert_eq!(
+        whole(&near.wait(1, SOON)[0]),
+        "Return-Path: <s@w.example>\r\n(received)\r\n(received)\r\nSubject: hello\r\nTo: ann@near.example, bert@far.example\r\n\
+         To: carl@far.example, dora@one.example\r\nTo: ed@one.example\r\n\r\nbody\r\n"
+    );
+    let mut at_far = far.wait(3, SOON);
+    at_far.sort_by(|one, other| one.to.cmp(&other.to));
+    let recipients: Vec<String> = at_far.iter().map(|one| one.to.join(" ")).collect();
+    assert_eq!(recipients, ["bert@far.example carl@far.example", "dora@one.example", "ed@one.example"]);
+    assert_eq!(
+        whole(&at_far[0]),
+        format!(
+            "(received)\r\n(received)\r\nX-Subject: hello\r\n{given}X-Envelope-To: bert@far.example, carl@far.example\r\n\
+             Organization: Example\r\n\r\nbody\r\n"
+        )
+    );
+    for (index, name) in [(1, "dora"), (2, "ed")] {
+        assert_eq!(
+            whole(&at_far[index]),
+            format!(
+                "(received)\r\n(received)\r\nSubject: hello\r\n{given}X-Envelope-To: {name}@one.example\r\n\r\nbody\r\n"
+            )
+        );
+    }
+}
+
+#[test]
+fn a_message_without_recipient_fields_can_be_refused() {
+    let (near, far) = (Sink::start(), Sink::start());
+    let mut hub = site("headers-refused", DRESSED, &[&near, &far]);
+    hub.replace("sluice.cnf", "missingrecipientpolicy 2 headerread", "");
+    hub.replace("sluice.cnf", "headertrim", "");
+    hub.write("option.dat", "SPOOL_DIR=../spool\nMISSING_RECIPIENT_POLICY=6\n");
+    hub.start();
+    let mut client = hub.talk();
+    let to = ["ann@near.example", "bert@far.example"];
+    let long = [b"Subject: x\r\n".as_slice(), below_received(&message(1, 900_000))].concat();
+    for content in [&b"Subject: x\r\n\r\nbody\r\n"[..], b"\r\nTo: ann@near.example\r\n"] {
+        let reply = client.deliver("s@w.example", &to, content).expect("an answer");
+        assert_eq!(
+            (reply.code, reply.text().as_str()),
+            (554, "5.6.0 the message has no To, Cc or Bcc field")
+        );
+    }
+    assert_eq!(hub.waiting(None), 0);
+    assert_eq!(client.deliver("s@w.example", &to, b"Cc:\r\n\r\nbody\r\n").expect("an answer").code, 250);
+    near.wait(1, SOON);
+    let mut header = String::from_utf8_lossy(&long).into_owned();
+    header = header.replace("To: ", "X-To: ");
+    assert_eq!(client.deliver("s@w.example", &to, header.as_bytes()).expect("an answer").code, 554);
+    assert_eq!(near.count(), 1);
+}

@@ -24,6 +24,18 @@ pub fn codes() -> &'static [&'static Code] {
 }
 
 codes! {
+    BAD_HEADER_OPTION Error "bad-header-option"
+        "a line of a header option file cannot be read"
+        "A header option file has the name of a header line, a colon, and options with commas between them: \
+         `Received: MAXIMUM=-1`, `Organization: FILL=\"Example\"`. A line that begins with a blank goes on with the one above."
+    UNKNOWN_HEADER_OPTION Warning "unknown-header-option"
+        "an option in a header option file does nothing"
+        "There are ADD, FILL, GROUP, LINELENGTH, MAXCHARS, MAXIMUM, MAXLINES, PRECEDENCE and RELABEL. ADD and FILL make a header line \
+         of the name in front of the colon, which `Defaults:` and `Other:` do not have."
+    HEADER_OPTIONS_MISSING Warning "header-options-missing"
+        "a channel asks for a header option file that is not there"
+        "`headertrim` reads `CHANNEL_headers.opt` and `headerread` reads `CHANNEL_read_headers.opt`, in the configuration folder. Without \
+         the file the headers stay as they are."
     NOT_AN_ALIAS Error "not-an-alias"
         "a line of the alias file is no alias"
         "Each line of the file `aliases` is `name: address, address`. A line that goes on with the one above needs `,\\` at the end \

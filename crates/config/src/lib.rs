@@ -20,6 +20,7 @@ mod codes;
 mod databases;
 mod files;
 mod grammar;
+mod header_options;
 mod keyword;
 mod lines;
 mod main_file;
@@ -41,6 +42,7 @@ pub use books::sources;
 pub use codes::codes;
 pub use databases::{DATABASES, Database, DatabaseError, Databases, read_database};
 pub use files::{Files, MemoryFiles, Place};
+pub use header_options::{HeaderOption, HeaderOptions};
 pub use keyword::{Arguments, KeywordInfo, Origin, Status, keyword, keywords};
 pub use mappings::{MappingEntry, MappingTable, Mappings, read_mappings, read_mappings_and_databases};
 pub use model::{
@@ -52,8 +54,8 @@ pub use reading::{
 };
 pub use reference::{reference_diagnostics, reference_keywords, reference_options, reference_without_effect};
 pub use settings::{
-    AddressStyle, Alternate, Copies, DEFAULT_POOL, Direction, Ehlo, EtrnPolicy, Immediate, LineEnds,
-    LongLines, Mx, PerPriority, PostmasterCopies, Settings, SwitchChannel, Vrfy, default_backoff,
+    AddressStyle, Alternate, Copies, DEFAULT_POOL, Direction, Ehlo, EnvelopeToField, EtrnPolicy, Immediate,
+    LineEnds, LongLines, Mx, PerPriority, PostmasterCopies, Settings, SwitchChannel, Vrfy, default_backoff,
     default_notices,
 };
 pub use tables::{OptionTable, option_tables};

@@ -6,8 +6,8 @@
 use crate::model::Keyword;
 use crate::options::Options;
 use crate::settings::{
-    AddressStyle, Alternate, Copies, Direction, Ehlo, EtrnPolicy, Immediate, LineEnds, LongLines, Mx,
-    PerPriority, PostmasterCopies, Settings, SwitchChannel, Vrfy,
+    AddressStyle, Alternate, Copies, Direction, Ehlo, EnvelopeToField, EtrnPolicy, Immediate, LineEnds,
+    LongLines, Mx, PerPriority, PostmasterCopies, Settings, SwitchChannel, Vrfy,
 };
 use crate::values;
 use sluice_mail::Priority;
@@ -226,6 +226,11 @@ fn alternate_limit(keyword: &Keyword, options: &Options, alternate: &mut Alterna
     }
 }
 
+/// Nought is no limit.
+fn number_above_zero(text: Option<String>) -> Option<u32> {
+    text.and_then(|text| text.parse().ok()).filter(|number| *number > 0)
+}
+
 fn apply_to_addresses_and_talk(keyword: &Keyword, settings: &mut Settings) {
     let first = keyword.arguments.first().cloned();
     match keyword.info.name {
@@ -246,6 +251,19 @@ fn apply_to_addresses_and_talk(keyword: &Keyword, settings: &mut Settings) {
         "nodefaulthost" => settings.default_host = None,
         "remotehost" => settings.remote_host = true,
         "noremotehost" => settings.remote_host = false,
+        "x_env_to" => settings.envelope_to_field = EnvelopeToField::Write,
+        "nox_env_to" => settings.envelope_to_field = EnvelopeToField::Remove,
+        "addreturnpath" => settings.add_return_path = true,
+        "noaddreturnpath" => settings.add_return_path = false,
+        "missingrecipientpolicy" => {
+            settings.missing_recipient_policy = first.and_then(|number| number.parse().ok());
+        }
+        "headertrim" => settings.header_trim = true,
+        "noheadertrim" => settings.header_trim = false,
+        "headerread" => settings.header_read = true,
+        "noheaderread" => settings.header_read = false,
+        "maxheaderaddrs" => settings.max_header_addresses = number_above_zero(first),
+        "maxheaderchars" => settings.max_header_octets = number_above_zero(first),
         "maxprocchars" => settings.max_processed_octets = first.and_then(|number| number.parse().ok()),
         "sourceroute" | "822" => settings.env_address_style = AddressStyle::SourceRoute,
         "percents" | "733" => settings.env_address_style = AddressStyle::Percent,

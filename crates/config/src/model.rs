@@ -5,6 +5,7 @@
 
 use crate::aliases::Aliases;
 use crate::databases::Databases;
+use crate::header_options::HeaderOptions;
 use crate::keyword::KeywordInfo;
 use crate::mappings::Mappings;
 use crate::options::{Options, ServerOptions};
@@ -227,6 +228,10 @@ pub struct Channel {
     pub option_file: Vec<OptionValue>,
     /// What the lines of `CHANNEL_option` mean to the server side.
     pub server: ServerOptions,
+    /// `CHANNEL_headers.opt`, read under `headertrim`: what is done to headers of mail to the channel.
+    pub header_options: Option<HeaderOptions>,
+    /// `CHANNEL_read_headers.opt`, read under `headerread`: what is done to headers of mail from the channel.
+    pub read_header_options: Option<HeaderOptions>,
     /// The text of the `description` keyword.
     pub description: Option<String>,
 }

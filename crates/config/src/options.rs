@@ -65,6 +65,8 @@ pub struct Options {
     pub use_reverse_database: u32,
     /// `REVERSE_ENVELOPE`: whether envelope senders are reversed too.
     pub reverse_envelope: bool,
+    /// `MISSING_RECIPIENT_POLICY`: what is done about a header without recipients, where the source channel does not say.
+    pub missing_recipient_policy: u32,
     /// `EXPROUTE_FORWARD`: whether `exproute` adds routes to forward-pointing addresses of headers too.
     pub exproute_forward: bool,
     /// `IMPROUTE_FORWARD`: whether `improute` adds routes to forward-pointing addresses of headers too.
@@ -227,6 +229,7 @@ impl Default for Options {
             max_alias_levels: 10,
             use_reverse_database: 5,
             reverse_envelope: true,
+            missing_recipient_policy: 0,
             exproute_forward: true,
             improute_forward: true,
             others: Vec::new(),

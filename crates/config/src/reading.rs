@@ -12,7 +12,7 @@ use crate::options::{Options, ServerOptions};
 use crate::services::{self, JobController};
 use crate::settings::{DEFAULT_POOL, default_notices};
 use crate::written::is_channel_name;
-use crate::{aliases, databases, keyword, option_file};
+use crate::{aliases, databases, header_options, keyword, option_file};
 use sluice_diag::{Diagnostic, Sources, Span, errors_in, nearest};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -23,6 +23,8 @@ const MAIN_FILES: [&str; 3] = ["sluice.cnf", "pmdf.cnf", "imta.cnf"];
 const POOL_NAME_LENGTH_MAX: usize = 12;
 /// Behind the name of a channel: its option file.
 const OPTION_FILE_SUFFIX: &str = "_option";
+/// Behind the name of a channel and an underscore: its header option files.
+const HEADER_OPTIONS_SUFFIX: &str = "headers.opt";
 /// Keywords that demand what this release does not have.
 const NOT_ENFORCED: [&str; 6] =
     ["musttls", "musttlsserver", "musttlsclient", "mustsasl", "mustsaslserver", "mustsaslclient"];
@@ -126,6 +128,26 @@ fn read_all(reader: &mut Reader<'_>, folder: &Path, main: &Path, whole_folder: b
         if let Some(text) = reader.read_optional(&neighbour(&format!("{}{OPTION_FILE_SUFFIX}", channel.name)))
         {
             (channel.option_file, channel.server) = option_file::of_channel(&text, reader);
+        }
+        let settings = &channel.settings;
+        for (keyword, asked, infix, options) in [
+            ("headertrim", settings.header_trim, "", &mut channel.header_options),
+            ("headerread", settings.header_read, "read_", &mut channel.read_header_options),
+        ] {
+            let name = format!("{}_{infix}{HEADER_OPTIONS_SUFFIX}", channel.name);
+            if !asked {
+                continue;
+            }
+            match reader.read_optional(&neighbour(&name)) {
+                Some(text) => *options = Some(header_options::read(&text, reader)),
+                None => {
+                    let message = format!("`{keyword}` reads {name}, and there is no such file");
+                    let written = channel.keywords.iter().find(|one| one.info.name == keyword);
+                    let at = written.map_or(channel.span, |one| one.span);
+                    let remark = Diagnostic::new(&codes::HEADER_OPTIONS_MISSING, message).at(at);
+                    reader.push(remark.help("write the file, or take the keyword out"));
+                }
+            }
         }
     }
     if whole_folder {
@@ -242,7 +264,10 @@ fn check_channel_arguments(written: &Written, reader: &mut Reader<'_>) {
 fn check_keywords(block: &Block, without_effect: &mut HashSet<&'static str>, reader: &mut Reader<'_>) {
     for keyword in &block.keywords {
         let name = keyword.info.name;
-        if keyword.info.importance == 3 && without_effect.insert(name) {
+        if keyword.info.importance == 3
+            && keyword.info.status == keyword::Status::Recognised
+            && without_effect.insert(name)
+        {
             let message = format!("`{name}` is accepted and has no effect");
             reader.push(Diagnostic::new(&codes::KEYWORD_WITHOUT_EFFECT, message).at(keyword.span));
         }
@@ -328,6 +353,8 @@ fn channels(
             plugin,
             option_file: Vec::new(),
             server: ServerOptions::default(),
+            header_options: None,
+            read_header_options: None,
         });
     }
     check_expansion(&channels, reader);

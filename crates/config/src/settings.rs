@@ -142,6 +142,21 @@ pub struct Settings {
     pub default_host: Option<(String, Option<String>)>,
     /// `remotehost`: bare addresses get the sending host's name instead of ours.
     pub remote_host: bool,
+    /// `x_env_to`, `nox_env_to`: what is done with the field that tells the envelope recipients.
+    pub envelope_to_field: EnvelopeToField,
+    /// `addreturnpath`: a `Return-Path:` field with the envelope sender is put on top of mail to the channel.
+    pub add_return_path: bool,
+    /// `missingrecipientpolicy`: what is done about a header without recipients in mail from the channel, 0 to 6; `None`
+    /// is what MISSING_RECIPIENT_POLICY says.
+    pub missing_recipient_policy: Option<u32>,
+    /// `headertrim`: mail to the channel has its header changed as its header option file says.
+    pub header_trim: bool,
+    /// `headerread`: mail from the channel has its header changed as another header option file says.
+    pub header_read: bool,
+    /// `maxheaderaddrs`: addresses on one header line at most.
+    pub max_header_addresses: Option<u32>,
+    /// `maxheaderchars`: characters on one header line at most.
+    pub max_header_octets: Option<u32>,
     /// `maxprocchars`: longer header lines of mail from the channel are passed on untouched.
     pub max_processed_octets: Option<u32>,
     /// `sourceroute`/`822`, `percents`/`733`, `uucp`/`bangstyle`: how routes are written in the envelope.
@@ -307,6 +322,18 @@ pub enum AddressStyle {
     Bang,
 }
 
+/// What is done with `X-Envelope-To:` fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EnvelopeToField {
+    /// Neither keyword is written: those that are there stay.
+    #[default]
+    Keep,
+    /// `nox_env_to`: they are taken out.
+    Remove,
+    /// `x_env_to`: there is one, with the recipients of the copy.
+    Write,
+}
+
 /// When the postmaster gets a copy of a notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PostmasterCopies {
@@ -456,6 +483,13 @@ impl Default for Settings {
             remove_route_at_dequeue: false,
             default_host: None,
             remote_host: false,
+            envelope_to_field: EnvelopeToField::default(),
+            add_return_path: false,
+            missing_recipient_policy: None,
+            header_trim: false,
+            header_read: false,
+            max_header_addresses: None,
+            max_header_octets: None,
             max_processed_octets: None,
             env_address_style: AddressStyle::default(),
             header_address_style: AddressStyle::default(),

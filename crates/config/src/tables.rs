@@ -173,10 +173,11 @@ pub(crate) static GLOBAL: &[OptionInfo] = &[
     option("INCLUDE_CONNECTIONINFO", COUNT, "0", Recognised, "Access mappings see the transport data."),
     option(
         "MISSING_RECIPIENT_POLICY",
-        COUNT,
+        Integer { least: 0, most: 6 },
         "0",
-        Recognised,
-        "What is done with a header without recipients.",
+        Acts,
+        "What is done about a header without recipients: 0 and 1 nothing, 2 the envelope recipients in To, 3 in Bcc, 4 an \
+         empty group in To, 5 an empty Bcc, 6 the message is refused.",
     ),
     option("PERSONAL_NAMES", COUNT, "0", Recognised, "What becomes of personal names in addresses."),
     option("RECEIVED_DOMAIN", Text, "none", Recognised, "Name of this host in Received lines."),

@@ -81,9 +81,13 @@ impl WrittenAddress {
 
 /// Reads the body of an address field: what stands behind the colon, folded as it came.
 pub fn addresses(body: &[u8]) -> Result<Vec<WrittenAddress>, FieldError> {
-    let mut reader = Reader { body, at: 0, comments: Vec::new(), found: Vec::new() };
-    reader.list()?;
-    Ok(reader.found)
+    Ok(Reader::read(body)?.found)
+}
+
+/// The elements of an address field: what stands between its commas, a group being one, with display names and comments
+/// and without the blanks around it.
+pub fn elements(body: &[u8]) -> Result<Vec<Range<usize>>, FieldError> {
+    Ok(Reader::read(body)?.elements)
 }
 
 struct Reader<'a> {
@@ -92,6 +96,7 @@ struct Reader<'a> {
     /// Comments met since the element began.
     comments: Vec<Range<usize>>,
     found: Vec<WrittenAddress>,
+    elements: Vec<Range<usize>>,
 }
 
 /// A run of octets that belongs together.
@@ -111,7 +116,14 @@ enum Kind {
     Colon,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn read(body: &'a [u8]) -> Result<Reader<'a>, FieldError> {
+        let mut reader =
+            Reader { body, at: 0, comments: Vec::new(), found: Vec::new(), elements: Vec::new() };
+        reader.list()?;
+        Ok(reader)
+    }
+
     fn peek(&self) -> Option<u8> {
         self.body.get(self.at).copied()
     }
@@ -119,24 +131,40 @@ impl Reader<'_> {
     /// Elements up to the end of the field, groups among them.
     fn list(&mut self) -> Result<(), FieldError> {
         let mut in_group = false;
+        // Where the element begins that is not ended: its comments belong to it.
+        let mut start = 0;
         loop {
             self.blanks()?;
             match self.peek() {
                 None if in_group => return Err(FieldError::Unclosed("a group")),
                 None => return Ok(()),
-                Some(b',') => self.at += 1,
+                Some(b',') => {
+                    self.at += 1;
+                    if !in_group {
+                        start = self.at;
+                    }
+                }
                 Some(b';') if in_group => {
                     self.at += 1;
                     in_group = false;
                     self.end_of_element(false)?;
+                    self.end_element(start);
                 }
                 Some(_) => {
                     if self.element(in_group)? {
                         in_group = true;
+                    } else if !in_group {
+                        self.end_element(start);
                     }
                 }
             }
         }
+    }
+
+    fn end_element(&mut self, start: usize) {
+        let element = &self.body[start..self.at];
+        let start = start + (element.len() - element.trim_ascii_start().len());
+        self.elements.push(start..start + element.trim_ascii().len());
     }
 
     /// One mailbox, or the name of a group up to its colon: true for that.

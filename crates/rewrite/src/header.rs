@@ -13,12 +13,16 @@
 //! # Not here
 //! The envelope (`Rewriter::route`), and what one address becomes (`look`).
 
+mod finish;
+
 use std::ops::Range;
 
 use sluice_mail::field::{self, WrittenAddress};
 use sluice_mail::{Address, header};
 
 use crate::rewriter::{Context, Kind, Rewriter};
+
+pub use finish::{EnvelopeTo, Finish, MissingRecipients, has_recipients, missing_recipients};
 
 /// So much of a header is read; the rest is passed on as it is. Headers of honest mail have a few thousand octets.
 pub const HEADER_OCTETS_MAX: usize = 128 * 1024;

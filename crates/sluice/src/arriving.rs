@@ -14,9 +14,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use sluice_config::{Channel, Copies, EnvelopeToField};
 use sluice_dispatch::{Draft, Loaded};
 use sluice_mail::{Address, Envelope, Refusal, Status, header};
-use sluice_rewrite::header::{HeaderAddresses, HeaderEdits};
+use sluice_rewrite::header::{
+    EnvelopeTo, Finish, HeaderAddresses, HeaderEdits, MissingRecipients, has_recipients, missing_recipients,
+};
 use sluice_rewrite::{Context, Kind};
 use sluice_smtpd::{Done, Incoming, Parcel, Session, Transaction};
 
@@ -38,8 +41,14 @@ pub(crate) struct Arriving {
     /// The client's name, for bare addresses.
     client: String,
     copies: Vec<Copy>,
+    /// The recipients as the client gave them, where the source channel puts them into a header that has none.
+    given: Vec<String>,
     /// Headers that differ; empty until the header is here.
     variants: Vec<Variant>,
+    /// Length of the header as it came.
+    header_length: usize,
+    /// What is against the message, by its header.
+    refusal: Option<Refusal>,
     /// Drafts that have been begun, with the number of their variant.
     drafts: Vec<(usize, Draft)>,
     /// For notices about recipients who do not get it.
@@ -54,45 +63,81 @@ struct Copy {
     held: bool,
     /// The reverse-path as the channel gets it.
     sender: String,
+    /// Its recipients, where the channel tells them in the header.
+    recipients: Vec<String>,
     /// Number of its header.
     variant: usize,
 }
 
-/// A header, as the changes that make it of the one that came.
-struct Variant {
-    edits: HeaderEdits,
+impl Copy {
+    /// Whether this recipient is one of it.
+    fn has(&self, channel: &str, recipient: &str) -> bool {
+        self.channel == channel
+            && (self.recipients.is_empty() || self.recipients.iter().any(|one| one == recipient))
+    }
 }
+
+/// A header in the form of some copies; `None` is the one that came.
+#[derive(PartialEq, Eq)]
+struct Variant(Option<Vec<u8>>);
 
 impl Arriving {
     /// The message of this transaction.
     pub(crate) fn new(hub: &Arc<Hub>, session: &Session, transaction: &Transaction) -> Arriving {
         let draft = hub.dispatcher().draft();
+        let loaded = hub.loaded();
+        let channels = &loaded.config.channels;
         let mut copies: Vec<Copy> = Vec::new();
         for accepted in transaction.recipients.iter().filter(|accepted| accepted.refused.is_none()) {
-            let known = |copy: &Copy| {
-                copy.channel == accepted.recipient.channel
+            let recipient = &accepted.recipient;
+            let settings = channels.by_name(&recipient.channel).map(|channel| &channel.settings);
+            let tells = settings.is_some_and(|one| one.envelope_to_field == EnvelopeToField::Write);
+            let single = tells && settings.is_some_and(|one| one.copies == Copies::Single);
+            let known = copies.iter_mut().find(|copy| {
+                copy.channel == recipient.channel
+                    && (!single || copy.recipients.contains(&recipient.address))
                     && copy.own_sender == accepted.sender
                     && copy.held == accepted.held
+            });
+            let copy = match known {
+                Some(copy) => copy,
+                None => {
+                    copies.push(Copy {
+                        channel: recipient.channel.clone(),
+                        own_sender: accepted.sender.clone(),
+                        held: accepted.held,
+                        sender: String::new(),
+                        recipients: Vec::new(),
+                        variant: 0,
+                    });
+                    let last = copies.len() - 1;
+                    &mut copies[last]
+                }
             };
-            if !copies.iter().any(known) {
-                copies.push(Copy {
-                    channel: accepted.recipient.channel.clone(),
-                    own_sender: accepted.sender.clone(),
-                    held: accepted.held,
-                    sender: String::new(),
-                    variant: 0,
-                });
+            if tells && !copy.recipients.contains(&recipient.address) {
+                copy.recipients.push(recipient.address.clone());
+            }
+        }
+        let mut given = Vec::new();
+        if policy(&loaded, &session.admission.source_channel) > 1 {
+            for accepted in &transaction.recipients {
+                if !given.contains(&accepted.recipient.original) {
+                    given.push(accepted.recipient.original.clone());
+                }
             }
         }
         let mut arriving = Arriving {
             hub: Arc::clone(hub),
-            loaded: hub.loaded(),
+            loaded,
             id: draft.id().to_string(),
             source_channel: session.admission.source_channel.clone(),
             sender: transaction.sender.clone(),
             client: name_of_client(session),
             copies,
+            given,
             variants: Vec::new(),
+            header_length: 0,
+            refusal: None,
             drafts: vec![(0, draft)],
             head: Head::of(transaction),
         };
@@ -125,35 +170,81 @@ impl Arriving {
         seen.address.to_string()
     }
 
-    /// Reads the header in the first octets of the message and finds out what each copy makes of it.
-    fn read_header(&mut self, octets: &[u8]) {
-        let header = &octets[..header::end(octets).unwrap_or(octets.len())];
-        let source = self.loaded.config.channels.by_name(&self.source_channel);
+    /// Reads the header in the first octets of the message and finds out what each copy makes of it. `whole`: there are no
+    /// more octets. A header that does not end in what is there is longer than any honest one; only the addresses in
+    /// its beginning are rewritten.
+    fn read_header(&mut self, octets: &[u8], whole: bool) {
+        let end = header::end(octets).or(whole.then_some(octets.len()));
+        let came = &octets[..end.unwrap_or(octets.len())];
+        self.header_length = came.len();
+        let loaded = Arc::clone(&self.loaded);
+        let channels = &loaded.config.channels;
+        let source = channels.by_name(&self.source_channel);
+        let completed = end.and_then(|_| self.completed(came, source));
+        let header = completed.as_deref().unwrap_or(came);
         let field_max = source.and_then(|channel| channel.settings.max_processed_octets);
         let addresses = HeaderAddresses::read(header, field_max.map(|octets| octets as usize));
         let deadline = Instant::now() + HEADER_TIME_MAX;
         let late = || Instant::now() >= deadline;
+        let mut edits: Vec<HeaderEdits> = Vec::with_capacity(self.copies.len());
         for index in 0..self.copies.len() {
             let copy = &self.copies[index];
-            let variant = match self.copies[..index].iter().find(|other| other.channel == copy.channel) {
-                Some(known) => known.variant,
-                None => {
-                    let edits = self.edits_for(&copy.channel, header, &addresses, &late);
-                    let known = self.variants.iter().position(|variant| variant.edits == edits);
-                    known.unwrap_or_else(|| {
-                        self.variants.push(Variant { edits });
-                        self.variants.len() - 1
-                    })
-                }
+            let known = self.copies[..index].iter().position(|other| other.channel == copy.channel);
+            edits.push(match known {
+                Some(known) => edits[known].clone(),
+                None => self.edits_for(&copy.channel, header, &addresses, &late),
+            });
+            let channel = channels.by_name(&copy.channel);
+            let finish = match (end, channel) {
+                (Some(_), Some(channel)) => copy.finish(channel),
+                _ => Finish::default(),
             };
-            self.copies[index].variant = variant;
+            let variant = if edits[index].is_empty() && finish.is_idle() {
+                completed.clone()
+            } else {
+                let mut changed = Vec::with_capacity(header.len() + edits[index].growth());
+                edits[index].apply(header, &mut changed);
+                Some(if finish.is_idle() { changed } else { finish.apply(&changed) })
+            };
+            let variant = Variant(variant.filter(|header| header != came));
+            let known = self.variants.iter().position(|other| *other == variant);
+            self.copies[index].variant = known.unwrap_or_else(|| {
+                self.variants.push(variant);
+                self.variants.len() - 1
+            });
         }
         if self.variants.is_empty() {
-            self.variants.push(Variant { edits: HeaderEdits::default() });
+            self.variants.push(Variant(None));
         }
         if late() {
             tracing::warn!(id = %self.id, "the header has so many addresses that some of them were not rewritten");
         }
+    }
+
+    /// The header as the source channel makes it, before anything else: its option file, and recipients where there are none.
+    /// `None` is no change.
+    fn completed(&mut self, came: &[u8], source: Option<&Channel>) -> Option<Vec<u8>> {
+        let mut completed = None;
+        if let Some(options) = source.and_then(|channel| channel.read_header_options.as_ref()) {
+            // The first field is our own; the option file is for what came.
+            let own = header::fields(came).next().map_or(0, |field| field.place.end);
+            let read = Finish { options: Some(options), ..Finish::default() }.apply(&came[own..]);
+            completed = (read != came[own..]).then(|| [&came[..own], &read].concat());
+        }
+        let policy = policy(&self.loaded, &self.source_channel);
+        if policy > 1 && !has_recipients(completed.as_deref().unwrap_or(came)) {
+            match missing_recipients(policy, &self.given) {
+                MissingRecipients::Pass => {}
+                MissingRecipients::Add(field) => {
+                    completed.get_or_insert_with(|| came.to_vec()).extend_from_slice(&field);
+                }
+                MissingRecipients::Refuse => {
+                    let text = "the message has no To, Cc or Bcc field";
+                    self.refusal = Some(Refusal::new(554, Status::new(5, 6, 0), text));
+                }
+            }
+        }
+        completed
     }
 
     fn edits_for(
@@ -180,19 +271,14 @@ impl Arriving {
 
     /// The first octets of the message with the header of each variant, in their order.
     fn beginnings(&self, octets: Vec<u8>) -> Vec<Vec<u8>> {
-        let mut beginnings: Vec<Vec<u8>> = Vec::with_capacity(self.variants.len());
-        let mut plain = None;
-        for (index, variant) in self.variants.iter().enumerate() {
-            let mut changed = Vec::new();
-            if variant.edits.is_empty() {
-                plain = Some(index);
-            } else {
-                changed.reserve(octets.len() + variant.edits.growth());
-                variant.edits.apply(&octets, &mut changed);
-            }
-            beginnings.push(changed);
-        }
-        if let Some(plain) = plain {
+        let rest = &octets[self.header_length..];
+        let changed = |header: &Vec<u8>| [header.as_slice(), rest].concat();
+        let mut beginnings: Vec<Vec<u8>> = self
+            .variants
+            .iter()
+            .map(|Variant(header)| header.as_ref().map_or_else(Vec::new, changed))
+            .collect();
+        if let Some(plain) = self.variants.iter().position(|variant| variant.0.is_none()) {
             beginnings[plain] = octets;
         }
         beginnings
@@ -224,7 +310,7 @@ impl Arriving {
             let first = divided.len();
             for recipient in recipients {
                 let copy = self.copies.iter().find(|copy| {
-                    copy.channel == recipient.channel
+                    copy.has(&recipient.channel, &recipient.address)
                         && *copy.own_sender.as_ref().unwrap_or(&self.sender) == envelope.sender
                 });
                 let (variant, sender) =
@@ -248,6 +334,31 @@ impl Arriving {
     }
 }
 
+impl Copy {
+    /// What the channel does to the header besides its addresses.
+    fn finish<'a>(&'a self, channel: &'a Channel) -> Finish<'a> {
+        let settings = &channel.settings;
+        Finish {
+            return_path: settings.add_return_path.then_some(self.sender.as_str()),
+            envelope_to: match settings.envelope_to_field {
+                EnvelopeToField::Keep => EnvelopeTo::Keep,
+                EnvelopeToField::Remove => EnvelopeTo::Remove,
+                EnvelopeToField::Write => EnvelopeTo::Write(&self.recipients),
+            },
+            options: channel.header_options.as_ref(),
+            max_addresses: settings.max_header_addresses,
+            max_octets: settings.max_header_octets,
+        }
+    }
+}
+
+/// What is done about headers without recipients in mail from a channel.
+fn policy(loaded: &Loaded, source_channel: &str) -> u32 {
+    let source = loaded.config.channels.by_name(source_channel);
+    let own = source.and_then(|channel| channel.settings.missing_recipient_policy);
+    own.unwrap_or(loaded.config.options.missing_recipient_policy)
+}
+
 impl Incoming for Arriving {
     fn id(&self) -> String {
         self.id.clone()
@@ -258,7 +369,10 @@ impl Incoming for Arriving {
             head.remember(&bytes);
         }
         let mut pieces = if self.variants.is_empty() {
-            self.read_header(&bytes);
+            self.read_header(&bytes, false);
+            if let Some(refusal) = &self.refusal {
+                return done(Err(refusal.clone()));
+            }
             self.begin_drafts();
             self.beginnings(bytes)
         } else {
@@ -296,12 +410,15 @@ impl Incoming for Arriving {
             return done(Ok(()));
         }
         let mut tails = if self.variants.is_empty() {
-            self.read_header(&tail);
+            self.read_header(&tail, true);
             self.begin_drafts();
             self.beginnings(tail)
         } else {
             vec![tail; self.variants.len()]
         };
+        if let Some(refusal) = self.refusal {
+            return done(Err(refusal));
+        }
         let divided = self.divided(envelopes);
         let mut left = vec![0usize; tails.len()];
         for (variant, _) in &divided {

@@ -148,3 +148,22 @@ fn a_route_gets_brackets() {
     let bare = |address: &Address| Address { route: Vec::new(), ..address.clone() };
     assert_eq!(changed("<@r:u@b>, @r:u@b", bare), "<u@b>, u@b");
 }
+
+#[test]
+fn elements_are_what_stands_between_the_commas() {
+    let shown = |body: &str| {
+        let found: Vec<String> = elements(body.as_bytes())
+            .unwrap()
+            .into_iter()
+            .map(|one| body[one].replace("\r\n", "~"))
+            .collect();
+        found.join("|")
+    };
+    assert_eq!(shown(" a@b, (c, d) \"x, y\" <e@f> (g) ,, h\r\n"), "a@b|(c, d) \"x, y\" <e@f> (g)|h");
+    assert_eq!(
+        shown("g: a@b, c@d; (x), <@a,@b:e@f>,\r\n @a,@b:u@c"),
+        "g: a@b, c@d; (x)|<@a,@b:e@f>|@a,@b:u@c"
+    );
+    assert_eq!(shown(""), "");
+    assert!(elements(b"a b").is_err());
+}
