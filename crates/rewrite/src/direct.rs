@@ -185,7 +185,6 @@ mod tests {
                 let subject = Subject { first: First { position, host: "a.b", user }, matched };
                 let surroundings = Surroundings {
                     kind,
-                    again: false,
                     source_name: "l",
                     again: false,
                     source: None,
