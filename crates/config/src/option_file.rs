@@ -258,6 +258,8 @@ pub(crate) fn global(text: &Text, folder: &Path, reader: &mut Reader<'_>) -> Opt
     set(&mut options.alias_domains, settings.count("ALIAS_DOMAINS"));
     set(&mut options.max_alias_levels, settings.count("MAX_ALIAS_LEVELS"));
     set(&mut options.use_reverse_database, settings.count("USE_REVERSE_DATABASE"));
+    set(&mut options.use_forward_database, settings.count("USE_FORWARD_DATABASE"));
+    options.access_orcpt = settings.switch("ACCESS_ORCPT");
     set(&mut options.reverse_envelope, settings.count("REVERSE_ENVELOPE").map(|value| value != 0));
     set(&mut options.missing_recipient_policy, settings.count("MISSING_RECIPIENT_POLICY"));
     set(&mut options.exproute_forward, settings.count("EXPROUTE_FORWARD").map(|value| value != 0));

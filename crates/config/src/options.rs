@@ -71,6 +71,11 @@ pub struct Options {
     pub exproute_forward: bool,
     /// `IMPROUTE_FORWARD`: whether `improute` adds routes to forward-pointing addresses of headers too.
     pub improute_forward: bool,
+    /// `USE_FORWARD_DATABASE` bits: 1 the forward database is asked, 8 source channel and sender are part of its question,
+    /// 16 of that to FORWARD, 64 the destination channel too.
+    pub use_forward_database: u32,
+    /// `ACCESS_ORCPT`: whether the tables of recipients see the address as the client wrote it.
+    pub access_orcpt: bool,
     /// Lines whose option does nothing in this release or is not known at all, as written.
     pub others: Vec<OtherOption>,
 }
@@ -232,6 +237,8 @@ impl Default for Options {
             missing_recipient_policy: 0,
             exproute_forward: true,
             improute_forward: true,
+            use_forward_database: 0,
+            access_orcpt: false,
             others: Vec::new(),
         }
     }

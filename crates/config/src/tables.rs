@@ -141,7 +141,13 @@ pub(crate) static GLOBAL: &[OptionInfo] = &[
     ),
     option("DEQUEUE_DEBUG", COUNT, "0", Recognised, "Debug log of dequeues."),
     option("DISABLE_DELIVERY_RECEIPT", Switch, "0", Recognised, "No delivery receipts."),
-    option("ACCESS_ORCPT", COUNT, "0", Recognised, "Access mappings see the original recipient."),
+    option(
+        "ACCESS_ORCPT",
+        Switch,
+        "0",
+        Acts,
+        "1: the address as the client wrote it is a last field in the questions to the access tables of recipients.",
+    ),
     option("COMMENT_STRINGS", COUNT, "0", Recognised, "What becomes of comments in addresses."),
     option(
         "DOMAIN_FAILURE",
@@ -186,10 +192,12 @@ pub(crate) static GLOBAL: &[OptionInfo] = &[
     option("USE_DOMAIN_DATABASE", COUNT, "1", Recognised, "Whether the domain database is asked."),
     option(
         "USE_FORWARD_DATABASE",
-        COUNT,
+        Integer { least: 0, most: 1023 },
         "0",
-        Recognised,
-        "Which forms of an address the forward database is asked for.",
+        Acts,
+        "Whether the forward database is asked, and how. Bits: 1 it is, 8 with source channel and sender in front of the \
+         address, 16 FORWARD is asked source|from|address, 64 FORWARD is told the destination channel too. Others have no \
+         effect.",
     ),
     option("USE_PERSONAL_ALIASES", COUNT, "1", Recognised, "Whether personal alias databases are asked."),
     option(

@@ -21,6 +21,7 @@ mod check;
 mod codes;
 mod direct;
 mod evaluate;
+mod forwarding;
 mod glob;
 mod guess;
 pub mod header;
@@ -41,6 +42,7 @@ pub use alias::{AliasStep, EXPANSION_MAX, Expanded, Expansion, NOT_ALLOWED_TEXT}
 pub use codes::codes;
 pub use evaluate::Failure;
 pub use look::Seen;
+pub use forwarding::Forwarded;
 pub use lookups::{DATABASES, Lookups, NoLookups};
 pub use place::Position;
 pub use rejected::Rejected;
