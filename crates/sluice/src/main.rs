@@ -18,7 +18,6 @@ mod log;
 mod lookups;
 mod notices;
 mod output;
-mod recipients;
 mod report;
 
 use std::io::{self, Write};
