@@ -37,6 +37,8 @@ pub struct Config {
     pub aliases: Aliases,
     /// The tables of `mappings`; none when there is no such file.
     pub mappings: Mappings,
+    /// Some channel has `loopcheck`: then our server says who it is.
+    pub checks_loops: bool,
 }
 
 impl Config {

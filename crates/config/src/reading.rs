@@ -169,6 +169,7 @@ fn read_all(reader: &mut Reader<'_>, folder: &Path, main: &Path, whole_folder: b
     let databases = databases::read_all(beside, reader);
     let aliases = aliases::read(beside, options.alias_domains, reader);
     let channels = Channels::new(channels);
+    let checks_loops = channels.iter().any(|channel| channel.has("loopcheck"));
     Some(Config {
         folder: folder.to_path_buf(),
         rules,
@@ -179,6 +180,7 @@ fn read_all(reader: &mut Reader<'_>, folder: &Path, main: &Path, whole_folder: b
         databases,
         aliases,
         mappings,
+        checks_loops,
     })
 }
 

@@ -48,5 +48,5 @@ pub use plugins::Plugins;
 pub use policy::Schedule;
 pub use refused::{NoNotice, Refused, refused_notice};
 pub use run::{Dispatcher, Parts};
-pub use runner::{Instance, NotTaken, PluginInfo, Runner, Runners};
+pub use runner::{Instance, NotTaken, PluginInfo, Runner, Runners, loop_mark};
 pub use sluice_queue::{EntryView, QueueSummary, Selector, SelectorError};

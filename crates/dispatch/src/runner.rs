@@ -9,7 +9,9 @@
 //! of the plugin: that is how the dispatcher gets its entries and its job slots back.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sluice_config::{Channel, Config};
@@ -23,8 +25,8 @@ pub struct Instance {
     pub channel: String,
     /// Plugin name, or a path when it has a `/`.
     pub plugin: String,
-    /// Facts about the channel and the house: `channel`, `official_host`, `local_host`, and `folder`, the folder of the
-    /// configuration, where relative paths in option files start.
+    /// Facts about the channel and the house: `channel`, `official_host`, `local_host`, `folder`, the folder of the
+    /// configuration, where relative paths in option files start, and with `loopcheck` the [`loop_mark`].
     pub facts: BTreeMap<String, String>,
     /// Channel keywords in force, with their arguments joined by one blank.
     pub keywords: BTreeMap<String, String>,
@@ -45,14 +47,19 @@ impl Instance {
             (Some(name), _) | (None, Some(name)) => name.clone(),
             (None, None) => config.channels.local().official_host.clone(),
         };
-        let facts = [
+        let facts: [(&str, String); 4] = [
             ("channel", channel.name.clone()),
             ("official_host", channel.official_host.clone()),
             ("local_host", local_host),
             ("folder", config.folder.to_string_lossy().into_owned()),
         ];
+        let mut facts: BTreeMap<String, String> =
+            facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let mut keywords: BTreeMap<String, String> =
             channel.keywords.iter().map(|keyword| (keyword.name().to_owned(), keyword.value())).collect();
+        if channel.has("loopcheck") {
+            facts.insert("loop_mark".to_owned(), loop_mark().to_owned());
+        }
         // `daemon router` means the official host; the plugin is told whom to call, not how it was written.
         if let Some(peer) = channel.fixed_peer() {
             keywords.insert("daemon".to_owned(), peer.to_owned());
@@ -60,13 +67,22 @@ impl Instance {
         Some(Self {
             channel: channel.name.clone(),
             plugin,
-            facts: facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            facts,
             keywords,
             options: channel.option_file.iter().map(|line| (line.name.clone(), line.value.clone())).collect(),
             workers: channel.settings.max_jobs.max(1),
             deadline: config.options.delivery_deadline,
         })
     }
+}
+
+/// What this hub is known by for as long as it runs: its server says it behind XLOOP, and its clients, where a channel has
+/// `loopcheck`, give no mail to a server that says it. Made by chance, so that no copy of a configuration shares it.
+#[must_use]
+pub fn loop_mark() -> &'static str {
+    static MARK: OnceLock<String> = OnceLock::new();
+    // Keys of the standard hasher are random for each process.
+    MARK.get_or_init(|| format!("{:016X}", RandomState::new().build_hasher().finish()))
 }
 
 /// A channel instance that is alive.

@@ -12,7 +12,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use sluice_config::{Channel, EtrnPolicy, Options, ServerOptions, Settings, SwitchChannel, Vrfy};
+use sluice_config::{Channel, Config, EtrnPolicy, ServerOptions, Settings, SwitchChannel, Vrfy};
 use sluice_dispatch::{Loaded, Matched, Released, Requester};
 use sluice_mail::{Address, Recipient, Refusal, Status};
 use sluice_queue::Selector;
@@ -138,7 +138,7 @@ impl Intake for Door {
                 expand_later: expand_later(&loaded, source),
                 ..defaults
             },
-            reception: reception(&source.settings, options),
+            reception: reception(&source.settings, config),
         })
     }
 
@@ -295,10 +295,13 @@ fn quotas(settings: &Settings, server: &ServerOptions) -> Quotas {
 }
 
 /// How messages come in by a channel.
-fn reception(settings: &Settings, options: &Options) -> Reception {
+fn reception(settings: &Settings, config: &Config) -> Reception {
+    let options = &config.options;
+    let loop_mark = config.checks_loops.then(sluice_dispatch::loop_mark);
     Reception {
         chunking: settings.chunking_server,
         accept_all: settings.accept_all_addresses,
+        loop_mark,
         // `linelimit` is a limit of the channel that a message goes to.
         max_lines: options.line_limit,
         long_lines: match settings.long_lines {

@@ -35,7 +35,7 @@ use crate::reply::{Reply, ReplyReader};
 pub use offers::Offers;
 use transaction::Transaction;
 pub use verdict::{Ending, Settled, Verdict};
-use verdict::{deferred, outcome_of, shown};
+use verdict::{deferred, failed, outcome_of, shown};
 
 /// How to behave on a connection.
 #[derive(Debug, Clone, Default)]
@@ -50,6 +50,13 @@ pub struct Manner {
     pub etrn: Option<String>,
     /// The peer takes 8-bit content whether it offers 8BITMIME or not (channel keyword `eightbit`).
     pub eight_bit: bool,
+    /// How far commands are sent ahead of the replies (channel keyword `streaming`), in place of what is negotiated: 0 not
+    /// at all, 1 groups of RCPT, 2 MAIL with them, 3 RSET too; and DATA where PIPELINING is offered beside 3.
+    pub streaming: Option<u8>,
+    /// Messages go in one chunk (BDAT, RFC 3030) where the server offers CHUNKING and [`Mail::chunk`] is known.
+    pub chunking: bool,
+    /// What our own server says behind XLOOP (channel keyword `loopcheck`): a server that says it is us, and gets nothing.
+    pub mark: Option<String>,
 }
 
 /// Which greeting the client uses (channel keywords `ehlo`, `checkehlo`, `noehlo`).
@@ -75,6 +82,8 @@ pub struct Mail<'a> {
     pub eight_bit: bool,
     /// The message needs SMTPUTF8 (RFC 6531).
     pub smtputf8: bool,
+    /// Octets of the message without stuffed dots, for BDAT.
+    pub chunk: Option<u64>,
 }
 
 /// What to do next.
@@ -86,7 +95,8 @@ pub enum Step {
     Read(Wait),
     /// The connection stands and is free for [`Client::begin`] or [`Client::quit`].
     Ready,
-    /// Write the message and its [`terminator`], then call [`Client::content_sent`].
+    /// Write the message and its [`terminator`], or [`Client::chunk`] and the message with its stuffing taken off when
+    /// there is one; then call [`Client::content_sent`].
     Content,
     /// The transaction is over; the connection is Ready or Over.
     Settled(Settled),
@@ -240,6 +250,11 @@ impl Client {
         self.offers
     }
 
+    /// Whether a message may go as one chunk: it is wanted and offered.
+    pub fn takes_chunks(&self) -> bool {
+        self.manner.chunking && self.offers.chunking
+    }
+
     /// Transactions that were begun on this connection.
     pub fn transactions(&self) -> u32 {
         self.begun
@@ -279,6 +294,12 @@ impl Client {
     /// [`Client::output`] has been written.
     pub fn output_sent(&mut self) {
         self.output.clear();
+    }
+
+    /// The command in front of a message that goes as one chunk, without stuffed dots and without terminator. `None`: it
+    /// goes in wire form, behind DATA.
+    pub fn chunk(&self) -> Option<&[u8]> {
+        self.transaction.chunk.as_deref()
     }
 
     /// The message and its terminator have been written.
@@ -383,6 +404,12 @@ impl Client {
         match asked {
             Asked::Greeting if good => self.greeted(answer),
             Asked::Ehlo if good => {
+                let mark = self.manner.mark.as_deref();
+                if mark.is_some_and(|mark| Offers::has_mark(&answer.lines, mark)) {
+                    // Messaging Server Reference, "loopcheck": the client bounces the message at once.
+                    let (status, text) = (Status::new(5, 4, 6), "SMTP client-server loop detected");
+                    return self.over(failed(status, text, &self.manner.peer), true);
+                }
                 self.offers = Offers::read(&answer.lines);
                 self.opened();
             }

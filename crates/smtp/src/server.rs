@@ -54,6 +54,8 @@ pub struct Policy {
     pub chunking: bool,
     /// `acceptalladdresses`: the size that MAIL declares is no reason to refuse a recipient.
     pub accept_all: bool,
+    /// What stands behind XLOOP, by which a client that is ourselves knows us (channel keyword `loopcheck`).
+    pub loop_mark: Option<&'static str>,
 }
 
 /// What the caller does next.
@@ -331,6 +333,9 @@ impl Server {
             };
             if self.policy.etrn != EtrnPolicy::Disable {
                 reply = reply.and("ETRN");
+            }
+            if let Some(mark) = self.policy.loop_mark {
+                reply = reply.and(format!("XLOOP {mark}"));
             }
             reply = reply.and("HELP");
         }

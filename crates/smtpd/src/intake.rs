@@ -79,6 +79,8 @@ pub struct Reception {
     /// `acceptalladdresses`: the size of a message does not make RCPT fail. What else would, the intake answers with
     /// [`Accepted::refused`].
     pub accept_all: bool,
+    /// What EHLO says behind XLOOP, where some channel has `loopcheck`.
+    pub loop_mark: Option<&'static str>,
     /// `linelimit` and `LINE_LIMIT`: most lines of a message.
     pub max_lines: Option<u32>,
     /// `rejectsmtplonglines`, `truncatesmtplonglines`, `wrapsmtplonglines`.
@@ -94,6 +96,7 @@ impl Default for Reception {
         Reception {
             chunking: true,
             accept_all: false,
+            loop_mark: None,
             max_lines: None,
             long_lines: LongLines::default(),
             eight_bit_strict: false,

@@ -146,6 +146,7 @@ pub(crate) async fn serve(
         quotas: admission.limits.quotas,
         chunking: admission.reception.chunking,
         accept_all: admission.reception.accept_all,
+        loop_mark: admission.reception.loop_mark,
     };
     let mut talk = Talk {
         stream,

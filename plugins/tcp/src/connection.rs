@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sluice_mail::Address;
+use sluice_mail::wire::Unstuffer;
 use sluice_sdk::{Outcome, Status};
 use sluice_smtp::client::{Client, Loss, Mail, Manner, Settled, Step, Wait, terminator};
 use tokio::net::TcpSocket;
@@ -25,9 +26,12 @@ use crate::halt::Halt;
 use crate::pool::Slot;
 use crate::settings::{Settings, Times};
 use crate::targets::Target;
+use crate::trace::Trace;
 
 /// One wait of the system; the time after which a stopping channel is noticed at the latest.
 const TICK: Duration = Duration::from_millis(500);
+/// A message with more stuffed dots than this is not sent as a chunk: the list of slices between them would be large.
+const SLICES_MAX: usize = 16_384;
 /// How long the reply to QUIT is worth.
 const QUIT_TIME: Duration = Duration::from_millis(250);
 
@@ -61,6 +65,7 @@ pub(crate) struct Connection {
     used: Instant,
     /// What the socket's timeouts are set to.
     set: (Option<Duration>, Option<Duration>),
+    trace: Trace,
     _slot: Slot,
 }
 
@@ -72,9 +77,11 @@ impl Connection {
         runtime: &Runtime,
         halt: &Arc<Halt>,
         slot: Slot,
+        trace: Trace,
     ) -> Result<Connection, Outcome> {
         let no_answer =
             |text: String| Outcome::deferred(Status::new(4, 4, 1), text).from_peer(target.name.as_str());
+        trace.step(&format!("connecting to {}", target.address));
         let connected = runtime.block_on(connect(target.address, settings, halt));
         let stream = connected.map_err(|why| {
             no_answer(format!("no connection to {} at {}: {why}", target.name, target.address))
@@ -85,6 +92,9 @@ impl Connection {
             hello: settings.hello,
             etrn: settings.etrn.clone(),
             eight_bit: settings.eight_bit,
+            streaming: settings.streaming,
+            chunking: settings.chunking,
+            mark: settings.mark.clone(),
         };
         let now = Instant::now();
         let mut connection = Connection {
@@ -96,6 +106,7 @@ impl Connection {
             opened: now,
             used: now,
             set: (None, None),
+            trace,
             _slot: slot,
         };
         match connection.pump(None) {
@@ -110,11 +121,13 @@ impl Connection {
 
     /// Sends a message to some of its recipients. Always ends in a verdict for each of them.
     pub(crate) fn transact(&mut self, message: &Message<'_>, recipients: &[usize]) -> Settled {
+        let chunk = if self.client.takes_chunks() { plain(&message.pieces) } else { None };
         let mail = Mail {
             sender: message.sender,
             size: Some(message.size),
             eight_bit: message.eight_bit,
             smtputf8: message.smtputf8,
+            chunk,
         };
         let remove_route = self.remove_route;
         let written = |&at: &usize| match message.recipients[at] {
@@ -244,6 +257,7 @@ impl Connection {
         match self.stream.read(&mut bytes) {
             Ok(0) => Err(Loss::Closed),
             Ok(count) => {
+                self.trace.received(&bytes[..count]);
                 self.client.receive(&bytes[..count]);
                 Ok(())
             }
@@ -279,12 +293,20 @@ impl Connection {
     }
 
     fn write(&mut self) -> Result<(), Loss> {
+        self.trace.sent(self.client.output());
         let mut slices = [IoSlice::new(self.client.output())];
         write_all(&self.stream, &mut self.set.1, &mut slices, self.times.command, &self.halt)
     }
 
     fn write_content(&mut self, message: &Message<'_>) -> Result<(), Loss> {
         debug_assert!(is_wire_form(&message.pieces), "a message that is not in wire form");
+        if let Some(head) = self.client.chunk() {
+            self.trace.sent(head);
+            let mut unstuffer = Unstuffer::new();
+            let plain = message.pieces.iter().flat_map(|piece| unstuffer.piece(piece));
+            let mut slices: Vec<IoSlice<'_>> = std::iter::once(head).chain(plain).map(IoSlice::new).collect();
+            return write_all(&self.stream, &mut self.set.1, &mut slices, self.times.data, &self.halt);
+        }
         let end = terminator(last_two(&message.pieces).as_slice());
         let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(message.pieces.len() + 1);
         slices.extend(message.pieces.iter().map(|piece| IoSlice::new(piece)));
@@ -357,6 +379,21 @@ fn is_tick(error: &io::Error) -> bool {
 
 fn failed(error: &io::Error) -> Loss {
     Loss::Failed(error.to_string())
+}
+
+/// Octets of a message without its stuffed dots. `None` where it would have to be cut into too many slices: it then goes
+/// as it is, behind DATA.
+fn plain(pieces: &[&[u8]]) -> Option<u64> {
+    let mut unstuffer = Unstuffer::new();
+    let (mut octets, mut slices) = (0, 0usize);
+    for slice in pieces.iter().flat_map(|piece| unstuffer.piece(piece)) {
+        octets += slice.len() as u64;
+        slices += 1;
+        if slices > SLICES_MAX {
+            return None;
+        }
+    }
+    Some(octets)
 }
 
 /// The last two bytes of a message, or what there is.

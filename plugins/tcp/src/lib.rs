@@ -6,7 +6,8 @@
 //!
 //! # Reading order
 //! `options` and `settings` say what the operator may write; `targets` over `names` says whom to connect to; `connection`
-//! runs `sluice_smtp::client` over a socket, `pool` has those that are open; `outbox` is a worker's day.
+//! runs `sluice_smtp::client` over a socket (`trace` shows what is said), `pool` has those that are open; `memory` is of
+//! hosts that do not answer; `outbox` is a worker's day.
 //! # Failure
 //! Whatever the network does is an outcome for a recipient. What may pass is deferred; only a destination that does not
 //! exist or a host that refuses for good is a failure. A host that the configuration names and the DNS does not know is
@@ -19,12 +20,14 @@
 
 mod connection;
 mod halt;
+mod memory;
 mod names;
 mod options;
 mod outbox;
 mod pool;
 mod settings;
 mod targets;
+mod trace;
 
 #[cfg(test)]
 mod tests;
@@ -36,6 +39,7 @@ use sluice_sdk::{Channel, Context, CreateError, Delivery, Next, OptionSpec, RunE
 
 use connection::Message;
 use halt::Halt;
+use memory::Rests;
 use outbox::{Outbox, Shared};
 use pool::Pool;
 use settings::Settings;
@@ -68,10 +72,11 @@ impl Channel for Tcp {
             shared: Shared {
                 names: names::service(&settings, &runtime, &halt),
                 pool: Pool::new(settings.connections_max),
+                rests: Rests::new(settings.ip_backoff.clone()),
                 settings,
                 runtime,
                 halt,
-                log: Box::new(move |level, text| logger.write(level, text)),
+                log: Arc::new(move |level, text| logger.write(level, text)),
             },
         })
     }

@@ -5,38 +5,32 @@
 //! out to be dead before MAIL was answered costs nothing: the message goes over a new one at once.
 //!
 //! An address that could not be reached is not tried again for the other messages of the same batch (lease), so that a
-//! thousand messages for a dead peer are one attempt. The memory ends with the batch, and after ten seconds in any case:
-//! a release makes a new batch, and somebody who says ETRN is there now, whatever was true before.
+//! thousand messages for a dead peer are one attempt.
 //!
 //! # Not here
-//! The dialogue and the socket (`connection`), the order of hosts (`targets`).
+//! The dialogue and the socket (`connection`), the order of hosts (`targets`), what is remembered of hosts (`memory`).
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sluice_sdk::{Level, Outcome, Status};
 use tokio::runtime::Runtime;
 
 use crate::connection::{Connection, Message, outward};
 use crate::halt::Halt;
+use crate::memory::{Batch, Rests};
 use crate::names::Names;
 use crate::pool::{Found, Pool, Slot};
 use crate::settings::Settings;
 use crate::targets::{self, Sought, Target};
+use crate::trace::{Log, Trace};
 
-/// Longest memory for an address that could not be reached.
-const UNREACHABLE_FOR: Duration = Duration::from_secs(10);
 /// A connection that was used this recently is taken without a look at it.
 const FRESH_FOR: Duration = Duration::from_millis(200);
 /// How long a worker waits for one of the channel's connections to become free.
 const SLOT_TIME: Duration = Duration::from_secs(120);
 /// A poll run finds that the peer was asked already when its connection is not older than this.
 const ASKED_FOR: Duration = Duration::from_secs(30);
-
-/// Where a worker writes what is not about a message.
-pub(crate) type Log = Box<dyn Fn(Level, &str) + Send + Sync>;
 
 /// What all workers of a channel share.
 pub(crate) struct Shared {
@@ -45,51 +39,43 @@ pub(crate) struct Shared {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) halt: Arc<Halt>,
     pub(crate) pool: Pool,
+    pub(crate) rests: Rests,
     pub(crate) log: Log,
+}
+
+impl Shared {
+    /// A step of the delivering side, for a channel with `master_debug`.
+    fn step(&self, text: impl FnOnce() -> String) {
+        if self.settings.debug {
+            (self.log)(Level::Info, &text());
+        }
+    }
 }
 
 /// One worker's messages.
 pub(crate) struct Outbox<'s> {
     shared: &'s Shared,
-    unreachable: Unreachable,
-}
-
-/// Addresses that did not take a connection, and why.
-#[derive(Default)]
-struct Unreachable {
-    lease: u64,
-    since: Option<Instant>,
-    why: HashMap<SocketAddr, Outcome>,
-}
-
-impl Unreachable {
-    /// Forgets what belongs to another batch, or to another time.
-    fn in_batch(&mut self, lease: u64) {
-        if lease != self.lease || self.since.is_some_and(|since| since.elapsed() >= UNREACHABLE_FOR) {
-            *self = Unreachable { lease, ..Unreachable::default() };
-        }
-    }
-
-    fn add(&mut self, address: SocketAddr, why: Outcome) {
-        self.since.get_or_insert_with(Instant::now);
-        self.why.insert(address, why);
-    }
+    batch: Batch,
 }
 
 impl<'s> Outbox<'s> {
     pub(crate) fn new(shared: &'s Shared) -> Outbox<'s> {
-        Outbox { shared, unreachable: Unreachable::default() }
+        Outbox { shared, batch: Batch::default() }
     }
 
     /// Delivers a message: `settle` is called once for each recipient, by position.
     pub(crate) fn deliver(&mut self, message: &Message<'_>, settle: &mut dyn FnMut(usize, Outcome)) {
-        self.unreachable.in_batch(message.lease);
+        self.batch.begin(message.lease);
         let key = self.shared.settings.peer.as_deref().unwrap_or(message.domain).to_owned();
         let sought = match &self.shared.settings.peer {
             Some(peer) => Sought::Configured(peer),
             None => Sought::Destination(message.domain),
         };
         let mut left: Vec<usize> = (0..message.recipients.len()).collect();
+        self.shared.step(|| {
+            let (to, from) = (message.recipients.join(" "), message.sender);
+            format!("a message of {} octets from <{from}> for {to}, by way of {key}", message.size)
+        });
         // Each turn either settles at least one recipient, or replaces a stale connection by a new one, which is not
         // stale at its first transaction.
         while !left.is_empty() {
@@ -110,7 +96,14 @@ impl<'s> Outbox<'s> {
                 if verdict.surplus && progress {
                     surplus.push(recipient);
                 } else {
-                    settle(recipient, outward(verdict.outcome));
+                    let outcome = outward(verdict.outcome);
+                    self.shared.step(|| {
+                        let (Outcome::Delivered { status, text, .. }
+                        | Outcome::Deferred { status, text, .. }
+                        | Outcome::Failed { status, text, .. }) = &outcome;
+                        format!("{}: {status} {text}", message.recipients[recipient])
+                    });
+                    settle(recipient, outcome);
                 }
             }
             left = surplus;
@@ -131,7 +124,7 @@ impl<'s> Outbox<'s> {
             }
             connection.quit();
         }
-        self.unreachable = Unreachable::default();
+        self.batch = Batch::default();
         match self.slot().and_then(|slot| self.open(Sought::Configured(&peer), slot)) {
             Ok(connection) => self.keep(&peer, connection),
             Err(outcome) => {
@@ -220,7 +213,10 @@ impl<'s> Outbox<'s> {
     ) -> Option<Connection> {
         let (names, settings) = (&*self.shared.names, &self.shared.settings);
         let hosts = match targets::hosts(names, settings, sought) {
-            Ok(hosts) => hosts,
+            Ok(hosts) => {
+                self.shared.step(|| format!("{}: hosts to try: {}", sought.name(), hosts.join(" ")));
+                hosts
+            }
             Err(outcome) => {
                 *why = Some(targets::milder(why.take(), outcome));
                 return None;
@@ -262,7 +258,8 @@ impl<'s> Outbox<'s> {
         why: &mut Option<Outcome>,
     ) -> Option<Connection> {
         let shared = self.shared;
-        let known = self.unreachable.why.get(&target.address).cloned();
+        let (cache, address) = (shared.settings.host_cache, target.address);
+        let known = self.batch.known(address).or_else(|| shared.rests.known(address));
         let outcome = match known {
             Some(known) => known,
             None if shared.halt.is_told() => {
@@ -277,13 +274,18 @@ impl<'s> Outbox<'s> {
                         return None;
                     }
                 };
-                match Connection::open(target, &shared.settings, &shared.runtime, &shared.halt, slot) {
+                let log = shared.settings.debug.then(|| Arc::clone(&shared.log));
+                let trace = Trace::new(log, &target.name);
+                match Connection::open(target, &shared.settings, &shared.runtime, &shared.halt, slot, trace) {
                     Ok(connection) => {
+                        self.batch.reached(cache, address);
+                        shared.rests.reached(address);
                         self.say_etrn(target, &connection);
                         return Some(connection);
                     }
                     Err(outcome) => {
-                        self.unreachable.add(target.address, outcome.clone());
+                        shared.rests.failed(address, &outcome);
+                        self.batch.failed(cache, address, outcome.clone());
                         outcome
                     }
                 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use sluice_sdk::{Context, CreateError, Setting, SettingKind};
 use sluice_smtp::client::Hello;
 
+use crate::memory::HostCache;
 use crate::options::OPTIONS;
 
 /// Where settings are read from: the host's, or a test's.
@@ -96,6 +97,18 @@ pub(crate) struct Settings {
     /// `dequeue_removeroute`: a source route has done its work when the message leaves, and is taken off.
     pub(crate) remove_route: bool,
     pub(crate) eight_bit: bool,
+    /// How far commands go ahead of replies (`streaming`); `None` for what is negotiated.
+    pub(crate) streaming: Option<u8>,
+    /// Messages go as chunks where that is offered (`chunkingclient`).
+    pub(crate) chunking: bool,
+    /// What our own server says of itself (`loopcheck`).
+    pub(crate) mark: Option<String>,
+    /// What is remembered of hosts within a batch.
+    pub(crate) host_cache: HostCache,
+    /// Rests of an address after trouble with it (`ipbackoff`), the last of which repeats.
+    pub(crate) ip_backoff: Vec<Duration>,
+    /// Every step goes to the log (`master_debug`).
+    pub(crate) debug: bool,
     /// Our name in EHLO.
     pub(crate) name: String,
     pub(crate) connections_max: u32,
@@ -139,6 +152,11 @@ impl Settings {
                 port => port,
             },
         };
+        let host_cache = match () {
+            () if has("nocache") || has("cachesuccesses") => HostCache::Nothing,
+            () if has("cachefailures") => HostCache::Failures,
+            () => HostCache::Everything,
+        };
         let local_host = || from.setting("local_host").filter(|name| !name.is_empty());
         let name = option(from, "BANNER_HOST").or_else(local_host).unwrap_or("localhost");
         Ok(Settings {
@@ -153,6 +171,12 @@ impl Settings {
             etrn: word(from, "sendetrn")?,
             eight_bit: has("eightbit"),
             remove_route: has("dequeue_removeroute"),
+            streaming: streaming(from)?,
+            chunking: !has("nochunkingclient"),
+            mark: if has("loopcheck") { word(from, "loop_mark")? } else { None },
+            host_cache,
+            ip_backoff: ip_backoff(from)?,
+            debug: has("master_debug"),
             name: checked_word("option BANNER_HOST", name)?,
             connections_max: number(from, "MAX_CLIENT_THREADS", 1, 10_000)?.unwrap_or(10) as u32,
             transactions_max: number(from, "ATTEMPT_TRANSACTIONS_PER_SESSION", 1, u64::from(u32::MAX))?
@@ -176,6 +200,50 @@ fn peer(from: &dyn Written) -> Result<Option<String>, CreateError> {
             }
         },
     }
+}
+
+/// How far commands go ahead of replies, where the operator says so.
+fn streaming(from: &dyn Written) -> Result<Option<u8>, CreateError> {
+    let Some(word) = from.setting("streaming") else { return Ok(None) };
+    match word.trim().parse() {
+        Ok(level @ 0..=3) => Ok(Some(level)),
+        _ => Err(wrong("keyword `streaming`", word, "0, 1, 2 or 3")),
+    }
+}
+
+fn ip_backoff(from: &dyn Written) -> Result<Vec<Duration>, CreateError> {
+    let list = from.setting("ipbackoff").unwrap_or_default();
+    let one = |word: &str| {
+        let must_be = "durations such as PT5M and P1DT2H";
+        iso_duration(word).ok_or_else(|| wrong("keyword `ipbackoff`", word, must_be))
+    };
+    list.split_ascii_whitespace().map(one).collect()
+}
+
+/// A duration of ISO 8601: `PT5M`, `P1DT12H`, `P2W`. At most a year.
+fn iso_duration(text: &str) -> Option<Duration> {
+    let mut rest = text.trim_matches('"').strip_prefix(['P', 'p'])?;
+    let (mut secs, mut in_time, mut parts) = (0u64, false, 0);
+    while !rest.is_empty() {
+        if let Some(behind) = rest.strip_prefix(['T', 't']).filter(|_| !in_time) {
+            (rest, in_time) = (behind, true);
+            continue;
+        }
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let number: u64 = rest.get(..digits)?.parse().ok()?;
+        let unit = match (rest[digits..].chars().next()?.to_ascii_uppercase(), in_time) {
+            ('W', false) => 7 * 86_400,
+            ('D', false) => 86_400,
+            ('H', true) => 3600,
+            ('M', true) => 60,
+            ('S', true) => 1,
+            _ => return None,
+        };
+        secs = secs.checked_add(number.checked_mul(unit)?)?;
+        rest = &rest[digits + 1..];
+        parts += 1;
+    }
+    (parts > 0 && secs <= 366 * 86_400).then(|| Duration::from_secs(secs))
 }
 
 fn times(from: &dyn Written) -> Result<Times, CreateError> {
@@ -293,6 +361,12 @@ pub(crate) mod tests {
         assert!(times.status_data(1, 0) >= Duration::from_secs(600));
         assert!(times.status_data(usize::MAX, u64::MAX) <= Duration::from_secs(600 + 3600));
         assert_eq!(settings.name, "localhost");
+        assert_eq!((settings.streaming, settings.chunking, settings.debug), (None, true, false));
+        assert_eq!((settings.mark, settings.host_cache), (None, HostCache::Everything));
+        assert_eq!(read(&[("loop_mark", "AB12")]).unwrap().mark, None, "without loopcheck");
+        for keyword in ["nocache", "cachesuccesses"] {
+            assert_eq!(read(&[(keyword, "")]).unwrap().host_cache, HostCache::Nothing);
+        }
     }
 
     #[test]
@@ -309,6 +383,13 @@ pub(crate) mod tests {
             ("checkehlo", ""),
             ("local_host", "hub.example"),
             ("ATTEMPT_TRANSACTIONS_PER_SESSION", "7"),
+            ("streaming", "2"),
+            ("nochunkingclient", ""),
+            ("loopcheck", ""),
+            ("loop_mark", "AB12"),
+            ("cachefailures", ""),
+            ("ipbackoff", "PT5M P1DT12H P2W"),
+            ("master_debug", ""),
             ("TIMEOUT_MULTIPLIER", "1"),
             ("CONNECT_TIME", "2.5"),
         ])
@@ -321,6 +402,10 @@ pub(crate) mod tests {
             ("hub.example", Some("@site.example"))
         );
         assert_eq!(settings.transactions_max, Some(7));
+        assert_eq!((settings.streaming, settings.chunking, settings.debug), (Some(2), false, true));
+        assert_eq!((settings.mark.as_deref(), settings.host_cache), (Some("AB12"), HostCache::Failures));
+        let minutes: Vec<u64> = settings.ip_backoff.iter().map(|wait| wait.as_secs() / 60).collect();
+        assert_eq!(minutes, [5, 36 * 60, 14 * 24 * 60]);
         assert_eq!(settings.times.connect, Duration::from_millis(2500));
         // What is not written stays what it is.
         assert_eq!(settings.times.status, Duration::from_secs(600));
@@ -346,6 +431,11 @@ pub(crate) mod tests {
             ("interfaceaddress", "eth0"),
             ("nameservers", "127.0.0.1 ns.example"),
             ("sendetrn", "two words"),
+            ("streaming", "4"),
+            ("streaming", ""),
+            ("ipbackoff", "PT5M 5M"),
+            ("ipbackoff", "P"),
+            ("ipbackoff", "P1000000W"),
             ("sendetrn", "a\r\nMAIL"),
             ("sendetrn", ""),
             ("lastresort", ""),

@@ -17,6 +17,8 @@ pub struct Offers {
     pub smtputf8: bool,
     /// ETRN (RFC 1985).
     pub etrn: bool,
+    /// CHUNKING (RFC 3030).
+    pub chunking: bool,
 }
 
 impl Offers {
@@ -31,8 +33,18 @@ impl Offers {
             offers.eight_bit_mime |= is("8BITMIME");
             offers.smtputf8 |= is("SMTPUTF8");
             offers.etrn |= is("ETRN");
+            offers.chunking |= is("CHUNKING");
         }
         offers
+    }
+
+    /// Whether the reply to EHLO has this mark behind XLOOP: the server is then ourselves.
+    pub(super) fn has_mark(lines: &[Cow<'static, str>], mark: &str) -> bool {
+        lines.iter().skip(1).any(|line| {
+            let mut words = line.split_ascii_whitespace();
+            words.next().is_some_and(|word| word.eq_ignore_ascii_case("XLOOP"))
+                && words.any(|word| word == mark)
+        })
     }
 }
 
@@ -53,11 +65,19 @@ mod tests {
             "8bitmime",
             "SMTPUTF8",
             "ETRN",
+            "Chunking",
             "AUTH PLAIN",
         ]);
         assert_eq!(
             all,
-            Offers { pipelining: true, size: true, eight_bit_mime: true, smtputf8: true, etrn: true }
+            Offers {
+                pipelining: true,
+                size: true,
+                eight_bit_mime: true,
+                smtputf8: true,
+                etrn: true,
+                chunking: true
+            }
         );
         // The first line is a greeting whatever it says.
         assert_eq!(offers(&["PIPELINING"]), Offers::default());

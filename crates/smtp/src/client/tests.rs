@@ -7,7 +7,7 @@ use super::transaction::{GROUP_BYTES_MAX, GROUP_RECIPIENTS_MAX};
 use super::*;
 
 const BASE: Mail<'static> =
-    Mail { sender: "s@a.example", size: Some(123), eight_bit: false, smtputf8: false };
+    Mail { sender: "s@a.example", size: Some(123), eight_bit: false, smtputf8: false, chunk: None };
 
 struct Case<'a> {
     manner: Manner,
@@ -90,6 +90,9 @@ impl<'a> Case<'a> {
                     }
                 }
                 Step::Content => {
+                    let chunk =
+                        client.chunk().map(|line| String::from_utf8_lossy(line).trim_end().to_owned());
+                    seen.extend(chunk.map(|line| format!("C: {line}")));
                     seen.push("C: (message)".into());
                     if script.get(seen.len()) == Some(&"! cut") {
                         seen.push("! cut".into());
@@ -786,4 +789,165 @@ fn the_end_of_a_message_on_the_wire() {
     assert_eq!(terminator(b"x\n"), b"\r\n.\r\n");
     assert_eq!(terminator(b"x"), b"\r\n.\r\n");
     assert_eq!(terminator(b"\r"), b"\r\n.\r\n");
+}
+
+#[test]
+fn streaming_says_how_far_ahead_commands_go() {
+    let ends = "C: DATA
+         S: 354 go
+         C: (message)
+         S: 250 done
+         = a@b delivered 2.0.0, mx: 250 done
+         = c@d delivered 2.0.0, mx: 250 done";
+    let rows = [
+        (
+            0,
+            "C: MAIL FROM:<s@a.example>
+             S: 250 ok
+             C: RCPT TO:<a@b>
+             S: 250 ok
+             C: RCPT TO:<c@d>
+             S: 250 ok",
+        ),
+        (
+            1,
+            "C: MAIL FROM:<s@a.example>
+             S: 250 ok
+             C: RCPT TO:<a@b>
+             C: RCPT TO:<c@d>
+             S: 250 ok
+             S: 250 ok",
+        ),
+        (
+            2,
+            "C: MAIL FROM:<s@a.example>
+             C: RCPT TO:<a@b>
+             C: RCPT TO:<c@d>
+             S: 250 ok
+             S: 250 ok
+             S: 250 ok",
+        ),
+    ];
+    for (level, envelope) in rows {
+        let two = case(&["a@b", "c@d"]).manner(|m| m.streaming = Some(level));
+        // Whether or not PIPELINING is offered.
+        two.plays(&open(&format!("{envelope}\n{ends}")));
+        two.plays(&open_pipelining(&format!("{envelope}\n{ends}")));
+    }
+    let three = case(&["a@b", "c@d"]).manner(|m| m.streaming = Some(3));
+    three.plays(&open(&format!("{}\n{ends}", rows[2].1)));
+    three.plays(&open_pipelining(
+        "C: MAIL FROM:<s@a.example>
+         C: RCPT TO:<a@b>
+         C: RCPT TO:<c@d>
+         C: DATA
+         S: 250 ok
+         S: 250 ok
+         S: 250 ok
+         S: 354 go
+         C: (message)
+         S: 250 done
+         = a@b delivered 2.0.0, mx: 250 done
+         = c@d delivered 2.0.0, mx: 250 done",
+    ));
+    // RSET goes with the next MAIL from level 3 on.
+    for (level, between) in [(2, "S: 250 reset\n"), (3, "")] {
+        let behind = if level == 3 { "S: 250 reset\n" } else { "" };
+        case(&["a@b"]).then(&["c@d"]).manner(|m| m.streaming = Some(level)).plays(&open(&format!(
+            "C: MAIL FROM:<s@a.example>
+             C: RCPT TO:<a@b>
+             S: 250 ok
+             S: 550 who
+             = a@b failed 5.1.1, mx: 550 who
+             C: RSET
+             {between}C: MAIL FROM:<s@a.example>
+             C: RCPT TO:<c@d>
+             {behind}S: 250 ok
+             S: 550 who
+             = c@d failed 5.1.1, mx: 550 who"
+        )));
+    }
+}
+
+const OPEN_CHUNKING: &str = "S: 220 mx
+    C: EHLO me.example
+    S: 250-mx
+    S: 250-PIPELINING
+    S: 250 CHUNKING
+    ";
+
+#[test]
+fn a_message_goes_in_one_chunk_where_that_is_offered_and_wanted() {
+    let chunked = Mail { chunk: Some(120), ..BASE };
+    let one = || case(&["a@b", "c@d"]).mail(chunked);
+    one().manner(|m| m.chunking = true).plays(&format!(
+        "{OPEN_CHUNKING}C: MAIL FROM:<s@a.example>
+         C: RCPT TO:<a@b>
+         C: RCPT TO:<c@d>
+         S: 250 ok
+         S: 250 ok
+         S: 550 5.1.1 who
+         C: BDAT 120 LAST
+         C: (message)
+         S: 250 done
+         = a@b delivered 2.0.0, mx: 250 done
+         = c@d failed 5.1.1, mx: 550 5.1.1 who{QUIT}"
+    ));
+    one().manner(|m| m.chunking = true).plays(&format!(
+        "{OPEN_CHUNKING}C: MAIL FROM:<s@a.example>
+         C: RCPT TO:<a@b>
+         C: RCPT TO:<c@d>
+         S: 250 ok
+         S: 550 who
+         S: 550 who
+         = a@b failed 5.1.1, mx: 550 who
+         = c@d failed 5.1.1, mx: 550 who{QUIT}"
+    ));
+    one().plays(&format!(
+        "{OPEN_CHUNKING}C: MAIL FROM:<s@a.example>
+         C: RCPT TO:<a@b>
+         C: RCPT TO:<c@d>
+         C: DATA
+         S: 250 ok
+         S: 250 ok
+         S: 250 ok
+         S: 354 go
+         C: (message)
+         S: 250 done
+         = a@b delivered 2.0.0, mx: 250 done
+         = c@d delivered 2.0.0, mx: 250 done{QUIT}"
+    ));
+    case(&["a@b"]).mail(chunked).manner(|m| m.chunking = true).plays(&open(
+        "C: MAIL FROM:<s@a.example>
+         S: 250 ok
+         C: RCPT TO:<a@b>
+         S: 250 ok
+         C: DATA
+         S: 354 go
+         C: (message)
+         S: 250 done
+         = a@b delivered 2.0.0, mx: 250 done",
+    ));
+    case(&["a@b"]).mail(chunked).manner(|m| m.chunking = true).plays(&format!(
+        "{OPEN_CHUNKING}C: MAIL FROM:<s@a.example>
+         C: RCPT TO:<a@b>
+         S: 250 ok
+         S: 250 ok
+         C: BDAT 120 LAST
+         C: (message)
+         ! closed
+         = a@b deferred 4.4.2, mx: connection lost while waiting for the reply to the end of the message
+         > 4.4.2 connection lost while waiting for the reply to the end of the message"
+    ));
+}
+
+#[test]
+fn a_server_with_our_own_mark_gets_nothing() {
+    let marked = |said: &str| format!("S: 220 mx\nC: EHLO me.example\nS: 250-mx\nS: 250 {said}\n");
+    let ours = |mark: Option<&str>| case(&[]).manner(|m| m.mark = mark.map(str::to_owned));
+    ours(Some("AB12"))
+        .plays(&format!("{}> 5.4.6 SMTP client-server loop detected (polite)", marked("XLOOP AB12")));
+    for (mark, said) in [(Some("AB12"), "XLOOP AB13"), (Some("AB12"), "XLOOP"), (None, "XLOOP AB12")] {
+        ours(mark).plays(&format!("{}{}", marked(said), QUIT.trim_start()));
+    }
 }

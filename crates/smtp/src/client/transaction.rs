@@ -29,6 +29,8 @@ pub(super) struct Transaction {
     mail_refused: Option<Outcome>,
     rcpt_sent: usize,
     accepted: Vec<usize>,
+    /// BDAT with the size of the message, where it goes that way.
+    pub(super) chunk: Option<Vec<u8>>,
     /// The server has said that it takes no more recipients in this transaction.
     full: bool,
 }
@@ -60,6 +62,9 @@ impl Client {
         } else {
             None
         };
+        if let (Some(octets), true) = (mail.chunk, self.manner.chunking && self.offers.chunking) {
+            transaction.chunk = Some(format!("BDAT {octets} LAST\r\n").into_bytes());
+        }
         let mut needs_utf8 = utf8;
         for recipient in recipients {
             let refused = if path_fault(recipient, false) {
@@ -103,12 +108,11 @@ impl Client {
         if let Some(outcome) = self.transaction.mail_refused.take() {
             return self.settle(&outcome, false);
         }
-        let pipelining = self.offers.pipelining;
         let (mut first, mut recipients) = (true, 0);
         loop {
-            let room = first
-                || (pipelining && self.output.len() < GROUP_BYTES_MAX && recipients < GROUP_RECIPIENTS_MAX);
-            if !room {
+            let room = self.output.len() < GROUP_BYTES_MAX && recipients < GROUP_RECIPIENTS_MAX;
+            let goes = first || (room && self.may_follow());
+            if !goes {
                 return;
             }
             let transaction = &mut self.transaction;
@@ -133,11 +137,30 @@ impl Client {
                 // All answers are in and nobody is left; the server still has the sender.
                 self.needs_reset = true;
                 return self.settle(&nothing_said(), false);
+            } else if transaction.chunk.is_some() {
+                // The chunk itself follows its command, and may go only where somebody takes it.
+                if first {
+                    self.phase = Phase::Content;
+                }
+                return;
             } else {
                 self.ask(Asked::Data, b"DATA\r\n");
                 return;
             }
             first = false;
+        }
+    }
+
+    /// Whether the next command may go out before the reply to the last one.
+    fn may_follow(&self) -> bool {
+        let Some(level) = self.manner.streaming else { return self.offers.pipelining };
+        let is_data = self.transaction.rcpt_sent == self.transaction.rcpt_ends.len();
+        match self.asked.back() {
+            Some(Asked::Reset) => level >= 3,
+            _ if is_data => level >= 3 && self.offers.pipelining,
+            Some(Asked::Mail) => level >= 2,
+            Some(Asked::Rcpt(_)) => level >= 1,
+            _ => false,
         }
     }
 

@@ -16,6 +16,7 @@ fn session(bytes: &[u8], split: usize) -> Vec<u8> {
         quotas: Quotas { transactions: Some(3), disconnect_recipients: Some(5), ..Quotas::default() },
         chunking: true,
         accept_all: false,
+        loop_mark: Some("0F0F"),
     });
     let mut lines = LineReader::default();
     let (mut said, mut buffer, mut kept) = (Vec::new(), Vec::new(), Vec::new());

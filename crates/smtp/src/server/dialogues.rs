@@ -23,6 +23,7 @@ pub(super) fn policy() -> Policy {
         quotas: Quotas::default(),
         chunking: false,
         accept_all: false,
+        loop_mark: None,
     }
 }
 

@@ -592,3 +592,117 @@ fn replies_in_small_packets_do_not_meet_delayed_acknowledgements() {
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     peer.heard();
 }
+
+#[test]
+fn a_chunk_has_no_stuffed_dots_and_no_final_dot() {
+    let hello = vec![Say("220 mx ESMTP"), Hear, Say("250-mx"), Say("250-PIPELINING"), Say("250 CHUNKING")];
+    let body = "Subject: x\r\n\r\nbody\r\n.dot\r\n..\r\n";
+    let lines = vec![Hear; body.lines().count()];
+    let envelope = vec![Hear, Hear, Say("250 ok"), Say("250 ok"), Hear];
+    let chunk = [envelope, lines, vec![Say("250 done")]].concat();
+    let peer = Peer::start(vec![[hello.clone(), chunk].concat()]);
+    let shared = literal(peer.port, &[]);
+    let mut dotted = message(&["r@b"]);
+    // The stuffed dot of the second line stands at the start of a piece.
+    dotted.pieces = vec![b"Subject: x\r\n\r\nbody\r\n", b"..dot\r\n...\r\n"];
+    assert!(deliver(&mut Outbox::new(&shared), &dotted)[0].starts_with("delivered"));
+    let heard = peer.heard();
+    let expected = format!("|BDAT {} LAST|Subject: x||body|.dot|..", body.len());
+    assert!(heard[0].ends_with(&expected), "{heard:?}");
+
+    let data = vec![Hear, Hear, Hear, Say("250 ok"), Say("250 ok"), Say("354 go"), Take, Say("250 done")];
+    let peer = Peer::start(vec![[hello, data].concat()]);
+    let shared = literal(peer.port, &[("nochunkingclient", "")]);
+    assert!(deliver(&mut Outbox::new(&shared), &message(&["r@b"]))[0].starts_with("delivered"));
+    assert!(peer.heard()[0].ends_with(&format!("|DATA|{MESSAGE}")));
+}
+
+#[test]
+fn what_a_channel_remembers_of_hosts_is_its_choice() {
+    // Each connection that is made finds the next script; the listener ends after the last.
+    let refuse = || vec![Say("421 4.3.2 closed for today")];
+    for (keyword, connections) in
+        [("cacheeverything", 1), ("cachefailures", 1), ("cachesuccesses", 3), ("nocache", 3)]
+    {
+        let peer = Peer::start((0..connections).map(|_| refuse()).collect());
+        let shared = literal(peer.port, &[(keyword, "")]);
+        let mut outbox = Outbox::new(&shared);
+        for _ in 0..3 {
+            assert_eq!(
+                deliver(&mut outbox, &message(&["r@b"])),
+                ["deferred 4.3.2 [127.0.0.1]: 421 4.3.2 closed for today"],
+                "{keyword}"
+            );
+        }
+        assert_eq!(peer.heard().len(), connections);
+    }
+}
+
+#[test]
+fn an_address_rests_after_trouble_whatever_the_batch() {
+    let served = [greeting(), one_message()].concat();
+    let peer = Peer::start(vec![vec![Say("421 4.3.2 closed for now")], served]);
+    let shared = literal(peer.port, &[("ipbackoff", "PT1S PT1H")]);
+    let mut outbox = Outbox::new(&shared);
+    let begun = Instant::now();
+    let mut lease = 0;
+    let mut send = || {
+        lease += 1;
+        let mut one = message(&["r@b"]);
+        one.lease = lease;
+        deliver(&mut outbox, &one)
+    };
+    let resting = ["deferred 4.3.2 [127.0.0.1]: 421 4.3.2 closed for now"];
+    assert_eq!(send(), resting);
+    while begun.elapsed() < Duration::from_millis(700) {
+        assert_eq!(send(), resting, "a new batch is no new try while it rests");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    while begun.elapsed() < Duration::from_millis(1200) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(send()[0].starts_with("delivered"));
+    peer.heard();
+}
+
+#[test]
+fn a_server_that_is_ourselves_gets_no_mail() {
+    let script = vec![Say("220 hub ESMTP"), Hear, Say("250-hub"), Say("250 XLOOP AB12"), Hear];
+    let peer = Peer::start(vec![script]);
+    let shared = literal(peer.port, &[("loopcheck", ""), ("loop_mark", "AB12")]);
+    assert_eq!(
+        deliver(&mut Outbox::new(&shared), &message(&["r@b"])),
+        ["failed 5.4.6 [127.0.0.1]: SMTP client-server loop detected"]
+    );
+    assert_eq!(peer.heard(), ["EHLO hub.example|QUIT"]);
+}
+
+#[test]
+fn master_debug_tells_every_step() {
+    let steps = |keywords: &[(&str, &str)]| {
+        let peer = Peer::start(vec![[greeting(), one_message()].concat()]);
+        let mut shared = literal(peer.port, keywords);
+        let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let lines = std::sync::Arc::clone(&seen);
+        shared.log = std::sync::Arc::new(move |_, text: &str| lines.lock().unwrap().push(text.to_owned()));
+        assert!(deliver(&mut Outbox::new(&shared), &message(&["r@b"]))[0].starts_with("delivered"));
+        let port = peer.port;
+        peer.heard();
+        let seen = seen.lock().unwrap().join("\n");
+        seen.replace(&port.to_string(), "PORT")
+    };
+    assert_eq!(steps(&[]), "");
+    let told = steps(&[("master_debug", "")]);
+    for step in [
+        "a message of 27 octets from <s@a.example> for r@b, by way of [127.0.0.1]",
+        "[127.0.0.1]: hosts to try: [127.0.0.1]",
+        "[127.0.0.1]: connecting to 127.0.0.1:PORT",
+        "[127.0.0.1]: > EHLO hub.example",
+        "[127.0.0.1]: > MAIL FROM:<s@a.example> SIZE=27",
+        "[127.0.0.1]: < 250 2.0.0 done",
+        "r@b: 2.0.0 250 2.0.0 done",
+    ] {
+        assert!(told.lines().any(|line| line == step), "no {step:?} in\n{told}");
+    }
+    assert!(!told.contains("body"), "content is nobody's business: {told}");
+}

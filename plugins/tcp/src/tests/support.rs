@@ -10,6 +10,7 @@ use sluice_sdk::Outcome;
 
 use crate::connection::Message;
 use crate::halt::Halt;
+use crate::memory::Rests;
 use crate::names::{self, Answer, Exchange, Names};
 use crate::outbox::{Outbox, Shared};
 use crate::pool::Pool;
@@ -150,10 +151,11 @@ pub(super) fn channel(port: u16, given: &[(&str, &str)], names: Option<Box<dyn N
     Shared {
         names: names.unwrap_or_else(|| names::service(&settings, &runtime, &halt)),
         pool: Pool::new(settings.connections_max),
+        rests: Rests::new(settings.ip_backoff.clone()),
         settings,
         runtime,
         halt,
-        log: Box::new(|_, _| {}),
+        log: Arc::new(|_, _| {}),
     }
 }
 
