@@ -186,7 +186,6 @@ mod tests {
                 let surroundings = Surroundings {
                     kind,
                     source_name: "l",
-                    again: false,
                     source: None,
                     destination: None,
                     hosted: &|_| false,
