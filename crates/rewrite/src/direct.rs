@@ -186,6 +186,7 @@ mod tests {
                 let surroundings = Surroundings {
                     kind,
                     source_name: "l",
+                    again: false,
                     source: None,
                     destination: None,
                     hosted: &|_| false,
