@@ -64,13 +64,16 @@ impl Rewriter {
         context: &Context<'_>,
         input: Flags,
     ) -> Result<Forwarded, Rejected> {
+        // A bar in a stranger's address would move the parts of the question behind it.
+        let asked_with = sender.replace('|', "_");
         let mut found = Forwarded::default();
         if !self.mappings().has(FORWARD) && self.config().options.use_forward_database & bits::DATABASE == 0 {
             found.recipients.push(recipient);
             return Ok(found);
         }
         let left = self.config().options.max_alias_levels;
-        Walk { rewriter: self, sender, context, input, found: &mut found }.visit(recipient, left)?;
+        Walk { rewriter: self, sender, asked_with: &asked_with, context, input, found: &mut found }
+            .visit(recipient, left)?;
         Ok(found)
     }
 }
@@ -78,6 +81,8 @@ impl Rewriter {
 struct Walk<'w> {
     rewriter: &'w Rewriter,
     sender: &'w str,
+    /// The sender in questions.
+    asked_with: &'w str,
     context: &'w Context<'w>,
     input: Flags,
     found: &'w mut Forwarded,
@@ -172,7 +177,7 @@ impl Walk<'_> {
     fn table_question<'a>(&self, address: &'a str, destination: &str, option: u32) -> Cow<'a, str> {
         let mut fields = Vec::with_capacity(4);
         if option & bits::TABLE_BY_SOURCE != 0 {
-            fields.extend([self.context.source_channel, self.sender]);
+            fields.extend([self.context.source_channel, self.asked_with]);
         }
         if option & bits::TABLE_BY_DESTINATION != 0 {
             fields.push(destination);
@@ -191,7 +196,7 @@ impl Walk<'_> {
         if option & bits::DATABASE_BY_SOURCE == 0 {
             return self.rewriter.lookups().database(DATABASE, address);
         }
-        let key = format!("{}|{}|{address}", self.context.source_channel, self.sender);
+        let key = format!("{}|{}|{address}", self.context.source_channel, self.asked_with);
         self.rewriter.lookups().database(DATABASE, &key)
     }
 }

@@ -1,57 +1,48 @@
 //! The mapping tables that decide about connections, senders, recipients and ETRN: the questions put to them, and what
-//! their answers mean (Messaging Server Administration Guide, "Mail filtering and access control"; PMDF System Manager's
+//! their answers order (Messaging Server Administration Guide, "Mail filtering and access control"; PMDF System Manager's
 //! Guide, chapter 16, "Access control").
 //!
 //! A table that does not exist, and a text that nothing matches, has no opinion. Every table that exists is asked, and each
-//! can refuse. Where an answer has arguments, they are fields of its text in a fixed order ([`ARGUMENTS`]).
+//! can refuse.
 //!
 //! # Not here
-//! The language of tables (`rewrite::mapping`), and the conversation (`smtpd`).
+//! The language of tables (`rewrite::mapping`), the flags and their arguments (`flags`), and the conversation (`smtpd`).
+
+mod flags;
+
+use std::borrow::Cow;
 
 use sluice_dispatch::Loaded;
-use sluice_mail::{Refusal, Status};
+use sluice_mail::{Address, Refusal};
 use sluice_rewrite::mapping::{Answer, Flags};
-use sluice_smtpd::{Connection, Origin, Session};
+use sluice_smtpd::{Connection, Orders, Origin, Session};
 
-/// The flags that take an argument, in the order in which the arguments stand in the text. `N` and `F`, whose argument is
-/// all the rest, come last and are not listed. `I` takes two fields.
-const ARGUMENTS: [char; 13] = ['U', 'J', 'K', 'I', '<', '>', 'D', 'T', 'A', 'G', 'S', 'X', ','];
-/// Flags that an access table may put out and that do something here.
-const ACTING: &str = "YNFBHVZJ<>X";
-/// The tables that are asked about mail, and those that have flags of their own; with the flags that act.
-const TABLES: [(&str, &str); 9] = [
-    ("PORT_ACCESS", "YNF<>"),
-    ("FROM_ACCESS", ACTING),
-    ("ORIG_SEND_ACCESS", ACTING),
-    ("SEND_ACCESS", ACTING),
-    ("ORIG_MAIL_ACCESS", ACTING),
-    ("MAIL_ACCESS", ACTING),
-    ("ETRN_ACCESS", "YNFSD"),
-    ("REVERSE", "YND"),
-    ("FORWARD", "YNDGHI"),
-];
+pub(crate) use flags::{CODES, check};
+use flags::{Delay, clean};
 
-/// What the tables that were asked have said together.
+/// Most fields that tables put on one message.
+const FIELDS_MAX: usize = 20;
+
+/// What the tables that were asked about one copy have said together. What concerns the whole message is in [`Orders`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Verdict {
     /// A table said `$Y`.
     pub(crate) allowed: bool,
     /// `$H`: the copy waits for an operator.
     pub(crate) hold: bool,
-    /// `$B`, `$V`, `$Z`: the copy is accepted and thrown away.
+    /// `$B`: the copy is accepted and thrown away.
     pub(crate) discard: bool,
-    /// `$J`: another reverse-path.
-    pub(crate) sender: Option<String>,
 }
 
-/// What a table's answer says, its arguments read.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Read {
-    refused: Option<String>,
-    sender: Option<String>,
-    log: Option<String>,
-    log_refusal: Option<String>,
-    status: Option<Status>,
+/// Somebody who gets mail, as the tables see it.
+#[derive(Clone, Copy)]
+pub(crate) struct Addressee<'a> {
+    /// The channel that it goes to.
+    pub(crate) channel: &'a str,
+    /// The address after rewriting.
+    pub(crate) address: &'a str,
+    /// The address as the client wrote it.
+    pub(crate) original: &'a str,
 }
 
 /// What is asked about one session.
@@ -76,26 +67,53 @@ impl<'a> Access<'a> {
             return Access { loaded, port: String::new(), application, flags: Flags::NONE };
         }
         let flags = if session.extended { Flags::NONE.with('E') } else { Flags::NONE };
-        // A bar in the name would move all fields behind it.
-        let helo = session.helo.replace('|', "_");
+        if loaded.rewriter.mappings().is_empty() {
+            return Access { loaded, port: String::new(), application: String::new(), flags };
+        }
+        let helo = part(&session.helo);
         let application = if helo.is_empty() { "SMTP".to_owned() } else { format!("SMTP/{helo}") };
         Access { loaded, port: port_probe(&session.connection), application, flags }
     }
 
-    /// PORT_ACCESS: may the client connect at all?
-    pub(crate) fn connect(&self) -> Result<(), Refusal> {
-        let mut verdict = Verdict::default();
-        self.ask("PORT_ACCESS", &self.port, Flags::NONE, 554, &mut verdict)
+    /// The flags that are handed to the tables of recipients.
+    pub(crate) fn flags(&self) -> Flags {
+        self.flags
     }
 
-    /// FROM_ACCESS: may it send with this reverse-path?
-    pub(crate) fn sender(&self, source_channel: &str, sender: &str) -> Result<Verdict, Refusal> {
-        let mut verdict = Verdict::default();
-        if self.has("FROM_ACCESS") {
-            let probe = format!("{}|{}|MAIL|{source_channel}|{sender}|", self.port, self.application);
-            self.ask("FROM_ACCESS", &probe, Flags::NONE, 550, &mut verdict)?;
+    /// PORT_ACCESS: may the client connect at all?
+    pub(crate) fn connect(&self) -> Result<(), Refusal> {
+        const TABLE: &str = "PORT_ACCESS";
+        let Some((answer, output)) = self.answer(TABLE, &self.port, Flags::NONE) else { return Ok(()) };
+        let (read, note) = flags::read_port(answer.flags, &output);
+        let probe = self.port.as_str();
+        for text in read.log.iter().chain(&note) {
+            tracing::info!(table = TABLE, probe, "{}", clean(text));
         }
-        Ok(verdict)
+        let Some(reason) = read.refused else { return Ok(()) };
+        if let Some(text) = &read.log_refusal {
+            tracing::info!(table = TABLE, probe, "{}", clean(text));
+        }
+        tracing::info!(table = TABLE, probe, ?reason, "refused by a mapping table");
+        Err(flags::closed_door(&reason))
+    }
+
+    /// FROM_ACCESS: may it send with this reverse-path? What else is said about the sender holds for all of the message.
+    pub(crate) fn sender(
+        &self,
+        source_channel: &str,
+        sender: &str,
+        orders: &mut Orders,
+    ) -> Result<(), Refusal> {
+        if !self.asks_about_senders() {
+            return Ok(());
+        }
+        let from = part(sender);
+        let probe = format!("{}|{}|MAIL|{source_channel}|{from}|", self.port, self.application);
+        let mut verdict = Verdict::default();
+        let result = self.ask("FROM_ACCESS", &probe, Flags::NONE, &mut verdict, orders);
+        orders.hold |= verdict.hold;
+        orders.discard |= verdict.discard;
+        result
     }
 
     /// Is there a table that is asked about recipients before aliases are expanded (`original`), or after?
@@ -110,23 +128,27 @@ impl<'a> Access<'a> {
         original: bool,
         source_channel: &str,
         sender: &str,
-        channel: &str,
-        recipient: &str,
+        to: Addressee<'_>,
         verdict: &mut Verdict,
+        orders: &mut Orders,
     ) -> Result<(), Refusal> {
         let (send, mail) = recipient_tables(original);
-        let probe = format!("{source_channel}|{sender}|{channel}|{recipient}");
-        self.ask(send, &probe, self.flags, 550, verdict)?;
+        let mut probe = format!("{source_channel}|{}|{}|{}", part(sender), to.channel, part(to.address));
+        if self.loaded.config.options.access_orcpt {
+            probe.push('|');
+            probe.push_str(&part(to.original));
+        }
+        self.ask(send, &probe, self.flags, verdict, orders)?;
         if self.has(mail) {
             let probe = format!("{}|{}|MAIL|{probe}", self.port, self.application);
-            self.ask(mail, &probe, self.flags, 550, verdict)?;
+            self.ask(mail, &probe, self.flags, verdict, orders)?;
         }
         Ok(())
     }
 
     /// ETRN_ACCESS. `Err` has the text of the refusal, empty for none; `Ok(Some)` the channel to run instead.
     pub(crate) fn etrn(&self, channel: &str, name: &str, claimed: &str) -> Result<Option<String>, String> {
-        let probe = format!("{}|{}|{channel}|{name}|{claimed}", self.port, self.application);
+        let probe = format!("{}|{}|{channel}|{}|{}", self.port, self.application, part(name), part(claimed));
         let Some((answer, output)) = self.answer("ETRN_ACCESS", &probe, Flags::NONE) else { return Ok(None) };
         if answer.flags.has('N') || answer.flags.has('F') {
             return Err(clean(&output));
@@ -170,27 +192,60 @@ impl<'a> Access<'a> {
         table: &str,
         probe: &str,
         flags: Flags,
-        code: u16,
         verdict: &mut Verdict,
+        orders: &mut Orders,
     ) -> Result<(), Refusal> {
         let Some((answer, output)) = self.answer(table, probe, flags) else { return Ok(()) };
         let flags = answer.flags;
-        let read = read(flags, &output);
+        let read = flags::read(flags, &output);
+        if read.debug {
+            tracing::info!(table, ?probe, ?output, %flags, "asked a mapping table");
+        }
+        for mistake in &read.mistakes {
+            tracing::error!(table, ?probe, "{mistake}: it is passed over");
+        }
         if let Some(text) = &read.log {
             tracing::info!(table, ?probe, "{}", clean(text));
+        }
+        match read.delay {
+            Some(Delay::Once(time)) => orders.delay_once = orders.delay_once.max(time),
+            Some(Delay::Each(time)) => orders.delay_each = orders.delay_each.max(time),
+            None => {}
+        }
+        if let Some(group) = &read.group {
+            tracing::warn!(table, ?probe, group, "refused: a group is asked for, and there are none");
         }
         if let Some(reason) = read.refused {
             if let Some(text) = &read.log_refusal {
                 tracing::info!(table, ?probe, "{}", clean(text));
             }
             tracing::info!(table, ?probe, ?reason, "refused by a mapping table");
-            return Err(refusal(code, read.status, &reason));
+            return Err(flags::refusal(550, read.status, &reason));
         }
         verdict.allowed |= flags.has('Y');
         verdict.hold |= flags.has('H');
-        verdict.discard |= ['B', 'V', 'Z'].into_iter().any(|flag| flags.has(flag));
-        if let Some(sender) = read.sender {
-            verdict.sender = Some(sender);
+        verdict.discard |= flags.has('B');
+        orders.discard |= flags.has('V') || flags.has('Z');
+        if let Some(field) = read.field
+            && !orders.fields.contains(&field)
+        {
+            if orders.fields.len() < FIELDS_MAX {
+                orders.fields.push(field);
+            } else {
+                tracing::warn!(
+                    table,
+                    field,
+                    "a message gets no more than {FIELDS_MAX} fields from mapping tables"
+                );
+            }
+        }
+        if let Some(sender) = read.sender.filter(|_| table == "FROM_ACCESS") {
+            match Address::parse(&sender) {
+                Ok(_) => orders.sender = Some(sender),
+                Err(error) => {
+                    tracing::error!(table, ?probe, ?sender, %error, "$J gives something that is no address; it is not used");
+                }
+            }
         }
         Ok(())
     }
@@ -200,164 +255,13 @@ fn recipient_tables(original: bool) -> (&'static str, &'static str) {
     if original { ("ORIG_SEND_ACCESS", "ORIG_MAIL_ACCESS") } else { ("SEND_ACCESS", "MAIL_ACCESS") }
 }
 
+/// A stranger's text as a part of a probe: a bar in it would move all parts behind it.
+fn part(text: &str) -> Cow<'_, str> {
+    if text.contains('|') { Cow::Owned(text.replace('|', "_")) } else { Cow::Borrowed(text) }
+}
+
 /// `TCP|server-address|server-port|client-address|client-port`.
 fn port_probe(connection: &Connection) -> String {
     let (local, peer) = (connection.local, connection.peer);
     format!("TCP|{}|{}|{}|{}", local.ip().to_canonical(), local.port(), peer.ip().to_canonical(), peer.port())
-}
-
-/// Takes the arguments of the flags out of the text.
-fn read(flags: Flags, output: &str) -> Read {
-    let mut rest = Some(output);
-    let mut field = || {
-        let text = rest?;
-        let (first, behind) =
-            text.split_once('|').map_or((text, None), |(first, behind)| (first, Some(behind)));
-        rest = behind;
-        Some(first.to_owned())
-    };
-    let mut read = Read::default();
-    for flag in ARGUMENTS.into_iter().filter(|flag| flags.has(*flag)) {
-        let argument = field();
-        match flag {
-            'J' => read.sender = argument,
-            '<' => read.log = argument,
-            '>' => read.log_refusal = argument,
-            'X' => read.status = argument.and_then(|text| text.trim().parse().ok()),
-            'I' => drop(field()),
-            _ => {}
-        }
-    }
-    if flags.has('N') || flags.has('F') {
-        read.refused = Some(rest.unwrap_or_default().to_owned());
-    }
-    read
-}
-
-/// What the client is told. The text may begin with a reply code, and an enhanced code behind it.
-fn refusal(code: u16, status: Option<Status>, text: &str) -> Refusal {
-    let text = clean(text);
-    let (mut code, mut rest) = (code, text.as_str());
-    let mut said = None;
-    if let Some((digits, behind)) = rest.split_once(' ')
-        && digits.len() == 3
-        && let Ok(number @ 400..=599) = digits.parse::<u16>()
-    {
-        (code, rest, said) = (number, behind.trim_start(), Some(number));
-    }
-    let mut written = status;
-    if let Some((digits, behind)) = rest.split_once(' ')
-        && let Ok(found) = digits.parse::<Status>()
-        && matches!(found.class, 4 | 5)
-    {
-        (written, rest) = (Some(found), behind.trim_start());
-    }
-    let status = written.unwrap_or(Status { class: if code < 500 { 4 } else { 5 }, subject: 7, detail: 1 });
-    if said.is_none() {
-        // 450 for what may be tried again.
-        code = if status.class == 4 { 450 } else { code };
-    }
-    let class = if code < 500 { 4 } else { 5 };
-    let text = if rest.is_empty() { "refused by the rules of this system" } else { rest };
-    Refusal { code, status: Status { class, ..status }, text: text.to_owned() }
-}
-
-/// Text of an answer as it may stand in a reply or a log: strangers have a part in it.
-fn clean(text: &str) -> String {
-    text.trim().chars().filter(|c| !c.is_control()).take(400).collect()
-}
-
-/// What FORWARD says about a recipient.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Forwarded {
-    /// The address to use instead.
-    pub(crate) address: Option<String>,
-    /// `$D`: the rewritten form of it is used.
-    pub(crate) rewritten: bool,
-    /// `$I`: the copy waits for an operator.
-    pub(crate) hold: bool,
-}
-
-/// Asks FORWARD about an envelope recipient.
-pub(crate) fn forward(loaded: &Loaded, address: &str) -> Forwarded {
-    let Some(answer) = loaded.rewriter.map("FORWARD", address, Flags::NONE) else {
-        return Forwarded::default();
-    };
-    let Some(output) = answer.output else { return Forwarded::default() };
-    let mut forwarded =
-        Forwarded { hold: answer.flags.has('I'), rewritten: answer.flags.has('D'), address: None };
-    if answer.flags.has('Y') {
-        let asks_database = answer.flags.has('G') && !answer.flags.has('H');
-        let found = if asks_database { loaded.rewriter.lookups().database("forward", &output) } else { None };
-        forwarded.address = Some(found.unwrap_or(output));
-    }
-    forwarded
-}
-
-/// Flags that entries of the tables put out and that do nothing in this version: each flag of a table once.
-pub(crate) fn check(loaded: &sluice_rewrite::Rewriter) -> Vec<sluice_diag::Diagnostic> {
-    let mut found = Vec::new();
-    for (table, acting) in TABLES {
-        let mut seen = Flags::NONE;
-        for (flags, span) in loaded.mappings().flags_in(table) {
-            for flag in flags.iter().filter(|flag| !acting.contains(*flag)) {
-                if !seen.has(flag) {
-                    let message = format!("the flag `${flag}` of {table} has no effect in this version");
-                    found.push(sluice_diag::Diagnostic::new(&NO_EFFECT, message).at(span));
-                }
-                seen = seen.with(flag);
-            }
-        }
-    }
-    found
-}
-
-/// The kind of remark that [`check`] makes.
-pub(crate) static NO_EFFECT: sluice_diag::Code = sluice_diag::Code {
-    name: "mapping-flag-without-effect",
-    severity: sluice_diag::Severity::Warning,
-    summary: "a flag of an access table has no effect",
-    explanation: "The answer is used, and this flag in it is passed over; its argument, if it has one, is still taken out of the text. The \
-reference page on mapping tables says which flags of which tables act. Where such a flag closed a door, close it in another way: `$N` \
-refuses, `$H` holds.",
-};
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn flags(letters: &str) -> Flags {
-        letters.chars().collect()
-    }
-
-    #[test]
-    fn arguments_are_read_in_their_order() {
-        let found = read(flags("ND"), "30|Relaying not allowed");
-        assert_eq!(found.refused.as_deref(), Some("Relaying not allowed"));
-        let found = read(flags("N<>XIJ"), "new@from|user|group|seen|turned away|4.7.1|Come | later");
-        assert_eq!(found.sender.as_deref(), Some("new@from"));
-        assert_eq!(found.log.as_deref(), Some("seen"));
-        assert_eq!(found.log_refusal.as_deref(), Some("turned away"));
-        assert_eq!(found.status, Some(Status { class: 4, subject: 7, detail: 1 }));
-        assert_eq!(found.refused.as_deref(), Some("Come | later"));
-        assert_eq!(read(flags("Y"), "EXTERNAL"), Read::default());
-        assert_eq!(read(flags("F"), "").refused.as_deref(), Some(""));
-        assert_eq!(read(flags("ND"), "30").refused.as_deref(), Some(""));
-    }
-
-    #[test]
-    fn refusals_carry_the_codes_that_are_written() {
-        let shown = |code, status: Option<&str>, text| {
-            let refusal = refusal(code, status.map(|status| status.parse().unwrap()), text);
-            format!("{} {} {}", refusal.code, refusal.status, refusal.text)
-        };
-        assert_eq!(shown(550, None, "Mail Blocked"), "550 5.7.1 Mail Blocked");
-        assert_eq!(shown(550, Some("4.4.2"), "later"), "450 4.4.2 later");
-        assert_eq!(shown(554, None, "421 4.3.2 busy"), "421 4.3.2 busy");
-        assert_eq!(shown(550, None, "571 no"), "571 5.7.1 no");
-        assert_eq!(shown(550, None, "45s 4.40 Try again later"), "550 5.7.1 45s 4.40 Try again later");
-        assert_eq!(shown(550, None, "a\r\n250 b"), "550 5.7.1 a250 b");
-        assert_eq!(shown(550, None, ""), "550 5.7.1 refused by the rules of this system");
-    }
 }

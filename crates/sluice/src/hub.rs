@@ -124,7 +124,8 @@ impl Hub {
     }
 }
 
-/// An envelope sender after rewriting; as it was, where no rule knows it.
+/// An envelope sender after rewriting. A backward-pointing address that no rule knows is left as it was: mail from
+/// strangers must not depend on our rules for their domains.
 pub(crate) fn rewritten(loaded: &Loaded, sender: &str, source_channel: &str) -> String {
     let Ok(address) = Address::parse(sender) else { return sender.to_owned() };
     if address.is_null() {

@@ -1,13 +1,7 @@
 //! The front door: what the SMTP listeners ask, answered from the configuration, the rewriter and the dispatcher.
 //!
-//! Decides the source channel (`switchchannel`), refuses what has no route, and refuses to relay for strangers. Not
-//! here: the conversation (`smtpd`), the meaning of a release (`dispatch`).
-//!
-//! # Relaying
-//! A client that came in on the listener's own channel, and was not moved elsewhere by `switchchannel`, is a stranger.
-//! A stranger's mail may go to every channel but the one it came in by, unless that has a fixed peer: for on that channel
-//! any host of the world can be reached. `ALLOW_RELAY=1` in the channel's option file lifts this, and so does an access table
-//! that answers `$Y` for the recipient.
+//! Decides the source channel (`switchchannel`) and who may send. Not here: what becomes of a recipient (`recipients`), the
+//! conversation (`smtpd`), the meaning of a release (`dispatch`).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,18 +10,19 @@ use sluice_config::{Channel, Config, EtrnPolicy, ServerOptions, Settings, Switch
 use sluice_dispatch::{Loaded, Matched, Released, Requester};
 use sluice_mail::{Address, Recipient, Refusal, Status};
 use sluice_queue::Selector;
-use sluice_rewrite::{Context, Expanded, Expansion, Kind, Route};
+use sluice_rewrite::{Context, Kind};
 use sluice_smtp::etrn::{Answers, Node, Waiting};
 use sluice_smtp::replies;
 use sluice_smtp::reply::Reply;
 use sluice_smtpd::{
     Accepted, Admission, Connection, EtrnAnswer, ExpandLater, Incoming, Intake, Limits, LongLines,
-    MailParams, Origin, Quotas, Reception, Session, Transaction,
+    MailParams, Orders, Quotas, Reception, Session, Transaction,
 };
 
-use crate::access::{self, Access, Forwarded, Verdict};
+use crate::access::Access;
 use crate::arriving::Arriving;
 use crate::hub::{self, Hub};
+use crate::recipients::Recipients;
 
 /// Least number of ETRN commands that a session may send unless the operator says otherwise. PMDF's own default of one
 /// breaks every client that has two names.
@@ -45,52 +40,25 @@ impl Door {
     }
 
     /// Where a recipient goes, or why it goes nowhere.
-    fn resolve(&self, session: &Session, sender: &str, path: &str) -> Result<Vec<Accepted>, Refusal> {
+    fn resolve(
+        &self,
+        session: &Session,
+        sender: &str,
+        path: &str,
+        orders: &mut Orders,
+    ) -> Result<Vec<Accepted>, Refusal> {
         let loaded = self.hub.loaded();
         let address = Address::parse(path).map_err(|error| bad_address(5, 1, 3, path, &error))?;
-        let source_channel = session.admission.source_channel.as_str();
-        let context = Context { kind: Kind::EnvelopeTo, source_channel, destination_channel: None };
-        let expansion = match session.origin {
-            Origin::Again => loaded.rewriter.expand_again(&address, sender, &context),
-            Origin::Client | Origin::Channel => loaded.rewriter.expand(&address, sender, &context, None),
-        };
-        let expansion = expansion.map_err(|rejected| rejected.into_refusal(path))?;
-        for (member, rejected) in &expansion.lost {
-            tracing::warn!(alias = path, %member, why = rejected.text, "an address of an alias goes nowhere and gets no copy");
-        }
-        let verdicts = judge(&loaded, session, sender, &address, &expansion)?;
-        let expanded = expansion.is_alias;
-        let mut accepted = Vec::with_capacity(expansion.recipients.len());
-        for (Expanded { route, sender: copy_sender, held }, verdict) in
-            expansion.recipients.into_iter().zip(verdicts)
-        {
-            if !expanded && !verdict.allowed {
-                // Where an alias leads is the operator's word, and no relaying for strangers.
-                check_relay(&loaded, session, &route.channel, path)?;
+        let mut ordered = orders.clone();
+        let accepted = Recipients { loaded: &loaded, session, sender, path }.accept(&address, &mut ordered);
+        match accepted {
+            Ok(_) => *orders = ordered,
+            // What was said about a recipient who is refused concerns nobody else, but the client may well wait.
+            Err(_) => {
+                (orders.delay_once, orders.delay_each) = (ordered.delay_once, ordered.delay_each);
             }
-            if verdict.discard {
-                tracing::info!(recipient = path, address = %route.address, "accepted and discarded, by a mapping table");
-                continue;
-            }
-            let (route, forward_held) = forwarded(&loaded, route, &context, path)?;
-            let limits = loaded.config.channels.by_name(&route.channel).map(|channel| &channel.settings);
-            let recipient = Recipient {
-                address: route.final_address.to_string(),
-                original: path.to_owned(),
-                channel: route.channel,
-                domain: route.host.to_lowercase(),
-            };
-            accepted.push(Accepted {
-                // A null reverse-path is never replaced: no notice may be sent about a notice.
-                sender: copy_sender.or(verdict.sender.filter(|_| !sender.is_empty())),
-                held: held || verdict.hold || forward_held,
-                expanded,
-                size_max: limits.and_then(|settings| settings.block_limit),
-                lines_max: limits.and_then(|settings| settings.line_limit),
-                ..recipient.into()
-            });
         }
-        Ok(accepted)
+        accepted
     }
 }
 
@@ -142,7 +110,13 @@ impl Intake for Door {
         })
     }
 
-    fn sender(&self, session: &Session, path: &str, _params: &MailParams) -> Result<(), Refusal> {
+    fn sender(
+        &self,
+        session: &Session,
+        path: &str,
+        _params: &MailParams,
+        orders: &mut Orders,
+    ) -> Result<(), Refusal> {
         if !path.is_empty() {
             Address::parse(path).map_err(|error| bad_address(5, 1, 7, path, &error))?;
         }
@@ -155,11 +129,17 @@ impl Intake for Door {
             return Ok(());
         }
         let source_channel = session.admission.source_channel.as_str();
-        access.sender(source_channel, &hub::rewritten(&loaded, path, source_channel)).map(|_| ())
+        access.sender(source_channel, &hub::rewritten(&loaded, path, source_channel), orders)
     }
 
-    fn recipient(&self, session: &Session, sender: &str, path: &str) -> Result<Vec<Accepted>, Refusal> {
-        match self.resolve(session, sender, path) {
+    fn recipient(
+        &self,
+        session: &Session,
+        sender: &str,
+        path: &str,
+        orders: &mut Orders,
+    ) -> Result<Vec<Accepted>, Refusal> {
+        match self.resolve(session, sender, path, orders) {
             // A temporary error stays one: to bounce the recipient would make it permanent.
             Err(refusal) if session.admission.reception.accept_all && refusal.code >= 500 => {
                 let original = path.to_owned();
@@ -185,7 +165,7 @@ impl Intake for Door {
             return replies::cannot_verify();
         }
         let path = text.strip_prefix('<').and_then(|path| path.strip_suffix('>')).unwrap_or(text);
-        let known = self.resolve(session, "", path);
+        let known = self.resolve(session, "", path, &mut Orders::default());
         match known.as_deref() {
             // Whom a list stands for is not told.
             Ok([only]) => Reply::new(
@@ -333,71 +313,6 @@ fn etrn_policy(source: &Channel) -> sluice_smtpd::EtrnPolicy {
     }
 }
 
-/// Asks the access tables about a recipient: what they say of each address that it stands for.
-fn judge(
-    loaded: &Loaded,
-    session: &Session,
-    sender: &str,
-    address: &Address,
-    expansion: &Expansion,
-) -> Result<Vec<Verdict>, Refusal> {
-    let silent = || expansion.recipients.iter().map(|_| Verdict::default()).collect();
-    if loaded.rewriter.mappings().is_empty() {
-        return Ok(silent());
-    }
-    let access = Access::of_session(loaded, session);
-    let source_channel = session.admission.source_channel.as_str();
-    let (original, expanded) = (access.asks_about_recipients(true), access.asks_about_recipients(false));
-    if !original && !expanded && !access.asks_about_senders() {
-        return Ok(silent());
-    }
-    let sender = hub::rewritten(loaded, sender, source_channel);
-    // The sender was let in at MAIL; what else was said about it holds for each copy.
-    let of_sender = access.sender(source_channel, &sender)?;
-    let of_sender = || Verdict { allowed: false, ..of_sender.clone() };
-    let mut before = of_sender();
-    if original {
-        let context = Context { kind: Kind::EnvelopeTo, source_channel, destination_channel: None };
-        let route = loaded.rewriter.route(address, &context, None);
-        let (channel, to) = match &route {
-            Ok(route) => (route.channel.as_str(), route.address.to_string()),
-            Err(_) => ("", address.to_string()),
-        };
-        access.recipient(true, source_channel, &sender, channel, &to, &mut before)?;
-    }
-    let mut verdicts = Vec::with_capacity(expansion.recipients.len());
-    for Expanded { route, .. } in &expansion.recipients {
-        let mut verdict = before.clone();
-        if expanded {
-            let to = route.address.to_string();
-            access.recipient(false, source_channel, &sender, &route.channel, &to, &mut verdict)?;
-        }
-        verdicts.push(verdict);
-    }
-    Ok(verdicts)
-}
-
-/// Where FORWARD sends a recipient; whether its copy is to be held.
-fn forwarded(
-    loaded: &Loaded,
-    route: Route,
-    context: &Context<'_>,
-    path: &str,
-) -> Result<(Route, bool), Refusal> {
-    let Forwarded { address, rewritten, hold } = access::forward(loaded, &route.address.to_string());
-    let Some(text) = address else { return Ok((route, hold)) };
-    let Ok(address) = Address::parse(text.trim()) else {
-        tracing::error!(recipient = path, forwarded = %text, "FORWARD gives something that is no address; it is not used");
-        return Ok((route, hold));
-    };
-    let mut route =
-        loaded.rewriter.route(&address, context, None).map_err(|rejected| rejected.into_refusal(path))?;
-    if !rewritten {
-        route.final_address = address;
-    }
-    Ok((route, hold))
-}
-
 /// The channel that an ETRN would run, and the full name of the node, for the probe of ETRN_ACCESS.
 fn etrn_target(loaded: &Loaded, source_channel: &str, node: &Node) -> (String, String) {
     let name = match node {
@@ -413,24 +328,6 @@ fn etrn_target(loaded: &Loaded, source_channel: &str, node: &Node) -> (String, S
         Ok(route) => (route.channel, route.host),
         Err(_) => (String::new(), name.clone()),
     }
-}
-
-/// Refuses what a client that was not moved from the listener's channel sends back to that channel.
-fn check_relay(loaded: &Loaded, session: &Session, channel: &str, path: &str) -> Result<(), Refusal> {
-    let source_channel = session.admission.source_channel.as_str();
-    let unmoved =
-        session.origin == Origin::Client && source_channel.eq_ignore_ascii_case(&session.connection.channel);
-    if !unmoved || !channel.eq_ignore_ascii_case(source_channel) {
-        return Ok(());
-    }
-    let relays = loaded.config.channels.by_name(channel).is_some_and(|channel| {
-        channel.fixed_peer().is_some() || channel.server.allow_relay || !channel.is_smtp()
-    });
-    if relays {
-        return Ok(());
-    }
-    let text = format!("relaying to {path} is not allowed from here");
-    Err(Refusal { code: 550, status: Status { class: 5, subject: 7, detail: 1 }, text })
 }
 
 fn bad_address(class: u8, subject: u16, detail: u16, path: &str, error: &dyn std::error::Error) -> Refusal {

@@ -18,6 +18,7 @@ mod log;
 mod lookups;
 mod notices;
 mod output;
+mod recipients;
 mod report;
 
 use std::io::{self, Write};

@@ -46,6 +46,8 @@ struct Draft {
 /// A message on its way in, by DATA or by BDAT.
 pub(crate) struct Arrival {
     transaction: Transaction,
+    /// It is accepted and goes to nobody.
+    discard: bool,
     id: String,
     arrived: Time,
     content: Content,
@@ -89,6 +91,7 @@ impl Arrival {
         Arrival {
             content: Content::new(rules(talk, &transaction, chunked)),
             transaction,
+            discard: talk.orders.discard,
             id,
             arrived,
             draft: Ok(Draft { incoming, tail, chunk: None }),
@@ -233,7 +236,10 @@ impl Arrival {
             deferred_until: summary.deferred_until,
             recipients: Vec::new(),
         };
-        let envelopes = envelopes(&transaction.recipients, &plain);
+        let envelopes = match self.discard {
+            true => Vec::new(),
+            false => envelopes(&transaction.recipients, &plain),
+        };
         let recipients: usize = envelopes.iter().map(|envelope| envelope.recipients.len()).sum();
         let held = envelopes.iter().any(|envelope| envelope.held);
         let limit = talk.session.admission.limits.intake_timeout;
@@ -295,7 +301,7 @@ fn rules(talk: &Talk, transaction: &Transaction, chunked: bool) -> Rules {
     }
 }
 
-/// The buffer for the message, with our `Received:` field in it.
+/// The buffer for the message, with our `Received:` field in it and those that were ordered.
 fn first_lines(talk: &Talk, transaction: &Transaction, id: &str, now: Time) -> Vec<u8> {
     let session = &talk.session;
     let trace = Trace {
@@ -315,6 +321,7 @@ fn first_lines(talk: &Talk, transaction: &Transaction, id: &str, now: Time) -> V
     let expected = transaction.params.size.unwrap_or(4096).min(CHUNK_OCTETS as u64) as usize;
     let mut tail = Vec::with_capacity(field.len() + expected + 64);
     tail.extend_from_slice(field.as_bytes());
+    talk.orders.write_fields(&mut tail);
     tail
 }
 

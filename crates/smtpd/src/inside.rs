@@ -20,8 +20,8 @@ use sluice_smtp::replies;
 use crate::CHUNK_OCTETS;
 use crate::delivery::{envelopes, turn_away};
 use crate::intake::{
-    Accepted, Admission, Body, Connection, Done, Incoming, Intake, MailParams, Origin, Parcel, Session,
-    Transaction,
+    Accepted, Admission, Body, Connection, Done, Incoming, Intake, MailParams, Orders, Origin, Parcel,
+    Session, Transaction,
 };
 use crate::trace;
 
@@ -69,11 +69,13 @@ impl Session {
 pub fn take(intake: &dyn Intake, session: &Session, message: &Message<'_>) -> Option<Vec<Outcome>> {
     let body = if message.eight_bit { Body::EightBitMime } else { Body::SevenBit };
     let params = MailParams { body, smtputf8: message.smtputf8, ..MailParams::default() };
-    if let Err(refusal) = intake.sender(session, message.sender, &params) {
+    // Nobody waits for replies here, so delays mean nothing.
+    let mut orders = Orders::default();
+    if let Err(refusal) = intake.sender(session, message.sender, &params, &mut orders) {
         return answered(&refusal, message.recipients.len());
     }
-    let (accepted, outcomes) = recipients(intake, session, message);
-    if accepted.is_empty() {
+    let (accepted, outcomes) = recipients(intake, session, message, &mut orders);
+    if accepted.is_empty() || orders.discard {
         return Some(
             outcomes.into_iter().map(|one| one.unwrap_or_else(|| safe("discarded".to_owned()))).collect(),
         );
@@ -84,7 +86,7 @@ pub fn take(intake: &dyn Intake, session: &Session, message: &Message<'_>) -> Op
         commands: u32::try_from(message.recipients.len()).unwrap_or(u32::MAX),
         recipients: accepted,
     };
-    let queued = content(intake, session, message, &transaction);
+    let queued = content(intake, session, message, &transaction, &orders);
     match queued {
         Ok(id) => {
             let said = |one: Option<Outcome>| one.unwrap_or_else(|| safe(format!("queued as {id}")));
@@ -103,6 +105,7 @@ fn recipients(
     intake: &dyn Intake,
     session: &Session,
     message: &Message<'_>,
+    orders: &mut Orders,
 ) -> (Vec<Accepted>, Vec<Option<Outcome>>) {
     let mut accepted = Vec::new();
     let mut outcomes = Vec::with_capacity(message.recipients.len());
@@ -113,7 +116,7 @@ fn recipients(
             outcomes.push(known.clone());
             continue;
         }
-        let said = match intake.recipient(session, message.sender, address) {
+        let said = match intake.recipient(session, message.sender, address, orders) {
             Ok(copies) => {
                 accepted.extend(copies.into_iter().map(|mut copy| {
                     (*original).clone_into(&mut copy.recipient.original);
@@ -135,12 +138,14 @@ fn content(
     session: &Session,
     message: &Message<'_>,
     transaction: &Transaction,
+    orders: &Orders,
 ) -> Result<String, Refusal> {
     let limits = &session.admission.limits;
     let mut incoming = intake.begin(session, transaction);
     let id = incoming.id();
     let host = &session.admission.banner_host;
     let mut tail = trace::inside(&session.helo, host, &id, message.now).into_bytes();
+    orders.write_fields(&mut tail);
     let rules = Rules {
         size_max: limits.max_message_size,
         lines_max: session.admission.reception.max_lines,

@@ -161,6 +161,39 @@ impl Default for Limits {
     }
 }
 
+/// What the answers to MAIL and RCPT order beside their replies. One of them belongs to each transaction: MAIL begins it,
+/// each RCPT is given it as the commands before have left it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Orders {
+    /// Wait for so long before this reply. Asked for anew with each command.
+    pub delay_once: Duration,
+    /// Wait for so long before this reply and that to every further command of the transaction.
+    pub delay_each: Duration,
+    /// Fields to put on top of the message: whole lines without their end, in ASCII.
+    pub fields: Vec<String>,
+    /// The message is accepted and all copies of it are thrown away.
+    pub discard: bool,
+    /// The copies wait for an operator.
+    pub hold: bool,
+    /// The reverse-path in the place of the client's.
+    pub sender: Option<String>,
+}
+
+impl Orders {
+    /// How long the reply to a command has to wait.
+    pub(crate) fn delay(&self) -> Duration {
+        self.delay_once.saturating_add(self.delay_each).min(crate::DELAY_MAX)
+    }
+
+    /// Appends the fields.
+    pub(crate) fn write_fields(&self, out: &mut Vec<u8>) {
+        for field in &self.fields {
+            out.extend_from_slice(field.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
 /// Called when a piece or a message is where it should be, or why it is not.
 pub type Done = Box<dyn FnOnce(Result<(), Refusal>) + Send>;
 
@@ -172,12 +205,25 @@ pub trait Intake: Send + Sync + 'static {
     fn admit(&self, connection: &Connection) -> Result<Admission, Refusal>;
 
     /// Whether mail of this sender is taken. `path` is the address without angle brackets, empty for `<>`.
-    fn sender(&self, session: &Session, path: &str, params: &MailParams) -> Result<(), Refusal>;
+    /// What is ordered besides counts for a refusal too, as far as that makes sense: delays do.
+    fn sender(
+        &self,
+        session: &Session,
+        path: &str,
+        params: &MailParams,
+        orders: &mut Orders,
+    ) -> Result<(), Refusal>;
 
     /// Where this recipient goes, or why it is refused. `path` is the address without angle brackets, as written;
     /// `sender` is the reverse-path, empty for `<>`. An alias stands for several recipients. For none at all, the
     /// recipient is accepted and its copy discarded.
-    fn recipient(&self, session: &Session, sender: &str, path: &str) -> Result<Vec<Accepted>, Refusal>;
+    fn recipient(
+        &self,
+        session: &Session,
+        sender: &str,
+        path: &str,
+        orders: &mut Orders,
+    ) -> Result<Vec<Accepted>, Refusal>;
 
     /// The answer to VRFY. Unless overridden it says neither yes nor no.
     fn verify(&self, session: &Session, text: &str) -> Reply {

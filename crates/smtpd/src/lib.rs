@@ -35,8 +35,12 @@ pub const CHUNK_OCTETS: usize = 256 * 1024;
 /// client that goes on is cut off.
 pub const SWALLOW_OCTETS_MAX: u64 = 64 << 20;
 
+/// Longest wait before a reply that [`Orders`] may ask for, whatever they say: clients give up after five minutes (RFC
+/// 5321 section 4.5.3.2), and a session that waits holds a connection.
+pub const DELAY_MAX: std::time::Duration = std::time::Duration::from_secs(60);
+
 pub use intake::{
     Accepted, Admission, Body, Connection, Done, EtrnAnswer, EtrnPolicy, ExpandLater, Incoming, Intake,
-    Limits, LongLines, MailParams, Origin, Parcel, Quotas, Reception, Refused, Session, Transaction,
+    Limits, LongLines, MailParams, Orders, Origin, Parcel, Quotas, Reception, Refused, Session, Transaction,
 };
 pub use server::{BindError, Server, Service, Settings};

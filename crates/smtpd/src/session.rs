@@ -20,7 +20,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::delivery::{self, Arrival, Progress};
-use crate::intake::{Connection, EtrnAnswer, Intake, Origin, Session};
+use crate::intake::{Connection, EtrnAnswer, Intake, Orders, Origin, Session};
 
 /// Room for one read while commands are expected. A pipelined group of some forty commands fits.
 const COMMAND_READ_OCTETS: usize = 4 * 1024;
@@ -40,6 +40,8 @@ pub(crate) struct Talk {
     pub(crate) server: server::Server,
     pub(crate) session: Session,
     pub(crate) intake: Arc<dyn Intake>,
+    /// What the intake ordered for the open transaction.
+    pub(crate) orders: Orders,
     stopping: watch::Receiver<bool>,
     /// A message of which some chunks have come.
     arrival: Option<Arrival>,
@@ -163,6 +165,7 @@ pub(crate) async fn serve(
         },
         intake,
         stopping,
+        orders: Orders::default(),
         arrival: None,
     };
     match talk.run().await {
@@ -177,7 +180,9 @@ impl Talk {
         let mut deadline = self.command_deadline();
         loop {
             while let Some(next) = self.next_command() {
+                self.delay().await;
                 match next {
+                    Next::Line if !self.server.is_in_transaction() => self.orders = Orders::default(),
                     Next::Line => {}
                     Next::Close => return self.close().await,
                     Next::Etrn(node, answer) => {
@@ -237,12 +242,13 @@ impl Talk {
         };
         let step = match step {
             Step::Sender { path, params } => {
-                let answer = self.intake.sender(&self.session, path, &params);
+                self.orders = Orders::default();
+                let answer = self.intake.sender(&self.session, path, &params, &mut self.orders);
                 self.server.sender(path, params, answer)
             }
             Step::Recipient { path } => {
                 let sender = self.server.reverse_path().unwrap_or_default();
-                let answer = self.intake.recipient(&self.session, sender, path);
+                let answer = self.intake.recipient(&self.session, sender, path, &mut self.orders);
                 if let Err(refusal) = &answer {
                     tracing::info!(peer = %self.session.connection.peer, recipient = ?path, %refusal, "recipient refused");
                 }
@@ -306,6 +312,16 @@ impl Talk {
         Some(next)
     }
 
+    /// Waits as long as the orders say, with the replies that have gathered. A stop of the server ends the wait. The
+    /// orders end with their transaction: what they say about its message, its arrival knows by then.
+    async fn delay(&mut self) {
+        let delay = self.orders.delay();
+        self.orders.delay_once = Duration::ZERO;
+        if !delay.is_zero() {
+            let _ = timeout(delay, self.stopping.wait_for(|stop| *stop)).await;
+        }
+    }
+
     /// Waits for the answer to ETRN; false when the connection is to be closed. The replies before it leave first,
     /// unless the answer is there already.
     async fn finish_etrn(
@@ -355,6 +371,7 @@ impl Talk {
     async fn finish_content(&mut self, transaction: Transaction) -> io::Result<bool> {
         self.flush().await?;
         let mut arrival = Arrival::begin(self, transaction, false);
+        self.orders = Orders::default();
         let progress = arrival.data(self).await?;
         self.received(progress, arrival, false).await
     }
@@ -366,6 +383,7 @@ impl Talk {
         if (self.input.unused().len() as u64) < octets {
             self.flush().await?;
         }
+        self.orders = Orders::default();
         let Some(mut arrival) = self.arrival.take() else {
             // The state machine names no chunk without a message.
             return Ok(false);

@@ -5,7 +5,7 @@ use sluice_mail::{Envelope, Outcome, Recipient, Refusal, Status, Time};
 use sluice_smtpd::inside::{self, Message};
 use sluice_smtpd::{
     Accepted, Admission, Connection, Done, EtrnAnswer, EtrnPolicy, Incoming, Intake, Limits, MailParams,
-    Origin, Parcel, Reception, Session, Transaction,
+    Orders, Origin, Parcel, Reception, Session, Transaction,
 };
 use std::sync::{Arc, Mutex};
 
@@ -33,11 +33,11 @@ impl Intake for Book {
         Err(refusal(554, "there is no connection"))
     }
 
-    fn sender(&self, _: &Session, path: &str, _: &MailParams) -> Result<(), Refusal> {
+    fn sender(&self, _: &Session, path: &str, _: &MailParams, _: &mut Orders) -> Result<(), Refusal> {
         if path == "spammer@x" { Err(refusal(550, "not you")) } else { Ok(()) }
     }
 
-    fn recipient(&self, _: &Session, _: &str, path: &str) -> Result<Vec<Accepted>, Refusal> {
+    fn recipient(&self, _: &Session, _: &str, path: &str, _: &mut Orders) -> Result<Vec<Accepted>, Refusal> {
         let one = |address: &str, sender: Option<&str>| {
             let recipient = Recipient {
                 address: address.to_owned(),

@@ -11,7 +11,7 @@ use crate::output;
 /// Every code that any part of the program can give.
 pub(crate) fn codes() -> impl Iterator<Item = &'static Code> {
     let of_rules = sluice_rewrite::codes().iter().chain(sluice_rewrite::mapping::codes());
-    sluice_config::codes().iter().chain(of_rules).copied().chain([&crate::access::NO_EFFECT])
+    sluice_config::codes().iter().chain(of_rules).copied().chain(crate::access::CODES)
 }
 
 /// Explains a word: a code first, a keyword otherwise.

@@ -11,8 +11,8 @@ use sluice_smtp::etrn::{Answers, Node, Waiting};
 use sluice_smtp::replies;
 use sluice_smtp::reply::{Reply, ReplyReader};
 use sluice_smtpd::{
-    Admission, Connection, Done, EtrnAnswer, EtrnPolicy, Incoming, Intake, Limits, MailParams, Parcel,
-    Reception, Refused, Server, Service, Session, Settings, Transaction,
+    Admission, Connection, Done, EtrnAnswer, EtrnPolicy, Incoming, Intake, Limits, MailParams, Orders,
+    Parcel, Reception, Refused, Server, Service, Session, Settings, Transaction,
 };
 use tokio::sync::oneshot;
 
@@ -133,14 +133,35 @@ impl Intake for Door {
         })
     }
 
-    fn sender(&self, _: &Session, path: &str, _: &MailParams) -> Result<(), Refusal> {
+    fn sender(&self, _: &Session, path: &str, _: &MailParams, orders: &mut Orders) -> Result<(), Refusal> {
+        assert_eq!(*orders, Orders::default(), "a transaction begins without orders");
+        match path {
+            "slow@x" => orders.delay_each = Duration::from_millis(300),
+            "refused-slowly@x" => orders.delay_once = Duration::from_millis(300),
+            "marked@x" => orders.fields.push("X-Mark: from".to_owned()),
+            _ => {}
+        }
         match path.contains("refused") {
             true => Err(Refusal::new(550, Status::new(5, 7, 1), "not from you")),
             false => Ok(()),
         }
     }
 
-    fn recipient(&self, session: &Session, sender: &str, path: &str) -> Result<Vec<Addressee>, Refusal> {
+    fn recipient(
+        &self,
+        session: &Session,
+        sender: &str,
+        path: &str,
+        orders: &mut Orders,
+    ) -> Result<Vec<Addressee>, Refusal> {
+        match path {
+            "slow@x" => orders.delay_once = Duration::from_millis(300),
+            "slow-unknown@x" => orders.delay_each = Duration::from_millis(300),
+            "for-ever@x" => orders.delay_once = Duration::from_secs(1_000_000),
+            "marked@x" => orders.fields.push("X-Mark: to".to_owned()),
+            "discarded@x" => orders.discard = true,
+            _ => {}
+        }
         assert!(!sender.contains("refused"), "a refused sender has no recipients");
         assert!(!session.helo.is_empty(), "the session knows who is speaking");
         if path.contains("panic") {
