@@ -157,3 +157,63 @@ fn a_missing_plugin_is_named_with_the_places_that_were_searched() {
     sluice_testkit::watch("the hub stays", WHILE, || hub.runs());
     the_rest_works(&mut hub, &good);
 }
+
+#[test]
+fn rules_and_tables_call_routines_of_plugins() {
+    let good = Sink::start();
+    let mut hub = hub_with("routines", &misbehaving(), "", &good);
+    let rules = "up.example $U%$[misbehaving,upper,next].example@TCP_NEXT\n\
+                 hang.example $U%$[misbehaving,hangs,$U]@TCP_NEXT\n\
+                 panic.example $U%$[misbehaving,panics,$U]@TCP_NEXT\n\
+                 other.example $U%$[elsewhere,upper,$U]@TCP_NEXT\n\
+                 slip.example $U%$[misbehaving,uper,$U]@TCP_NEXT\n";
+    let text = fs::read_to_string(hub.configuration().join("sluice.cnf")).expect("our own file");
+    hub.write("sluice.cnf", &format!("{rules}{text}"));
+    hub.write("mappings", "UP\n\n  a*  $Y$[misbehaving,upper,$0]\n  b*  $Y$[misbehaving,forges,$0]\n");
+    let codes: Vec<String> = hub
+        .json(&["check"])
+        .iter()
+        .filter(|row| row["code"].as_str().is_some_and(|code| code.starts_with("routine-")))
+        .map(|row| {
+            format!(
+                "{} {} {}",
+                row["line"],
+                row["code"].as_str().unwrap_or(""),
+                row["help"].as_str().unwrap_or("")
+            )
+        })
+        .collect();
+    assert_eq!(
+        codes,
+        [
+            "4 routine-image-not-loaded write `ROUTINE_PLUGINS=elsewhere` into option.dat",
+            "5 routine-unknown did you mean `upper`?"
+        ]
+    );
+    let configuration = hub.configuration().display().to_string();
+    // What stands behind the texts is more texts, so the rest of the rows is not looked at.
+    let common = ["--format", "json", "--config", &configuration];
+    let mapping = [&["test", "mapping", "--table", "UP"], &common[..], &["afred", "bfred"]].concat();
+    let rows = hub.command(&mapping).json();
+    assert_eq!((rows[0]["output"].as_str(), rows[0]["flags"].as_str()), (Some("FRED"), Some("Y")));
+    assert_eq!(rows[1]["output"].as_str(), Some("bfred"), "an answer with line ends is none");
+    let rows =
+        hub.command(&["test", "rewrite", "fred@up.example", "fred@slip.example", "--format", "json"]).json();
+    assert_eq!(rows[0]["channel"].as_str(), Some("tcp_next"));
+    assert_eq!(rows[1]["channel"].as_str(), None);
+    hub.start();
+    let mut client = hub.talk();
+    client
+        .deliver("a@origin.example", &["fred@up.example"], &sluice_testkit::message(1, 200))
+        .expect("an answer");
+    assert_eq!(good.wait(1, SOON)[0].to, ["fred@NEXT.example"]);
+    // Each of these is a miss, and none of them costs the hub more than a second.
+    client.want("MAIL FROM:<a@origin.example>", 250);
+    for address in ["60000@hang.example", "fred@panic.example", "fred@other.example", "fred@slip.example"] {
+        client.want(&format!("RCPT TO:<{address}>"), 550);
+    }
+    says(&hub, "it did not return within 1s");
+    says(&hub, "the routine panicked");
+    client.want("RCPT TO:<kim@up.example>", 250);
+    hub.stop();
+}

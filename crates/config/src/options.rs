@@ -16,6 +16,8 @@ pub struct Options {
     pub spool_dir: PathBuf,
     /// `PLUGIN_PATH`: folders searched for plugins after the built-in ones.
     pub plugin_path: Vec<PathBuf>,
+    /// `ROUTINE_PLUGINS`: plugins that only rules and tables call, by name, or as files when there is a `/` in it.
+    pub routine_plugins: Vec<String>,
     /// `CONTROL_SOCKET`: where the running hub listens for `sluice` commands; `control.sock` in the spool if not set.
     pub control_socket: PathBuf,
     /// `BLOCK_SIZE`: bytes in a block, the unit of `blocklimit` and its kind.
@@ -211,6 +213,7 @@ impl Default for Options {
         Options {
             spool_dir: PathBuf::from(SPOOL_DIR),
             plugin_path: Vec::new(),
+            routine_plugins: Vec::new(),
             control_socket: PathBuf::from(SPOOL_DIR).join(CONTROL_SOCKET),
             block_size: 1024,
             block_limit: None,

@@ -219,7 +219,7 @@ pub(crate) fn job_controller(text: &Text, folder: &Path, reader: &mut Reader<'_>
 }
 
 /// A value with a slash is a file; a relative one starts from the configuration folder.
-fn plugin_name(value: &str, folder: &Path) -> String {
+pub(crate) fn plugin_name(value: &str, folder: &Path) -> String {
     if value.contains('/') { folder.join(value).to_string_lossy().into_owned() } else { value.to_owned() }
 }
 

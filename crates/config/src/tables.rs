@@ -34,6 +34,13 @@ pub(crate) static GLOBAL: &[OptionInfo] = &[
         "Folders searched for plugins after those beside the program, separated by colons or commas (ours).",
     ),
     option(
+        "ROUTINE_PLUGINS",
+        Text,
+        "none",
+        Acts,
+        "Plugins whose routines rewrite rules and mapping tables may call, besides the plugins of channels: names or files, separated by commas (ours).",
+    ),
+    option(
         "CONTROL_SOCKET",
         Path,
         "SPOOL_DIR/control.sock",

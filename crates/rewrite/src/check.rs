@@ -193,6 +193,10 @@ impl<'c> Checker<'c> {
                 let help = "write the name directly behind the letter, as in `$Mtcp_local`";
                 (&codes::NO_NAME, format!("`{text}` has no name behind it"), Some(help.to_owned()))
             }
+            ProblemKind::RoutineNames => {
+                let help = "write `$[image,routine,argument]`, image and routine without substitutions";
+                (&codes::NO_NAME, format!("`{text}` does not name what it calls"), Some(help.to_owned()))
+            }
             ProblemKind::InName => (
                 &codes::NO_NAME,
                 format!("`{text}` may not stand in the name behind `$V` or `$Z`, or inside a look-up"),
@@ -224,6 +228,8 @@ impl<'c> Checker<'c> {
                 }
             }
             Op::LookUp { kind: LookUp::Mapping, .. } => self.mapping_table(rule, place, span),
+            // Whoever loads plugins knows whether they have it.
+            Op::LookUp { kind: LookUp::Routine, .. } => {}
             Op::LookUp { kind, .. } => {
                 let message =
                     format!("the rule is skipped: it asks {}, which this version does not do", kind.words());

@@ -123,7 +123,7 @@ pub(crate) static NOT_AVAILABLE: Code = Code {
     name: "rewrite-lookup-not-available",
     severity: Severity::Warning,
     summary: "a look-up that this version does not do",
-    explanation: "Templates may ask a routine of the site or a directory for text. This version reads such templates and \
+    explanation: "Templates may ask a directory for text. This version reads such templates and \
 skips their rules, as if nothing had been found: a rule below, or with a more general pattern, takes the address.",
 };
 

@@ -12,7 +12,7 @@ use sluice_config::Channel;
 use sluice_mail::{Address, Status};
 
 use crate::Kind;
-use crate::lookups::Lookups;
+use crate::lookups::{Lookups, routine_names};
 use crate::mapping::{Flags, MappingTables};
 use crate::place::First;
 use crate::probe::Matched;
@@ -338,7 +338,10 @@ impl<'a, 'p: 'a> Machine<'a, 'p> {
         let found = match kind {
             LookUp::Database => self.surroundings.lookups.database("general", &asked),
             LookUp::Mapping => self.mapping(&asked),
-            LookUp::Routine | LookUp::Directory => return Err(Failure::LookUp(kind.words())),
+            LookUp::Routine => routine_names(&asked).and_then(|(image, routine, argument)| {
+                self.surroundings.lookups.routine(image, routine, argument)
+            }),
+            LookUp::Directory => return Err(Failure::LookUp(kind.words())),
         };
         let Some(text) = found else { return Err(Failure::NotFound { what: kind.words(), asked }) };
         let template = template::parse(&text, self.surroundings.is_channel);

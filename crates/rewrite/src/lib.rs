@@ -43,7 +43,7 @@ pub use codes::codes;
 pub use evaluate::Failure;
 pub use forwarding::Forwarded;
 pub use look::Seen;
-pub use lookups::{DATABASES, Lookups, NoLookups};
+pub use lookups::{DATABASES, Lookups, NoLookups, RoutineCall};
 pub use place::Position;
 pub use rejected::Rejected;
 pub use reversal::{Moment, Reversal};

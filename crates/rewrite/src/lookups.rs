@@ -9,6 +9,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use sluice_config::Config;
 pub use sluice_config::DATABASES;
+use sluice_diag::Span;
 
 /// Answers from outside the configuration. Called on the thread that rewrites; must not wait for a network.
 pub trait Lookups: Send + Sync {
@@ -20,6 +21,14 @@ pub trait Lookups: Send + Sync {
     /// configuration, never from a stranger.
     fn sequence(&self, file: &str) -> Option<u64> {
         let _ = file;
+        None
+    }
+
+    /// The answer of a routine: `$[image,routine,argument]` (PMDF System Manager's Guide, chapter 2, "customer-supplied
+    /// routine substitutions"). `None` when it has none, and when there is no such routine that may be called. Image and
+    /// routine are as written in the configuration, never from a stranger; the argument may be.
+    fn routine(&self, image: &str, routine: &str, argument: &str) -> Option<String> {
+        let _ = (image, routine, argument);
         None
     }
 
@@ -38,6 +47,26 @@ impl Lookups for Config {
     }
 }
 
+/// A routine that a template calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoutineCall {
+    /// The plugin, as written.
+    pub image: String,
+    /// The routine, as written.
+    pub routine: String,
+    /// Where the call stands.
+    pub span: Span,
+}
+
+/// Image, routine and argument of the text between `$[` and `]`. The first two are written out: what a stranger sends must
+/// not choose what is called.
+pub(crate) fn routine_names(inside: &str) -> Option<(&str, &str, &str)> {
+    let (image, rest) = inside.split_once(',')?;
+    let (routine, argument) = rest.split_once(',').unwrap_or((rest, ""));
+    let good = |name: &str| !name.is_empty() && !name.contains('$');
+    (good(image.trim()) && good(routine.trim())).then_some((image.trim(), routine.trim(), argument))
+}
+
 /// Nothing can be asked: every look-up fails.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoLookups;
@@ -51,6 +80,15 @@ impl Lookups for NoLookups {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn routines_are_named_by_the_operator() {
+        assert_eq!(routine_names("site, upper ,$U,x"), Some(("site", "upper", "$U,x")));
+        assert_eq!(routine_names("/lib/site.so,upper"), Some(("/lib/site.so", "upper", "")));
+        for bad in ["", "site", "site,", ",upper,x", "$U,upper,x", "site,$H,x"] {
+            assert_eq!(routine_names(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn lots_are_percentages_and_differ() {

@@ -14,13 +14,13 @@ use crate::direct::{Direct, Made};
 use crate::evaluate::{self, ErrorText, Output, Program, Shape, Subject, Surroundings};
 use crate::known::Known;
 use crate::look;
-use crate::lookups::Lookups;
+use crate::lookups::{Lookups, RoutineCall, routine_names};
 use crate::mapping::{Answer, Flags, MappingTables};
 use crate::place::{self, First, Position};
 use crate::probe::{self, Matched, Reach};
 use crate::rejected::Rejected;
 use crate::table::{self, Table};
-use crate::template;
+use crate::template::{self, LookUp, Op, Template};
 use crate::trace::{RuleText, Step, Trace};
 
 /// How many times `A%B` templates may send one address round again before it is refused. The documents name no limit;
@@ -123,6 +123,7 @@ pub struct Rewriter {
     hosted: Box<dyn Fn(&str) -> bool + Send + Sync>,
     lookups: Arc<dyn Lookups>,
     mappings: MappingTables,
+    routines: Vec<RoutineCall>,
     has_domain_database: bool,
 }
 
@@ -140,11 +141,13 @@ impl Rewriter {
         let mut checker = Checker::new(&config, &table, &slot_of);
         let mut programs = Vec::with_capacity(config.rules.len());
         let mut directs = Vec::with_capacity(config.rules.len());
+        let mut routines = Vec::new();
         // One template at a time: read apart, with all its places, they take several times the memory of the rules.
         for (index, rule) in config.rules.iter().enumerate() {
             let template = template::parse(&rule.template, &is_channel);
             checker.rule(index, rule, &template);
             directs.push(Direct::new(template.ops.iter().map(|(op, _)| op), &config.channels));
+            routines.extend(routine_calls(rule, &template));
             programs.push(Program::new(template));
         }
         let mut diagnostics = checker.finish();
@@ -167,6 +170,7 @@ impl Rewriter {
             hosted: Box::new(|_| false),
             lookups,
             mappings,
+            routines,
             has_domain_database,
         };
         diagnostics.extend(alias::check(&rewriter));
@@ -191,6 +195,11 @@ impl Rewriter {
     /// What answers look-ups.
     pub fn lookups(&self) -> &Arc<dyn Lookups> {
         &self.lookups
+    }
+
+    /// The routines that rules and mapping tables call. Text from databases may call more.
+    pub fn routines(&self) -> impl Iterator<Item = &RoutineCall> {
+        self.routines.iter().chain(self.mappings.routines())
     }
 
     /// The mapping tables of the configuration.
@@ -279,6 +288,16 @@ impl Rewriter {
         }
         result
     }
+}
+
+fn routine_calls(rule: &sluice_config::Rule, template: &Template) -> impl Iterator<Item = RoutineCall> {
+    template.ops.iter().filter_map(|(op, place)| {
+        let Op::LookUp { kind: LookUp::Routine, .. } = op else { return None };
+        let inside = rule.template.get(place.start + 2..place.end - 1)?;
+        let (image, routine, _) = routine_names(inside)?;
+        let span = rule.template_part(place.start, place.end);
+        Some(RoutineCall { image: image.to_owned(), routine: routine.to_owned(), span })
+    })
 }
 
 /// One address on its way. The tag and the error text stay for the whole way.

@@ -10,6 +10,7 @@
 use std::ops::Range;
 
 use crate::glob::Glob;
+use crate::lookups::routine_names;
 use crate::place::Position;
 
 /// One instruction of a template.
@@ -145,6 +146,8 @@ pub(crate) enum ProblemKind {
     Unclosed,
     /// `$M` and its like without a name, `$T` without a tag.
     NoName,
+    /// `$[…]` without the names of image and routine, or with substitutions in them.
+    RoutineNames,
     /// Something other than text and substitutions in the name behind `$V` or `$Z`, or in the argument of a look-up.
     InName,
 }
@@ -353,10 +356,14 @@ impl Reader<'_> {
                     Op::Separator(Separator::At) => Op::Text("@".into()),
                     op => op,
                 };
-                // A routine and a directory have argument languages of their own, and neither is ever asked.
+                let stop = at + length;
+                if kind == LookUp::Routine && routine_names(&self.text[at..stop]).is_none() {
+                    return self.problem(ProblemKind::RoutineNames, start, stop + 1);
+                }
+                // A directory has an argument language of its own, and is never asked.
                 let argument = match kind {
-                    LookUp::Database | LookUp::Mapping => self.inner(at, at + length),
-                    LookUp::Routine | LookUp::Directory => Vec::new(),
+                    LookUp::Database | LookUp::Mapping | LookUp::Routine => self.inner(at, stop),
+                    LookUp::Directory => Vec::new(),
                 };
                 let argument = argument.into_iter().map(plain).collect();
                 self.push(Op::LookUp { kind, argument }, start, at + length + 1)

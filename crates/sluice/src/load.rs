@@ -16,6 +16,7 @@ use sluice_rewrite::Rewriter;
 use crate::cli::{Common, Instead, Run};
 use crate::exit::{Exit, Failure};
 use crate::lookups::Outside;
+use crate::routines::Routines;
 use crate::{access, report};
 
 /// Remarks about rules that depend on which channels and hosts there are.
@@ -200,9 +201,11 @@ fn read_and_change(path: &Path, strangers: Strangers, change: impl FnOnce(&mut C
         }
         diagnostics.extend(found);
         diagnostics.extend(access::check(&rewriter));
+        let routines = Routines::new(&config);
+        diagnostics.extend(routines.check(&rewriter));
         diagnostics.sort_by_key(|diagnostic| diagnostic.span.map(|span| (span.source, span.start)));
         if !errors_in(&diagnostics) {
-            let rewriter = rewriter.with_lookups(Arc::new(Outside::new(Arc::clone(&config))));
+            let rewriter = rewriter.with_lookups(Arc::new(Outside::new(Arc::clone(&config), routines)));
             loaded = Some(Loaded { config, rewriter: Arc::new(rewriter) });
         }
     }

@@ -1,4 +1,5 @@
-//! What rules and mapping tables may ask of the outside: the databases of the configuration, and sequence files.
+//! What rules and mapping tables may ask of the outside: the databases of the configuration, routines of
+//! plugins, and sequence files.
 //!
 //! A sequence file holds one number in digits, or nothing yet. It must exist: the operator makes it, so that a slip in a
 //! template makes no files. Counting is safe between threads and processes (the file is locked meanwhile).
@@ -11,6 +12,8 @@ use std::sync::Arc;
 use sluice_config::{Config, Databases};
 use sluice_rewrite::Lookups;
 
+use crate::routines::Routines;
+
 /// Octets of a sequence file: twenty digits and some blanks.
 const SEQUENCE_LENGTH_MAX: u64 = 64;
 
@@ -18,6 +21,7 @@ const SEQUENCE_LENGTH_MAX: u64 = 64;
 pub(crate) struct Outside {
     databases: Arc<dyn Lookups>,
     folder: PathBuf,
+    routines: Option<Routines>,
 }
 
 /// Databases that belong to no configuration.
@@ -31,19 +35,23 @@ impl Lookups for Alone {
 
 impl Outside {
     /// What a configuration knows.
-    pub(crate) fn new(config: Arc<Config>) -> Outside {
-        Outside { folder: config.folder.clone(), databases: config }
+    pub(crate) fn new(config: Arc<Config>, routines: Routines) -> Outside {
+        Outside { folder: config.folder.clone(), databases: config, routines: Some(routines) }
     }
 
     /// What is known with these databases, for files in this folder.
-    pub(crate) fn of(databases: Databases, folder: &Path) -> Outside {
-        Outside { databases: Arc::new(Alone(databases)), folder: folder.to_owned() }
+    pub(crate) fn of(databases: Databases, folder: &Path, routines: Option<Routines>) -> Outside {
+        Outside { databases: Arc::new(Alone(databases)), folder: folder.to_owned(), routines }
     }
 }
 
 impl Lookups for Outside {
     fn database(&self, name: &str, key: &str) -> Option<String> {
         self.databases.database(name, key)
+    }
+
+    fn routine(&self, image: &str, routine: &str, argument: &str) -> Option<String> {
+        self.routines.as_ref()?.call(image, routine, argument)
     }
 
     fn sequence(&self, file: &str) -> Option<u64> {
@@ -88,7 +96,7 @@ mod tests {
         std::fs::write(folder.join("empty"), "").unwrap();
         std::fs::write(folder.join("nine"), "9\n").unwrap();
         std::fs::write(folder.join("words"), "nine\n").unwrap();
-        let outside = Outside::of(Databases::default(), &folder);
+        let outside = Outside::of(Databases::default(), &folder, None);
         assert_eq!((outside.sequence("empty"), outside.sequence("empty")), (Some(1), Some(2)));
         assert_eq!(outside.sequence("nine"), Some(10));
         assert_eq!(std::fs::read_to_string(folder.join("nine")).unwrap(), "10\n");

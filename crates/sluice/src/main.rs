@@ -20,6 +20,7 @@ mod notices;
 mod output;
 mod recipients;
 mod report;
+mod routines;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -157,6 +157,11 @@ impl<'c> Checker<'c> {
                 format!("`{text}` is no sequence number"),
                 "write `$#file|radix|width|modulus#`, the file without substitutions, radix 2 to 36, width up to 64",
             ),
+            Kind::RoutineNames => (
+                &codes::LOOK_UP,
+                format!("`{text}` does not name what it calls"),
+                "write `$[image,routine,text]`, image and routine without substitutions",
+            ),
             Kind::NoFlag => (
                 &codes::LOOK_UP,
                 format!("`{text}` needs a flag behind it"),

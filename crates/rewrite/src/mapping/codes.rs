@@ -68,7 +68,7 @@ codes! {
          one matches all that this one matches. Take one of them out, put the special one first, or write `$C` into the one above."
     NOT_AVAILABLE Warning "mapping-lookup-not-available"
         "a look-up that this hub does not do"
-        "`$[image,routine,text]` calls a routine of the site in a library of another system, `$]url[` and `$}domain,attribute{` ask a directory. Here \
+        "`$]url[` and `$}domain,attribute{` ask a directory. Here \
          they fail each time: the entry gives the text as it was, and ends the search unless `$C` stands in front. Use a text database \
          (`${text}`) or another table instead."
 }

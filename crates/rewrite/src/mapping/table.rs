@@ -11,14 +11,14 @@ use std::collections::HashMap;
 use std::fmt;
 use std::ops::ControlFlow;
 
-use sluice_config::Mappings;
+use sluice_config::{MappingEntry, Mappings};
 use sluice_diag::{Diagnostic, Span};
 
 use super::check;
 use super::pattern::{self, Matched, Pattern, SAVED_MAX, Saved, Scratch};
 use super::quick::{Quick, Sieve, Text};
 use super::template::{self, Case, Control, Op};
-use crate::lookups::Lookups;
+use crate::lookups::{Lookups, RoutineCall, routine_names};
 
 /// Passes over a table that may follow each other without the text getting shorter.
 const RESTARTS_MAX: u32 = 10;
@@ -112,6 +112,7 @@ impl Answer {
 pub struct MappingTables {
     tables: Vec<Table>,
     by_name: HashMap<Box<str>, usize>,
+    routines: Vec<RoutineCall>,
 }
 
 #[derive(Debug)]
@@ -142,6 +143,7 @@ impl MappingTables {
                 let (pattern, mistakes) = pattern::parse(&entry.pattern);
                 let template = template::parse(&entry.template);
                 checker.entry(entry, &pattern, &mistakes, &template);
+                compiled.routines.extend(routine_calls(entry, &template));
                 if mistakes.is_empty() {
                     let ops = template.ops.into_iter().map(|(op, _)| op).collect();
                     entries.push(Entry { pattern, ops, span: entry.span });
@@ -188,6 +190,11 @@ impl MappingTables {
         })
     }
 
+    /// The routines that entries call.
+    pub fn routines(&self) -> impl Iterator<Item = &RoutineCall> {
+        self.routines.iter()
+    }
+
     /// Asks a table. `None`: there is no such table.
     #[must_use]
     pub fn probe(&self, table: &str, input: &str, flags: Flags, lookups: &dyn Lookups) -> Option<Answer> {
@@ -209,6 +216,24 @@ impl MappingTables {
         let found = self.by_name.get(table).copied();
         found.or_else(|| self.by_name.get(table.to_lowercase().as_str()).copied())
     }
+}
+
+/// The calls of a template, those inside other look-ups included.
+fn routine_calls(entry: &MappingEntry, template: &template::Template) -> Vec<RoutineCall> {
+    fn named(op: &Op, span: Span, calls: &mut Vec<RoutineCall>) {
+        if let Op::Routine(text) = op
+            && let Some(Op::Text(names)) = text.first()
+            && let Some((image, routine, _)) = routine_names(names)
+        {
+            calls.push(RoutineCall { image: image.to_owned(), routine: routine.to_owned(), span });
+        }
+        op.inside().for_each(|op| named(op, span, calls));
+    }
+    let mut calls = Vec::new();
+    for (op, place) in &template.ops {
+        named(op, entry.template_part(place.start, place.end), &mut calls);
+    }
+    calls
 }
 
 /// One operation, with the tables that it asks in turn.
@@ -378,6 +403,12 @@ impl Run<'_> {
             Op::Database(key) => {
                 let key = self.expand(key, expansion)?;
                 let value = self.lookups.database("general", &key).ok_or(PartFailed)?;
+                output.put_substituted(&value)?;
+            }
+            Op::Routine(text) => {
+                let asked = self.expand(text, expansion)?;
+                let (image, routine, argument) = routine_names(&asked).ok_or(PartFailed)?;
+                let value = self.lookups.routine(image, routine, argument).ok_or(PartFailed)?;
                 output.put_substituted(&value)?;
             }
             Op::Input(flag, wanted) => {

@@ -9,6 +9,8 @@
 
 use std::ops::Range;
 
+use crate::lookups::routine_names;
+
 /// Levels of look-ups inside look-ups that can be written.
 const NESTING_MAX: usize = 12;
 
@@ -31,7 +33,9 @@ pub(crate) enum Op {
     Table { name: Box<[Op]>, text: Box<[Op]> },
     /// `${text}`.
     Database(Box<[Op]>),
-    /// `$]url[`, `$[image,routine,text]`, `$}domain,attribute{`: never answered.
+    /// `$[image,routine,text]`: all of it, with image and routine written out.
+    Routine(Box<[Op]>),
+    /// `$]url[`, `$}domain,attribute{`: never answered.
     NotAvailable,
     /// `$:x` (true) and `$;x` (false): goes on only if the input flag is set, or clear.
     Input(char, bool),
@@ -92,6 +96,8 @@ pub(crate) enum ProblemKind {
     BadSequence,
     /// `$:` or `$;` without a flag.
     NoFlag,
+    /// `$[…]` without the names of image and routine, or with substitutions in them.
+    RoutineNames,
 }
 
 /// A template that was read.
@@ -174,13 +180,9 @@ impl Reader<'_> {
             '=' => Op::QuoteForLdap,
             '#' => return self.number(start, after),
             '?' => return self.chance(start, after),
-            '|' | '{' => return self.look_up(c, start, after, depth),
-            ']' | '[' | '}' => {
-                let close = match c {
-                    ']' => '[',
-                    '[' => ']',
-                    _ => '{',
-                };
+            '|' | '{' | '[' => return self.look_up(c, start, after, depth),
+            ']' | '}' => {
+                let close = if c == ']' { '[' } else { '{' };
                 return match self.raw(start, after, close) {
                     Ok((_, end)) => (Op::NotAvailable, end),
                     Err(broken) => broken,
@@ -265,20 +267,30 @@ impl Reader<'_> {
         }
     }
 
-    /// `$|table;text|` and `${text}`: what stands in them is expanded before use.
+    /// `$|table;text|`, `${text}` and `$[image,routine,text]`: what stands in them is expanded before use.
     fn look_up(&mut self, letter: char, start: usize, after: usize, depth: usize) -> (Op, usize) {
         if depth >= NESTING_MAX {
             return self.broken(ProblemKind::TooDeep, start, self.text.len());
         }
-        let close = if letter == '|' { '|' } else { '}' };
+        let close = match letter {
+            '|' => '|',
+            '[' => ']',
+            _ => '}',
+        };
         let (inside, end) = self.read(after, Some(close), depth + 1);
         let Some(end) = end else {
             return self.broken(ProblemKind::Unclosed, start, self.text.len());
         };
+        if letter == '[' && routine_names(&self.text[after..end]).is_none() {
+            return self.broken(ProblemKind::RoutineNames, start, end + 1);
+        }
         let end = end + 1;
         let mut ops = inside.into_iter().map(|(op, _)| op);
         if letter == '{' {
             return (Op::Database(ops.collect()), end);
+        }
+        if letter == '[' {
+            return (Op::Routine(ops.collect()), end);
         }
         // The first `;` that was written separates.
         let mut name = Vec::new();
@@ -322,7 +334,7 @@ impl Op {
     pub(crate) fn inside(&self) -> impl Iterator<Item = &Op> {
         let (name, text): (&[Op], &[Op]) = match self {
             Op::Table { name, text } => (name, text),
-            Op::Database(text) => (&[], text),
+            Op::Database(text) | Op::Routine(text) => (&[], text),
             _ => (&[], &[]),
         };
         name.iter().chain(text)

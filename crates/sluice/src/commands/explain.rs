@@ -11,7 +11,8 @@ use crate::output;
 /// Every code that any part of the program can give.
 pub(crate) fn codes() -> impl Iterator<Item = &'static Code> {
     let of_rules = sluice_rewrite::codes().iter().chain(sluice_rewrite::mapping::codes());
-    sluice_config::codes().iter().chain(of_rules).copied().chain(crate::access::CODES)
+    let of_program = crate::access::CODES.into_iter().chain(crate::routines::CODES);
+    sluice_config::codes().iter().chain(of_rules).copied().chain(of_program)
 }
 
 /// Explains a word: a code first, a keyword otherwise.

@@ -9,8 +9,9 @@ use sluice_rewrite::mapping::{Answer, Flags, MappingTables};
 
 use crate::cli::{Format, TestMapping};
 use crate::exit::{Exit, Failure};
-use crate::load::Disk;
+use crate::load::{self, Disk};
 use crate::lookups::Outside;
+use crate::routines::Routines;
 use crate::{output, report};
 
 /// Asks the table for each input in turn. Only the mapping file and the databases beside it are read.
@@ -30,7 +31,17 @@ pub(crate) fn test_mapping(test: &TestMapping) -> Result<Exit, Failure> {
         return Err(Failure::new(Exit::Config, error));
     }
     let folder = file.parent().unwrap_or(Path::new("."));
-    let outside = Outside::of(databases, folder);
+    // Which plugins may be called is in the rest of the configuration; a lone mapping file calls none.
+    let calls = tables.routines().next().is_some();
+    let whole =
+        if calls && file != test.common.config { load::read(&test.common.config).loaded } else { None };
+    let routines = whole.map(|loaded| Routines::new(&loaded.config));
+    if calls && routines.is_none() {
+        crate::complain(
+            "routines are not called: there is no configuration that can be used beside the mapping file",
+        );
+    }
+    let outside = Outside::of(databases, folder, routines);
     let flags: Flags = test.flags.chars().collect();
     for input in &test.inputs {
         let Some(answer) = tables.probe(&test.table, input, flags, &outside) else {
