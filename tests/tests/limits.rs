@@ -171,3 +171,31 @@ fn chunking_is_offered_unless_nochunkingserver_says_no() {
         client.quit();
     }
 }
+
+#[test]
+fn slave_debug_logs_commands_and_replies_of_its_channel() {
+    for (name, keywords, told) in
+        [("debug", "slave_debug", true), ("no-debug", "slave_debug noslave_debug", false)]
+    {
+        let hub = with(name, keywords, "");
+        let mut client = hub.talk();
+        client.want("NOOP something to find", 250);
+        client.ask("AUTH PLAIN c2VjcmV0").expect("an answer");
+        client.quit();
+        let log = hub.log();
+        assert_eq!(log.contains("NOOP something to find"), told, "{log}");
+        assert_eq!(log.contains("221 2.0.0"), told, "{log}");
+        assert!(!log.contains("c2VjcmV0"), "{log}");
+    }
+}
+
+#[test]
+fn submit_and_line_ends_act_by_keyword() {
+    let hub = with("submit", "smtp_crlf submit noreceivedfrom", "");
+    let mut client = hub.talk();
+    assert_eq!(message(&mut client, "Subject: a\r\n\r\n"), 250);
+    client.want("NOOP\nNOOP", 500);
+    client.quit();
+    let listed = hub.json(&["queue", "list"]);
+    assert_eq!(listed.len(), 1, "{listed:?}");
+}

@@ -119,6 +119,10 @@ pub struct Settings {
     pub long_lines: LongLines,
     /// `eightstrict`: 8-bit text that was not announced is refused from the channel.
     pub eight_bit_strict: bool,
+    /// `receivedfrom`, `noreceivedfrom`: whether `Received:` names the sender where it was changed.
+    pub received_from: bool,
+    /// `submit`: messages from the channel are new, and completed.
+    pub submit: bool,
     /// `receivedfor`, `noreceivedfor`: whether `Received:` names the recipient when there is only one.
     pub received_for: bool,
     /// `acceptalladdresses`: every RCPT is accepted, bad addresses bounce later.
@@ -472,6 +476,8 @@ impl Default for Settings {
             chunking_server: true,
             long_lines: LongLines::default(),
             eight_bit_strict: false,
+            received_from: true,
+            submit: false,
             received_for: true,
             accept_all_addresses: false,
             rules: true,

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use sluice_config::{Channel, Config, EtrnPolicy, ServerOptions, Settings, SwitchChannel, Vrfy};
+use sluice_config::{Channel, Config, EtrnPolicy, LineEnds, ServerOptions, Settings, SwitchChannel, Vrfy};
 use sluice_dispatch::{Loaded, Matched, Released, Requester};
 use sluice_mail::{Address, Recipient, Refusal, Status};
 use sluice_queue::Selector;
@@ -15,7 +15,7 @@ use sluice_smtp::etrn::{Answers, Node, Waiting};
 use sluice_smtp::replies;
 use sluice_smtp::reply::Reply;
 use sluice_smtpd::{
-    Accepted, Admission, Connection, EtrnAnswer, ExpandLater, Incoming, Intake, Limits, LongLines,
+    Accepted, Admission, Connection, Ends, EtrnAnswer, ExpandLater, Incoming, Intake, Limits, LongLines,
     MailParams, Orders, Quotas, Reception, Session, Transaction,
 };
 
@@ -291,6 +291,15 @@ fn reception(settings: &Settings, config: &Config) -> Reception {
         },
         eight_bit_strict: settings.eight_bit_strict,
         received_for: settings.received_for,
+        received_from: settings.received_from,
+        submit: settings.submit,
+        debug: settings.slave_debug,
+        line_ends: match settings.smtp {
+            None | Some(LineEnds::CrOrLf) => Ends::CrOrLf,
+            Some(LineEnds::Crlf) => Ends::Crlf,
+            Some(LineEnds::Cr) => Ends::Cr,
+            Some(LineEnds::Lf) => Ends::Lf,
+        },
     }
 }
 

@@ -173,6 +173,11 @@ impl Content {
         self.swallowed
     }
 
+    /// What is known of the message so far.
+    pub fn so_far(&self) -> &Summary {
+        &self.summary
+    }
+
     /// The message after its end, or why it is refused.
     pub fn finish(&self) -> Result<Summary, Fault> {
         self.fault.map_or(Ok(self.summary), Err)

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::io;
 use std::time::{Duration, SystemTime};
 
-use sluice_mail::{Envelope, Recipient, Refusal, Time};
+use sluice_mail::{Envelope, Recipient, Refusal, Time, rfc5322_date};
 use sluice_smtp::content::{Content, Fed, Rules, Summary};
 use sluice_smtp::replies;
 use sluice_smtp::reply::Reply;
@@ -17,7 +17,7 @@ use sluice_smtp::server::{Received, Transaction};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-use crate::intake::{Accepted, Body, Done, Incoming, Parcel, Refused, Session};
+use crate::intake::{Accepted, Body, Done, Incoming, LongLines, Parcel, Refused, Session};
 use crate::session::{Got, Talk};
 use crate::trace::Trace;
 use crate::{CHUNK_OCTETS, DATA_WINDOW_OCTETS, SWALLOW_OCTETS_MAX};
@@ -53,6 +53,8 @@ pub(crate) struct Arrival {
     content: Content,
     /// Or why it goes nowhere; what `content` finds at fault it remembers itself.
     draft: Result<Draft, Option<Refusal>>,
+    /// Where in the draft's tail fields may be put in, behind our `Received:`; until the first of it is handed on.
+    front: Option<usize>,
     discarded: Vec<u8>,
     /// Octets read so far, and those of them that came after a refusal.
     taken: u64,
@@ -94,6 +96,7 @@ impl Arrival {
             discard: talk.orders.discard,
             id,
             arrived,
+            front: Some(tail.len()),
             draft: Ok(Draft { incoming, tail, chunk: None }),
             discarded: Vec::new(),
             taken: 0,
@@ -104,7 +107,6 @@ impl Arrival {
 
     /// Receives the content behind DATA; the 354 reply has been sent.
     pub(crate) async fn data(&mut self, talk: &mut Talk) -> io::Result<Progress> {
-        let limit = talk.session.admission.limits.intake_timeout;
         let mut window = Window::new(talk.session.admission.limits.data_timeout);
         loop {
             let input = talk.input.unused();
@@ -115,7 +117,7 @@ impl Arrival {
                 return Ok(Progress::Ended);
             }
             talk.input.used(octets);
-            if let Some(reply) = self.keep_up(limit, &mut window, octets).await {
+            if let Some(reply) = self.keep_up(talk, &mut window, octets).await {
                 return Ok(Progress::Close(reply));
             }
             if let Some(reply) = self.read(talk, &window, u64::MAX).await? {
@@ -126,7 +128,6 @@ impl Arrival {
 
     /// Receives the octets of one BDAT.
     pub(crate) async fn chunk(&mut self, talk: &mut Talk, octets: u64) -> io::Result<Progress> {
-        let limit = talk.session.admission.limits.intake_timeout;
         let mut window = Window::new(talk.session.admission.limits.data_timeout);
         let mut left = octets;
         loop {
@@ -135,7 +136,7 @@ impl Arrival {
             self.feed(&input[..here]);
             talk.input.used(here);
             left -= here as u64;
-            if let Some(reply) = self.keep_up(limit, &mut window, here).await {
+            if let Some(reply) = self.keep_up(talk, &mut window, here).await {
                 return Ok(Progress::Close(reply));
             }
             if left == 0 {
@@ -170,15 +171,19 @@ impl Arrival {
 
     /// After `octets` have been fed: hands on what has gathered. The reply to close with, when there is no end to a
     /// message that goes nowhere.
-    async fn keep_up(&mut self, limit: Duration, window: &mut Window, octets: usize) -> Option<Reply> {
+    async fn keep_up(&mut self, talk: &mut Talk, window: &mut Window, octets: usize) -> Option<Reply> {
         self.taken += octets as u64;
         window.brought(octets as u64);
         if self.content.fault().is_some() && self.draft.is_ok() {
             // What it is refused for is remembered by `content`; the rest is read only to find the end.
             self.draft = Err(None);
         }
+        if self.draft.as_ref().is_ok_and(|draft| draft.tail.len() >= CHUNK_OCTETS) {
+            self.complete(&talk.session);
+        }
         match &mut self.draft {
             Ok(waiting) if waiting.tail.len() >= CHUNK_OCTETS => {
+                let limit = talk.session.admission.limits.intake_timeout;
                 if let Err(refusal) = waiting.hand_on(limit).await {
                     self.draft = Err(Some(refusal));
                 }
@@ -194,6 +199,33 @@ impl Arrival {
             }
         }
         None
+    }
+
+    /// Puts in the fields that a new message lacks, and one that tells of lines that were cut off or broken. In a message
+    /// whose header fills a whole chunk nothing is put in.
+    fn complete(&mut self, session: &Session) {
+        let (Some(front), Ok(draft)) = (self.front.take(), &mut self.draft) else { return };
+        let so_far = self.content.so_far();
+        let header_seen = so_far.body_at.is_some() || draft.tail.len() < CHUNK_OCTETS;
+        let mut fields = String::new();
+        if session.admission.reception.submit && header_seen {
+            // RFC 6409 sections 8.2 and 8.3.
+            if !so_far.dated {
+                fields += &format!("Date: {}\r\n", rfc5322_date(self.arrived));
+            }
+            if !so_far.identified {
+                let host = &session.admission.banner_host;
+                fields += &format!("Message-ID: <{}.{}@{host}>\r\n", self.id, self.arrived.0);
+            }
+        }
+        if so_far.long_lines {
+            let done = match session.admission.reception.long_lines {
+                LongLines::Wrap => "broken",
+                _ => "cut off",
+            };
+            fields += &format!("X-Sluice-Warning: Lines longer than SMTP allows were {done}.\r\n");
+        }
+        draft.tail.splice(front..front, fields.bytes());
     }
 
     /// Reads more, of which no more than `wanted` octets are content. The reply to close with when nothing comes.
@@ -212,6 +244,7 @@ impl Arrival {
             Ok(summary) => summary,
             Err(fault) => return Received::Faulty(fault),
         };
+        self.complete(&talk.session);
         let draft = match self.draft {
             Ok(draft) => draft,
             Err(refusal) => return Received::Refused(refusal.unwrap_or_else(unanswered)),
@@ -311,6 +344,12 @@ fn first_lines(talk: &Talk, transaction: &Transaction, id: &str, now: Time) -> V
         extended: session.extended,
         smtputf8: transaction.params.smtputf8,
         id,
+        original_sender: transaction
+            .recipients
+            .iter()
+            .any(|one| one.sender.as_ref().is_some_and(|sender| *sender != transaction.sender))
+            .then_some(transaction.sender.as_str())
+            .filter(|sender| session.admission.reception.received_from && !sender.is_empty()),
         recipient: match transaction.recipients.as_slice() {
             [only] if session.admission.reception.received_for => Some(&only.recipient.original),
             _ => None,

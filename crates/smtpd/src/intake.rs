@@ -12,6 +12,7 @@ use sluice_mail::{Envelope, Recipient, Refusal, Time};
 pub use sluice_smtp::command::{Body, MailParams};
 pub use sluice_smtp::content::LongLines;
 pub use sluice_smtp::etrn::EtrnPolicy;
+pub use sluice_smtp::line::Ends;
 use sluice_smtp::replies;
 use sluice_smtp::reply::Reply;
 pub use sluice_smtp::server::{Accepted, Quotas, Transaction};
@@ -87,6 +88,14 @@ pub struct Reception {
     pub long_lines: LongLines,
     /// `eightstrict`: 8-bit text that MAIL did not announce is refused.
     pub eight_bit_strict: bool,
+    /// `smtp`, `smtp_cr`, `smtp_lf`, `smtp_crlf`: what ends a command line.
+    pub line_ends: Ends,
+    /// `submit`: messages are new; a missing `Date:` and `Message-ID:` are added.
+    pub submit: bool,
+    /// `slave_debug`: every command and reply is logged, at level debug under the target `slave_debug`.
+    pub debug: bool,
+    /// `receivedfrom`: `Received:` names the reverse-path where copies go out with another one.
+    pub received_from: bool,
     /// `receivedfor`: `Received:` names the recipient when there is only one.
     pub received_for: bool,
 }
@@ -100,6 +109,10 @@ impl Default for Reception {
             max_lines: None,
             long_lines: LongLines::default(),
             eight_bit_strict: false,
+            line_ends: Ends::default(),
+            submit: false,
+            debug: false,
+            received_from: true,
             received_for: true,
         }
     }

@@ -19,6 +19,7 @@ mod delivery;
 mod gate;
 pub mod inside;
 mod intake;
+mod log;
 mod server;
 mod session;
 mod trace;
@@ -40,7 +41,8 @@ pub const SWALLOW_OCTETS_MAX: u64 = 64 << 20;
 pub const DELAY_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 
 pub use intake::{
-    Accepted, Admission, Body, Connection, Done, EtrnAnswer, EtrnPolicy, ExpandLater, Incoming, Intake,
+    Accepted, Admission, Body, Connection, Done, Ends, EtrnAnswer, EtrnPolicy, ExpandLater, Incoming, Intake,
     Limits, LongLines, MailParams, Orders, Origin, Parcel, Quotas, Reception, Refused, Session, Transaction,
 };
+pub use log::TARGET as SLAVE_DEBUG;
 pub use server::{BindError, Server, Service, Settings};

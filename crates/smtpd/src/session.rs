@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::delivery::{self, Arrival, Progress};
 use crate::intake::{Connection, EtrnAnswer, Intake, Orders, Origin, Session};
+use crate::log;
 
 /// Room for one read while commands are expected. A pipelined group of some forty commands fits.
 const COMMAND_READ_OCTETS: usize = 4 * 1024;
@@ -154,7 +155,7 @@ pub(crate) async fn serve(
         stream,
         input: Input::default(),
         output,
-        lines: LineReader::default(),
+        lines: LineReader::new(admission.reception.line_ends),
         server: server::Server::new(policy),
         session: Session {
             connection,
@@ -176,7 +177,8 @@ pub(crate) async fn serve(
 
 impl Talk {
     async fn run(&mut self) -> io::Result<()> {
-        self.server.greeting().write_to(&mut self.output);
+        let greeting = self.server.greeting();
+        self.say(&greeting);
         let mut deadline = self.command_deadline();
         loop {
             while let Some(next) = self.next_command() {
@@ -238,7 +240,12 @@ impl Talk {
                 return None;
             }
             Line::TooLong => self.server.line_too_long(),
-            Line::Complete(line) => self.server.line(line),
+            Line::Complete(line) => {
+                if self.session.admission.reception.debug {
+                    log::command(&self.session, line);
+                }
+                self.server.line(line)
+            }
         };
         let step = match step {
             Step::Sender { path, params } => {
@@ -263,11 +270,11 @@ impl Talk {
         let charset = self.server.charset();
         let next = match step {
             Step::Reply(reply) => {
-                reply.write_in(charset, &mut self.output);
+                self.put(charset, &reply);
                 Next::Line
             }
             Step::Hello(reply) => {
-                reply.write_in(charset, &mut self.output);
+                self.put(charset, &reply);
                 if let Some(helo) = self.server.helo() {
                     self.session.helo.clone_from(&helo.name);
                     self.session.extended = helo.extended;
@@ -275,7 +282,7 @@ impl Talk {
                 Next::Line
             }
             Step::Close(reply) => {
-                reply.write_in(charset, &mut self.output);
+                self.put(charset, &reply);
                 Next::Close
             }
             Step::Etrn(argument) => match argument.parse() {
@@ -292,7 +299,7 @@ impl Talk {
                 }
             },
             Step::Content(reply, transaction) => {
-                reply.write_to(&mut self.output);
+                self.put(Charset::Ascii, &reply);
                 Next::Content(transaction)
             }
             Step::Chunk { octets, last, transaction } => {
@@ -433,7 +440,14 @@ impl Talk {
     }
 
     fn say(&mut self, reply: &Reply) {
-        reply.write_in(Charset::Ascii, &mut self.output);
+        self.put(Charset::Ascii, reply);
+    }
+
+    fn put(&mut self, charset: Charset, reply: &Reply) {
+        if self.session.admission.reception.debug {
+            log::reply(&self.session, reply);
+        }
+        reply.write_in(charset, &mut self.output);
     }
 
     async fn flush(&mut self) -> io::Result<()> {
@@ -451,17 +465,27 @@ impl Talk {
     /// Reads more, until `deadline` or until the server stops.
     async fn read_command(&mut self, deadline: Instant) -> io::Result<Got> {
         self.input.make_room(COMMAND_READ_OCTETS);
-        tokio::select! {
+        let got = tokio::select! {
             biased;
             _ = self.stopping.wait_for(|stop| *stop) => Ok(Got::Stopping),
             read = timeout_at(deadline, self.stream.read_buf(&mut self.input.buffer)) => got(read),
-        }
+        };
+        self.arrived();
+        got
     }
 
     /// Reads more of a message. A stop of the server lets it come to its end.
     pub(crate) async fn read_content(&mut self, room: usize, deadline: Instant) -> io::Result<Got> {
         self.input.make_room(room);
-        got(timeout_at(deadline, self.stream.read_buf(&mut self.input.buffer)).await)
+        let got = got(timeout_at(deadline, self.stream.read_buf(&mut self.input.buffer)).await);
+        self.arrived();
+        got
+    }
+
+    /// Octets have been read; the first of them may belong to a line that was carried out already.
+    fn arrived(&mut self) {
+        let used = self.lines.arrived(self.input.unused());
+        self.input.used(used);
     }
 
     async fn close(&mut self) -> io::Result<()> {

@@ -22,6 +22,8 @@ pub(crate) struct Trace<'a> {
     pub(crate) extended: bool,
     pub(crate) smtputf8: bool,
     pub(crate) id: &'a str,
+    /// The reverse-path, where some copy goes out with another one.
+    pub(crate) original_sender: Option<&'a str>,
     /// The recipient, if there is only one: with more, naming one would tell the others about it.
     pub(crate) recipient: Option<&'a str>,
     pub(crate) now: Time,
@@ -41,15 +43,25 @@ impl Trace<'_> {
             IpAddr::V6(address) => format!("IPv6:{address}"),
         };
         let helo: String = self.helo.chars().map(|c| if is_name_character(c) { c } else { '?' }).collect();
+        // In a comment (RFC 5322 section 3.2.2) of a line that is not too long.
+        let original = self.original_sender.filter(|sender| sender.len() < 500).map(clean_comment);
+        let original =
+            original.map(|sender| format!("\r\n\t(original mail from {sender})")).unwrap_or_default();
         let recipient = self.recipient.map(|address| format!("\r\n\tfor <{address}>")).unwrap_or_default();
         format!(
-            "Received: from {helo} ([{peer}])\r\n\tby {} (Sluice {}) with {with} id {}{recipient};\r\n\t{}\r\n",
+            "Received: from {helo} ([{peer}]){original}\r\n\tby {} (Sluice {}) with {with} id {}{recipient};\r\n\t{}\r\n",
             self.host,
             env!("CARGO_PKG_VERSION"),
             self.id,
             rfc5322_date(self.now),
         )
     }
+}
+
+/// An address as it may stand in a comment.
+fn clean_comment(address: &str) -> String {
+    let is_plain = |c: &char| !c.is_control() && !matches!(c, '(' | ')' | '\\');
+    address.chars().map(|c| if is_plain(&c) { c } else { '?' }).collect()
 }
 
 /// Others could close a comment or begin another clause of the field.
@@ -70,6 +82,7 @@ mod tests {
             extended: true,
             smtputf8: false,
             id: "00A7",
+            original_sender: None,
             recipient: Some("@gate:\"a b\"@site.example"),
             now: Time::from_secs(1_795_296_600),
         };
@@ -90,6 +103,13 @@ mod tests {
         trace.extended = false;
         insta::assert_snapshot!(shown(&trace), @r"
         Received: from [192.0.2.7] ([IPv6:2001:db8::7])
+          by hub.example (Sluice VERSION) with SMTP id 00A7;
+          Sat, 21 Nov 2026 21:30:00 +0000
+        ");
+        trace.original_sender = Some("u)ser@site.example");
+        insta::assert_snapshot!(shown(&trace), @r"
+        Received: from [192.0.2.7] ([IPv6:2001:db8::7])
+          (original mail from u?ser@site.example)
           by hub.example (Sluice VERSION) with SMTP id 00A7;
           Sat, 21 Nov 2026 21:30:00 +0000
         ");

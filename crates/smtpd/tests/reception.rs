@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use site::{Addressee, Client, Fake, Manner, Site, addressee, until};
-use sluice_smtpd::{LongLines, Reception};
+use sluice_smtpd::{Ends, LongLines, Reception};
 
 fn with(change: impl FnOnce(&mut Reception)) -> Site {
     let mut fake = Fake::default();
@@ -70,10 +70,13 @@ fn long_lines_are_refused_cut_or_broken() {
     );
     let site = with(|reception| reception.long_lines = LongLines::Truncate);
     assert!(deliver(&mut site.client(), "", &text).starts_with("250 "));
-    assert_eq!(last(&site), format!("Subject: a\r\n\r\n{} {}\r\n", "x".repeat(990), "y".repeat(7)));
+    let warned = "X-Sluice-Warning: Lines longer than SMTP allows were";
+    let cut = format!("{warned} cut off.\r\nSubject: a\r\n\r\n{} {}\r\n", "x".repeat(990), "y".repeat(7));
+    assert_eq!(last(&site), cut);
     let site = with(|reception| reception.long_lines = LongLines::Wrap);
     assert!(deliver(&mut site.client(), "", &text).starts_with("250 "));
-    assert_eq!(last(&site), format!("Subject: a\r\n\r\n{}\r\n {}\r\n", "x".repeat(990), "y".repeat(90)));
+    let broken = format!("Subject: a\r\n\r\n{}\r\n {}\r\n", "x".repeat(990), "y".repeat(90));
+    assert_eq!(last(&site), format!("{warned} broken.\r\n{broken}"));
 }
 
 #[test]
@@ -246,4 +249,111 @@ fn lines_too_many_for_every_recipient_refuse_the_message() {
         client.send(content);
         assert_eq!(client.say("."), expected);
     }
+}
+
+#[test]
+fn submit_completes_the_header() {
+    let site = with(|reception| reception.submit = true);
+    let mut client = site.client();
+    assert!(deliver(&mut client, "", "Subject: a\r\n\r\nDate: in the body\r\n").starts_with("250 "));
+    let text = last(&site);
+    let (header, body) = text.split_once("\r\n\r\n").unwrap();
+    assert_eq!(body, "Date: in the body\r\n");
+    let lines: Vec<&str> = header.split("\r\n").collect();
+    assert!(lines[0].starts_with("Date: ") && lines[0].ends_with(" +0000"), "{header}");
+    assert!(
+        lines[1].starts_with("Message-ID: <00000001.") && lines[1].ends_with("@hub.example>"),
+        "{header}"
+    );
+    assert_eq!(lines[2..], ["Subject: a"]);
+    let whole = "DATE: now\r\nmessage-id: <x@y>\r\n\r\nx\r\n";
+    assert!(deliver(&mut client, "", whole).starts_with("250 "));
+    assert_eq!(last(&site), whole);
+    // A large message has its beginning handed on before its end is known.
+    let large = format!("Subject: a\r\n\r\n{}", "0123456789abcd\r\n".repeat(40_000));
+    assert!(deliver(&mut client, "", &large).starts_with("250 "));
+    let text = last(&site);
+    assert!(text.starts_with("Date: ") && text.ends_with(&large));
+    // Without the keyword nothing is put in.
+    let site = with(|_| {});
+    deliver(&mut site.client(), "", "Subject: a\r\n\r\n");
+    assert_eq!(last(&site), "Subject: a\r\n\r\n");
+}
+
+#[test]
+fn a_large_message_with_a_late_long_line_keeps_its_form() {
+    let site = with(|reception| reception.long_lines = LongLines::Truncate);
+    let large = format!("Subject: a\r\n\r\n{}{}\r\n", "0123456789abcd\r\n".repeat(40_000), "x".repeat(1200));
+    assert!(deliver(&mut site.client(), "", &large).starts_with("250 "));
+    let text = last(&site);
+    assert!(text.starts_with("Subject: a\r\n"), "the field comes too late for the beginning");
+    assert!(text.ends_with(&format!("\n{}\r\n", "x".repeat(998))));
+}
+
+#[test]
+fn received_names_the_sender_where_a_copy_has_another() {
+    for (received_from, named) in [(true, true), (false, false)] {
+        let mut fake = Fake::default();
+        fake.reception.received_from = received_from;
+        let sender = Some("owner@site.example".to_owned());
+        fake.list = vec![Addressee { sender, ..addressee("b@site.example").into() }];
+        let site = Site::new(fake);
+        let mut client = site.client();
+        client.hello();
+        client.say("MAIL FROM:<me@client.example>");
+        client.say("RCPT TO:<list@site.example>");
+        client.say("DATA");
+        assert!(client.say(".").starts_with("250 "));
+        let text = String::from_utf8(site.accepted().remove(0).bytes).unwrap();
+        assert_eq!(text.contains("(original mail from me@client.example)"), named, "{text}");
+    }
+    let site = with(|_| {});
+    deliver(&mut site.client(), "", "Subject: a\r\n\r\n");
+    let text = String::from_utf8(site.accepted().remove(0).bytes).unwrap();
+    assert!(!text.contains("original mail"), "the sender is that of the envelope: {text}");
+}
+
+#[test]
+fn command_lines_end_as_the_channel_says() {
+    let message = |client: &mut Client, end: &str| {
+        for (line, reply) in [
+            ("EHLO c.example", "250 "),
+            ("MAIL FROM:<a@c.example>", "250 "),
+            ("RCPT TO:<b@site.example>", "250 "),
+            ("DATA", "354 "),
+            ("Subject: a\r\n\r\n.", "250 "),
+            ("QUIT", "221 "),
+        ] {
+            let end = if line.contains(' ') && line.contains('\r') { "\r\n" } else { end };
+            client.send(&format!("{line}{end}"));
+            let said = client.reply();
+            assert!(said.starts_with(reply), "{line:?} with {end:?}: {said}");
+        }
+    };
+    for (line_ends, ends) in [
+        (Ends::CrOrLf, &["\r\n", "\n", "\r"][..]),
+        (Ends::Cr, &["\r\n", "\r"]),
+        (Ends::Lf, &["\r\n", "\n"]),
+        (Ends::Crlf, &["\r\n"]),
+    ] {
+        for end in ends {
+            let site = with(|reception| reception.line_ends = line_ends);
+            message(&mut site.client(), end);
+            assert_eq!(site.accepted().len(), 1, "{line_ends:?} {end:?}");
+        }
+    }
+    let site = with(|reception| reception.line_ends = Ends::Crlf);
+    assert_eq!(site.client().say("NOOP\nNOOP"), "500 5.5.2 Illegal character in command line");
+}
+
+#[test]
+fn an_lf_that_comes_late_is_no_content() {
+    let site = with(|_| {});
+    let mut client = site.client();
+    begin_chunks(&mut client);
+    client.send("DATA\r");
+    assert!(client.reply().starts_with("354 "));
+    client.send("\nSubject: a\r\n\r\n.\r\n");
+    assert!(client.reply().starts_with("250 "));
+    assert_eq!(last(&site), "Subject: a\r\n\r\n");
 }

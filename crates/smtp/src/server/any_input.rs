@@ -25,7 +25,8 @@ fn session(bytes: &[u8], split: usize) -> Vec<u8> {
     let mut chunks: Option<Content> = None;
     let mut expected: Option<(u64, Chunk)> = None;
     for piece in bytes.chunks(split) {
-        buffer.extend_from_slice(piece);
+        let used = if buffer.is_empty() { lines.arrived(piece) } else { 0 };
+        buffer.extend_from_slice(&piece[used..]);
         loop {
             if expected.is_none() && !server.expects_chunks() {
                 chunks = None;
