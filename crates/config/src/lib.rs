@@ -29,6 +29,7 @@ mod meaning;
 mod model;
 mod option_file;
 mod options;
+mod print;
 mod reading;
 mod reference;
 mod services;
@@ -49,6 +50,7 @@ pub use model::{
     Channel, Channels, Config, HostName, Keyword, OptionValue, Pool, Rule, Service, is_local_name,
 };
 pub use options::{OptionInfo, OptionKind, Options, OtherOption, ServerOptions};
+pub use print::print;
 pub use reading::{
     is_of_products, main_file_of, nearest_keyword, read, read_options, read_text, read_with_errors,
 };

@@ -54,7 +54,9 @@ pub(crate) fn read(text: &Text, reader: &mut Reader<'_>) -> Written {
         main.group();
     }
     let (written, blocks_seen) = (main.written, main.blocks_seen);
-    if !blocks_seen && text.complete {
+    // A `defaults` line alone is no channel. A block that was refused has its own remark.
+    let without_word = written.blocks.is_empty() && !errors_in(&reader.diagnostics);
+    if text.complete && (!blocks_seen || without_word) {
         let remark = Diagnostic::new(&codes::NO_CHANNELS, "the file has no channel blocks");
         let help = "put a blank line behind the rewrite rules, and channel blocks behind it, `l` first";
         reader.push(remark.at(Span::new(text.source, 0, 0)).help(help));

@@ -126,6 +126,10 @@ pub(crate) struct Run {
 pub(crate) struct Check {
     #[command(flatten)]
     pub(crate) common: Common,
+    /// Prints the rules and channels as they were understood, includes spliced in and `defaults` written out; the remarks go
+    /// to standard error then.
+    #[arg(long)]
+    pub(crate) print: bool,
 }
 
 /// Arguments of `compile`.

@@ -21,6 +21,15 @@ pub(crate) fn check(check: &Check) -> Result<Exit, Failure> {
         reading.diagnostics.extend(plugin_options(&loaded.config));
         reading.diagnostics.sort_by_key(|diagnostic| diagnostic.span.map(|span| (span.source, span.start)));
     }
+    if check.print {
+        for diagnostic in &reading.diagnostics {
+            crate::complain(&report::to_text(diagnostic, &reading.sources));
+        }
+        if let Some(loaded) = &reading.loaded {
+            output::line(sluice_config::print(&loaded.config).trim_end())?;
+        }
+        return Ok(if reading.loaded.is_some() { Exit::Ok } else { Exit::Config });
+    }
     report::show(&reading.diagnostics, &reading.sources, check.common.format)?;
     if check.common.format == Format::Text {
         output::line(&format!("{}: {}", check.common.config.display(), report::tally(&reading.diagnostics)))?;

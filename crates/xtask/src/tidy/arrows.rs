@@ -56,7 +56,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sluice-sdk", &["sluice-abi"]),
     ("sluice-testkit", &[]),
     ("sluice-xtask", &["sluice-testkit"]),
-    ("sluice-tests", &["sluice-testkit", "sluice-mail"]),
+    (
+        "sluice-tests",
+        &[
+            "sluice-testkit",
+            "sluice-admin",
+            "sluice-config",
+            "sluice-diag",
+            "sluice-mail",
+            "sluice-rewrite",
+            "sluice-smtp",
+            "sluice-spool",
+        ],
+    ),
 ];
 
 /// What a channel plugin may compile in.
