@@ -1,6 +1,6 @@
 //! What keywords of the outgoing channel do to a delivery, as the peer and the operator see it.
 
-use sluice_testkit::{Sink, below_received};
+use sluice_testkit::{Manner, Sink, below_received};
 use sluice_tests::{Destination, SOON, WHILE, configuration, hub};
 
 const CONTENT: &[u8] = b"Subject: dots\r\n\r\n.one\r\n..two\r\n...\r\nend\r\n";
@@ -99,4 +99,32 @@ fn a_date_of_the_senders_is_kept() {
     assert_eq!(ran.code, 0, "{ran:?}");
     std::thread::sleep(WHILE);
     assert_eq!(sink.count(), 1, "no release moves it");
+}
+
+#[test]
+fn a_channel_with_logging_leaves_a_record_of_each_recipient() {
+    let sink = Sink::start();
+    let recipient = Some(("bad@".to_owned(), "550 5.1.1 no such user".to_owned()));
+    sink.behave(Manner { recipient, ..Manner::default() });
+    let told = to("tcp_told", "told.example", sink.port(), "logging");
+    let quiet = to("tcp_quiet", "quiet.example", sink.port(), "nologging");
+    let mut hub = hub("logging", &[told, quiet, to("tcp_back", "origin.example", sink.port(), "")]);
+    hub.start();
+    let mut client = hub.talk();
+    let recipients = ["good@told.example", "bad@told.example", "good@quiet.example"];
+    let reply = client.deliver("a@origin.example", &recipients, CONTENT).expect("an answer");
+    assert_eq!(reply.code, 250, "{reply}");
+    // Two messages and a notice.
+    sink.wait(3, SOON);
+    hub.wait_for_waiting(None, 0, SOON);
+    let log = hub.log();
+    for record in [
+        "tcp_local tcp_told E 1 a@origin.example rfc822;good@told.example good@told.example",
+        "tcp_local tcp_told E 1 a@origin.example rfc822;bad@told.example bad@told.example",
+        "tcp_told D 1 a@origin.example rfc822;good@told.example good@told.example dns;[127.0.0.1] smtp;250",
+        "tcp_told R 1 a@origin.example rfc822;bad@told.example bad@told.example dns;[127.0.0.1] smtp;550 5.1.1 no such user",
+    ] {
+        assert!(log.contains(record), "no {record:?} in\n{log}");
+    }
+    assert!(!log.contains("rfc822;good@quiet.example"), "{log}");
 }

@@ -21,6 +21,7 @@ use crate::event::{Event, Loaded, Question};
 use crate::expiry::Patrol;
 use crate::handle::Shared;
 use crate::policy::Policy;
+use crate::record::Promised;
 use crate::runner::Runner;
 use crate::settle::PendingNotice;
 
@@ -78,6 +79,8 @@ pub(crate) struct Lease {
 /// A delivery under way: one entry, or several of one message that share a transaction.
 pub(crate) struct InFlight {
     pub(crate) entry: Taken,
+    /// For the records of a channel with `logging`.
+    pub(crate) record: Option<Promised>,
     pub(crate) others: Option<Box<Others>>,
 }
 

@@ -19,6 +19,7 @@ use sluice_spool::{EntryId, Location, Spool, Stored};
 use crate::core::Owners;
 use crate::event::{Event, Loaded};
 use crate::notice::{NoticeJob, PROCESS_CHANNEL};
+use crate::record::{Facts, Promised};
 use crate::runner::{Runner, StoredContent};
 
 /// Something to read.
@@ -52,6 +53,8 @@ pub(crate) struct LeaseItem {
     pub(crate) open: Option<Box<[u32]>>,
     /// Entries that share its delivery.
     pub(crate) with: Option<With>,
+    /// To be told what records of it tell.
+    pub(crate) record: Option<Promised>,
 }
 
 /// Entries of the same message and channel that go in one transaction with another.
@@ -181,6 +184,10 @@ impl Desk {
             owned.sort_unstable();
             // It is empty: a delivery is made once.
             let _ = owners.set(owned);
+        }
+        if let Some(record) = &item.record {
+            let told = recipients.iter().map(|one| (one.index, one.original.clone(), one.address.clone()));
+            let _ = record.set(Facts { sender: envelope.sender.clone(), recipients: told.collect() });
         }
         Ok(Delivery {
             token: item.token,

@@ -18,6 +18,7 @@ use sluice_queue::{EntryView, QueueSummary, Selector};
 use sluice_spool::{EntryId, ReadError, SealError, Spool};
 
 use crate::event::{Answer, ChannelReport, Event, Loaded, Question, Released, Requester};
+use crate::record;
 use crate::runner::{PluginInfo, Runners};
 use crate::ticket::{divert, lines_in, ticket};
 
@@ -173,9 +174,11 @@ impl Handle {
         let size = size + tail.len() as u64;
         divert(&mut envelope, size, || lines + lines_in(&tail), &loaded.config);
         let bytes = envelope.encode();
+        let records = record::queued(&envelope, size, &loaded.config);
         let id = draft.id();
         draft.commit(bytes, tail, move |result| match result {
             Ok(at) => {
+                records.iter().for_each(|line| record::write(line));
                 // The place in the channel goes with the permit, which the dispatcher gives back. If it has ended, the
                 // message is safe all the same: the next start finds it.
                 let _ = shared.arrivals.send(Event::Accepted(ticket(id, at, size, envelope, &loaded.config)));

@@ -29,6 +29,7 @@ mod journal;
 mod notice;
 mod plugins;
 mod policy;
+mod record;
 mod refused;
 mod release;
 mod reload;

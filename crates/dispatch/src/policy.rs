@@ -57,6 +57,8 @@ pub(crate) struct Policy {
     pub(crate) thread_depth: usize,
     pub(crate) hold_limit: Option<u32>,
     pub(crate) block_etrn: bool,
+    /// What happens to its messages is recorded.
+    pub(crate) logging: bool,
     /// Lower case.
     pub(crate) fixed_peer: Option<String>,
     pub(crate) send_post: PostmasterCopies,
@@ -118,6 +120,7 @@ impl Policy {
             thread_depth: settings.thread_depth.max(1) as usize,
             hold_limit: settings.hold_limit,
             block_etrn: settings.block_etrn,
+            logging: settings.logging,
             fixed_peer: channel.fixed_peer().map(str::to_lowercase),
             send_post: settings.send_post,
             warn_post: settings.warn_post,

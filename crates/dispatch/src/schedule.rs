@@ -18,6 +18,7 @@ use crate::core::{Core, InFlight, Lease, Others, Owners, RunnerState, Taken};
 use crate::desk::{Job, LeaseItem, LeaseJob, Share, With};
 use crate::event::Event;
 use crate::policy::{PRIORITIES, PerJob, Schedule, by_priority};
+use crate::record::Promised;
 use crate::runner::{NotTaken, Runner};
 
 /// Pause after an instance could not be started, or has ended; it doubles with each failure in a row.
@@ -102,6 +103,7 @@ impl Core {
             }
         };
         let (mut depth, gathers, canonical) = (policy.thread_depth, policy.gathers, policy.connect_canonical);
+        let logging = policy.logging;
         if let Some(per_job) = policy.per_job {
             if !self.has_work_for_another(key, per_job) {
                 return false;
@@ -127,10 +129,11 @@ impl Core {
             let message = self.queues.message(record.message);
             let open = self.queues.open(entry).map(Into::into);
             let (id, at, attempts) = (message.id, message.at, record.attempts);
-            let delivery = InFlight { entry: self.taken(entry, now), others };
+            let record = logging.then(Promised::default);
+            let delivery = InFlight { entry: self.taken(entry, now), record: record.clone(), others };
             recipients += delivery.all().map(|taken| self.recipients_of(taken.entry)).sum::<u64>();
             let with = delivery.others.as_deref().map(|others| self.shares(others));
-            items.push(LeaseItem { token, id, at, attempts, open, with });
+            items.push(LeaseItem { token, id, at, attempts, open, with, record });
             tokens.push(token);
             self.deliveries.insert(token, delivery);
         }

@@ -15,6 +15,7 @@ use crate::desk::Job;
 use crate::event::NoticeEnd;
 use crate::handle::NOTICES;
 use crate::notice::{News, NoticeJob};
+use crate::record;
 
 /// How long a notice waits that the spool would not take.
 const NOTICE_RETRY: Duration = Duration::from_secs(30);
@@ -34,6 +35,13 @@ pub(crate) struct PendingNotice {
 impl Core {
     /// Settles the entries of a delivery by what its worker said of each recipient.
     pub(crate) fn settle(&mut self, delivery: &InFlight, outcomes: Vec<(u32, Outcome)>, now: Time) {
+        if let Some(facts) = delivery.record.as_ref().and_then(|record| record.get()) {
+            let entry = self.queues.entry(delivery.entry.entry);
+            let channel = self.queues.channel_name(self.queues.queue_names(entry.queue).0);
+            let blocks = record::blocks(self.queues.message(entry.message).size, &self.loaded.config);
+            let lines = outcomes.iter().filter_map(|one| record::settled(channel, blocks, facts, one));
+            lines.for_each(|line| record::write(&line));
+        }
         let Some(others) = &delivery.others else { return self.settle_entry(delivery.entry, outcomes, now) };
         let owners = others.owners.get().map(Vec::as_slice).unwrap_or_default();
         let mut shares: Vec<Vec<(u32, Outcome)>> = vec![Vec::new(); 1 + others.entries.len()];
