@@ -84,6 +84,14 @@ pub struct Alias {
     pub hold_list: Option<Vec<String>>,
     /// `[NOHOLD_LIST]`: what anybody else sends waits for an operator.
     pub nohold_list: Option<Vec<String>>,
+    /// `[AUTH_CHANNEL]`: only mail that comes in by this channel may use it; `*` stands for anything.
+    pub auth_channel: Option<String>,
+    /// `[CANT_CHANNEL]`: mail that comes in by this channel may not.
+    pub cant_channel: Option<String>,
+    /// `[MODERATOR_ADDRESS]`: gets what others than moderators send, in the place of the members.
+    pub moderator: Option<Address>,
+    /// `[MODERATOR_LIST]`: the moderators besides that one.
+    pub moderator_list: Option<Vec<String>>,
     /// `[ERROR_TEXT]`: what senders are told who may not use it.
     pub error_text: Option<String>,
     /// `[BLOCKLIMIT]`: largest message in blocks.
@@ -120,6 +128,12 @@ impl Alias {
                         "ENVELOPE_FROM" => &mut alias.envelope_from,
                         "ERRORS_TO" => &mut alias.errors_to,
                         "ERROR_TEXT" => &mut alias.error_text,
+                        "AUTH_CHANNEL" => &mut alias.auth_channel,
+                        "CANT_CHANNEL" => &mut alias.cant_channel,
+                        "MODERATOR_ADDRESS" => {
+                            alias.moderator = address(value).ok();
+                            continue;
+                        }
                         _ => continue,
                     };
                     *slot = Some(value.to_owned());
@@ -140,7 +154,8 @@ impl Alias {
     /// The reverse-path that its copies go out with, if it is not the one they came with.
     #[must_use]
     pub fn sender(&self) -> Option<&str> {
-        self.envelope_from.as_deref().or(self.errors_to.as_deref())
+        let written = self.envelope_from.as_deref().or(self.errors_to.as_deref());
+        written.filter(|address| *address != OWN_SENDER)
     }
 }
 
@@ -152,12 +167,16 @@ fn address(text: &str) -> Result<Address, String> {
     }
 }
 
+/// In the place of an address of `[ENVELOPE_FROM]` or `[ERRORS_TO]`: the envelope sender stays.
+const OWN_SENDER: &str = "/";
+
 /// What the bracketed names of the products mean here.
 #[derive(Clone, Copy, PartialEq)]
 enum Known {
     Text,
     Senders,
     Blocks,
+    Channel,
     WithoutEffect,
 }
 
@@ -171,10 +190,10 @@ const PARAMETERS: [(&str, Known); 48] = [
     ("HOLD_LIST", Known::Senders),
     ("NOHOLD_LIST", Known::Senders),
     ("BLOCKLIMIT", Known::Blocks),
-    ("AUTH_CHANNEL", Known::WithoutEffect),
+    ("AUTH_CHANNEL", Known::Channel),
     ("AUTH_MAPPING", Known::WithoutEffect),
     ("AUTH_USERNAME", Known::WithoutEffect),
-    ("CANT_CHANNEL", Known::WithoutEffect),
+    ("CANT_CHANNEL", Known::Channel),
     ("CANT_MAPPING", Known::WithoutEffect),
     ("CANT_USERNAME", Known::WithoutEffect),
     ("CAPTURE", Known::WithoutEffect),
@@ -198,8 +217,8 @@ const PARAMETERS: [(&str, Known); 48] = [
     ("KEEP_DELIVERY", Known::WithoutEffect),
     ("KEEP_READ", Known::WithoutEffect),
     ("LINELIMIT", Known::WithoutEffect),
-    ("MODERATOR_ADDRESS", Known::WithoutEffect),
-    ("MODERATOR_LIST", Known::WithoutEffect),
+    ("MODERATOR_ADDRESS", Known::Text),
+    ("MODERATOR_LIST", Known::Senders),
     ("MODERATOR_MAPPING", Known::WithoutEffect),
     ("ORIGINATOR_REPLY", Known::WithoutEffect),
     ("PRECEDENCE", Known::WithoutEffect),
@@ -468,8 +487,17 @@ fn parameter(alias: &mut Alias, name: (&str, Span), value: (&str, Span), reader:
             }
             None => bad("it is no number of blocks", "write an integer", reader),
         },
+        Known::Channel if upper == "AUTH_CHANNEL" => alias.auth_channel = Some(value.to_lowercase()),
+        Known::Channel => alias.cant_channel = Some(value.to_lowercase()),
+        Known::Text if value == OWN_SENDER && upper == "ENVELOPE_FROM" => {
+            alias.envelope_from = Some(value.to_owned());
+        }
+        Known::Text if value == OWN_SENDER && upper == "ERRORS_TO" => {
+            alias.errors_to = Some(value.to_owned())
+        }
         Known::Text if upper == "ERROR_TEXT" => alias.error_text = Some(value.to_owned()),
         Known::Text => match address(value) {
+            Ok(moderator) if upper == "MODERATOR_ADDRESS" => alias.moderator = Some(moderator),
             Ok(_) if upper == "ENVELOPE_FROM" => alias.envelope_from = Some(value.to_owned()),
             Ok(_) => alias.errors_to = Some(value.to_owned()),
             Err(why) => bad(&why, "write an address", reader),
@@ -482,6 +510,7 @@ fn parameter(alias: &mut Alias, name: (&str, Span), value: (&str, Span), reader:
                 "AUTH_LIST" => alias.auth_list = senders,
                 "CANT_LIST" => alias.cant_list = senders,
                 "HOLD_LIST" => alias.hold_list = senders,
+                "MODERATOR_LIST" => alias.moderator_list = senders,
                 _ => alias.nohold_list = senders,
             }
         }

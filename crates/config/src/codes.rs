@@ -72,7 +72,7 @@ codes! {
          `[ERROR_TEXT]` and others. This one is ignored."
     BAD_ALIAS_PARAMETER Error "bad-alias-parameter"
         "a parameter of a list has no value, or a wrong one"
-        "`[ENVELOPE_FROM]` and `[ERRORS_TO]` take an address, `[BLOCKLIMIT]` a number, the lists of senders a file."
+        "`[ENVELOPE_FROM]`, `[ERRORS_TO]` and `[MODERATOR_ADDRESS]` take an address, `[BLOCKLIMIT]` a number, the lists of senders a file."
     ALIAS_PARAMETER_WITHOUT_EFFECT Info "alias-parameter-without-effect"
         "a parameter of a list that changes nothing here"
         "The parameter belongs to a part of PMDF that a relay does not have, such as moderation, the header or mapping tables."

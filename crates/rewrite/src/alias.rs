@@ -332,7 +332,11 @@ impl Walk<'_, '_, '_> {
 
     fn alias(&mut self, found: Found, address: &Address, copy: &Copy) -> Result<(), Rejected> {
         let Found { name, alias, database, subaddress } = found;
-        let members: Vec<Address> = members(&alias, &subaddress);
+        // What others than moderators send goes to the moderator as it is, to be sent on or not.
+        let moderator = alias.moderator.as_ref().filter(|moderator| !self.is_moderator(&alias, moderator));
+        let moderator = moderator.cloned();
+        let members =
+            moderator.clone().map_or_else(|| members(&alias, &subaddress), |moderator| vec![moderator]);
         self.step(|depth| AliasStep::Found {
             depth,
             name: alias.name.clone(),
@@ -352,9 +356,9 @@ impl Walk<'_, '_, '_> {
         }
         self.found.is_alias = true;
         let mut copy = copy.clone();
-        copy.held |= self.is_held(&alias);
+        copy.held |= moderator.is_none() && self.is_held(&alias);
         // RFC 5321 section 6.1: what came with a null reverse-path is a notice, and no notice may be sent about it.
-        if let Some(sender) = alias.sender().filter(|_| !self.sender.is_empty()) {
+        if let Some(sender) = alias.sender().filter(|_| !self.sender.is_empty() && moderator.is_none()) {
             copy.sender = Some(sender.to_owned());
         }
         self.open.push(name);
@@ -367,12 +371,21 @@ impl Walk<'_, '_, '_> {
     fn not_allowed(&self, alias: &Alias) -> Option<String> {
         let outside = alias.auth_list.as_ref().is_some_and(|list| !self.sender_is_in(list));
         let barred = alias.cant_list.as_ref().is_some_and(|list| self.sender_is_in(list));
+        let comes_by =
+            |channel: &String| Glob::new(channel).matches(&self.context.source_channel.to_lowercase());
+        let outside = outside || alias.auth_channel.as_ref().is_some_and(|channel| !comes_by(channel));
+        let barred = barred || alias.cant_channel.as_ref().is_some_and(comes_by);
         (outside || barred).then(|| alias.error_text.clone().unwrap_or_else(|| NOT_ALLOWED_TEXT.to_owned()))
     }
 
     fn is_held(&self, alias: &Alias) -> bool {
         alias.hold_list.as_ref().is_some_and(|list| self.sender_is_in(list))
             || alias.nohold_list.as_ref().is_some_and(|list| !self.sender_is_in(list))
+    }
+
+    fn is_moderator(&self, alias: &Alias, moderator: &Address) -> bool {
+        moderator.to_string().eq_ignore_ascii_case(self.sender)
+            || alias.moderator_list.as_ref().is_some_and(|list| self.sender_is_in(list))
     }
 
     fn sender_is_in(&self, list: &[String]) -> bool {
