@@ -228,3 +228,37 @@ fn a_message_without_recipient_fields_can_be_refused() {
     assert_eq!(client.deliver("s@w.example", &to, header.as_bytes()).expect("an answer").code, 554);
     assert_eq!(near.count(), 1);
 }
+
+#[test]
+fn enclosed_headers_are_rewritten_where_the_channel_says_inner() {
+    let (near, far) = (Sink::start(), Sink::start());
+    let mut hub = site("headers-inner", NEAR_AND_FAR, &[&near, &far]);
+    hub.replace("sluice.cnf", "tcp_near smtp", "tcp_near smtp inner");
+    hub.start();
+    let mut client = hub.talk();
+    let content = "From: a@inside\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\nTo: ann@near\r\n--b\r\n\
+        Content-Type: message/rfc822\r\n\r\nFrom: x@inside\r\nTo: ann@near,\r\n bert@near\r\n\r\nTo: ann@near\r\n--b\r\n\r\nTo: ann@near\r\n--b--\r\n";
+    let to = ["c@near", "d@far.example"];
+    assert_eq!(client.deliver("s@w.example", &to, content.as_bytes()).expect("an answer").code, 250);
+    let outer = |domain: &str| content.replacen("a@inside", &format!("a@{domain}"), 1);
+    assert_eq!(text(&far.wait(1, SOON)[0]), outer("public.example"));
+    let inner = "From: x@secret.example\r\nTo: ann@near.example,\r\n bert@near.example\r\n";
+    let inner = outer("secret.example").replace("From: x@inside\r\nTo: ann@near,\r\n bert@near\r\n", inner);
+    assert_eq!(text(&near.wait(1, SOON)[0]), inner);
+}
+
+#[test]
+fn the_rewriting_test_shows_addresses_as_the_copy_has_them() {
+    let (near, far) = (Sink::start(), Sink::start());
+    let hub = site("headers-test", NEAR_AND_FAR, &[&near, &far]);
+    for (kind, destination, address, expected) in [
+        ("header-to", "tcp_near", "root@hub.example", "root@near.hub.example"),
+        ("header-from", "tcp_far", "@a.example,@b.example:u@inside", "u%inside%b.example@a.example"),
+        ("envelope-from", "tcp_far", "@a.example,@b.example:u@inside", "@a.example,@b.example:u@inside"),
+        ("header-from", "tcp_near", "u@inside", "u@secret.example"),
+        ("header-from", "tcp_far", "u@inside", "u@public.example"),
+    ] {
+        let asked = ["test", "rewrite", "--kind", kind, "--destination-channel", destination, address];
+        assert_eq!(hub.json(&asked)[0]["final_address"], expected, "{kind} {destination} {address}");
+    }
+}

@@ -261,6 +261,8 @@ fn apply_to_addresses_and_talk(keyword: &Keyword, settings: &mut Settings) {
         "missingrecipientpolicy" => {
             settings.missing_recipient_policy = first.and_then(|number| number.parse().ok());
         }
+        "inner" => settings.inner_headers = true,
+        "noinner" => settings.inner_headers = false,
         "headertrim" => settings.header_trim = true,
         "noheadertrim" => settings.header_trim = false,
         "headerread" => settings.header_read = true,

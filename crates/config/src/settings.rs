@@ -153,6 +153,8 @@ pub struct Settings {
     /// `missingrecipientpolicy`: what is done about a header without recipients in mail from the channel, 0 to 6; `None`
     /// is what MISSING_RECIPIENT_POLICY says.
     pub missing_recipient_policy: Option<u32>,
+    /// `inner`: headers of messages enclosed in mail to the channel are rewritten too.
+    pub inner_headers: bool,
     /// `headertrim`: mail to the channel has its header changed as its header option file says.
     pub header_trim: bool,
     /// `headerread`: mail from the channel has its header changed as another header option file says.
@@ -492,6 +494,7 @@ impl Default for Settings {
             envelope_to_field: EnvelopeToField::default(),
             add_return_path: false,
             missing_recipient_policy: None,
+            inner_headers: false,
             header_trim: false,
             header_read: false,
             max_header_addresses: None,

@@ -14,6 +14,7 @@
 //! The envelope (`Rewriter::route`), and what one address becomes (`look`).
 
 mod finish;
+mod inner;
 
 use std::ops::Range;
 
@@ -21,6 +22,8 @@ use sluice_mail::field::{self, WrittenAddress};
 use sluice_mail::{Address, header};
 
 use crate::rewriter::{Context, Kind, Rewriter};
+
+pub use inner::enclosed_headers;
 
 pub use finish::{EnvelopeTo, Finish, MissingRecipients, has_recipients, missing_recipients};
 
@@ -125,6 +128,12 @@ impl HeaderEdits {
             at = place.end;
         }
         out.extend_from_slice(&header[at..]);
+    }
+
+    /// Takes in the changes of another header, which stands so many octets further on than these begin.
+    pub fn append(&mut self, other: HeaderEdits, offset: usize) {
+        let moved = |(place, text): (Range<usize>, Vec<u8>)| (place.start + offset..place.end + offset, text);
+        self.edits.extend(other.edits.into_iter().map(moved));
     }
 
     /// How many octets longer the header becomes.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use sluice_mail::{field, header};
-use sluice_rewrite::header::{HeaderAddresses, HeaderEdits, kind_of_field};
+use sluice_rewrite::header::{HeaderAddresses, HeaderEdits, enclosed_headers, kind_of_field};
 use sluice_rewrite::{Context, Kind, Rewriter};
 
 const CHANNELS: &str = "\n\nl\nlocal.example\n\ntcp_a smtp\nTCP-A alias.example\n\ntcp_b smtp exproute defaulthost def.example\n\
@@ -70,6 +70,22 @@ proptest! {
         // A line is no longer than it was, or within the limit.
         let longest = |text: &[u8]| text.split(|octet| *octet == b'\n').map(<[u8]>::len).max().unwrap_or(0);
         prop_assert!(longest(&out) <= longest(&header).max(999));
+    }
+
+    #[test]
+    fn any_message_has_its_enclosed_headers_in_order(
+        pieces in prop::collection::vec(prop::sample::select(&[
+            "Content-Type: multipart/digest; boundary=b", "Content-Type: message/rfc822", "\r\n", "\r\n\r\n", "--b", "--b--", "To: a", "\"", ";",
+            "Content-Type: multipart/x; boundary=\"b", "\\", "b", "\n", ":", " ",
+        ][..]), 0..60),
+        end in any::<prop::sample::Index>(),
+    ) {
+        let octets = pieces.concat().into_bytes();
+        let mut behind = 0;
+        for place in enclosed_headers(&octets, end.index(octets.len() + 1)) {
+            prop_assert!(behind <= place.start && place.end <= octets.len());
+            behind = place.end;
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! # Not here
 //! What becomes of one header or address (`rewrite`), and how octets get onto the disk (`spool`).
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,10 +19,11 @@ use sluice_config::{Channel, Copies, EnvelopeToField};
 use sluice_dispatch::{Draft, Loaded};
 use sluice_mail::{Address, Envelope, Refusal, Status, header};
 use sluice_rewrite::header::{
-    EnvelopeTo, Finish, HeaderAddresses, HeaderEdits, MissingRecipients, has_recipients, missing_recipients,
+    EnvelopeTo, Finish, HeaderAddresses, HeaderEdits, MissingRecipients, enclosed_headers, has_recipients,
+    missing_recipients,
 };
 use sluice_rewrite::{Context, Kind};
-use sluice_smtpd::{Done, Incoming, Parcel, Session, Transaction};
+use sluice_smtpd::{Done, Incoming, Origin, Parcel, Session, Transaction};
 
 use crate::hub::Hub;
 use crate::notices::Head;
@@ -38,15 +40,17 @@ pub(crate) struct Arriving {
     source_channel: String,
     /// The reverse-path of the client.
     sender: String,
-    /// The client's name, for bare addresses.
-    client: String,
+    /// The client's name, for bare addresses; none for what does not come from a client.
+    client: Option<String>,
+    /// It has come in before, and what is done to headers of its source channel has been done.
+    again: bool,
     copies: Vec<Copy>,
     /// The recipients as the client gave them, where the source channel puts them into a header that has none.
     given: Vec<String>,
     /// Headers that differ; empty until the header is here.
     variants: Vec<Variant>,
-    /// Length of the header as it came.
-    header_length: usize,
+    /// Length of what variants stand for: the header as it came, and with it the body as far as enclosed headers go.
+    prefix_length: usize,
     /// What is against the message, by its header.
     refusal: Option<Refusal>,
     /// Drafts that have been begun, with the number of their variant.
@@ -77,7 +81,13 @@ impl Copy {
     }
 }
 
-/// A header in the form of some copies; `None` is the one that came.
+/// The header of an enclosed message.
+struct Enclosed {
+    place: Range<usize>,
+    addresses: HeaderAddresses,
+}
+
+/// A header in the form of some copies, with the body as far as enclosed headers go; `None` is what came.
 #[derive(PartialEq, Eq)]
 struct Variant(Option<Vec<u8>>);
 
@@ -132,11 +142,12 @@ impl Arriving {
             id: draft.id().to_string(),
             source_channel: session.admission.source_channel.clone(),
             sender: transaction.sender.clone(),
-            client: name_of_client(session),
+            client: (session.origin == Origin::Client).then(|| name_of_client(session)),
+            again: session.origin == Origin::Again,
             copies,
             given,
             variants: Vec::new(),
-            header_length: 0,
+            prefix_length: 0,
             refusal: None,
             drafts: vec![(0, draft)],
             head: Head::of(transaction),
@@ -163,7 +174,7 @@ impl Arriving {
             source_channel: &self.source_channel,
             destination_channel: Some(channel),
         };
-        let seen = self.loaded.rewriter.seen_in_copy(&address, &context, Some(&self.client));
+        let seen = self.loaded.rewriter.seen_in_copy(&address, &context, self.client.as_deref());
         if let Some(text) = seen.bad_reversal {
             tracing::error!(%sender, reversed = %text, "address reversal gives something that is no address; it is not used");
         }
@@ -176,37 +187,59 @@ impl Arriving {
     fn read_header(&mut self, octets: &[u8], whole: bool) {
         let end = header::end(octets).or(whole.then_some(octets.len()));
         let came = &octets[..end.unwrap_or(octets.len())];
-        self.header_length = came.len();
+        let inner = end.map_or_else(Vec::new, |end| self.enclosed(octets, end));
+        self.prefix_length = inner.last().map_or(came.len(), |last| last.place.end);
+        // Behind the header: the body as far as enclosed headers go.
+        let body = &octets[came.len()..self.prefix_length];
         let loaded = Arc::clone(&self.loaded);
         let channels = &loaded.config.channels;
         let source = channels.by_name(&self.source_channel);
-        let completed = end.and_then(|_| self.completed(came, source));
+        let completed = end.filter(|_| !self.again).and_then(|_| self.completed(came, source));
         let header = completed.as_deref().unwrap_or(came);
         let field_max = source.and_then(|channel| channel.settings.max_processed_octets);
         let addresses = HeaderAddresses::read(header, field_max.map(|octets| octets as usize));
         let deadline = Instant::now() + HEADER_TIME_MAX;
         let late = || Instant::now() >= deadline;
-        let mut edits: Vec<HeaderEdits> = Vec::with_capacity(self.copies.len());
+        // Of each copy: the changes in its header and in its body.
+        let mut edits: Vec<(HeaderEdits, HeaderEdits)> = Vec::with_capacity(self.copies.len());
         for index in 0..self.copies.len() {
             let copy = &self.copies[index];
+            let channel = channels.by_name(&copy.channel);
             let known = self.copies[..index].iter().position(|other| other.channel == copy.channel);
             edits.push(match known {
                 Some(known) => edits[known].clone(),
-                None => self.edits_for(&copy.channel, header, &addresses, &late),
+                None => {
+                    let outer = self.edits_for(&copy.channel, header, &addresses, &late);
+                    let mut in_body = HeaderEdits::default();
+                    if channel.is_some_and(|channel| channel.settings.inner_headers) {
+                        for Enclosed { place, addresses } in &inner {
+                            let found =
+                                self.edits_for(&copy.channel, &octets[place.clone()], addresses, &late);
+                            in_body.append(found, place.start - came.len());
+                        }
+                    }
+                    (outer, in_body)
+                }
             });
-            let channel = channels.by_name(&copy.channel);
+            let (outer, in_body) = &edits[index];
             let finish = match (end, channel) {
                 (Some(_), Some(channel)) => copy.finish(channel),
                 _ => Finish::default(),
             };
-            let variant = if edits[index].is_empty() && finish.is_idle() {
-                completed.clone()
+            let variant = if outer.is_empty() && in_body.is_empty() && finish.is_idle() && completed.is_none()
+            {
+                None
             } else {
-                let mut changed = Vec::with_capacity(header.len() + edits[index].growth());
-                edits[index].apply(header, &mut changed);
-                Some(if finish.is_idle() { changed } else { finish.apply(&changed) })
+                let room = header.len() + outer.growth() + body.len() + in_body.growth();
+                let mut changed = Vec::with_capacity(room);
+                outer.apply(header, &mut changed);
+                if !finish.is_idle() {
+                    changed = finish.apply(&changed);
+                }
+                in_body.apply(body, &mut changed);
+                Some(changed)
             };
-            let variant = Variant(variant.filter(|header| header != came));
+            let variant = Variant(variant.filter(|prefix| prefix[..] != octets[..self.prefix_length]));
             let known = self.variants.iter().position(|other| *other == variant);
             self.copies[index].variant = known.unwrap_or_else(|| {
                 self.variants.push(variant);
@@ -219,6 +252,21 @@ impl Arriving {
         if late() {
             tracing::warn!(id = %self.id, "the header has so many addresses that some of them were not rewritten");
         }
+    }
+
+    /// The headers of enclosed messages, where a channel of the copies wants them rewritten.
+    fn enclosed(&self, octets: &[u8], header_end: usize) -> Vec<Enclosed> {
+        let channels = &self.loaded.config.channels;
+        let wants =
+            |copy: &Copy| channels.by_name(&copy.channel).is_some_and(|one| one.settings.inner_headers);
+        if !self.copies.iter().any(wants) {
+            return Vec::new();
+        }
+        let places = enclosed_headers(octets, header_end).into_iter();
+        places
+            .map(|place| Enclosed { addresses: HeaderAddresses::read(&octets[place.clone()], None), place })
+            .filter(|one| !one.addresses.is_empty())
+            .collect()
     }
 
     /// The header as the source channel makes it, before anything else: its option file, and recipients where there are none.
@@ -262,7 +310,8 @@ impl Arriving {
             source_channel: &self.source_channel,
             destination_channel: Some(channel),
         };
-        let edited = self.loaded.rewriter.edit_header(header, addresses, &context, Some(&self.client), late);
+        let edited =
+            self.loaded.rewriter.edit_header(header, addresses, &context, self.client.as_deref(), late);
         for text in edited.bad_reversals.iter().take(3) {
             tracing::error!(id = %self.id, reversed = %text, "address reversal gives something that is no address; it is not used");
         }
@@ -271,7 +320,7 @@ impl Arriving {
 
     /// The first octets of the message with the header of each variant, in their order.
     fn beginnings(&self, octets: Vec<u8>) -> Vec<Vec<u8>> {
-        let rest = &octets[self.header_length..];
+        let rest = &octets[self.prefix_length..];
         let changed = |header: &Vec<u8>| [header.as_slice(), rest].concat();
         let mut beginnings: Vec<Vec<u8>> = self
             .variants

@@ -79,7 +79,10 @@ fn tested(test: &TestRewrite, rewriter: &Rewriter, sources: &Sources, input: &st
         Ok(route) => {
             tested.fields = fields(test, rewriter, &address, name, &route);
             tested.address = Some(route.address.to_string());
-            tested.final_address = Some(route.final_address.to_string());
+            // What is no envelope recipient is written in the manner of the channel that its copy goes to, if one is named.
+            let seen = (kind != RewriteKind::EnvelopeTo && context.destination_channel.is_some())
+                .then(|| rewriter.seen_in_copy(&address, &context, None).address);
+            tested.final_address = Some(seen.unwrap_or(route.final_address).to_string());
             tested.channel = Some(route.channel);
             tested.host = Some(route.host);
         }
@@ -104,9 +107,12 @@ fn fields(
             Context { kind, source_channel: &test.source_channel, destination_channel: destination };
         rewriter.route(address, &context, None)
     };
-    // An address that no rule knows stays as it is where it only stands in a header.
-    let shown =
-        |kind| rewritten(kind).map_or_else(|_| address.to_string(), |route| route.address.to_string());
+    // As the copy for the forward channel has it; an address that no rule knows stays as it is there.
+    let shown = |kind| {
+        let context =
+            Context { kind, source_channel: &test.source_channel, destination_channel: destination };
+        rewriter.seen_in_copy(address, &context, None).address.to_string()
+    };
     let mut fields = Vec::new();
     fields.push(("forward channel", route.channel.clone()));
     if let Some(channel) = rewriter.config().channels.by_name(&route.channel) {
