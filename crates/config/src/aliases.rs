@@ -493,7 +493,7 @@ fn parameter(alias: &mut Alias, name: (&str, Span), value: (&str, Span), reader:
             alias.envelope_from = Some(value.to_owned());
         }
         Known::Text if value == OWN_SENDER && upper == "ERRORS_TO" => {
-            alias.errors_to = Some(value.to_owned())
+            alias.errors_to = Some(value.to_owned());
         }
         Known::Text if upper == "ERROR_TEXT" => alias.error_text = Some(value.to_owned()),
         Known::Text => match address(value) {

@@ -120,8 +120,8 @@ fn every_mistake_has_its_place() {
             "aliases:1:12: warning[unknown-alias-parameter]: `[SEQUENCE_PREFIX]` is no parameter of a list\nhelp: it is ignored",
         ),
         (
-            "fred: a@b, [MODERATOR_LIST] x\n",
-            "aliases:1:12: info[alias-parameter-without-effect]: `[MODERATOR_LIST]` is accepted and has no effect",
+            "fred: a@b, [HEADER_ADDITION] x\n",
+            "aliases:1:12: info[alias-parameter-without-effect]: `[HEADER_ADDITION]` is accepted and has no effect",
         ),
         (
             "fred: a@b, [AUTH_LIST] no.txt\n",
