@@ -321,8 +321,27 @@ codes! {
          word of its block. There is no block of this name, so the keyword does nothing; what it was to keep apart goes on as if it \
          had not been written."
     TLS_PORT_NOT_SERVED Warning "tls-port-not-served"
-        "`TLS_PORT` is set, and this release does not speak TLS"
-        "Nothing listens on the port. TLS comes with a later release; put a proxy that ends TLS in front of the hub until then."
+        "`TLS_PORT` is set, and there is no certificate"
+        "Nothing listens on the port. Name a certificate and its key with `TLS_CERTIFICATE=` and `TLS_KEY=`, or put them into the \
+         configuration folder as `server-pub.pem` and `server-priv.pem`."
+    BAD_CERTIFICATE Error "bad-certificate"
+        "a certificate or its key cannot be used"
+        "Both are files in PEM form: the certificate of the service first, then those above it up to one that clients know; and the \
+         private key of the first, without a password. Who renews them runs `sluice reload` afterwards. A key that everybody may read \
+         is refused: `chmod 640` it, and give it to the account or the group that the hub runs under."
+    TLS_WITHOUT_CERTIFICATE Warning "tls-without-certificate"
+        "a channel is to have TLS in the server, and there is no certificate"
+        "With `maytls` STARTTLS is not offered then; with `musttls` no mail is taken at all. Name a certificate and its key with \
+         `TLS_CERTIFICATE=` and `TLS_KEY=` in `dispatcher.cnf`, or put them into the configuration folder as `server-pub.pem` and \
+         `server-priv.pem`."
+    BAD_PASSWORD_FILE Error "bad-password-file"
+        "the password file cannot be used"
+        "Each line has a name and a record, as `sluice password set` writes them; the page on the password file has the form. A file that \
+         everybody may read is refused: `chmod 640` it, and give it to the account or the group that the hub runs under."
+    LOGIN_WITHOUT_USERS Warning "login-without-users"
+        "a channel is to have logins, and there is nobody who could log in"
+        "With `maysasl` AUTH is not offered then; with `mustsasl` no mail is taken at all. Name a file with `PASSWORD_FILE=` in \
+         `option.dat`, and put somebody into it with `sluice password set NAME`."
     OPTION_FILE_WITHOUT_CHANNEL Warning "option-file-without-channel"
         "an option file belongs to no channel"
         "The options of a channel stand in a file that is named after it, `tcp_local_option` for `tcp_local`. A file whose channel \

@@ -6,8 +6,8 @@
 use crate::model::Keyword;
 use crate::options::Options;
 use crate::settings::{
-    AddressStyle, Alternate, Copies, Direction, Ehlo, EnvelopeToField, EtrnPolicy, Immediate, LineEnds,
-    LongLines, Mx, PerPriority, PostmasterCopies, Settings, SwitchChannel, Vrfy,
+    AddressStyle, Alternate, Copies, Demand, Direction, Ehlo, EnvelopeToField, EtrnPolicy, Immediate,
+    LineEnds, LongLines, Mx, PerPriority, PostmasterCopies, Settings, SwitchChannel, Vrfy,
 };
 use crate::values;
 use sluice_mail::Priority;
@@ -147,6 +147,10 @@ fn apply(keyword: &Keyword, around: &Surroundings<'_>, settings: &mut Settings) 
         "switchchannel" => settings.switch_channel = SwitchChannel::Switch,
         "allowswitchchannel" => settings.switch_channel = SwitchChannel::Allow,
         "noswitchchannel" => settings.switch_channel = SwitchChannel::Never,
+        "tlsswitchchannel" => settings.tls_switch_channel = text(),
+        "saslswitchchannel" => settings.sasl_switch_channel = text(),
+        "nosaslswitchchannel" => settings.sasl_switch_channel = None,
+        "disconnectbadauthlimit" => set(&mut settings.disconnect_bad_auth_limit, at_least_one()),
 
         "blocklimit" => settings.block_limit = bytes(),
         "noblocklimit" => settings.block_limit = None,
@@ -213,7 +217,27 @@ fn apply_to_schedule(keyword: &Keyword, around: &Surroundings<'_>, settings: &mu
         "nonurgentqueue" => settings.priority_pools.nonurgent = first.cloned(),
         "connectcanonical" => settings.connect_canonical = true,
         "connectalias" => settings.connect_canonical = false,
-        _ => apply_to_addresses_and_talk(keyword, settings),
+        _ => {
+            apply_to_protection(keyword.info.name, settings);
+            apply_to_addresses_and_talk(keyword, settings);
+        }
+    }
+}
+
+/// `maytls` and `maysasl` and their kind. The plain words are about both sides, those with an end about one.
+fn apply_to_protection(name: &str, settings: &mut Settings) {
+    let demands = [("no", Demand::No), ("may", Demand::May), ("must", Demand::Must)];
+    let found = demands.into_iter().find_map(|(word, demand)| Some((name.strip_prefix(word)?, demand)));
+    let Some((of, demand)) = found else { return };
+    let Settings { tls_server, tls_client, sasl_server, sasl_client, .. } = settings;
+    match of {
+        "tls" => (*tls_server, *tls_client) = (demand, demand),
+        "tlsserver" => *tls_server = demand,
+        "tlsclient" => *tls_client = demand,
+        "sasl" => (*sasl_server, *sasl_client) = (demand, demand),
+        "saslserver" => *sasl_server = demand,
+        "saslclient" => *sasl_client = demand,
+        _ => {}
     }
 }
 

@@ -332,6 +332,14 @@ pub struct Service {
     pub name: String,
     /// Addresses and ports; `None` stands for all addresses.
     pub listen: Vec<(Option<IpAddr>, u16)>,
+    /// The same for connections that begin with TLS (`TLS_PORT`).
+    pub listen_tls: Vec<(Option<IpAddr>, u16)>,
+    /// Where `TLS_PORT` stands.
+    pub tls_span: Option<Span>,
+    /// `TLS_CERTIFICATE`, and where it stands.
+    pub tls_certificate: Option<(PathBuf, Span)>,
+    /// `TLS_KEY`, and where it stands.
+    pub tls_key: Option<(PathBuf, Span)>,
     /// The channel that sessions start on (`PARAMETER=CHANNEL=…`).
     pub channel: String,
     /// Most connections at a time: `MAX_PROCS` times `MAX_CONNS`.

@@ -50,6 +50,12 @@ impl Settings {
         self.get(name).map(|setting| setting.value.clone()).filter(|value| !value.is_empty())
     }
 
+    /// A file, from the folder on, and where it is named.
+    pub(crate) fn path(&self, name: &str, folder: &Path) -> Option<(PathBuf, Span)> {
+        let setting = self.get(name).filter(|setting| !setting.value.is_empty())?;
+        Some((folder.join(&setting.value), setting.value_span))
+    }
+
     fn integer(&self, name: &str) -> Option<i64> {
         self.get(name).and_then(|setting| values::integer(&setting.value))
     }
@@ -229,6 +235,7 @@ pub(crate) fn global(text: &Text, folder: &Path, reader: &mut Reader<'_>) -> Opt
     set(&mut options.spool_dir, path("SPOOL_DIR"));
     options.control_socket =
         path("CONTROL_SOCKET").unwrap_or_else(|| options.spool_dir.join(crate::options::CONTROL_SOCKET));
+    options.password_file = settings.path("PASSWORD_FILE", folder);
     options.plugin_path = paths(settings.text("PLUGIN_PATH").as_deref(), folder);
     let routines = settings.text("ROUTINE_PLUGINS").unwrap_or_default();
     let routines = routines.split(',').map(str::trim).filter(|name| !name.is_empty());

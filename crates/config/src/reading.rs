@@ -26,8 +26,7 @@ const OPTION_FILE_SUFFIX: &str = "_option";
 /// Behind the name of a channel and an underscore: its header option files.
 const HEADER_OPTIONS_SUFFIX: &str = "headers.opt";
 /// Keywords that demand what this release does not have.
-const NOT_ENFORCED: [&str; 6] =
-    ["musttls", "musttlsserver", "musttlsclient", "mustsasl", "mustsaslserver", "mustsaslclient"];
+const NOT_ENFORCED: [&str; 4] = ["musttls", "musttlsclient", "mustsasl", "mustsaslclient"];
 /// Channels of the products that run a service on mail before it goes on. Here it goes on as it is.
 const PASSING_THROUGH: [(&str, &str); 3] = [
     ("conversion", "body parts are not converted"),

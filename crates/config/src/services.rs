@@ -27,6 +27,10 @@ pub(crate) fn default_service(span: Span) -> Service {
     Service {
         name: "SMTP".to_owned(),
         listen: vec![(None, 25)],
+        listen_tls: Vec::new(),
+        tls_span: None,
+        tls_certificate: None,
+        tls_key: None,
         channel: SERVER_CHANNEL.to_owned(),
         max_connections: CONNECTIONS,
         max_connections_per_client: CONNECTIONS_PER_CLIENT,
@@ -65,11 +69,6 @@ fn service(section: &Section, head: &Settings, channels: &[String], reader: &mut
     let get = |name: &str| section.settings.get(name).or_else(|| head.get(name));
     let count =
         |name: &str| section.settings.count(name).or_else(|| head.count(name)).filter(|count| *count > 0);
-    if let Some(setting) = get("TLS_PORT") {
-        let message = format!("TLS_PORT={} is not served: this release does not speak TLS", setting.value);
-        let remark = Diagnostic::new(&codes::TLS_PORT_NOT_SERVED, message).at(setting.span);
-        reader.push(remark.help("nothing listens on this port; TLS comes with a later release"));
-    }
     let interface = get("INTERFACE_ADDRESS").and_then(|setting| values::address(&setting.value));
     let listen = match get("PORT") {
         Some(setting) => ports(setting, interface),
@@ -85,6 +84,12 @@ fn service(section: &Section, head: &Settings, channels: &[String], reader: &mut
             }
         },
     };
+    let tls_port = get("TLS_PORT").filter(|setting| !setting.value.is_empty());
+    let path = |name: &str| {
+        let of = |settings: &Settings| settings.path(name, reader.folder);
+        of(&section.settings).or_else(|| of(head))
+    };
+    let (tls_certificate, tls_key) = (path("TLS_CERTIFICATE"), path("TLS_KEY"));
     let channel = channel_of(section, get("PARAMETER"), channels, reader);
     let max_connections = match (count("MAX_PROCS"), count("MAX_CONNS")) {
         (None, None) => CONNECTIONS,
@@ -95,6 +100,10 @@ fn service(section: &Section, head: &Settings, channels: &[String], reader: &mut
     Service {
         name: section.name.clone(),
         listen,
+        listen_tls: tls_port.map(|setting| ports(setting, interface)).unwrap_or_default(),
+        tls_span: tls_port.map(|setting| setting.span),
+        tls_certificate,
+        tls_key,
         channel,
         max_connections,
         max_connections_per_client: count("MAX_CONNS_PER_CLIENT").unwrap_or(CONNECTIONS_PER_CLIENT),

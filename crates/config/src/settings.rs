@@ -86,6 +86,20 @@ pub struct Settings {
 
     /// `switchchannel`, `allowswitchchannel`, `noswitchchannel`.
     pub switch_channel: SwitchChannel,
+    /// `maytlsserver` and its kind: STARTTLS in the server.
+    pub tls_server: Demand,
+    /// `maytlsclient` and its kind: STARTTLS in the client.
+    pub tls_client: Demand,
+    /// `tlsswitchchannel`: where a session goes on under TLS.
+    pub tls_switch_channel: Option<String>,
+    /// `maysaslserver` and its kind: AUTH in the server.
+    pub sasl_server: Demand,
+    /// `maysaslclient` and its kind: AUTH in the client.
+    pub sasl_client: Demand,
+    /// `saslswitchchannel`: where a session goes on when the client has logged in.
+    pub sasl_switch_channel: Option<String>,
+    /// `disconnectbadauthlimit`: failed logins before the server hangs up.
+    pub disconnect_bad_auth_limit: u32,
     /// `blocklimit` in bytes: larger messages are refused for this channel.
     pub block_limit: Option<u64>,
     /// `sourceblocklimit` in bytes: larger messages are refused from this channel.
@@ -316,6 +330,18 @@ pub enum SwitchChannel {
     Never,
 }
 
+/// Whether something is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Demand {
+    /// `no…`: it is not.
+    #[default]
+    No,
+    /// `may…`: where it can be.
+    May,
+    /// `must…`: nothing goes without.
+    Must,
+}
+
 /// How a route is written in an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AddressStyle {
@@ -399,6 +425,8 @@ const DAY: u64 = 24 * 60 * MINUTE;
 pub(crate) const MAX_JOBS: u32 = 7;
 /// The pool that always exists.
 pub const DEFAULT_POOL: &str = "DEFAULT";
+/// Failed logins of a session before the server hangs up, without `disconnectbadauthlimit`.
+pub(crate) const BAD_AUTH_LIMIT: u32 = 3;
 /// Messages for one host that a worker takes before another helps, without `threaddepth`.
 pub(crate) const THREAD_DEPTH: u32 = 10;
 
@@ -462,6 +490,13 @@ impl Default for Settings {
             block_etrn: false,
             send_etrn: None,
             switch_channel: SwitchChannel::default(),
+            tls_server: Demand::default(),
+            tls_client: Demand::default(),
+            tls_switch_channel: None,
+            sasl_server: Demand::default(),
+            sasl_client: Demand::default(),
+            sasl_switch_channel: None,
+            disconnect_bad_auth_limit: BAD_AUTH_LIMIT,
             block_limit: None,
             source_block_limit: None,
             priority_limits: PerPriority::all(None),

@@ -123,6 +123,13 @@ pub(crate) static GLOBAL: &[OptionInfo] = &[
         Acts,
         "How long a plugin may keep a delivery without settling it (ours).",
     ),
+    option(
+        "PASSWORD_FILE",
+        Path,
+        "none",
+        Acts,
+        "Who may log in: a file that `sluice password` writes and only the hub's account may read (ours).",
+    ),
     option("SEGMENT_SIZE", Size { least: 1 << 20 }, "64M", Acts, "Size of a spool segment in bytes (ours)."),
     option(
         "LOG_CONNECTION",
@@ -371,8 +378,22 @@ pub(crate) static DISPATCHER: &[OptionInfo] = &[
         "TLS_PORT",
         Ports,
         "none",
-        Recognised,
-        "Ports with immediate TLS; TLS comes with a later release.",
+        Acts,
+        "Ports on which TLS begins with the first octet, as on 465; written as PORT is.",
+    ),
+    option(
+        "TLS_CERTIFICATE",
+        Path,
+        "server-pub.pem, where it exists",
+        Acts,
+        "PEM file with the certificate of the service and those above it (ours; the default name is PMDF's).",
+    ),
+    option(
+        "TLS_KEY",
+        Path,
+        "server-priv.pem",
+        Acts,
+        "PEM file with the private key of that certificate; nobody but its owner and group may read it (ours).",
     ),
     option(
         "BACKLOG",

@@ -213,7 +213,10 @@ fn keywords_of_other_products_are_named_once() {
 
 #[test]
 fn demands_that_are_not_met_are_said() {
-    assert_eq!(places(&with_block("tcp_x smtp musttlsserver")), "6:12 warning requirement-not-enforced");
+    assert_eq!(
+        places(&with_block("tcp_x smtp musttlsserver musttlsclient")),
+        "6:26 warning requirement-not-enforced"
+    );
 }
 
 #[test]

@@ -132,8 +132,6 @@ fn what_is_wrong_in_the_dispatcher_file_is_said() {
          help: write `25`, or `[127.0.0.1]2525`, with commas in between\n\
          dispatcher.cnf:3:11: error[undefined-channel]: the channel `tcp_lokal` is not defined\n\
          help: did you mean `tcp_local`?\n\
-         dispatcher.cnf:4:1: warning[tls-port-not-served]: TLS_PORT=465 is not served: this release does not speak TLS\n\
-         help: nothing listens on this port; TLS comes with a later release\n\
          dispatcher.cnf:5:1: warning[unknown-option]: `POTR` is not an option\nhelp: did you mean `PORT`?\n\
          dispatcher.cnf:6:2: error[unknown-section]: a section `SERVIC` does not belong here\n\
          help: did you mean `[SERVICE=X]`?\n\

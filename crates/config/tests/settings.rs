@@ -224,3 +224,26 @@ fn names_of_the_lines_below_the_second() {
     assert_eq!(config.channels.by_host("NODE").unwrap().1.proper.as_deref(), Some("proper.example.com"));
     assert!(config.channels.by_host("alias.example.com").is_none());
 }
+
+#[test]
+fn tls_and_logins_are_asked_for_on_both_sides_or_one() {
+    use sluice_config::Demand::{May, Must, No};
+    for (keywords, server, client, auth_server, auth_client) in [
+        ("", No, No, No, No),
+        ("maytls maysasl", May, May, May, May),
+        ("musttls mustsasl", Must, Must, Must, Must),
+        ("maytls notlsserver maysasl nosaslclient", No, May, May, No),
+        ("musttlsserver maytlsclient mustsaslserver maysaslclient", Must, May, Must, May),
+        ("maytlsserver notls", No, No, No, No),
+    ] {
+        let found = settings(keywords);
+        assert_eq!((found.tls_server, found.tls_client), (server, client), "{keywords}");
+        assert_eq!((found.sasl_server, found.sasl_client), (auth_server, auth_client), "{keywords}");
+    }
+    let found = settings("tlsswitchchannel l saslswitchchannel tcp_x disconnectbadauthlimit 5");
+    assert_eq!(found.tls_switch_channel.as_deref(), Some("l"));
+    assert_eq!(found.sasl_switch_channel.as_deref(), Some("tcp_x"));
+    assert_eq!(found.disconnect_bad_auth_limit, 5);
+    assert_eq!(settings("").disconnect_bad_auth_limit, 3);
+    assert_eq!(settings("saslswitchchannel tcp_b nosaslswitchchannel").sasl_switch_channel, None);
+}

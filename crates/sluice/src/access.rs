@@ -50,13 +50,16 @@ pub(crate) struct Access<'a> {
     loaded: &'a Loaded,
     port: String,
     application: String,
+    /// Who has logged in; empty for nobody.
+    login: String,
     flags: Flags,
 }
 
 impl<'a> Access<'a> {
     /// Questions about a connection that has just been made.
     pub(crate) fn of_connection(loaded: &'a Loaded, connection: &Connection) -> Access<'a> {
-        Access { loaded, port: port_probe(connection), application: "SMTP".to_owned(), flags: Flags::NONE }
+        let (application, login) = ("SMTP".to_owned(), String::new());
+        Access { loaded, port: port_probe(connection), application, login, flags: Flags::NONE }
     }
 
     /// Questions about a session.
@@ -64,15 +67,21 @@ impl<'a> Access<'a> {
         if session.origin != Origin::Client {
             // There is no connection; what brings the mail is the channel.
             let application = session.connection.channel.to_string();
-            return Access { loaded, port: String::new(), application, flags: Flags::NONE };
+            let (port, login) = (String::new(), String::new());
+            return Access { loaded, port, application, login, flags: Flags::NONE };
         }
-        let flags = if session.extended { Flags::NONE.with('E') } else { Flags::NONE };
+        let said = [('E', session.extended), ('A', session.login.is_some()), ('T', session.tls.is_some())];
+        let flags = said.into_iter().filter(|(_, is_so)| *is_so).map(|(flag, _)| flag).collect();
         if loaded.rewriter.mappings().is_empty() {
-            return Access { loaded, port: String::new(), application: String::new(), flags };
+            let (port, application, login) = (String::new(), String::new(), String::new());
+            return Access { loaded, port, application, login, flags };
         }
         let helo = part(&session.helo);
-        let application = if helo.is_empty() { "SMTP".to_owned() } else { format!("SMTP/{helo}") };
-        Access { loaded, port: port_probe(&session.connection), application, flags }
+        let tls = session.tls.as_ref().map(|tls| format!("/TLS-{}", tls.cipher.trim_start_matches("TLS_")));
+        let tls = tls.unwrap_or_default();
+        let application = if helo.is_empty() { format!("SMTP{tls}") } else { format!("SMTP{tls}/{helo}") };
+        let login = session.login.as_ref().map(|login| part(&login.name).into_owned()).unwrap_or_default();
+        Access { loaded, port: port_probe(&session.connection), application, login, flags }
     }
 
     /// The flags that are handed to the tables of recipients.
@@ -108,9 +117,12 @@ impl<'a> Access<'a> {
             return Ok(());
         }
         let from = part(sender);
-        let probe = format!("{}|{}|MAIL|{source_channel}|{from}|", self.port, self.application);
+        let (port, application, login) = (&self.port, &self.application, &self.login);
+        let probe = format!("{port}|{application}|MAIL|{source_channel}|{from}|{login}");
+        // This table is not told of EHLO.
+        let flags = self.flags.iter().filter(|flag| *flag != 'E').collect();
         let mut verdict = Verdict::default();
-        let result = self.ask("FROM_ACCESS", &probe, Flags::NONE, &mut verdict, orders);
+        let result = self.ask("FROM_ACCESS", &probe, flags, &mut verdict, orders);
         orders.hold |= verdict.hold;
         orders.discard |= verdict.discard;
         result

@@ -92,6 +92,12 @@ pub(crate) enum Command {
     /// Shows the plugins.
     #[command(subcommand)]
     Plugin(Plugin),
+    /// Says who may log in: the users of the password file.
+    ///
+    /// The file is the one of PASSWORD_FILE in option.dat, or the one of `--file`. Passwords are read from the terminal
+    /// without showing them, or from standard input, one line. The hub takes note at the next `sluice reload`.
+    #[command(subcommand)]
+    Password(Password),
     /// Makes a Sluice configuration of a PMDF or Messaging Server one.
     ///
     /// Reads the table directory of the product (pmdf.cnf or imta.cnf, mappings, aliases, the option files, and what
@@ -347,6 +353,77 @@ pub(crate) enum Plugin {
 pub(crate) struct PluginList {
     #[command(flatten)]
     pub(crate) common: Common,
+}
+
+/// What can be done with the users.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Password {
+    /// Gives a user a password; who is not there yet is added.
+    ///
+    /// The file keeps what is needed to check the password, from which it cannot be had. CRAM-MD5, which fetchmail and
+    /// ATRN (RFC 2645) need, works only with `--cram-md5`: the file then has the password itself, so let it be one that
+    /// is used nowhere else.
+    Set(PasswordSet),
+    /// Takes a user out.
+    Remove(PasswordRemove),
+    /// Lists the users.
+    List(PasswordList),
+    /// Says whether a password is the right one: exit status 0 if it is, 65 if not.
+    Check(PasswordCheck),
+}
+
+/// Which password file.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PasswordFile {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// The password file, in the place of the configuration's.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// Arguments of `password set`.
+#[derive(Debug, Args)]
+pub(crate) struct PasswordSet {
+    #[command(flatten)]
+    pub(crate) file: PasswordFile,
+    /// Keeps the password itself, for CRAM-MD5.
+    #[arg(long)]
+    pub(crate) cram_md5: bool,
+    /// How often the password is hashed: more takes longer to guess, and longer to check.
+    #[arg(long, value_name = "N", default_value_t = sluice_sasl::users::ITERATIONS,
+        value_parser = clap::value_parser!(u32).range(4096..=5_000_000))]
+    pub(crate) iterations: u32,
+    /// The name that the user logs in with.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+}
+
+/// Arguments of `password remove`.
+#[derive(Debug, Args)]
+pub(crate) struct PasswordRemove {
+    #[command(flatten)]
+    pub(crate) file: PasswordFile,
+    /// The user's name.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+}
+
+/// Arguments of `password list`.
+#[derive(Debug, Args)]
+pub(crate) struct PasswordList {
+    #[command(flatten)]
+    pub(crate) file: PasswordFile,
+}
+
+/// Arguments of `password check`.
+#[derive(Debug, Args)]
+pub(crate) struct PasswordCheck {
+    #[command(flatten)]
+    pub(crate) file: PasswordFile,
+    /// The user's name.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
 }
 
 /// Arguments of `import`.

@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use sluice_config::Config;
 use sluice_diag::{Diagnostic, Severity, Sources};
 use sluice_dispatch::{Dispatcher, Handle, Loaded, Parts, Plugins, SystemClock, ask};
@@ -19,6 +19,7 @@ use sluice_spool::Spool;
 
 use crate::exit::{Exit, ExitWith, Failure};
 use crate::inner_door::InnerDoor;
+use crate::keys::Keys;
 use crate::{load, report};
 
 /// A hub at work.
@@ -26,6 +27,7 @@ pub(crate) struct Hub {
     /// Where the configuration is read from.
     place: PathBuf,
     dispatcher: Handle,
+    keys: RwLock<Arc<Keys>>,
     /// One reload at a time: the last one read must be the one in force.
     reloading: Mutex<()>,
 }
@@ -45,7 +47,7 @@ impl Hub {
     ///
     /// # Errors
     /// [`Exit::Temporary`] when the spool cannot be opened, with the reason.
-    pub(crate) fn start(place: &Path, loaded: Loaded) -> Result<Arc<Hub>, Failure> {
+    pub(crate) fn start(place: &Path, loaded: Loaded, keys: Keys) -> Result<Arc<Hub>, Failure> {
         let options = &loaded.config.options;
         let folder = &options.spool_dir;
         std::fs::DirBuilder::new()
@@ -81,7 +83,8 @@ impl Hub {
             clock: Arc::new(SystemClock),
         };
         let dispatcher = Dispatcher::start(parts).exit_with(Exit::Temporary)?;
-        let hub = Arc::new(Hub { place: place.to_owned(), dispatcher, reloading: Mutex::new(()) });
+        let keys = RwLock::new(Arc::new(keys));
+        let hub = Arc::new(Hub { place: place.to_owned(), dispatcher, keys, reloading: Mutex::new(()) });
         door.open(&hub);
         Ok(hub)
     }
@@ -89,6 +92,11 @@ impl Hub {
     /// The configuration in force.
     pub(crate) fn loaded(&self) -> Arc<Loaded> {
         self.dispatcher.loaded()
+    }
+
+    /// The certificates and users in force.
+    pub(crate) fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys.read())
     }
 
     /// The dispatcher.
@@ -99,10 +107,13 @@ impl Hub {
     /// Reads the configuration again and puts it in force, whole or not at all. Waits until it is.
     pub(crate) fn reload(&self) -> Reloaded {
         let _one = self.reloading.lock();
-        let reading = load::read(&self.place);
+        let reading = load::with_keys(load::read(&self.place));
         let mut accepted = false;
         if let Some(loaded) = reading.loaded {
             accepted = ask(|done| self.dispatcher.reload(Arc::new(loaded), move || done(()))).is_ok();
+            if accepted {
+                *self.keys.write() = Arc::new(reading.keys);
+            }
         }
         Reloaded { accepted, diagnostics: reading.diagnostics, sources: reading.sources }
     }

@@ -1,12 +1,11 @@
 //! The front door: what the SMTP listeners ask, answered from the configuration, the rewriter and the dispatcher.
 //!
-//! Decides the source channel (`switchchannel`) and who may send. Not here: what becomes of a recipient (`recipients`), the
+//! Decides who may send. Not here: by which channel a session comes in (`terms`), what becomes of a recipient (`recipients`), the
 //! conversation (`smtpd`), the meaning of a release (`dispatch`).
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use sluice_config::{Channel, Config, EtrnPolicy, LineEnds, ServerOptions, Settings, SwitchChannel, Vrfy};
+use sluice_config::Vrfy;
 use sluice_dispatch::{Loaded, Matched, Released, Requester};
 use sluice_mail::{Address, Recipient, Refusal, Status};
 use sluice_queue::Selector;
@@ -15,18 +14,15 @@ use sluice_smtp::etrn::{Answers, Node, Waiting};
 use sluice_smtp::replies;
 use sluice_smtp::reply::Reply;
 use sluice_smtpd::{
-    Accepted, Admission, Connection, Ends, EtrnAnswer, ExpandLater, Incoming, Intake, Limits, LongLines,
-    MailParams, Orders, Quotas, Reception, Session, Transaction,
+    Accepted, Admission, Certificates, Connection, EtrnAnswer, Incoming, Intake, MailParams, Orders, Session,
+    Transaction, Users,
 };
 
 use crate::access::Access;
 use crate::arriving::Arriving;
 use crate::hub::{self, Hub};
 use crate::recipients::Recipients;
-
-/// Least number of ETRN commands that a session may send unless the operator says otherwise. PMDF's own default of one
-/// breaks every client that has two names.
-const ETRNS_PER_SESSION_MIN: u32 = 8;
+use crate::terms;
 
 /// The hub as the listeners see it.
 pub(crate) struct Door {
@@ -72,42 +68,21 @@ impl Intake for Door {
             return Err(Refusal { code: 421, status: Status { class: 4, subject: 3, detail: 2 }, text });
         };
         Access::of_connection(&loaded, connection).connect()?;
-        let source = switched(&loaded, default, connection.peer.ip()).unwrap_or(default);
-        let options = &config.options;
-        let banner_host = default.server.banner_host.clone();
-        let largest = [
-            Some(options.max_message_size),
-            options.block_limit,
-            config.channels.largest_block_limit(),
-            source.settings.source_block_limit,
-        ];
-        let defaults = Limits::default();
-        Ok(Admission {
-            source_channel: source.name.clone(),
-            banner_host: banner_host.unwrap_or_else(|| config.channels.local().official_host.clone()),
-            etrn: etrn_policy(source),
-            limits: Limits {
-                max_message_size: largest.into_iter().flatten().filter(|size| *size > 0).min().unwrap_or(0),
-                max_recipients: [
-                    Some(options.max_recipients),
-                    default.server.allow_recipients_per_transaction,
-                    source.settings.recipient_limit,
-                ]
-                .into_iter()
-                .flatten()
-                .min()
-                .unwrap_or(defaults.max_recipients),
-                max_errors: source.settings.disconnect_bad_command_limit.unwrap_or(defaults.max_errors),
-                quotas: quotas(&source.settings, &default.server),
-                etrn_per_session: default.server.allow_etrns_per_session.unwrap_or(ETRNS_PER_SESSION_MIN),
-                max_received_lines: options.max_received_lines,
-                command_timeout: default.server.command_receive_time,
-                data_timeout: default.server.data_receive_time,
-                expand_later: expand_later(&loaded, source),
-                ..defaults
-            },
-            reception: reception(&source.settings, config),
-        })
+        Ok(terms::of(&loaded, &self.hub.keys(), default, connection, None))
+    }
+
+    fn readmit(&self, session: &Session) -> Option<Admission> {
+        let loaded = self.hub.loaded();
+        let default = loaded.config.channels.by_name(&session.connection.channel)?;
+        Some(terms::of(&loaded, &self.hub.keys(), default, &session.connection, Some(session)))
+    }
+
+    fn certificates(&self, connection: &Connection) -> Option<Certificates> {
+        self.hub.keys().certificates(&connection.service)
+    }
+
+    fn users(&self) -> Option<Arc<Users>> {
+        self.hub.keys().users()
     }
 
     fn sender(
@@ -212,7 +187,10 @@ impl Intake for Door {
         };
         let selector = instead.map_or(selector, |channel| Selector::Channel(channel.to_lowercase()));
         let requester = Requester::Etrn {
-            peer: format!("{} ({})", session.connection.peer, session.helo),
+            peer: match &session.login {
+                Some(login) => format!("{} ({}, {})", session.connection.peer, session.helo, login.name),
+                None => format!("{} ({})", session.connection.peer, session.helo),
+            },
             source_channel: session.admission.source_channel.clone(),
         };
         let asked = self.hub.dispatcher().release(selector, requester, move |released| {
@@ -234,91 +212,6 @@ fn etrn_reply(answers: &Answers, released: &Released) -> Reply {
         }
         Matched::Blocked => answers.not_allowed("this system does not release it on request"),
         Matched::Unknown => answers.unknown(),
-    }
-}
-
-/// The channel that `switchchannel` moves a client to: the one that the client's address rewrites to, if that may be
-/// switched to (PMDF System Manager's Guide, "switchchannel").
-fn switched<'a>(loaded: &'a Loaded, default: &Channel, client: IpAddr) -> Option<&'a Channel> {
-    if default.settings.switch_channel != SwitchChannel::Switch {
-        return None;
-    }
-    let literal = match client.to_canonical() {
-        IpAddr::V4(address) => format!("[{address}]"),
-        IpAddr::V6(address) => format!("[IPv6:{address}]"),
-    };
-    let address = Address { route: Vec::new(), local: "postmaster".to_owned(), host: Some(literal) };
-    let context =
-        Context { kind: Kind::EnvelopeFrom, source_channel: &default.name, destination_channel: None };
-    let route = loaded.rewriter.route(&address, &context, None).ok()?;
-    let channel = loaded.config.channels.by_name(&route.channel)?;
-    (channel.name != default.name && channel.settings.switch_channel != SwitchChannel::Never)
-        .then_some(channel)
-}
-
-/// What the keywords of the source channel and the options of the listener's channel limit. Where both say something, the
-/// lower limit holds.
-fn quotas(settings: &Settings, server: &ServerOptions) -> Quotas {
-    let least = |keyword: Option<u32>, option: Option<u32>| keyword.into_iter().chain(option).min();
-    Quotas {
-        recipient_cutoff: least(settings.recipient_cutoff, server.reject_recipients_per_transaction),
-        rejects_before_deferral: least(
-            settings.deferral_reject_limit,
-            server.allow_rejections_before_deferral,
-        ),
-        transactions: least(settings.transaction_limit, server.allow_transactions_per_session),
-        disconnect_transactions: settings.disconnect_transaction_limit,
-        disconnect_recipients: settings.disconnect_recipient_limit,
-        disconnect_rejects: settings.disconnect_reject_limit,
-        disconnect_commands: settings.disconnect_command_limit,
-    }
-}
-
-/// How messages come in by a channel.
-fn reception(settings: &Settings, config: &Config) -> Reception {
-    let options = &config.options;
-    let loop_mark = config.checks_loops.then(sluice_dispatch::loop_mark);
-    Reception {
-        chunking: settings.chunking_server,
-        accept_all: settings.accept_all_addresses,
-        loop_mark,
-        // `linelimit` is a limit of the channel that a message goes to.
-        max_lines: options.line_limit,
-        long_lines: match settings.long_lines {
-            sluice_config::LongLines::Reject => LongLines::Refuse,
-            sluice_config::LongLines::Truncate => LongLines::Truncate,
-            sluice_config::LongLines::Wrap => LongLines::Wrap,
-        },
-        eight_bit_strict: settings.eight_bit_strict,
-        received_for: settings.received_for,
-        received_from: settings.received_from,
-        submit: settings.submit,
-        debug: settings.slave_debug,
-        line_ends: match settings.smtp {
-            None | Some(LineEnds::CrOrLf) => Ends::CrOrLf,
-            Some(LineEnds::Crlf) => Ends::Crlf,
-            Some(LineEnds::Cr) => Ends::Cr,
-            Some(LineEnds::Lf) => Ends::Lf,
-        },
-    }
-}
-
-/// `expandlimit`, if there is a channel that can bring the mail in again.
-fn expand_later(loaded: &Loaded, source: &Channel) -> Option<ExpandLater> {
-    let more_than = source.settings.expand_limit?;
-    let name = source.settings.expand_channel.as_deref().unwrap_or("reprocess");
-    let channel = loaded.config.channels.by_name(name)?;
-    let domain = channel.official_host.to_lowercase();
-    Some(ExpandLater { more_than, channel: channel.name.clone(), domain })
-}
-
-/// The keyword on the source channel, in the listeners' terms.
-fn etrn_policy(source: &Channel) -> sluice_smtpd::EtrnPolicy {
-    match source.settings.etrn {
-        EtrnPolicy::Allow => sluice_smtpd::EtrnPolicy::Allow,
-        EtrnPolicy::Silent => sluice_smtpd::EtrnPolicy::Silent,
-        EtrnPolicy::Domain => sluice_smtpd::EtrnPolicy::Domain { plain: source.server.etrn_domain_plain },
-        EtrnPolicy::Disable => sluice_smtpd::EtrnPolicy::Disable,
     }
 }
 

@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use sluice_config::{Config, DATABASES, Files, Place};
+use sluice_config::{Config, DATABASES, Files, Options, Place};
 use sluice_diag::{Diagnostic, Severity, Sources, errors_in};
 use sluice_dispatch::Loaded;
 use sluice_rewrite::Rewriter;
 
 use crate::cli::{Common, Instead, Run};
 use crate::exit::{Exit, Failure};
+use crate::keys::{self, Keys};
 use crate::lookups::Outside;
 use crate::routines::Routines;
 use crate::{access, report};
@@ -74,6 +75,21 @@ pub(crate) struct Reading {
     pub(crate) sources: Sources,
     /// Everything that was noticed, in the order of the files.
     pub(crate) diagnostics: Vec<Diagnostic>,
+    /// Certificates and users, where they were asked for.
+    pub(crate) keys: Keys,
+}
+
+/// A configuration with the secrets that a hub needs to run.
+pub(crate) fn with_keys(mut reading: Reading) -> Reading {
+    let Some(loaded) = &reading.loaded else { return reading };
+    let (keys, found) = keys::read(&loaded.config);
+    reading.diagnostics.extend(found);
+    reading.diagnostics.sort_by_key(|diagnostic| diagnostic.span.map(|span| (span.source, span.start)));
+    if errors_in(&reading.diagnostics) {
+        reading.loaded = None;
+    }
+    reading.keys = keys;
+    reading
 }
 
 /// Reads and compiles the configuration at `path`, a folder or a lone `sluice.cnf`, to work with it.
@@ -152,6 +168,7 @@ fn listen_only(config: &mut Config, wanted: &[Listen]) -> anyhow::Result<()> {
     }
     for service in &mut config.services {
         service.listen.clear();
+        service.listen_tls.clear();
     }
     for listen in wanted {
         let names: Vec<String> = config.services.iter().map(|service| service.name.clone()).collect();
@@ -209,7 +226,7 @@ fn read_and_change(path: &Path, strangers: Strangers, change: impl FnOnce(&mut C
             loaded = Some(Loaded { config, rewriter: Arc::new(rewriter) });
         }
     }
-    Reading { loaded, sources, diagnostics }
+    Reading { loaded, sources, diagnostics, keys: Keys::default() }
 }
 
 /// Reads a configuration for a command that cannot work without: what is wrong is shown on standard error.
@@ -298,7 +315,10 @@ pub(crate) fn control_socket(common: &Common) -> Result<PathBuf, Failure> {
     if let Some(spool) = &common.spool {
         return Ok(control_in(spool));
     }
-    let path = &common.config;
+    Ok(read_options(&common.config)?.control_socket)
+}
+
+fn read_options(path: &Path) -> Result<Options, Failure> {
     if !path.exists() {
         let error =
             anyhow::anyhow!("there is no configuration {}; name its folder with --config", path.display());
@@ -309,10 +329,24 @@ pub(crate) fn control_socket(common: &Common) -> Result<PathBuf, Failure> {
         for diagnostic in &diagnostics {
             crate::complain(&report::to_text(diagnostic, &sources));
         }
-        let error = anyhow::anyhow!("cannot tell where the control socket is");
+        let error = anyhow::anyhow!("the options of {} cannot be used", path.display());
         return Err(Failure::new(Exit::Config, error));
     }
-    Ok(options.control_socket)
+    Ok(options)
+}
+
+/// The password file of the configuration at `path`. As with [`control_socket`], only `option.dat` is looked at.
+pub(crate) fn password_file(path: &Path) -> Result<PathBuf, Failure> {
+    match read_options(path)?.password_file {
+        Some((file, _)) => Ok(file),
+        None => {
+            let error = anyhow::anyhow!(
+                "{} has no password file; write `PASSWORD_FILE=passwords` into its option.dat, or name one with --file",
+                path.display()
+            );
+            Err(Failure::new(Exit::Config, error))
+        }
+    }
 }
 
 /// The folder that the configuration at `path` stands in.

@@ -13,6 +13,7 @@ mod exit;
 mod hub;
 mod inner_door;
 mod intake;
+mod keys;
 mod load;
 mod log;
 mod lookups;
@@ -21,13 +22,14 @@ mod output;
 mod recipients;
 mod report;
 mod routines;
+mod terms;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Channel, Cli, Command, Plugin, Queue, Test};
+use crate::cli::{Channel, Cli, Command, Password, Plugin, Queue, Test};
 use crate::exit::{Exit, Failure};
 
 fn main() -> ExitCode {
@@ -68,6 +70,10 @@ fn carry_out(command: Command) -> Result<Exit, Failure> {
         Command::Queue(Queue::Summarize(summarize)) => commands::remote::queue_summarize(&summarize.common),
         Command::Channel(Channel::List(list)) => commands::remote::channel_list(&list.common),
         Command::Plugin(Plugin::List(list)) => commands::plugin_list::plugin_list(&list.common),
+        Command::Password(Password::Set(set)) => commands::password::set(&set),
+        Command::Password(Password::Remove(remove)) => commands::password::remove(&remove),
+        Command::Password(Password::List(list)) => commands::password::list(&list),
+        Command::Password(Password::Check(check)) => commands::password::check(&check),
         Command::Import(import) => commands::import::import(&import),
         Command::Reload(reload) => commands::remote::reload(&reload.common),
     }

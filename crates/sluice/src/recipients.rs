@@ -1,7 +1,7 @@
 //! What becomes of a recipient at the door: aliases, the access tables, relaying and forwarding.
 //!
 //! # Relaying
-//! A client that came in on the listener's own channel, and was not moved elsewhere by `switchchannel`, is a stranger.
+//! A client that neither its address nor its login has moved away from the listener's own channel is a stranger.
 //! A stranger's mail may go to every channel but the one it came in by, unless that has a fixed peer: for on that channel
 //! any host of the world can be reached. `ALLOW_RELAY=1` in the channel's option file lifts this, and so does an access table
 //! that answers `$Y` for the recipient: sites write their exceptions so, in front of an entry with `$N`.
@@ -125,12 +125,13 @@ impl Recipients<'_> {
         Ok(verdicts)
     }
 
-    /// Refuses what a client that was not moved from the listener's channel sends back to that channel.
+    /// Refuses what a client that neither its address nor its login has moved sends back to the channel it came by.
     fn check_relay(&self, channel: &str) -> Result<(), Refusal> {
         let source_channel = self.session.admission.source_channel.as_str();
-        let unmoved = self.session.origin == Origin::Client
-            && source_channel.eq_ignore_ascii_case(&self.session.connection.channel);
-        if !unmoved || !channel.eq_ignore_ascii_case(source_channel) {
+        // TLS may have moved the session, and does not make a friend of a stranger.
+        let origins = [source_channel, &self.session.connection.channel];
+        let comes_back = origins.iter().any(|origin| channel.eq_ignore_ascii_case(origin));
+        if self.session.origin != Origin::Client || self.session.admission.is_known || !comes_back {
             return Ok(());
         }
         let relays = self.loaded.config.channels.by_name(channel).is_some_and(|channel| {

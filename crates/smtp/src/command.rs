@@ -10,15 +10,17 @@
 
 mod path;
 
-use crate::line::COMMAND_OCTETS_MAX;
+use crate::line::AUTH_OCTETS_MAX;
 use crate::replies;
 use crate::reply::Reply;
 
 pub use path::PATH_OCTETS_MAX;
 
 /// Longest command line without its end, for all verbs but MAIL and RCPT (RFC 5321 section 4.5.3.1.4: 512 with CR LF).
-/// MAIL and RCPT have [`COMMAND_OCTETS_MAX`], since extensions add parameters.
+/// MAIL and RCPT have [`COMMAND_OCTETS_MAX`], since extensions add parameters; AUTH has [`AUTH_OCTETS_MAX`].
 pub const SHORT_COMMAND_OCTETS_MAX: usize = 510;
+/// Longest MAIL or RCPT without its end: a path of 512 octets, and parameters of the extensions to come.
+pub const COMMAND_OCTETS_MAX: usize = 2048;
 /// Longest name in EHLO and HELO: a domain has 253 octets, some clients send a little more.
 pub const HELLO_OCTETS_MAX: usize = 255;
 
@@ -57,6 +59,15 @@ pub enum Command<'l> {
     Rset,
     /// NOOP, with any argument.
     Noop,
+    /// STARTTLS.
+    StartTls,
+    /// AUTH (RFC 4954).
+    Auth {
+        /// The name of a mechanism.
+        mechanism: &'l str,
+        /// The initial response, in base64; `=` for an empty one.
+        response: Option<&'l str>,
+    },
     /// VRFY and what to verify.
     Vrfy(&'l str),
     /// HELP, with any argument.
@@ -76,6 +87,8 @@ pub struct MailParams {
     pub body: Body,
     /// `SMTPUTF8` (RFC 6531).
     pub smtputf8: bool,
+    /// `AUTH=` (RFC 4954 section 5) was there.
+    pub auth: bool,
 }
 
 /// Value of `BODY=`.
@@ -120,8 +133,12 @@ pub fn parse(line: &[u8]) -> Result<Command<'_>, Mistake> {
     };
     upper.copy_from_slice(verb.as_bytes());
     upper.make_ascii_uppercase();
-    let is_long = line.len() > SHORT_COMMAND_OCTETS_MAX;
-    if is_long && !matches!(&*upper, b"MAIL" | b"RCPT") || line.len() > COMMAND_OCTETS_MAX {
+    let limit = match &*upper {
+        b"MAIL" | b"RCPT" => COMMAND_OCTETS_MAX,
+        b"AUTH" => AUTH_OCTETS_MAX,
+        _ => SHORT_COMMAND_OCTETS_MAX,
+    };
+    if line.len() > limit {
         return Err(replies::line_too_long().into());
     }
     match &*upper {
@@ -140,8 +157,8 @@ pub fn parse(line: &[u8]) -> Result<Command<'_>, Mistake> {
         b"EXPN" => Err(replies::not_implemented("EXPN").into()),
         b"TURN" => Err(replies::not_implemented("TURN").into()),
         b"ATRN" => Err(replies::not_implemented("ATRN").into()),
-        b"STARTTLS" => Err(replies::not_implemented("STARTTLS").into()),
-        b"AUTH" => Err(replies::not_implemented("AUTH").into()),
+        b"STARTTLS" => without_argument("STARTTLS", argument, Command::StartTls),
+        b"AUTH" => auth(argument),
         b"BDAT" => bdat(argument),
         b"GET" | b"POST" | b"PUT" | b"HEAD" | b"OPTIONS" | b"CONNECT" => Err(Mistake::ForeignProtocol),
         _ => Err(replies::unknown_command().into()),
@@ -176,6 +193,14 @@ fn mail(argument: &str) -> Result<Command<'_>, Mistake> {
         return Err(replies::address_needs_smtputf8().into());
     }
     Ok(Command::Mail { path, params })
+}
+
+fn auth(argument: &str) -> Result<Command<'_>, Mistake> {
+    let mut words = argument.split([' ', '\t']).filter(|word| !word.is_empty());
+    match (words.next(), words.next(), words.next()) {
+        (Some(mechanism), response, None) => Ok(Command::Auth { mechanism, response }),
+        _ => Err(replies::auth_syntax().into()),
+    }
 }
 
 fn rcpt(argument: &str) -> Result<Command<'_>, Mistake> {
@@ -244,11 +269,26 @@ fn mail_params(text: &str) -> Result<MailParams, Mistake> {
                 return Err(bad());
             }
             params.smtputf8 = true;
+        } else if is("AUTH") {
+            if params.auth || !value.is_some_and(is_xtext) {
+                return Err(bad());
+            }
+            params.auth = true;
         } else {
             return Err(replies::unknown_parameter(&keyword(word)).into());
         }
     }
     Ok(params)
+}
+
+/// Whether a text is `xtext` (RFC 3461 section 4) or the `<>` that AUTH has for nobody.
+fn is_xtext(text: &str) -> bool {
+    let mut parts = text.split('+');
+    let plain = |text: &str| text.bytes().all(|b| b.is_ascii_graphic() && b != b'=');
+    let hexadecimal = |b: u8| b.is_ascii_digit() || (b'A'..=b'F').contains(&b);
+    let first = parts.next().unwrap_or_default();
+    let rest = |part: &str| part.len() >= 2 && part.bytes().take(2).all(hexadecimal) && plain(part);
+    !text.is_empty() && plain(first) && parts.all(rest)
 }
 
 /// The name of a parameter, as it is repeated to the client: shortened, in capitals.

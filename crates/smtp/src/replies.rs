@@ -73,6 +73,47 @@ replies! {
     /// EHLO or HELO without a usable name.
     hello_syntax() = 501 - "Syntax: EHLO domain or HELO domain";
 
+    /// STARTTLS, and a certificate is there.
+    start_tls() = 220 (2, 0, 0) "Ready to start TLS";
+    /// STARTTLS, and no certificate can be had at the moment.
+    tls_unavailable() = 454 (4, 7, 0) "TLS not available due to a temporary reason";
+    /// STARTTLS under TLS.
+    tls_already() = 503 (5, 5, 1) "TLS is on already";
+    /// Something was sent behind STARTTLS before its reply; it is thrown away.
+    spoke_before_tls() = 421 (4, 7, 0) "Nothing may follow STARTTLS before TLS is on, closing connection";
+    /// The channel has `musttls`, and STARTTLS comes first.
+    tls_required() = 530 (5, 7, 0) "Must issue a STARTTLS command first";
+    /// The channel has `mustsasl`, and AUTH comes first.
+    auth_required() = 530 (5, 7, 0) "No AUTH command has been given";
+    /// What the mechanism wants to be answered, in base64; may be empty.
+    auth_challenge(challenge: &str) = 334 - "{challenge}";
+    /// AUTH succeeded.
+    authenticated() = 235 (2, 7, 0) "Authentication successful";
+    /// AUTH failed: name or password are wrong, or the name may not be used.
+    auth_failed() = 535 (5, 7, 8) "Authentication credentials invalid";
+    /// As many of them as `disconnectbadauthlimit` allows.
+    too_many_auth_failures() = 421 (4, 7, 0) "Too many failed logins, closing connection";
+    /// AUTH that cannot be judged at the moment.
+    auth_unavailable() = 454 (4, 7, 0) "Temporary authentication failure";
+    /// The client ended an exchange with `*`.
+    auth_cancelled() = 501 (5, 7, 0) "Authentication cancelled";
+    /// A response that is no base64.
+    auth_not_base64() = 501 (5, 5, 2) "Cannot decode base64";
+    /// A response that is nothing of the mechanism, or came when the server speaks first.
+    auth_malformed(mechanism: &str) = 501 (5, 5, 4) "That is no message of {mechanism}";
+    /// AUTH without a mechanism, or with more than an initial response.
+    auth_syntax() = 501 (5, 5, 4) "Syntax: AUTH mechanism [initial-response]";
+    /// A response that is longer than 12288 octets.
+    auth_line_too_long() = 500 (5, 5, 6) "Authentication exchange line is too long";
+    /// The mechanism is not offered.
+    auth_unknown_mechanism() = 504 (5, 5, 4) "Authentication mechanism not offered";
+    /// A mechanism that shows the password, without TLS.
+    auth_needs_tls() = 538 (5, 7, 11) "Encryption required for requested authentication mechanism";
+    /// A second AUTH after one that succeeded.
+    auth_already() = 503 (5, 5, 1) "Already authenticated";
+    /// AUTH inside a transaction, which goes on.
+    auth_in_transaction() = 503 (5, 5, 1) "AUTH not allowed inside a mail transaction";
+
     /// MAIL accepted.
     sender_ok() = 250 (2, 1, 0) "Sender OK";
     /// RCPT accepted.
@@ -228,12 +269,14 @@ replies! {
 mod tests {
     use super::*;
 
-    const DIALOGUES: [&str; 5] = [
+    const DIALOGUES: [&str; 7] = [
         include_str!("server/dialogues.rs"),
         include_str!("server/limit_dialogues.rs"),
         include_str!("server/chunk_dialogues.rs"),
         include_str!("../../smtpd/tests/sessions.rs"),
         include_str!("../../smtpd/tests/reception.rs"),
+        include_str!("server/guard_dialogues.rs"),
+        include_str!("../../smtpd/tests/safety.rs"),
     ];
 
     fn enhanced(row: &Row) -> String {

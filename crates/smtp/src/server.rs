@@ -20,7 +20,12 @@ use crate::reply::{Charset, Reply};
 pub use quota::Quotas;
 use quota::Spent;
 
+mod guard;
 mod quota;
+
+use guard::Guard;
+pub use guard::{Demand, Exchanged, Safety};
+use sluice_sasl::Mechanism;
 
 /// So many ETRN commands over the limit are told 458; the one after them ends the session.
 pub const ETRN_OVER_LIMIT_MAX: u32 = 8;
@@ -56,6 +61,8 @@ pub struct Policy {
     pub accept_all: bool,
     /// What stands behind XLOOP, by which a client that is ourselves knows us (channel keyword `loopcheck`).
     pub loop_mark: Option<&'static str>,
+    /// TLS and logins.
+    pub safety: Safety,
 }
 
 /// What the caller does next.
@@ -79,6 +86,13 @@ pub enum Step<'l> {
         /// Without angle brackets.
         path: &'l str,
     },
+    /// Send the reply, and if nothing came behind the command turn on TLS, then [`Server::secured`]. If there is no
+    /// certificate, [`Server::tls_unavailable`] instead.
+    StartTls(Reply),
+    /// Begin an exchange of this mechanism with what the client said, then [`Server::exchanged`].
+    Authenticate(Mechanism, Option<Vec<u8>>),
+    /// Go on with the exchange, then [`Server::exchanged`].
+    AuthResponse(Vec<u8>),
     /// Ask, then [`Server::answered`].
     Verify(&'l str),
     /// Ask, then [`Server::answered`].
@@ -167,6 +181,7 @@ pub enum Received {
 #[derive(Debug)]
 pub struct Server {
     policy: Policy,
+    guard: Guard,
     helo: Option<Helo>,
     transaction: Option<Open>,
     /// Some of a message has come by BDAT, and more is to come.
@@ -201,6 +216,7 @@ impl Server {
     pub fn new(policy: Policy) -> Server {
         Server {
             policy,
+            guard: Guard::default(),
             helo: None,
             transaction: None,
             chunks: false,
@@ -210,6 +226,11 @@ impl Server {
             etrn_served: 0,
             etrn_refused: 0,
         }
+    }
+
+    /// Puts other limits and offers in force, as when a session goes over to another channel.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
     }
 
     /// The greeting.
@@ -248,6 +269,9 @@ impl Server {
 
     /// Takes a command line, without its end.
     pub fn line<'l>(&mut self, line: &'l [u8]) -> Step<'l> {
+        if self.is_in_exchange() {
+            return self.exchange_line(line);
+        }
         let parsed = command::parse(line);
         if self.spent.command(&self.policy.quotas) && !matches!(parsed, Ok(Command::Quit)) {
             return Step::Close(replies::session_command_limit());
@@ -261,6 +285,9 @@ impl Server {
 
     /// A line came that was too long for any command.
     pub fn line_too_long(&mut self) -> Step<'static> {
+        if self.is_in_exchange() {
+            return self.exchange_line_too_long();
+        }
         self.answered(replies::line_too_long())
     }
 
@@ -286,6 +313,9 @@ impl Server {
         {
             return Step::Close(reply);
         }
+        if let Some(reply) = self.withheld(&command) {
+            return self.answered(reply);
+        }
         match command {
             Command::Helo(name) => self.hello(name, false),
             Command::Ehlo(name) => self.hello(name, true),
@@ -303,6 +333,8 @@ impl Server {
             Command::Noop => Step::Reply(replies::noop()),
             Command::Help => Step::Reply(self.help()),
             Command::Vrfy(text) => Step::Verify(text),
+            Command::StartTls => self.start_tls(),
+            Command::Auth { mechanism, response } => self.auth(mechanism, response),
             Command::Etrn(argument) => self.etrn(argument),
             Command::Quit => Step::Close(replies::goodbye(&self.policy.host)),
         }
@@ -337,7 +369,7 @@ impl Server {
             if let Some(mark) = self.policy.loop_mark {
                 reply = reply.and(format!("XLOOP {mark}"));
             }
-            reply = reply.and("HELP");
+            reply = self.with_protection(reply).and("HELP");
         }
         Step::Hello(reply)
     }
@@ -350,6 +382,7 @@ impl Server {
         if !self.policy.chunking {
             verbs = verbs.replace(" BDAT", "");
         }
+        verbs += self.protecting_verbs();
         replies::help(&verbs).and("See RFC 5321; for ETRN see RFC 1985")
     }
 
@@ -362,6 +395,9 @@ impl Server {
         }
         if self.spent.no_more_messages(&self.policy.quotas) {
             return Step::Reply(replies::too_many_messages());
+        }
+        if let Some(reply) = self.login_missing().or_else(|| self.auth_parameter(&params)) {
+            return self.answered(reply);
         }
         let limit = self.policy.max_message_size;
         if limit != 0 && params.size.is_some_and(|size| size > limit) {
@@ -519,6 +555,9 @@ impl Server {
         if self.transaction.is_some() {
             return self.answered(replies::etrn_in_transaction());
         }
+        if let Some(reply) = self.login_missing() {
+            return self.answered(reply);
+        }
         if self.etrn_served >= self.policy.etrn_per_session {
             self.etrn_refused += 1;
             return match self.etrn_refused {
@@ -579,6 +618,10 @@ mod limit_dialogues;
 #[cfg(test)]
 #[path = "server/chunk_dialogues.rs"]
 mod chunk_dialogues;
+
+#[cfg(test)]
+#[path = "server/guard_dialogues.rs"]
+mod guard_dialogues;
 
 #[cfg(test)]
 #[path = "server/any_input.rs"]

@@ -343,6 +343,8 @@ fn first_lines(talk: &Talk, transaction: &Transaction, id: &str, now: Time) -> V
         host: &session.admission.banner_host,
         extended: session.extended,
         smtputf8: transaction.params.smtputf8,
+        tls: session.tls.is_some(),
+        login: session.login.is_some(),
         id,
         original_sender: transaction
             .recipients

@@ -55,10 +55,13 @@ impl Session {
                 local: nowhere,
                 service: channel.into(),
                 channel: channel.into(),
+                implicit_tls: false,
             },
             admission,
             helo: name,
             extended: true,
+            tls: None,
+            login: None,
             origin,
         }
     }

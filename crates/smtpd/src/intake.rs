@@ -9,13 +9,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_mail::{Envelope, Recipient, Refusal, Time};
+use sluice_sasl::Mechanism;
+use sluice_sasl::users::Users;
 pub use sluice_smtp::command::{Body, MailParams};
 pub use sluice_smtp::content::LongLines;
 pub use sluice_smtp::etrn::EtrnPolicy;
 pub use sluice_smtp::line::Ends;
 use sluice_smtp::replies;
 use sluice_smtp::reply::Reply;
+use sluice_smtp::server::Safety;
 pub use sluice_smtp::server::{Accepted, Quotas, Transaction};
+
+use crate::tls::{Certificates, Tls};
 
 /// One accepted connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +33,8 @@ pub struct Connection {
     pub service: Arc<str>,
     /// The service's channel, lower case: what the source channel is unless `admit` says otherwise.
     pub channel: Arc<str>,
+    /// TLS begins with the first octet (`TLS_PORT`).
+    pub implicit_tls: bool,
 }
 
 /// A connection after [`Intake::admit`], with what the client has said about itself.
@@ -41,8 +48,21 @@ pub struct Session {
     pub helo: String,
     /// EHLO was said, not HELO.
     pub extended: bool,
+    /// What protects it; `None` in clear.
+    pub tls: Option<Tls>,
+    /// Who the client has proved to be.
+    pub login: Option<Login>,
     /// Where its messages come from.
     pub origin: Origin,
+}
+
+/// A client that has logged in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    /// Its name in the password file.
+    pub name: String,
+    /// How it was proved. Whether the password went over the line at all, see [`Mechanism::is_clear`].
+    pub mechanism: Mechanism,
 }
 
 /// Where the messages of a session come from.
@@ -66,6 +86,10 @@ pub struct Admission {
     pub banner_host: String,
     /// How ETRN is served.
     pub etrn: EtrnPolicy,
+    /// TLS and logins: what is offered, what is demanded.
+    pub safety: Safety,
+    /// The client is none of the strangers who may reach us: its address or its login has moved it to this channel.
+    pub is_known: bool,
     /// What one session may use up.
     pub limits: Limits,
     /// How messages are received.
@@ -141,6 +165,10 @@ pub struct Limits {
     pub data_total_timeout: Duration,
     /// `expandlimit`: messages for more recipients are put off.
     pub expand_later: Option<ExpandLater>,
+    /// Time for a TLS handshake.
+    pub handshake_timeout: Duration,
+    /// How long the answer to a wrong password waits; twice as long for the second in a session, and so on.
+    pub auth_failure_delay: Duration,
     /// Time that the intake has for one answer. RFC 5321 section 4.5.3.2.6 lets a client wait ten minutes.
     pub intake_timeout: Duration,
 }
@@ -169,6 +197,8 @@ impl Default for Limits {
             data_timeout: Duration::from_secs(300),
             data_total_timeout: Duration::from_secs(6 * 3600),
             expand_later: None,
+            handshake_timeout: Duration::from_secs(60),
+            auth_failure_delay: Duration::from_secs(1),
             intake_timeout: Duration::from_secs(300),
         }
     }
@@ -216,6 +246,26 @@ pub type Done = Box<dyn FnOnce(Result<(), Refusal>) + Send>;
 pub trait Intake: Send + Sync + 'static {
     /// Decides about a connection: source channel, name in the greeting, limits. Called once, before the greeting.
     fn admit(&self, connection: &Connection) -> Result<Admission, Refusal>;
+
+    /// Other terms for the rest of a session whose TLS was turned on, or whose client has logged in; `None` leaves what
+    /// `admit` said. Both may happen, in this order, and what came of the first is not remembered: the answer is to be
+    /// made from the connection anew.
+    fn readmit(&self, session: &Session) -> Option<Admission> {
+        let _ = session;
+        None
+    }
+
+    /// What the service of a connection shows of itself under TLS. Asked for each handshake, so that it may change while
+    /// the server runs.
+    fn certificates(&self, connection: &Connection) -> Option<Certificates> {
+        let _ = connection;
+        None
+    }
+
+    /// Who may log in. Asked for each step of AUTH.
+    fn users(&self) -> Option<Arc<Users>> {
+        None
+    }
 
     /// Whether mail of this sender is taken. `path` is the address without angle brackets, empty for `<>`.
     /// What is ordered besides counts for a refusal too, as far as that makes sense: delays do.

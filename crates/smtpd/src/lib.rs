@@ -7,7 +7,7 @@
 //! # Invariants
 //! 250 after DATA is sent only after the intake has said that the message is safe. A message is never wholly in memory:
 //! beyond [`CHUNK_OCTETS`] it is handed on in pieces, and nothing more is read before a piece is taken. No file is
-//! touched and no lock is held across an `await`.
+//! touched and no lock is held across an `await`. No password is looked at on a thread of the runtime.
 //! # Failure
 //! A client that goes away, is slow or breaks rules costs its own connection. A session that panics is logged; its
 //! connection closes and no other notices.
@@ -20,8 +20,10 @@ mod gate;
 pub mod inside;
 mod intake;
 mod log;
+mod protection;
 mod server;
 mod session;
+mod tls;
 mod trace;
 
 /// A client that sends less of a message than this within [`Limits::data_timeout`] is cut off: without it, one octet
@@ -42,7 +44,13 @@ pub const DELAY_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 
 pub use intake::{
     Accepted, Admission, Body, Connection, Done, Ends, EtrnAnswer, EtrnPolicy, ExpandLater, Incoming, Intake,
-    Limits, LongLines, MailParams, Orders, Origin, Parcel, Quotas, Reception, Refused, Session, Transaction,
+    Limits, Login, LongLines, MailParams, Orders, Origin, Parcel, Quotas, Reception, Refused, Session,
+    Transaction,
 };
 pub use log::TARGET as SLAVE_DEBUG;
+pub use sluice_sasl::Mechanism;
+pub use sluice_sasl::users::Users;
+pub use sluice_smtp::server::{Demand, Safety};
+pub use tls::{CertificateError, Certificates, Tls};
+
 pub use server::{BindError, Server, Service, Settings};

@@ -9,8 +9,8 @@ use crate::intake::Session;
 pub const TARGET: &str = "slave_debug";
 
 /// A command line. What belongs to a login is left out.
-pub(crate) fn command(session: &Session, line: &[u8]) {
-    let secret = line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH"));
+pub(crate) fn command(session: &Session, line: &[u8], is_in_exchange: bool) {
+    let secret = is_in_exchange || line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH"));
     let line = if secret { "AUTH (not shown)".into() } else { String::from_utf8_lossy(line) };
     let (peer, channel) = (session.connection.peer, &session.admission.source_channel);
     tracing::debug!(target: TARGET, %peer, %channel, ?line, "command");

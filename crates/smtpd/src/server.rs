@@ -34,6 +34,8 @@ pub struct Service {
     pub name: String,
     /// Addresses and ports. No address means all of them, IPv6 and IPv4; port 0 lets the system choose.
     pub listen: Vec<(Option<IpAddr>, u16)>,
+    /// The same, for connections that begin with TLS.
+    pub listen_tls: Vec<(Option<IpAddr>, u16)>,
     /// Source channel of what comes in here, lower case.
     pub channel: String,
     /// Connections at a time; 0 is no limit.
@@ -103,6 +105,7 @@ pub struct Server {
 struct Listener {
     socket: TcpListener,
     address: SocketAddr,
+    implicit_tls: bool,
     service: Arc<str>,
     channel: Arc<str>,
     gate: Arc<Gate>,
@@ -122,11 +125,13 @@ impl Server {
                 of_client_max,
             );
             let (name, channel): (Arc<str>, Arc<str>) = (service.name.into(), service.channel.into());
-            for (address, port) in service.listen {
+            let plain = service.listen.into_iter().map(|place| (place, false));
+            let with_tls = service.listen_tls.into_iter().map(|place| (place, true));
+            for ((address, port), implicit_tls) in plain.chain(with_tls) {
                 let (socket, address) =
                     listen(address, port).map_err(|(address, e)| because(&name, address, e))?;
                 let (service, channel, gate) = (Arc::clone(&name), Arc::clone(&channel), Arc::clone(&gate));
-                listeners.push(Listener { socket, address, service, channel, gate });
+                listeners.push(Listener { socket, address, implicit_tls, service, channel, gate });
             }
         }
         Ok(Server { settings, listeners })
@@ -232,7 +237,10 @@ async fn accept(
                     Crowded::Here => replies::too_many_connections(&settings.host),
                     Crowded::Client => replies::too_many_connections_of_client(&settings.host),
                 };
-                turn_away(stream, &reply);
+                // Nothing can be said before a handshake, which would cost more than the place that is not there.
+                if !listener.implicit_tls {
+                    turn_away(stream, &reply);
+                }
                 continue;
             }
         };
@@ -242,6 +250,7 @@ async fn accept(
             local: SocketAddr::new(local.ip().to_canonical(), local.port()),
             service: Arc::clone(&listener.service),
             channel: Arc::clone(&listener.channel),
+            implicit_tls: listener.implicit_tls,
         };
         let (intake, stopping) = (Arc::clone(&intake), stopping.clone());
         sessions.spawn(async move {

@@ -10,6 +10,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sluice_sasl::Mechanism;
 use sluice_smtp::etrn::{Answers, Node};
 use sluice_smtp::line::{Line, LineReader};
 use sluice_smtp::reply::{Charset, Reply};
@@ -20,8 +21,10 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::delivery::{self, Arrival, Progress};
-use crate::intake::{Connection, EtrnAnswer, Intake, Orders, Origin, Session};
+use crate::intake::{Admission, Connection, EtrnAnswer, Intake, Orders, Origin, Session};
 use crate::log;
+use crate::protection::Underway;
+use crate::tls::Wire;
 
 /// Room for one read while commands are expected. A pipelined group of some forty commands fits.
 const COMMAND_READ_OCTETS: usize = 4 * 1024;
@@ -34,16 +37,19 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// A session at work.
 pub(crate) struct Talk {
-    pub(crate) stream: TcpStream,
+    /// `None` only within a handshake, and for good when it fails.
+    pub(crate) stream: Option<Wire>,
     pub(crate) input: Input,
     output: Vec<u8>,
-    lines: LineReader,
+    pub(crate) lines: LineReader,
     pub(crate) server: server::Server,
     pub(crate) session: Session,
     pub(crate) intake: Arc<dyn Intake>,
     /// What the intake ordered for the open transaction.
     pub(crate) orders: Orders,
-    stopping: watch::Receiver<bool>,
+    pub(crate) stopping: watch::Receiver<bool>,
+    pub(crate) exchange: Option<Underway>,
+    pub(crate) auth_failures: u32,
     /// A message of which some chunks have come.
     arrival: Option<Arrival>,
 }
@@ -108,6 +114,8 @@ enum Next {
     /// The last reply has been gathered.
     Close,
     Etrn(Node, oneshot::Receiver<EtrnAnswer>),
+    StartTls(Reply),
+    Auth(Option<Mechanism>, Option<Vec<u8>>),
     Content(Box<Transaction>),
     Chunk {
         octets: u64,
@@ -131,42 +139,37 @@ pub(crate) async fn serve(
         Ok(admission) => admission,
         Err(refusal) => {
             tracing::info!(%peer, service = %connection.service, %refusal, "connection refused");
+            if connection.implicit_tls {
+                return;
+            }
             // RFC 2034 section 4: no enhanced code in what stands for the greeting.
             Reply::from(refusal).without_status().write_to(&mut output);
-            let mut stream = stream;
+            let mut stream = Wire::Plain(stream);
             let _ = timeout(LINGER, stream.write_all(&output)).await;
             return linger(&mut stream).await;
         }
     };
     tracing::debug!(%peer, service = %connection.service, channel = %admission.source_channel, "connected");
-    let policy = Policy {
-        host: admission.banner_host.clone(),
-        etrn: admission.etrn,
-        etrn_per_session: admission.limits.etrn_per_session,
-        max_message_size: admission.limits.max_message_size,
-        max_recipients: admission.limits.max_recipients,
-        max_errors: admission.limits.max_errors,
-        quotas: admission.limits.quotas,
-        chunking: admission.reception.chunking,
-        accept_all: admission.reception.accept_all,
-        loop_mark: admission.reception.loop_mark,
-    };
     let mut talk = Talk {
-        stream,
+        stream: Some(Wire::Plain(stream)),
         input: Input::default(),
         output,
         lines: LineReader::new(admission.reception.line_ends),
-        server: server::Server::new(policy),
+        server: server::Server::new(policy(&admission)),
         session: Session {
             connection,
             admission,
             helo: String::new(),
             extended: false,
+            tls: None,
+            login: None,
             origin: Origin::Client,
         },
         intake,
         stopping,
         orders: Orders::default(),
+        exchange: None,
+        auth_failures: 0,
         arrival: None,
     };
     match talk.run().await {
@@ -175,8 +178,33 @@ pub(crate) async fn serve(
     }
 }
 
+/// What the state machine is told of the terms of a session.
+pub(crate) fn policy(admission: &Admission) -> Policy {
+    Policy {
+        host: admission.banner_host.clone(),
+        etrn: admission.etrn,
+        etrn_per_session: admission.limits.etrn_per_session,
+        max_message_size: admission.limits.max_message_size,
+        max_recipients: admission.limits.max_recipients,
+        max_errors: admission.limits.max_errors,
+        quotas: admission.limits.quotas,
+        safety: admission.safety.clone(),
+        chunking: admission.reception.chunking,
+        accept_all: admission.reception.accept_all,
+        loop_mark: admission.reception.loop_mark,
+    }
+}
+
 impl Talk {
     async fn run(&mut self) -> io::Result<()> {
+        if self.session.connection.implicit_tls {
+            let Some(certificates) = self.intake.certificates(&self.session.connection) else {
+                let service = &self.session.connection.service;
+                tracing::error!(%service, "there is no certificate for TLS_PORT; the connection is closed");
+                return Ok(());
+            };
+            self.handshake(certificates).await?;
+        }
         let greeting = self.server.greeting();
         self.say(&greeting);
         let mut deadline = self.command_deadline();
@@ -189,6 +217,16 @@ impl Talk {
                     Next::Close => return self.close().await,
                     Next::Etrn(node, answer) => {
                         if !self.finish_etrn(node, answer).await? {
+                            return self.close().await;
+                        }
+                    }
+                    Next::StartTls(reply) => {
+                        if !self.start_tls(&reply).await? {
+                            return self.close().await;
+                        }
+                    }
+                    Next::Auth(mechanism, response) => {
+                        if !self.authenticate(mechanism, response).await? {
                             return self.close().await;
                         }
                     }
@@ -242,7 +280,7 @@ impl Talk {
             Line::TooLong => self.server.line_too_long(),
             Line::Complete(line) => {
                 if self.session.admission.reception.debug {
-                    log::command(&self.session, line);
+                    log::command(&self.session, line, self.server.is_in_exchange());
                 }
                 self.server.line(line)
             }
@@ -309,6 +347,9 @@ impl Talk {
                 Next::Chunk { octets, last }
             }
             Step::Discard(octets, reply) => Next::Discard(octets, reply),
+            Step::StartTls(reply) => Next::StartTls(reply),
+            Step::Authenticate(mechanism, response) => Next::Auth(Some(mechanism), response),
+            Step::AuthResponse(response) => Next::Auth(None, Some(response)),
             // Answered above: what these three become is a reply.
             Step::Sender { .. } | Step::Recipient { .. } | Step::Verify(_) => Next::Close,
         };
@@ -359,7 +400,7 @@ impl Talk {
     }
 
     /// Says what the last step of a longer command says; false when the connection is to be closed.
-    fn carry_out(&mut self, step: Step<'static>) -> bool {
+    pub(crate) fn carry_out(&mut self, step: Step<'static>) -> bool {
         match step {
             Step::Reply(reply) => {
                 self.say(&reply);
@@ -439,7 +480,7 @@ impl Talk {
         Ok(self.carry_out(step))
     }
 
-    fn say(&mut self, reply: &Reply) {
+    pub(crate) fn say(&mut self, reply: &Reply) {
         self.put(Charset::Ascii, reply);
     }
 
@@ -450,10 +491,16 @@ impl Talk {
         reply.write_in(charset, &mut self.output);
     }
 
-    async fn flush(&mut self) -> io::Result<()> {
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
         if !self.output.is_empty() {
             let limit = self.session.admission.limits.command_timeout;
-            let written = timeout(limit, self.stream.write_all(&self.output)).await;
+            let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+            let written = timeout(limit, async {
+                stream.write_all(&self.output).await?;
+                // Without TLS there is nothing to flush.
+                stream.flush().await
+            })
+            .await;
             self.output.clear();
             written.map_err(|_| {
                 io::Error::new(io::ErrorKind::TimedOut, "the client does not read our replies")
@@ -465,10 +512,11 @@ impl Talk {
     /// Reads more, until `deadline` or until the server stops.
     async fn read_command(&mut self, deadline: Instant) -> io::Result<Got> {
         self.input.make_room(COMMAND_READ_OCTETS);
+        let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         let got = tokio::select! {
             biased;
             _ = self.stopping.wait_for(|stop| *stop) => Ok(Got::Stopping),
-            read = timeout_at(deadline, self.stream.read_buf(&mut self.input.buffer)) => got(read),
+            read = timeout_at(deadline, stream.read_buf(&mut self.input.buffer)) => got(read),
         };
         self.arrived();
         got
@@ -477,7 +525,8 @@ impl Talk {
     /// Reads more of a message. A stop of the server lets it come to its end.
     pub(crate) async fn read_content(&mut self, room: usize, deadline: Instant) -> io::Result<Got> {
         self.input.make_room(room);
-        let got = got(timeout_at(deadline, self.stream.read_buf(&mut self.input.buffer)).await);
+        let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        let got = got(timeout_at(deadline, stream.read_buf(&mut self.input.buffer)).await);
         self.arrived();
         got
     }
@@ -490,7 +539,9 @@ impl Talk {
 
     async fn close(&mut self) -> io::Result<()> {
         self.flush().await?;
-        linger(&mut self.stream).await;
+        if let Some(stream) = &mut self.stream {
+            linger(stream).await;
+        }
         Ok(())
     }
 }
@@ -505,7 +556,7 @@ fn got(read: Result<io::Result<usize>, tokio::time::error::Elapsed>) -> io::Resu
 }
 
 /// Closes our side and reads what is still coming, briefly.
-async fn linger(stream: &mut TcpStream) {
+async fn linger(stream: &mut Wire) {
     let drain = async {
         stream.shutdown().await?;
         let mut left = LINGER_OCTETS_MAX;

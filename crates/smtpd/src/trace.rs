@@ -21,6 +21,8 @@ pub(crate) struct Trace<'a> {
     /// EHLO was said.
     pub(crate) extended: bool,
     pub(crate) smtputf8: bool,
+    pub(crate) tls: bool,
+    pub(crate) login: bool,
     pub(crate) id: &'a str,
     /// The reverse-path, where some copy goes out with another one.
     pub(crate) original_sender: Option<&'a str>,
@@ -32,12 +34,15 @@ pub(crate) struct Trace<'a> {
 impl Trace<'_> {
     /// The field, folded, each line with CR LF.
     pub(crate) fn field(&self) -> String {
-        // RFC 3848 and RFC 6531 section 4.3 name the values of "with".
-        let with = match (self.extended, self.smtputf8) {
+        // RFC 3848 and RFC 6531 section 4.3 name the values of "with". There is none for HELO under TLS.
+        let protocol = match (self.extended, self.smtputf8) {
             (_, true) => "UTF8SMTP",
             (true, false) => "ESMTP",
             (false, false) => "SMTP",
         };
+        let extended = self.extended || self.smtputf8;
+        let secured = if self.tls && extended { "S" } else { "" };
+        let with = format!("{protocol}{secured}{}", if self.login && extended { "A" } else { "" });
         let peer = match self.peer {
             IpAddr::V4(address) => address.to_string(),
             IpAddr::V6(address) => format!("IPv6:{address}"),
@@ -81,6 +86,8 @@ mod tests {
             host: "hub.example",
             extended: true,
             smtputf8: false,
+            tls: false,
+            login: false,
             id: "00A7",
             original_sender: None,
             recipient: Some("@gate:\"a b\"@site.example"),
@@ -115,5 +122,15 @@ mod tests {
         ");
         trace.smtputf8 = true;
         assert!(trace.field().contains(" with UTF8SMTP id "));
+        for (extended, smtputf8, tls, login, with) in [
+            (true, false, true, false, "ESMTPS"),
+            (true, false, false, true, "ESMTPA"),
+            (true, false, true, true, "ESMTPSA"),
+            (true, true, true, true, "UTF8SMTPSA"),
+            (false, false, true, true, "SMTP"),
+        ] {
+            (trace.extended, trace.smtputf8, trace.tls, trace.login) = (extended, smtputf8, tls, login);
+            assert!(trace.field().contains(&format!(" with {with} id ")), "{}", trace.field());
+        }
     }
 }

@@ -93,6 +93,8 @@ fn session(max_message_size: u64) -> Session {
         source_channel: "tcp_local".to_owned(),
         banner_host: "hub.example".to_owned(),
         etrn: EtrnPolicy::Disable,
+        safety: sluice_smtpd::Safety::default(),
+        is_known: true,
         limits,
         reception: Reception::default(),
     };

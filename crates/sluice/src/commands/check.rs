@@ -16,7 +16,7 @@ use crate::{load, output, report};
 
 /// Reads the configuration and shows what was noticed.
 pub(crate) fn check(check: &Check) -> Result<Exit, Failure> {
-    let mut reading = load::judge(&check.common.config);
+    let mut reading = load::with_keys(load::judge(&check.common.config));
     if let Some(loaded) = &reading.loaded {
         reading.diagnostics.extend(plugin_options(&loaded.config));
         reading.diagnostics.sort_by_key(|diagnostic| diagnostic.span.map(|span| (span.source, span.start)));

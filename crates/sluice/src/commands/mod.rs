@@ -4,6 +4,7 @@ pub(crate) mod check;
 pub(crate) mod compile;
 pub(crate) mod explain;
 pub(crate) mod import;
+pub(crate) mod password;
 pub(crate) mod plugin_list;
 pub(crate) mod remote;
 pub(crate) mod run;

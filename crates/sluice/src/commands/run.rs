@@ -16,6 +16,7 @@ use crate::control::Console;
 use crate::exit::{Exit, ExitWith, Failure};
 use crate::hub::{Hub, log_diagnostics};
 use crate::intake::Door;
+use crate::keys::Keys;
 use crate::{load, log, report};
 
 /// Within this time after SIGTERM the process is gone, with everything durable.
@@ -32,7 +33,7 @@ pub(crate) fn run(run: &Run) -> Result<Exit, Failure> {
     log::start(&run.log, run.common.format)?;
     // Absolute, so that nothing later depends on the folder this was started in, and logs name whole paths.
     let place = std::path::absolute(&run.common.config).exit_with(Exit::Config)?;
-    let reading = load::read_to_run(&place, run)?;
+    let reading = load::with_keys(load::read_to_run(&place, run)?);
     log_diagnostics(&reading.diagnostics, &reading.sources);
     let Some(loaded) = reading.loaded else {
         let tally = report::tally(&reading.diagnostics);
@@ -46,7 +47,7 @@ pub(crate) fn run(run: &Run) -> Result<Exit, Failure> {
         .context("cannot start the threads of the listeners")
         .exit_with(Exit::Temporary)?;
     let config = Arc::clone(&loaded.config);
-    let hub = Hub::start(&place, loaded)?;
+    let hub = Hub::start(&place, loaded, reading.keys)?;
     let served = runtime.block_on(serve(&hub, &config));
     // Listeners are closed now, or never opened; what is in the spool stays there either way.
     let (begun, result) = match served {
@@ -67,7 +68,8 @@ async fn serve(hub: &Arc<Hub>, config: &Config) -> Result<Instant, Failure> {
     let mut hang_up = signal(SignalKind::hangup())?;
     let socket = &config.options.control_socket;
     let control = sluice_admin::Server::bind(socket).exit_with(Exit::Temporary)?;
-    let services = config.services.iter().map(listening).collect();
+    let keys = hub.keys();
+    let services = config.services.iter().map(|service| listening(service, &keys)).collect();
     let settings = Settings {
         host: config.channels.local().official_host.clone(),
         grace: SESSIONS_STOP_WITHIN,
@@ -109,10 +111,15 @@ async fn serve(hub: &Arc<Hub>, config: &Config) -> Result<Instant, Failure> {
 }
 
 /// A listener of the configuration, in the listeners' terms.
-fn listening(service: &sluice_config::Service) -> sluice_smtpd::Service {
+fn listening(service: &sluice_config::Service, keys: &Keys) -> sluice_smtpd::Service {
     sluice_smtpd::Service {
         name: service.name.clone(),
         listen: service.listen.clone(),
+        // Without a certificate nobody could be served there; that has been said.
+        listen_tls: match keys.certificates(&service.name) {
+            Some(_) => service.listen_tls.clone(),
+            None => Vec::new(),
+        },
         channel: service.channel.to_lowercase(),
         max_connections: service.max_connections,
         max_connections_per_client: service.max_connections_per_client,

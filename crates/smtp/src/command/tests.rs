@@ -89,7 +89,7 @@ fn parameters_of_mail() {
         other => panic!("{line}: {other:?}"),
     };
     let all = params("MAIL FROM:<a@b> size=12 body=8bitmime smtputf8");
-    assert_eq!(all, MailParams { size: Some(12), body: Body::EightBitMime, smtputf8: true });
+    assert_eq!(all, MailParams { size: Some(12), body: Body::EightBitMime, smtputf8: true, auth: false });
     assert_eq!(params("MAIL FROM:<> BODY=7BIT").body, Body::SevenBit);
     assert_eq!(params("MAIL FROM:<> SIZE=99999999999999999999").size, Some(u64::MAX));
     for bad in
@@ -100,7 +100,13 @@ fn parameters_of_mail() {
     for twice in ["SIZE=1", "BODY=7BIT", "SMTPUTF8"] {
         assert!(said(&format!("MAIL FROM:<> {twice} {twice}")).starts_with("501 5.5.4 Bad value"), "{twice}");
     }
-    for unknown in ["RET=FULL", "ENVID=x", "AUTH=<>", "=", "x", "<b@c>"] {
+    for known in ["AUTH=<>", "AUTH=a@b.example", "AUTH=a+2Bb+3Dc", "auth=x"] {
+        assert!(params(&format!("MAIL FROM:<> {known}")).auth, "{known}");
+    }
+    for bad in ["AUTH", "AUTH=", "AUTH=a=b", "AUTH=a+2", "AUTH=+2b", "AUTH=x AUTH=x"] {
+        assert!(said(&format!("MAIL FROM:<> {bad}")).starts_with("501 5.5.4 Bad value"), "{bad}");
+    }
+    for unknown in ["RET=FULL", "ENVID=x", "=", "x", "<b@c>"] {
         assert!(said(&format!("MAIL FROM:<> {unknown}")).starts_with("555 5.5.4"), "{unknown}");
     }
 }
@@ -112,6 +118,8 @@ fn lengths_are_limited_by_verb() {
     assert_eq!(said(&line("NOOP ", SHORT_COMMAND_OCTETS_MAX + 1)), "500 5.5.2 Command line too long");
     assert_eq!(said(&line("MAIL FROM:<>", COMMAND_OCTETS_MAX)), "501 5.1.7 Bad sender address syntax");
     assert_eq!(said(&line("MAIL FROM:<>", COMMAND_OCTETS_MAX + 1)), "500 5.5.2 Command line too long");
+    assert_eq!(said(&line("AUTH PLAIN ", AUTH_OCTETS_MAX + 1)), "500 5.5.2 Command line too long");
+    assert!(said(&line("AUTH PLAIN ", AUTH_OCTETS_MAX)).starts_with("Auth"));
     assert_eq!(said(&line("EHLO ", 300)), "501 Syntax: EHLO domain or HELO domain");
 }
 

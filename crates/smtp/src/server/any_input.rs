@@ -1,8 +1,10 @@
 //! Whatever comes in, in whatever pieces: no panic, one reply for each command, the same conversation.
 
+use super::dialogues::exchanged;
 use super::*;
 use crate::content::{Content, Fed, Rules};
 use crate::line::{Line, LineReader};
+use sluice_sasl::server::Exchange;
 
 /// A session that is fed `bytes` in pieces of `split` octets. Returns all it says, and checks what must always hold.
 fn session(bytes: &[u8], split: usize) -> Vec<u8> {
@@ -17,6 +19,12 @@ fn session(bytes: &[u8], split: usize) -> Vec<u8> {
         chunking: true,
         accept_all: false,
         loop_mark: Some("0F0F"),
+        safety: Safety {
+            tls: Demand::May,
+            auth: Demand::May,
+            mechanisms: Mechanism::ALL.to_vec(),
+            max_auth_failures: 3,
+        },
     });
     let mut lines = LineReader::default();
     let (mut said, mut buffer, mut kept) = (Vec::new(), Vec::new(), Vec::new());
@@ -24,6 +32,8 @@ fn session(bytes: &[u8], split: usize) -> Vec<u8> {
     // A message that comes in chunks, and what is still to be read of the present one.
     let mut chunks: Option<Content> = None;
     let mut expected: Option<(u64, Chunk)> = None;
+    let mut exchange = None;
+    let users = super::dialogues::users();
     for piece in bytes.chunks(split) {
         let used = if buffer.is_empty() { lines.arrived(piece) } else { 0 };
         buffer.extend_from_slice(&piece[used..]);
@@ -100,6 +110,20 @@ fn session(bytes: &[u8], split: usize) -> Vec<u8> {
                     assert!(!server.is_in_transaction() && server.helo().is_some());
                     server.answered(Answers::new(EtrnPolicy::Silent, &node).unable())
                 }
+                Step::StartTls(reply) => {
+                    assert!(server.helo().is_some() && !server.is_secured());
+                    server.secured();
+                    Step::Reply(reply)
+                }
+                Step::Authenticate(mechanism, response) => {
+                    assert!(server.is_secured() || !mechanism.is_clear());
+                    let exchange = exchange.insert(Exchange::new(mechanism, &[7; 18], "hub.example", 1));
+                    server.exchanged(&exchanged(exchange.step(users, response.as_deref())))
+                }
+                Step::AuthResponse(response) => {
+                    let exchange = exchange.as_mut().expect("an exchange that was begun");
+                    server.exchanged(&exchanged(exchange.step(users, Some(&response))))
+                }
                 step => step,
             };
             if let Step::Content(_, transaction) = &step {
@@ -157,7 +181,7 @@ fn say(step: Step<'_>, said: &mut Vec<u8>) -> bool {
 
 #[test]
 fn any_input_in_any_split_gives_one_conversation() {
-    let words: [&[u8]; 44] = [
+    let words: [&[u8]; 48] = [
         b"EHLO a.example",
         b"HELO b",
         b"MAIL FROM:<>",
@@ -201,6 +225,10 @@ fn any_input_in_any_split_gives_one_conversation() {
         b"=",
         b"GET / HTTP/1.1",
         b"STARTTLS",
+        b"AUTH CRAM-MD5",
+        b"AUTH SCRAM-SHA-256 biwsbj1mcmVkLHI9eA==",
+        b"AHg=",
+        b"*",
         &[b'x'; 300],
     ];
     // A small generator with a fixed start: every run tries the same inputs.

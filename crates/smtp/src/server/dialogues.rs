@@ -11,6 +11,8 @@ use sluice_mail::{Recipient, Refusal, Status};
 use super::*;
 use crate::content::{Content, Fed, Rules};
 use crate::etrn::Waiting;
+use sluice_sasl::server::{Exchange, RANDOM_OCTETS, Step as Sasl};
+use sluice_sasl::users::{self, User, Users};
 
 pub(super) fn policy() -> Policy {
     Policy {
@@ -24,6 +26,7 @@ pub(super) fn policy() -> Policy {
         chunking: false,
         accept_all: false,
         loop_mark: None,
+        safety: Safety::default(),
     }
 }
 
@@ -62,11 +65,31 @@ fn etrn_answer(policy: EtrnPolicy, argument: &str) -> Reply {
     }
 }
 
+/// Fred, whose password is pencil.
+pub(super) fn users() -> &'static Users {
+    static USERS: std::sync::LazyLock<Users> = std::sync::LazyLock::new(|| {
+        let fred = User::new("pencil", *b"0123456789abcdef", 4096, true).unwrap();
+        Users::read(&users::changed("", "fred", Some(&fred)).unwrap()).0
+    });
+    &USERS
+}
+
+pub(super) fn exchanged(step: Sasl) -> Exchanged {
+    match step {
+        Sasl::Challenge(challenge) => Exchanged::Challenge(challenge),
+        Sasl::Accepted(_) => Exchanged::Accepted,
+        Sasl::Rejected => Exchanged::Rejected,
+        Sasl::Malformed => Exchanged::Malformed,
+    }
+}
+
 /// The conversation with a client that says the lines of `text`.
 pub(super) fn dialogue(policy: &Policy, text: &str) -> String {
+    let users = users();
+    let mut exchange = None;
     let mut server = Server::new(policy.clone());
     let mut said = String::new();
-    let mut client = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let mut client = text.lines().map(str::trim).filter(|line| !line.is_empty()).peekable();
     said.push_str(&String::from_utf8(server.greeting().to_bytes()).unwrap());
     while let Some(line) = client.next() {
         said.push_str(&format!("> {line}\n"));
@@ -75,6 +98,7 @@ pub(super) fn dialogue(policy: &Policy, text: &str) -> String {
             "(no content in time)" => Step::Close(server.data_timeout()),
             "(content without end)" => Step::Close(replies::endless_message()),
             "(shutdown)" => Step::Close(server.shutdown()),
+            "(users are lost)" => server.exchanged(&Exchanged::Unavailable),
             "(long line)" => server.line_too_long(),
             _ => server.line(line.as_bytes()),
         };
@@ -85,8 +109,30 @@ pub(super) fn dialogue(policy: &Policy, text: &str) -> String {
             }
             Step::Verify(_) => server.answered(replies::cannot_verify()),
             Step::Etrn(argument) => server.answered(etrn_answer(policy.etrn, argument)),
+            Step::Authenticate(mechanism, _) if client.peek() == Some(&"(users are lost)") => {
+                said.push_str(&format!("({mechanism:?})\n"));
+                continue;
+            }
+            Step::Authenticate(mechanism, response) => {
+                let random = [7; RANDOM_OCTETS];
+                let exchange = exchange.insert(Exchange::new(mechanism, &random, &policy.host, 1));
+                server.exchanged(&exchanged(exchange.step(users, response.as_deref())))
+            }
+            Step::AuthResponse(response) => {
+                let exchange = exchange.as_mut().expect("an exchange that was begun");
+                server.exchanged(&exchanged(exchange.step(users, Some(&response))))
+            }
+            Step::StartTls(reply) => match client.peek() {
+                Some(&"(no certificate)") => server.tls_unavailable(),
+                Some(&"(and more at once)") => Step::Close(server.spoke_before_tls()),
+                _ => {
+                    server.secured();
+                    Step::Reply(reply)
+                }
+            },
             step => step,
         };
+        client.next_if(|line| matches!(*line, "(no certificate)" | "(and more at once)"));
         let mut say = |reply: &Reply, charset| {
             let mut bytes = Vec::new();
             reply.write_in(charset, &mut bytes);

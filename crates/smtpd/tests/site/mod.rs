@@ -11,8 +11,8 @@ use sluice_smtp::etrn::{Answers, Node, Waiting};
 use sluice_smtp::replies;
 use sluice_smtp::reply::{Reply, ReplyReader};
 use sluice_smtpd::{
-    Admission, Connection, Done, EtrnAnswer, EtrnPolicy, Incoming, Intake, Limits, MailParams, Orders,
-    Parcel, Reception, Refused, Server, Service, Session, Settings, Transaction,
+    Admission, Certificates, Connection, Done, EtrnAnswer, EtrnPolicy, Incoming, Intake, Limits, MailParams,
+    Orders, Parcel, Reception, Refused, Safety, Server, Service, Session, Settings, Transaction, Users,
 };
 use tokio::sync::oneshot;
 
@@ -58,6 +58,11 @@ pub struct Fake {
     pub limits: Limits,
     pub reception: Reception,
     pub etrn: EtrnPolicy,
+    pub safety: Safety,
+    pub certificates: Mutex<Option<Certificates>>,
+    pub users: Option<Arc<Users>>,
+    /// What `readmit` was asked about: TLS version, login, mechanism.
+    pub readmitted: Mutex<Vec<String>>,
     pub on_commit: Manner,
     pub on_chunk: Manner,
     pub on_etrn: Manner,
@@ -79,6 +84,10 @@ impl Default for Fake {
             limits: Limits::default(),
             reception: Reception::default(),
             etrn: EtrnPolicy::Silent,
+            safety: Safety::default(),
+            certificates: Mutex::default(),
+            users: None,
+            readmitted: Mutex::default(),
             on_commit: Manner::AtOnce,
             on_chunk: Manner::AtOnce,
             on_etrn: Manner::AtOnce,
@@ -128,9 +137,31 @@ impl Intake for Door {
             source_channel: connection.channel.to_string(),
             banner_host: "hub.example".into(),
             etrn: self.0.etrn,
+            safety: self.0.safety.clone(),
+            is_known: false,
             limits: self.0.limits.clone(),
             reception: self.0.reception,
         })
+    }
+
+    fn readmit(&self, session: &Session) -> Option<Admission> {
+        assert!(!session.extended || session.login.is_some(), "TLS forgets EHLO");
+        let tls = session.tls.as_ref().map_or("clear", |tls| tls.version);
+        let login = session.login.as_ref().map_or("nobody", |login| login.name.as_str());
+        self.0.readmitted.lock().unwrap().push(format!("{tls} {login}"));
+        let source_channel = match session.login {
+            Some(_) => "tcp_auth".to_owned(),
+            None => return None,
+        };
+        Some(Admission { source_channel, is_known: true, ..session.admission.clone() })
+    }
+
+    fn certificates(&self, _: &Connection) -> Option<Certificates> {
+        self.0.certificates.lock().unwrap().clone()
+    }
+
+    fn users(&self) -> Option<Arc<Users>> {
+        self.0.users.clone()
     }
 
     fn sender(&self, _: &Session, path: &str, _: &MailParams, orders: &mut Orders) -> Result<(), Refusal> {
@@ -247,6 +278,7 @@ pub fn service(name: &str) -> Service {
     Service {
         name: name.into(),
         listen: vec![(Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), 0)],
+        listen_tls: Vec::new(),
         channel: "tcp_local".into(),
         max_connections: 0,
         max_connections_per_client: 0,

@@ -15,7 +15,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     // 1: rules
     ("sluice-config", &["sluice-mail", "sluice-diag"]),
     ("sluice-rewrite", &["sluice-config", "sluice-mail", "sluice-diag"]),
-    ("sluice-smtp", &["sluice-mail"]),
+    ("sluice-sasl", &[]),
+    ("sluice-smtp", &["sluice-sasl", "sluice-mail"]),
     // 2: machines
     ("sluice-spool", &[]),
     ("sluice-queue", &["sluice-spool", "sluice-mail"]),
@@ -33,7 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     // 3: edges
-    ("sluice-smtpd", &["sluice-smtp", "sluice-mail"]),
+    ("sluice-smtpd", &["sluice-smtp", "sluice-sasl", "sluice-mail"]),
     ("sluice-admin", &["sluice-mail", "sluice-diag"]),
     (
         "sluice",
@@ -47,6 +48,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sluice-mail",
             "sluice-queue",
             "sluice-rewrite",
+            "sluice-sasl",
             "sluice-smtp",
             "sluice-smtpd",
             "sluice-spool",
@@ -65,6 +67,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sluice-diag",
             "sluice-mail",
             "sluice-rewrite",
+            "sluice-sasl",
             "sluice-smtp",
             "sluice-spool",
         ],
@@ -72,7 +75,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// What a channel plugin may compile in.
-const PLUGIN: &[&str] = &["sluice-sdk", "sluice-abi", "sluice-mail", "sluice-smtp"];
+const PLUGIN: &[&str] = &["sluice-sdk", "sluice-abi", "sluice-mail", "sluice-sasl", "sluice-smtp"];
 
 /// What any crate may use for its own tests, besides what it uses anyway.
 const FOR_TESTS: &[&str] = &["sluice-testkit"];
@@ -91,6 +94,13 @@ const HOMES: &[(&str, &[&str])] = &[
     ("mail-builder", &["sluice-mail"]),
     ("tokio", &["sluice-smtpd", "sluice-admin", "sluice", "sluice-tcp"]),
     ("hickory-resolver", &["sluice-tcp"]),
+    ("rustls", &["sluice-smtpd", "sluice-tcp"]),
+    ("tokio-rustls", &["sluice-smtpd"]),
+    ("rustls-native-certs", &["sluice-tcp"]),
+    ("hmac", &["sluice-sasl"]),
+    ("pbkdf2", &["sluice-sasl"]),
+    // The oracle of tests.
+    ("rsasl", &["sluice-sasl"]),
     ("axum", &["sluice-admin"]),
     ("anyhow", &["sluice", "sluice-xtask"]),
     ("clap", &["sluice", "sluice-xtask"]),

@@ -1,0 +1,199 @@
+//! The terms of a session: by which channel its mail comes in, what it may use up, and how it is protected.
+//!
+//! The channel of the listener comes first. `switchchannel` moves the session by the client's address,
+//! `tlsswitchchannel` when TLS is on, `saslswitchchannel` when the client has logged in; each keyword is looked for on
+//! the channel that the one before it led to.
+//!
+//! # Relaying
+//! A session is *known* when its address or its login has moved it to another channel; all others are strangers. TLS alone
+//! says nothing about who somebody is.
+//!
+//! # Not here
+//! What strangers may not do (`intake`), the conversation (`smtpd`).
+
+use std::net::IpAddr;
+
+use sluice_config::{Channel, Config, Demand, EtrnPolicy, LineEnds, ServerOptions, Settings, SwitchChannel};
+use sluice_dispatch::Loaded;
+use sluice_mail::Address;
+use sluice_rewrite::{Context, Kind};
+use sluice_smtpd::{
+    Admission, Connection, Ends, ExpandLater, Limits, LongLines, Mechanism, Quotas, Reception, Safety,
+    Session,
+};
+
+use crate::keys::Keys;
+
+/// Least number of ETRN commands that a session may send unless the operator says otherwise. PMDF's own default of one
+/// breaks every client that has two names.
+const ETRNS_PER_SESSION_MIN: u32 = 8;
+
+/// The terms of a connection that came in by `default`; with a session, of one in which TLS or a login has come about.
+pub(crate) fn of(
+    loaded: &Loaded,
+    keys: &Keys,
+    default: &Channel,
+    connection: &Connection,
+    session: Option<&Session>,
+) -> Admission {
+    let config = &loaded.config;
+    let by_name = |name: &Option<String>| name.as_deref().and_then(|name| config.channels.by_name(name));
+    let by_address = switched(loaded, default, connection.peer.ip());
+    let mut source = by_address.unwrap_or(default);
+    let mut is_known = by_address.is_some();
+    let has_tls = session.map_or(connection.implicit_tls, |session| session.tls.is_some());
+    if has_tls && let Some(channel) = by_name(&source.settings.tls_switch_channel) {
+        source = channel;
+    }
+    if session.is_some_and(|session| session.login.is_some())
+        && let Some(channel) = by_name(&source.settings.sasl_switch_channel)
+    {
+        (source, is_known) = (channel, true);
+    }
+    let options = &config.options;
+    let banner_host = default.server.banner_host.clone();
+    let largest = [
+        Some(options.max_message_size),
+        options.block_limit,
+        config.channels.largest_block_limit(),
+        source.settings.source_block_limit,
+    ];
+    let defaults = Limits::default();
+    Admission {
+        source_channel: source.name.clone(),
+        banner_host: banner_host.unwrap_or_else(|| config.channels.local().official_host.clone()),
+        etrn: etrn_policy(source),
+        safety: safety(source, keys, &connection.service),
+        is_known,
+        limits: Limits {
+            max_message_size: largest.into_iter().flatten().filter(|size| *size > 0).min().unwrap_or(0),
+            max_recipients: [
+                Some(options.max_recipients),
+                default.server.allow_recipients_per_transaction,
+                source.settings.recipient_limit,
+            ]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(defaults.max_recipients),
+            max_errors: source.settings.disconnect_bad_command_limit.unwrap_or(defaults.max_errors),
+            quotas: quotas(&source.settings, &default.server),
+            etrn_per_session: default.server.allow_etrns_per_session.unwrap_or(ETRNS_PER_SESSION_MIN),
+            max_received_lines: options.max_received_lines,
+            command_timeout: default.server.command_receive_time,
+            data_timeout: default.server.data_receive_time,
+            expand_later: expand_later(loaded, source),
+            ..defaults
+        },
+        reception: reception(&source.settings, config),
+    }
+}
+
+/// What protects a session. Where the means are missing, what is only offered is not; what is demanded still is.
+fn safety(source: &Channel, keys: &Keys, service: &str) -> Safety {
+    let demand = |wanted: Demand, possible: bool| match wanted {
+        Demand::Must => sluice_smtpd::Demand::Must,
+        Demand::May if possible => sluice_smtpd::Demand::May,
+        Demand::May | Demand::No => sluice_smtpd::Demand::No,
+    };
+    let users = keys.users();
+    let has_cram = users.as_ref().is_some_and(|users| users.has_cram());
+    let mechanisms = match users {
+        None => Vec::new(),
+        Some(_) => {
+            let all = Mechanism::ALL.into_iter();
+            all.filter(|mechanism| has_cram || *mechanism != Mechanism::CramMd5).collect()
+        }
+    };
+    Safety {
+        tls: demand(source.settings.tls_server, keys.certificates(service).is_some()),
+        auth: demand(source.settings.sasl_server, !mechanisms.is_empty()),
+        mechanisms,
+        max_auth_failures: source.settings.disconnect_bad_auth_limit,
+    }
+}
+
+/// The channel that `switchchannel` moves a client to: the one that the client's address rewrites to, if that may be
+/// switched to (PMDF System Manager's Guide, "switchchannel").
+fn switched<'a>(loaded: &'a Loaded, default: &Channel, client: IpAddr) -> Option<&'a Channel> {
+    if default.settings.switch_channel != SwitchChannel::Switch {
+        return None;
+    }
+    let literal = match client.to_canonical() {
+        IpAddr::V4(address) => format!("[{address}]"),
+        IpAddr::V6(address) => format!("[IPv6:{address}]"),
+    };
+    let address = Address { route: Vec::new(), local: "postmaster".to_owned(), host: Some(literal) };
+    let context =
+        Context { kind: Kind::EnvelopeFrom, source_channel: &default.name, destination_channel: None };
+    let route = loaded.rewriter.route(&address, &context, None).ok()?;
+    let channel = loaded.config.channels.by_name(&route.channel)?;
+    (channel.name != default.name && channel.settings.switch_channel != SwitchChannel::Never)
+        .then_some(channel)
+}
+
+/// The keyword on the source channel, in the listeners' terms.
+fn etrn_policy(source: &Channel) -> sluice_smtpd::EtrnPolicy {
+    match source.settings.etrn {
+        EtrnPolicy::Allow => sluice_smtpd::EtrnPolicy::Allow,
+        EtrnPolicy::Silent => sluice_smtpd::EtrnPolicy::Silent,
+        EtrnPolicy::Domain => sluice_smtpd::EtrnPolicy::Domain { plain: source.server.etrn_domain_plain },
+        EtrnPolicy::Disable => sluice_smtpd::EtrnPolicy::Disable,
+    }
+}
+
+/// What the keywords of the source channel and the options of the listener's channel limit. Where both say something, the
+/// lower limit holds.
+fn quotas(settings: &Settings, server: &ServerOptions) -> Quotas {
+    let least = |keyword: Option<u32>, option: Option<u32>| keyword.into_iter().chain(option).min();
+    Quotas {
+        recipient_cutoff: least(settings.recipient_cutoff, server.reject_recipients_per_transaction),
+        rejects_before_deferral: least(
+            settings.deferral_reject_limit,
+            server.allow_rejections_before_deferral,
+        ),
+        transactions: least(settings.transaction_limit, server.allow_transactions_per_session),
+        disconnect_transactions: settings.disconnect_transaction_limit,
+        disconnect_recipients: settings.disconnect_recipient_limit,
+        disconnect_rejects: settings.disconnect_reject_limit,
+        disconnect_commands: settings.disconnect_command_limit,
+    }
+}
+
+/// How messages come in by a channel.
+fn reception(settings: &Settings, config: &Config) -> Reception {
+    let options = &config.options;
+    let loop_mark = config.checks_loops.then(sluice_dispatch::loop_mark);
+    Reception {
+        chunking: settings.chunking_server,
+        accept_all: settings.accept_all_addresses,
+        loop_mark,
+        // `linelimit` is a limit of the channel that a message goes to.
+        max_lines: options.line_limit,
+        long_lines: match settings.long_lines {
+            sluice_config::LongLines::Reject => LongLines::Refuse,
+            sluice_config::LongLines::Truncate => LongLines::Truncate,
+            sluice_config::LongLines::Wrap => LongLines::Wrap,
+        },
+        eight_bit_strict: settings.eight_bit_strict,
+        received_for: settings.received_for,
+        received_from: settings.received_from,
+        submit: settings.submit,
+        debug: settings.slave_debug,
+        line_ends: match settings.smtp {
+            None | Some(LineEnds::CrOrLf) => Ends::CrOrLf,
+            Some(LineEnds::Crlf) => Ends::Crlf,
+            Some(LineEnds::Cr) => Ends::Cr,
+            Some(LineEnds::Lf) => Ends::Lf,
+        },
+    }
+}
+
+/// `expandlimit`, if there is a channel that can bring the mail in again.
+fn expand_later(loaded: &Loaded, source: &Channel) -> Option<ExpandLater> {
+    let more_than = source.settings.expand_limit?;
+    let name = source.settings.expand_channel.as_deref().unwrap_or("reprocess");
+    let channel = loaded.config.channels.by_name(name)?;
+    let domain = channel.official_host.to_lowercase();
+    Some(ExpandLater { more_than, channel: channel.name.clone(), domain })
+}
