@@ -18,6 +18,7 @@
 
 mod alias;
 mod check;
+mod circumstances;
 mod codes;
 mod direct;
 mod evaluate;
