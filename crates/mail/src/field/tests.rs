@@ -1,3 +1,4 @@
+//! Fields as people and programs write them, and what is changed in them.
 #![allow(clippy::unwrap_used)]
 use super::*;
 

@@ -1,3 +1,4 @@
+//! Limits of headers; what becomes of addresses in them is on the pages in `tests/`.
 #![allow(clippy::unwrap_used)]
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,3 +1,4 @@
+//! Header option files, fields about the envelope, and long lists.
 #![allow(clippy::unwrap_used)]
 use std::path::PathBuf;
 
