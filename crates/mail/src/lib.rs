@@ -18,6 +18,7 @@ pub mod field;
 pub mod header;
 pub mod notice;
 mod outcome;
+pub mod seven_bit;
 mod status;
 mod time;
 pub mod wire;

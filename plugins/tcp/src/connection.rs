@@ -36,6 +36,7 @@ const SLICES_MAX: usize = 16_384;
 const QUIT_TIME: Duration = Duration::from_millis(250);
 
 /// A message as the worker hands it over.
+#[derive(Clone)]
 pub(crate) struct Message<'a> {
     /// The batch it came in.
     pub(crate) lease: u64,
@@ -146,6 +147,11 @@ impl Connection {
             // The client settles every transaction it has begun before it says anything else.
             step => unreachable!("a transaction ended in {step:?}"),
         }
+    }
+
+    /// Whether the server offers 8BITMIME.
+    pub(crate) fn takes_eight_bit(&self) -> bool {
+        self.client.offers().eight_bit_mime
     }
 
     /// Whether another transaction can be started.

@@ -12,13 +12,14 @@
 //! Whatever the network does is an outcome for a recipient. What may pass is deferred; only a destination that does not
 //! exist or a host that refuses for good is a failure. A host that the configuration names and the DNS does not know is
 //! deferred too: the operator wants the mail to go there.
-//! 8-bit content for a server without 8BITMIME is refused with 5.6.3, unless the channel has the keyword `eightbit`:
-//! re-encoding a message is no business of a transport.
+//! 8-bit content for a server without 8BITMIME is encoded (`fitting`), unless the channel has the keyword `eightbit`; what
+//! cannot be encoded without being spoiled is returned with 5.6.3.
 //! # Not here
 //! When to try again, how many workers there are, which channel a message belongs to: all that is the host's.
 #![forbid(unsafe_code)]
 
 mod connection;
+mod fitting;
 mod halt;
 mod memory;
 mod names;

@@ -17,6 +17,7 @@ use sluice_sdk::{Level, Outcome, Status};
 use tokio::runtime::Runtime;
 
 use crate::connection::{Connection, Message, outward};
+use crate::fitting::{self, Fitted};
 use crate::halt::Halt;
 use crate::memory::{Batch, Rests};
 use crate::names::Names;
@@ -71,6 +72,8 @@ impl<'s> Outbox<'s> {
             Some(peer) => Sought::Configured(peer),
             None => Sought::Destination(message.domain),
         };
+        let settings = &self.shared.settings;
+        let mut fitted: Option<Fitted> = None;
         let mut left: Vec<usize> = (0..message.recipients.len()).collect();
         self.shared.step(|| {
             let (to, from) = (message.recipients.join(" "), message.sender);
@@ -84,6 +87,27 @@ impl<'s> Outbox<'s> {
                 Err(outcome) => {
                     left.drain(..).for_each(|recipient| settle(recipient, outcome.clone()));
                     return;
+                }
+            };
+            let made;
+            let message = match fitting::needs(settings, connection.takes_eight_bit(), message) {
+                None => message,
+                Some(needs) => {
+                    if fitted.as_ref().is_none_or(|(known, _)| *known != needs) {
+                        fitted = Some((needs, fitting::fit(message, needs)));
+                    }
+                    match &fitted {
+                        Some((_, Ok(wire))) => {
+                            let (pieces, size) = (vec![wire.as_slice()], wire.len() as u64);
+                            made = Message { pieces, size, eight_bit: !wire.is_ascii(), ..message.clone() };
+                            &made
+                        }
+                        Some((_, Err(outcome))) => {
+                            left.drain(..).for_each(|recipient| settle(recipient, outcome.clone()));
+                            return self.keep(&key, connection);
+                        }
+                        None => message,
+                    }
                 }
             };
             let settled = connection.transact(message, &left);

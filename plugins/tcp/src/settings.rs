@@ -68,6 +68,8 @@ pub(crate) struct Times {
 
 /// The additions to STATUS_DATA_RECEIVE_TIME stop here: 1000 recipients of 10 megabytes would make it weeks.
 const STATUS_DATA_ADDED_MAX_SECS: f64 = 3600.0;
+/// Least value of `linelength` that counts: lines of quoted-printable and base64 have 76 characters.
+const LINE_LENGTH_LEAST: usize = 76;
 /// Longest time that an option can give: a day. Longer is a mistake in the unit.
 const TIME_MAX_SECS: f64 = 86_400.0;
 
@@ -97,6 +99,10 @@ pub(crate) struct Settings {
     /// `dequeue_removeroute`: a source route has done its work when the message leaves, and is taken off.
     pub(crate) remove_route: bool,
     pub(crate) eight_bit: bool,
+    /// The peer takes 7-bit text only, whatever it offers (`sevenbit`).
+    pub(crate) seven_bit: bool,
+    /// Octets of a line beyond which a message is encoded (`linelength`).
+    pub(crate) line_length: Option<usize>,
     /// How far commands go ahead of replies (`streaming`); `None` for what is negotiated.
     pub(crate) streaming: Option<u8>,
     /// Messages go as chunks where that is offered (`chunkingclient`).
@@ -170,6 +176,8 @@ impl Settings {
             hello,
             etrn: word(from, "sendetrn")?,
             eight_bit: has("eightbit"),
+            seven_bit: has("sevenbit"),
+            line_length: line_length(from)?,
             remove_route: has("dequeue_removeroute"),
             streaming: streaming(from)?,
             chunking: !has("nochunkingclient"),
@@ -199,6 +207,16 @@ fn peer(from: &dyn Written) -> Result<Option<String>, CreateError> {
                 Err(wrong("keyword `daemon`", &word, "a full domain name, as the official host is not known"))
             }
         },
+    }
+}
+
+/// The argument of `linelength`. RFC 5321 section 4.5.3.1.6 lets lines have 998 octets; none is encoded for being shorter
+/// than the lines that encoding makes.
+fn line_length(from: &dyn Written) -> Result<Option<usize>, CreateError> {
+    let Some(word) = from.setting("linelength") else { return Ok(None) };
+    match word.trim().parse() {
+        Ok(length @ 1..) => Ok(Some(length.max(LINE_LENGTH_LEAST))),
+        _ => Err(wrong("keyword `linelength`", word, "a number of octets")),
     }
 }
 
@@ -432,6 +450,8 @@ pub(crate) mod tests {
             ("nameservers", "127.0.0.1 ns.example"),
             ("sendetrn", "two words"),
             ("streaming", "4"),
+            ("linelength", "0"),
+            ("linelength", "long"),
             ("streaming", ""),
             ("ipbackoff", "PT5M 5M"),
             ("ipbackoff", "P"),

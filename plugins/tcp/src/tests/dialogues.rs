@@ -559,24 +559,6 @@ fn a_source_route_is_taken_off_where_the_channel_says_so() {
 }
 
 #[test]
-fn eight_bit_content_needs_8bitmime_or_the_keyword() {
-    let plain = || vec![Say("220 mx"), Hear, Say("250-mx"), Say("250 PIPELINING")];
-    let eight_bit = || Message { eight_bit: true, ..message(&["r@b"]) };
-    let peer = Peer::start(vec![plain()]);
-    let shared = literal(peer.port, &[]);
-    let settled = deliver(&mut Outbox::new(&shared), &eight_bit());
-    assert_eq!(
-        settled,
-        ["failed 5.6.3 : the message has 8-bit content and [127.0.0.1] does not offer 8BITMIME"]
-    );
-    peer.heard();
-    let peer = Peer::start(vec![[plain(), one_message()].concat()]);
-    let shared = literal(peer.port, &[("eightbit", "")]);
-    assert!(deliver(&mut Outbox::new(&shared), &eight_bit())[0].starts_with("delivered"));
-    peer.heard();
-}
-
-#[test]
 fn replies_in_small_packets_do_not_meet_delayed_acknowledgements() {
     // Each `Say` is a packet of its own, and the server's socket holds back the next until the last was acknowledged.
     let script =
@@ -705,4 +687,73 @@ fn master_debug_tells_every_step() {
         assert!(told.lines().any(|line| line == step), "no {step:?} in\n{told}");
     }
     assert!(!told.contains("body"), "content is nobody's business: {told}");
+}
+
+/// A greeting without 8BITMIME.
+fn old_greeting() -> Vec<Do> {
+    vec![Say("220 mx ESMTP"), Hear, Say("250-mx"), Say("250 PIPELINING")]
+}
+
+fn eight_bit<'a>(content: &'a [u8]) -> Message<'a> {
+    let mut message = message(&["r@b"]);
+    (message.pieces, message.size, message.eight_bit) = (vec![content], content.len() as u64, true);
+    message
+}
+
+#[test]
+fn text_of_8_bits_is_encoded_for_a_peer_that_does_not_take_it() {
+    let text = "Subject: x\r\n\r\n..\u{fc}\r\n".as_bytes();
+    let encoded = "Subject: x|MIME-Version: 1.0|Content-Type: text/plain; charset=utf-8|\
+        Content-Transfer-Encoding: quoted-printable||..=C3=BC|.";
+    let as_it_is = "Subject: x||..\u{fc}|.";
+    for (keyword, offered, body, content) in [
+        ("eightnegotiate", false, "", encoded),
+        ("eightnegotiate", true, " BODY=8BITMIME", as_it_is),
+        ("eightbit", false, "", as_it_is),
+        ("sevenbit", true, "", encoded),
+        ("sevenbit", false, "", encoded),
+    ] {
+        let hello = if offered { greeting() } else { old_greeting() };
+        let peer = Peer::start(vec![[hello, one_message()].concat()]);
+        let shared = literal(peer.port, &[(keyword, "")]);
+        let settled = deliver(&mut Outbox::new(&shared), &eight_bit(text));
+        assert!(settled[0].starts_with("delivered"), "{keyword}: {settled:?}");
+        let heard = peer.heard();
+        assert!(heard[0].ends_with(&format!("|DATA|{content}")), "{keyword}: {heard:?}");
+        assert_eq!(heard[0].contains("BODY="), !body.is_empty(), "{keyword}: {heard:?}");
+    }
+}
+
+#[test]
+fn a_message_that_only_says_8_bits_goes_as_it_is() {
+    let peer = Peer::start(vec![[old_greeting(), one_message()].concat()]);
+    let shared = literal(peer.port, &[]);
+    let settled = deliver(&mut Outbox::new(&shared), &eight_bit(b"Subject: x\r\n\r\nplain\r\n"));
+    assert!(settled[0].starts_with("delivered"), "{settled:?}");
+    assert!(peer.heard()[0].ends_with("|DATA|Subject: x||plain|."));
+}
+
+#[test]
+fn what_encoding_would_spoil_is_returned() {
+    let signed = "Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n\u{fc}\r\n--b--\r\n";
+    let peer = Peer::start(vec![[old_greeting(), vec![UntilGone]].concat()]);
+    let shared = literal(peer.port, &[("IDLE_TIME", "0")]);
+    let settled = deliver(&mut Outbox::new(&shared), &eight_bit(signed.as_bytes()));
+    assert!(settled[0].starts_with("failed 5.6.3 ") && settled[0].contains("signed"), "{settled:?}");
+    peer.heard();
+}
+
+#[test]
+fn linelength_has_longer_lines_encoded() {
+    let long = format!("Subject: x\r\n\r\n{}\r\n", "word ".repeat(30));
+    for (keywords, is_encoded) in
+        [(&[][..], false), (&[("linelength", "200")][..], false), (&[("linelength", "80")][..], true)]
+    {
+        let peer = Peer::start(vec![[greeting(), one_message()].concat()]);
+        let shared = literal(peer.port, keywords);
+        let mut message = eight_bit(long.as_bytes());
+        message.eight_bit = false;
+        assert!(deliver(&mut Outbox::new(&shared), &message)[0].starts_with("delivered"));
+        assert_eq!(peer.heard()[0].contains("quoted-printable"), is_encoded, "{keywords:?}");
+    }
 }
