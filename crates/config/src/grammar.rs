@@ -135,6 +135,18 @@ fn channel_line_by_grammar(text: &str) -> Vec<Word> {
 
 /// The first name, the second if there is one, and all that follows if anything does.
 pub(crate) fn host_line(text: &str) -> Option<(Word, Option<Word>, Option<Word>)> {
+    if !is_plain(text) {
+        return host_line_by_grammar(text);
+    }
+    let first = plain_word(text, 0)?;
+    let second = plain_word(text, first.end);
+    let extra = second.as_ref().and_then(|second| plain_word(text, second.end));
+    let word = |range: Range<usize>| Word::plain(text, range);
+    let extra = extra.map(|extra| word(extra.start..text.len()));
+    Some((word(first), second.map(word), extra))
+}
+
+fn host_line_by_grammar(text: &str) -> Option<(Word, Option<Word>, Option<Word>)> {
     let pieces = pieces(Rule::host_line, text);
     let second = pieces.get(1).filter(|pair| pair.as_rule() == Rule::host);
     let extra = pieces.iter().find(|pair| pair.as_rule() == Rule::extra);
@@ -178,6 +190,7 @@ mod tests {
     fn both_ways_agree(text: &str) {
         assert_eq!(rule_line(text), rule_line_by_grammar(text), "{text:?} as a rule");
         assert_eq!(channel_line(text), channel_line_by_grammar(text), "{text:?} as a channel line");
+        assert_eq!(host_line(text), host_line_by_grammar(text), "{text:?} as a line of hosts");
         if let Some((first, second)) = first_words(text) {
             let words = channel_line_by_grammar(text);
             assert!(words.iter().all(Word::is_bare), "{text:?}");
@@ -203,7 +216,7 @@ mod tests {
         }
     }
 
-    /// Every line of the samples, as both kinds.
+    /// Every line of the samples, as each of the kinds.
     #[test]
     fn the_lines_of_real_files_are_read_as_the_grammar_reads_them() {
         let mut folders =

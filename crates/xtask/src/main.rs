@@ -1,7 +1,7 @@
 //! The list of verbs: everything a contributor or a build machine does to this tree, in one place and in Rust.
 //!
 //! `cargo xtask check` is what has to pass before a change is finished; `cargo xtask test` needs more from the
-//! machine (real mail programs); `cargo xtask demo` shows the thing working; `cargo xtask bench relay` measures it.
+//! machine (real mail programs); `cargo xtask demo` shows the thing working; `cargo xtask bench` measures it.
 //!
 //! # Not here
 //! Nothing that ships. The verbs call cargo and apt-get as commands, and read everything else themselves.
@@ -108,6 +108,11 @@ enum Bench {
     /// Prints messages per second from the first connection until the sink has the last message, and CPU seconds per
     /// 1,000 messages of all of the relay's processes. Needs root, for a private Postfix.
     Relay(bench::Load),
+    /// Large configurations: reading, rewriting, mapping tables, `sluice check`, a reload under load
+    ///
+    /// Up to 1,000,000 rewrite rules, in several shapes. Keeps the results, with the machine and the versions, in
+    /// `benches/language.json`. Takes some minutes.
+    Language(bench::Language),
 }
 
 fn main() -> ExitCode {
@@ -122,6 +127,7 @@ fn main() -> ExitCode {
             .map(|replies| replies.iter().for_each(|reply| println!("{reply}"))),
         Verb::Etrn { server, argument } => letters::etrn(server, &argument).map(|reply| println!("{reply}")),
         Verb::Bench(Bench::Relay(load)) => bench::relay(&load),
+        Verb::Bench(Bench::Language(options)) => bench::language(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

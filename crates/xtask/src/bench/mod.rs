@@ -4,12 +4,14 @@
 //! of sink. The clock runs from the first connection until the sink has the last message. The processor time is that of
 //! the relay alone, all its processes together. What is printed is the median of the runs.
 
+mod language;
 mod relays;
 mod usage;
 
 use crate::cargo::{cargo, root, step, target};
 use crate::peers;
 use anyhow::{Context, Result, bail, ensure};
+pub(crate) use language::{Language, language};
 use relays::{Relay, start_postfix, start_sluice};
 use serde_json::json;
 use sluice_testkit::{Program, free_port, wait_until};
