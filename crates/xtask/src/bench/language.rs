@@ -118,7 +118,8 @@ impl Bench {
         let of_bench = |message: &Value| message["target"]["name"] == "language";
         let found =
             messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).filter(of_bench);
-        let program = found.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).last();
+        let program =
+            found.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back();
         Ok(Bench(program.context("cargo names no program for the benchmark of sluice-rewrite")?))
     }
 
@@ -214,7 +215,7 @@ fn reload(sluice: &Path, folder: &Path) -> Result<Value> {
         Ok(())
     })?;
     let peak = peak_kib(hub.id());
-    drop(hub.terminate(Duration::from_secs(20)));
+    hub.terminate(Duration::from_secs(20)).context("the hub does not stop")?;
     Ok(json!({
         "sessions": SESSIONS,
         "reload_wall_seconds": rounded(super::median(times.into_iter())),
