@@ -6,8 +6,8 @@
 use crate::model::Keyword;
 use crate::options::Options;
 use crate::settings::{
-    AddressStyle, Alternate, Copies, Demand, Direction, Ehlo, EnvelopeToField, EtrnPolicy, Immediate,
-    LineEnds, LongLines, Mx, PerPriority, PostmasterCopies, Settings, SwitchChannel, Vrfy,
+    AddressStyle, Alternate, Copies, Demand, Direction, Ehlo, EnvelopeToField, EtrnPolicy, ForwardCheck,
+    Ident, Immediate, LineEnds, LongLines, Mx, PerPriority, PostmasterCopies, Settings, SwitchChannel, Vrfy,
 };
 use crate::values;
 use sluice_mail::Priority;
@@ -175,6 +175,15 @@ fn apply(keyword: &Keyword, around: &Surroundings<'_>, settings: &mut Settings) 
         "eightbit" | "eightnegotiate" | "sevenbit" => settings.eight_bit_strict = false,
         "receivedfrom" => settings.received_from = true,
         "noreceivedfrom" => settings.received_from = false,
+        "identnonenumeric" | "identtcpnumeric" => settings.ident = Ident::Numeric,
+        "identnone" | "identtcp" => settings.ident = Ident::Both,
+        "identnonelimited" | "identtcplimited" => settings.ident = Ident::Limited,
+        "identnonesymbolic" | "identtcpsymbolic" => settings.ident = Ident::Symbolic,
+        "forwardchecknone" => settings.forward_check = ForwardCheck::None,
+        "forwardchecktag" => settings.forward_check = ForwardCheck::Tag,
+        "forwardcheckdelete" => settings.forward_check = ForwardCheck::Delete,
+        "mailfromdnsverify" => settings.mail_from_dns_verify = true,
+        "nomailfromdnsverify" => settings.mail_from_dns_verify = false,
         "submit" => settings.submit = true,
         "receivedfor" => settings.received_for = true,
         "noreceivedfor" => settings.received_for = false,

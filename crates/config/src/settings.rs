@@ -135,6 +135,12 @@ pub struct Settings {
     pub eight_bit_strict: bool,
     /// `receivedfrom`, `noreceivedfrom`: whether `Received:` names the sender where it was changed.
     pub received_from: bool,
+    /// `identnone` and its kind: whether the name of a client is looked up, and what it is good for.
+    pub ident: Ident,
+    /// `forwardchecknone`, `forwardchecktag`, `forwardcheckdelete`.
+    pub forward_check: ForwardCheck,
+    /// `mailfromdnsverify`: the domain of a sender must be in the name service.
+    pub mail_from_dns_verify: bool,
     /// `submit`: messages from the channel are new, and completed.
     pub submit: bool,
     /// `receivedfor`, `noreceivedfor`: whether `Received:` names the recipient when there is only one.
@@ -392,6 +398,32 @@ pub enum LongLines {
     Wrap,
 }
 
+/// What is done about the name of a client (PMDF System Manager's Guide, "Reverse DNS lookups on incoming SMTP connections").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ident {
+    /// `identnonenumeric`: it is not looked up. Messaging Server's choice where no keyword is written.
+    #[default]
+    Numeric,
+    /// `identnone`: name and address stand in `Received:`, and the name may choose a channel.
+    Both,
+    /// `identnonelimited`: the same, but the name chooses no channel.
+    Limited,
+    /// `identnonesymbolic`: only the name stands in `Received:`.
+    Symbolic,
+}
+
+/// What becomes of a client's name that does not lead back to its address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ForwardCheck {
+    /// Nobody looks.
+    #[default]
+    None,
+    /// It is marked.
+    Tag,
+    /// It is forgotten.
+    Delete,
+}
+
 /// How the server answers VRFY.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Vrfy {
@@ -514,6 +546,9 @@ impl Default for Settings {
             long_lines: LongLines::default(),
             eight_bit_strict: false,
             received_from: true,
+            ident: Ident::default(),
+            forward_check: ForwardCheck::default(),
+            mail_from_dns_verify: false,
             submit: false,
             received_for: true,
             accept_all_addresses: false,

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use sluice_config::Vrfy;
+use sluice_config::{Ident, Vrfy};
 use sluice_dispatch::{Loaded, Matched, Released, Requester};
 use sluice_mail::{Address, Recipient, Refusal, Status};
 use sluice_queue::Selector;
@@ -14,25 +14,27 @@ use sluice_smtp::etrn::{Answers, Node, Waiting};
 use sluice_smtp::replies;
 use sluice_smtp::reply::Reply;
 use sluice_smtpd::{
-    Accepted, Admission, Certificates, Connection, EtrnAnswer, Incoming, Intake, MailParams, Orders, Session,
-    Transaction, Users,
+    Accepted, Admission, Certificates, ClientName, Connection, EtrnAnswer, Incoming, Intake, Lookup,
+    MailParams, Orders, Session, Transaction, Users,
 };
 
 use crate::access::Access;
 use crate::arriving::Arriving;
 use crate::hub::{self, Hub};
+use crate::names::{self, Names};
 use crate::recipients::Recipients;
 use crate::terms;
 
 /// The hub as the listeners see it.
 pub(crate) struct Door {
     hub: Arc<Hub>,
+    names: Names,
 }
 
 impl Door {
     /// A door into this hub.
     pub(crate) fn new(hub: Arc<Hub>) -> Door {
-        Door { hub }
+        Door { hub, names: Names::default() }
     }
 
     /// Where a recipient goes, or why it goes nowhere.
@@ -59,6 +61,28 @@ impl Door {
 }
 
 impl Intake for Door {
+    fn client_name(&self, connection: &Connection) -> Option<Lookup<Option<ClientName>>> {
+        let loaded = self.hub.loaded();
+        let default = loaded.config.channels.by_name(&connection.channel)?;
+        if default.settings.ident == Ident::Numeric {
+            return None;
+        }
+        let resolver = self.names.of(default)?;
+        Some(Box::pin(names::client_name(resolver, connection.peer.ip(), default.settings.forward_check)))
+    }
+
+    fn sender_exists(&self, session: &Session, path: &str) -> Option<Lookup<Result<(), Refusal>>> {
+        let loaded = self.hub.loaded();
+        let source = loaded.config.channels.by_name(&session.admission.source_channel)?;
+        if !source.settings.mail_from_dns_verify {
+            return None;
+        }
+        // A literal is not in the name service, and neither is the null reverse-path.
+        let domain = Address::parse(path).ok()?.host.filter(|host| !host.starts_with('['))?;
+        let resolver = self.names.of(source)?;
+        Some(Box::pin(names::domain_exists(resolver, domain)))
+    }
+
     fn admit(&self, connection: &Connection) -> Result<Admission, Refusal> {
         let loaded = self.hub.loaded();
         let config = &loaded.config;

@@ -17,6 +17,7 @@ mod keys;
 mod load;
 mod log;
 mod lookups;
+mod names;
 mod notices;
 mod output;
 mod recipients;

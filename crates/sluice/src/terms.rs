@@ -13,7 +13,9 @@
 
 use std::net::IpAddr;
 
-use sluice_config::{Channel, Config, Demand, EtrnPolicy, LineEnds, ServerOptions, Settings, SwitchChannel};
+use sluice_config::{
+    Channel, Config, Demand, EtrnPolicy, Ident, LineEnds, ServerOptions, Settings, SwitchChannel,
+};
 use sluice_dispatch::Loaded;
 use sluice_mail::Address;
 use sluice_rewrite::{Context, Kind};
@@ -38,7 +40,7 @@ pub(crate) fn of(
 ) -> Admission {
     let config = &loaded.config;
     let by_name = |name: &Option<String>| name.as_deref().and_then(|name| config.channels.by_name(name));
-    let by_address = switched(loaded, default, connection.peer.ip());
+    let by_address = switched(loaded, default, connection);
     let mut source = by_address.unwrap_or(default);
     let mut is_known = by_address.is_some();
     let has_tls = session.map_or(connection.implicit_tls, |session| session.tls.is_some());
@@ -85,7 +87,11 @@ pub(crate) fn of(
             expand_later: expand_later(loaded, source),
             ..defaults
         },
-        reception: reception(&source.settings, config),
+        reception: Reception {
+            // What is looked up is the listener's channel's business.
+            name_only: default.settings.ident == Ident::Symbolic,
+            ..reception(&source.settings, config)
+        },
     }
 }
 
@@ -113,17 +119,28 @@ fn safety(source: &Channel, keys: &Keys, service: &str) -> Safety {
     }
 }
 
-/// The channel that `switchchannel` moves a client to: the one that the client's address rewrites to, if that may be
-/// switched to (PMDF System Manager's Guide, "switchchannel").
-fn switched<'a>(loaded: &'a Loaded, default: &Channel, client: IpAddr) -> Option<&'a Channel> {
+/// The channel that `switchchannel` moves a client to: the one that the client's address rewrites to, or else its name, if
+/// that may be switched to (PMDF System Manager's Guide, "switchchannel").
+fn switched<'a>(loaded: &'a Loaded, default: &Channel, connection: &Connection) -> Option<&'a Channel> {
     if default.settings.switch_channel != SwitchChannel::Switch {
         return None;
     }
-    let literal = match client.to_canonical() {
+    let literal = match connection.peer.ip().to_canonical() {
         IpAddr::V4(address) => format!("[{address}]"),
         IpAddr::V6(address) => format!("[IPv6:{address}]"),
     };
-    let address = Address { route: Vec::new(), local: "postmaster".to_owned(), host: Some(literal) };
+    let by_name = connection.name.as_ref().filter(|name| {
+        // A name that does not lead back may be anybody's invention.
+        default.settings.ident != Ident::Limited && !name.doubtful
+    });
+    std::iter::once(literal)
+        .chain(by_name.map(|name| name.name.clone()))
+        .find_map(|host| switch_target(loaded, default, host))
+}
+
+/// The channel that a host rewrites to, if a session may be moved there.
+fn switch_target<'a>(loaded: &'a Loaded, default: &Channel, host: String) -> Option<&'a Channel> {
+    let address = Address { route: Vec::new(), local: "postmaster".to_owned(), host: Some(host) };
     let context =
         Context { kind: Kind::EnvelopeFrom, source_channel: &default.name, destination_channel: None };
     let route = loaded.rewriter.route(&address, &context, None).ok()?;
@@ -179,6 +196,7 @@ fn reception(settings: &Settings, config: &Config) -> Reception {
         received_for: settings.received_for,
         received_from: settings.received_from,
         submit: settings.submit,
+        name_only: false,
         debug: settings.slave_debug,
         line_ends: match settings.smtp {
             None | Some(LineEnds::CrOrLf) => Ends::CrOrLf,

@@ -179,6 +179,8 @@ replies! {
     /// DATA or BDAT after nothing but refused recipients.
     no_valid_recipients() = 554 (5, 5, 1) "No valid recipients";
 
+    /// MAIL on a channel with `mailfromdnsverify`, and the name service does not answer in time.
+    sender_not_looked_up() = 450 (4, 4, 3) "The domain of the sender could not be looked up, try again later";
     /// SIZE in MAIL is more than is taken.
     declared_too_large(octets: u64) = 552 (5, 3, 4) "Message size exceeds limit of {octets} octets";
     /// SIZE in MAIL is more than the channel of this recipient takes.

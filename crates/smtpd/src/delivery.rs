@@ -340,6 +340,8 @@ fn first_lines(talk: &Talk, transaction: &Transaction, id: &str, now: Time) -> V
     let trace = Trace {
         helo: &session.helo,
         peer: session.connection.peer.ip(),
+        name: session.connection.name.as_ref(),
+        name_only: session.admission.reception.name_only,
         host: &session.admission.banner_host,
         extended: session.extended,
         smtputf8: transaction.params.smtputf8,

@@ -56,6 +56,7 @@ impl Session {
                 service: channel.into(),
                 channel: channel.into(),
                 implicit_tls: false,
+                name: None,
             },
             admission,
             helo: name,

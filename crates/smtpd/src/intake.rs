@@ -5,6 +5,7 @@
 //! A callback that is dropped without being called counts as a temporary failure.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +36,21 @@ pub struct Connection {
     pub channel: Arc<str>,
     /// TLS begins with the first octet (`TLS_PORT`).
     pub implicit_tls: bool,
+    /// What the name service calls the client, when [`Intake::client_name`] has asked it.
+    pub name: Option<ClientName>,
 }
+
+/// What the name service calls a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientName {
+    /// The name; letters, digits, dots, hyphens and underscores.
+    pub name: String,
+    /// The name does not lead back to the client's address, and is to be marked (`forwardchecktag`).
+    pub doubtful: bool,
+}
+
+/// An answer that has to be waited for.
+pub type Lookup<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A connection after [`Intake::admit`], with what the client has said about itself.
 #[derive(Debug, Clone)]
@@ -114,6 +129,8 @@ pub struct Reception {
     pub eight_bit_strict: bool,
     /// `smtp`, `smtp_cr`, `smtp_lf`, `smtp_crlf`: what ends a command line.
     pub line_ends: Ends,
+    /// `identnonesymbolic`: `Received:` has the client's name without its address, where it has one.
+    pub name_only: bool,
     /// `submit`: messages are new; a missing `Date:` and `Message-ID:` are added.
     pub submit: bool,
     /// `slave_debug`: every command and reply is logged, at level debug under the target `slave_debug`.
@@ -134,6 +151,7 @@ impl Default for Reception {
             long_lines: LongLines::default(),
             eight_bit_strict: false,
             line_ends: Ends::default(),
+            name_only: false,
             submit: false,
             debug: false,
             received_from: true,
@@ -169,6 +187,8 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// How long the answer to a wrong password waits; twice as long for the second in a session, and so on.
     pub auth_failure_delay: Duration,
+    /// Time for the name service to answer about a sender.
+    pub lookup_timeout: Duration,
     /// Time that the intake has for one answer. RFC 5321 section 4.5.3.2.6 lets a client wait ten minutes.
     pub intake_timeout: Duration,
 }
@@ -199,6 +219,7 @@ impl Default for Limits {
             expand_later: None,
             handshake_timeout: Duration::from_secs(60),
             auth_failure_delay: Duration::from_secs(1),
+            lookup_timeout: crate::LOOKUP_TIME,
             intake_timeout: Duration::from_secs(300),
         }
     }
@@ -244,6 +265,19 @@ pub type Done = Box<dyn FnOnce(Result<(), Refusal>) + Send>;
 ///
 /// `admit`, `sender`, `recipient` and `verify` are called on the runtime's threads: they compute, and wait for nothing.
 pub trait Intake: Send + Sync + 'static {
+    /// Looks up the name of a client, if anybody wants to know it. Asked before `admit`, which then finds it in
+    /// [`Connection::name`]; an answer that takes longer than [`crate::LOOKUP_TIME`] is not waited for.
+    fn client_name(&self, connection: &Connection) -> Option<Lookup<Option<ClientName>>> {
+        let _ = connection;
+        None
+    }
+
+    /// Asks the name service about the domain of a sender that is otherwise welcome, if anybody wants to know.
+    fn sender_exists(&self, session: &Session, path: &str) -> Option<Lookup<Result<(), Refusal>>> {
+        let _ = (session, path);
+        None
+    }
+
     /// Decides about a connection: source channel, name in the greeting, limits. Called once, before the greeting.
     fn admit(&self, connection: &Connection) -> Result<Admission, Refusal>;
 

@@ -42,10 +42,14 @@ pub const SWALLOW_OCTETS_MAX: u64 = 64 << 20;
 /// 5321 section 4.5.3.2), and a session that waits holds a connection.
 pub const DELAY_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 
+/// Time for the name service to answer about a client or a sender. Who has no working name service must not wait long for
+/// every greeting.
+pub const LOOKUP_TIME: std::time::Duration = std::time::Duration::from_secs(5);
+
 pub use intake::{
-    Accepted, Admission, Body, Connection, Done, Ends, EtrnAnswer, EtrnPolicy, ExpandLater, Incoming, Intake,
-    Limits, Login, LongLines, MailParams, Orders, Origin, Parcel, Quotas, Reception, Refused, Session,
-    Transaction,
+    Accepted, Admission, Body, ClientName, Connection, Done, Ends, EtrnAnswer, EtrnPolicy, ExpandLater,
+    Incoming, Intake, Limits, Login, LongLines, Lookup, MailParams, Orders, Origin, Parcel, Quotas,
+    Reception, Refused, Session, Transaction,
 };
 pub use log::TARGET as SLAVE_DEBUG;
 pub use sluice_sasl::Mechanism;

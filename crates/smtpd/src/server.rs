@@ -251,6 +251,7 @@ async fn accept(
             service: Arc::clone(&listener.service),
             channel: Arc::clone(&listener.channel),
             implicit_tls: listener.implicit_tls,
+            name: None,
         };
         let (intake, stopping) = (Arc::clone(&intake), stopping.clone());
         sessions.spawn(async move {

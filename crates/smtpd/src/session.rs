@@ -10,9 +10,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sluice_mail::Refusal;
 use sluice_sasl::Mechanism;
 use sluice_smtp::etrn::{Answers, Node};
 use sluice_smtp::line::{Line, LineReader};
+use sluice_smtp::replies;
 use sluice_smtp::reply::{Charset, Reply};
 use sluice_smtp::server::{self, Policy, Step, Transaction};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,10 +23,10 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::delivery::{self, Arrival, Progress};
-use crate::intake::{Admission, Connection, EtrnAnswer, Intake, Orders, Origin, Session};
-use crate::log;
+use crate::intake::{Admission, Connection, EtrnAnswer, Intake, Lookup, MailParams, Orders, Origin, Session};
 use crate::protection::Underway;
 use crate::tls::Wire;
+use crate::{LOOKUP_TIME, log};
 
 /// Room for one read while commands are expected. A pipelined group of some forty commands fits.
 const COMMAND_READ_OCTETS: usize = 4 * 1024;
@@ -116,6 +118,11 @@ enum Next {
     Etrn(Node, oneshot::Receiver<EtrnAnswer>),
     StartTls(Reply),
     Auth(Option<Mechanism>, Option<Vec<u8>>),
+    Sender {
+        lookup: Lookup<Result<(), Refusal>>,
+        path: String,
+        params: MailParams,
+    },
     Content(Box<Transaction>),
     Chunk {
         octets: u64,
@@ -127,7 +134,7 @@ enum Next {
 /// Serves one connection to its end.
 pub(crate) async fn serve(
     stream: TcpStream,
-    connection: Connection,
+    mut connection: Connection,
     intake: Arc<dyn Intake>,
     stopping: watch::Receiver<bool>,
 ) {
@@ -135,6 +142,9 @@ pub(crate) async fn serve(
     let _ = stream.set_nodelay(true);
     let peer = connection.peer;
     let mut output = Vec::with_capacity(512);
+    if let Some(lookup) = intake.client_name(&connection) {
+        connection.name = timeout(LOOKUP_TIME, lookup).await.ok().flatten();
+    }
     let admission = match intake.admit(&connection) {
         Ok(admission) => admission,
         Err(refusal) => {
@@ -230,6 +240,11 @@ impl Talk {
                             return self.close().await;
                         }
                     }
+                    Next::Sender { lookup, path, params } => {
+                        if !self.finish_sender(lookup, &path, params).await? {
+                            return self.close().await;
+                        }
+                    }
                     Next::Content(transaction) => {
                         if !self.finish_content(*transaction).await? {
                             return self.close().await;
@@ -289,6 +304,15 @@ impl Talk {
             Step::Sender { path, params } => {
                 self.orders = Orders::default();
                 let answer = self.intake.sender(&self.session, path, &params, &mut self.orders);
+                let lookup = match &answer {
+                    Ok(()) => self.intake.sender_exists(&self.session, path),
+                    Err(_) => None,
+                };
+                if let Some(lookup) = lookup {
+                    let path = path.to_owned();
+                    self.input.used(used);
+                    return Some(Next::Sender { lookup, path, params });
+                }
                 self.server.sender(path, params, answer)
             }
             Step::Recipient { path } => {
@@ -396,6 +420,24 @@ impl Talk {
         let peer = self.session.connection.peer;
         tracing::info!(%peer, channel = %self.session.admission.source_channel, %node, %reply, "ETRN");
         let step = self.server.answered(reply);
+        Ok(self.carry_out(step))
+    }
+
+    /// Waits for what the name service says about a sender; false when the connection is to be closed.
+    async fn finish_sender(
+        &mut self,
+        lookup: Lookup<Result<(), Refusal>>,
+        path: &str,
+        params: MailParams,
+    ) -> io::Result<bool> {
+        self.flush().await?;
+        let limit = self.session.admission.limits.lookup_timeout;
+        let late = || Err(replies::sender_not_looked_up().into_refusal());
+        let answer = timeout(limit, lookup).await.unwrap_or_else(|_| late());
+        if let Err(refusal) = &answer {
+            tracing::info!(peer = %self.session.connection.peer, sender = ?path, %refusal, "sender refused");
+        }
+        let step = self.server.sender(path, params, answer);
         Ok(self.carry_out(step))
     }
 

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use sluice_mail::{Time, rfc5322_date};
 
+use crate::intake::ClientName;
+
 /// The field of a message that a channel brings in.
 pub(crate) fn inside(from: &str, host: &str, id: &str, now: Time) -> String {
     let from: String = from.chars().map(|c| if is_name_character(c) { c } else { '?' }).collect();
@@ -17,6 +19,10 @@ pub(crate) struct Trace<'a> {
     /// The name the client gave; a stranger's text.
     pub(crate) helo: &'a str,
     pub(crate) peer: IpAddr,
+    /// What the name service calls the client.
+    pub(crate) name: Option<&'a ClientName>,
+    /// The address is left out where there is a name.
+    pub(crate) name_only: bool,
     pub(crate) host: &'a str,
     /// EHLO was said.
     pub(crate) extended: bool,
@@ -47,6 +53,14 @@ impl Trace<'_> {
             IpAddr::V4(address) => address.to_string(),
             IpAddr::V6(address) => format!("IPv6:{address}"),
         };
+        // PMDF System Manager's Guide, "identnone" and "forwardchecktag".
+        let client = match self.name {
+            None => format!("[{peer}]"),
+            Some(ClientName { name, doubtful }) => {
+                let mark = if *doubtful { "*" } else { "" };
+                if self.name_only { format!("{name}{mark}") } else { format!("{name}{mark} [{peer}]") }
+            }
+        };
         let helo: String = self.helo.chars().map(|c| if is_name_character(c) { c } else { '?' }).collect();
         // In a comment (RFC 5322 section 3.2.2) of a line that is not too long.
         let original = self.original_sender.filter(|sender| sender.len() < 500).map(clean_comment);
@@ -54,7 +68,7 @@ impl Trace<'_> {
             original.map(|sender| format!("\r\n\t(original mail from {sender})")).unwrap_or_default();
         let recipient = self.recipient.map(|address| format!("\r\n\tfor <{address}>")).unwrap_or_default();
         format!(
-            "Received: from {helo} ([{peer}]){original}\r\n\tby {} (Sluice {}) with {with} id {}{recipient};\r\n\t{}\r\n",
+            "Received: from {helo} ({client}){original}\r\n\tby {} (Sluice {}) with {with} id {}{recipient};\r\n\t{}\r\n",
             self.host,
             env!("CARGO_PKG_VERSION"),
             self.id,
@@ -80,9 +94,13 @@ mod tests {
 
     #[test]
     fn the_field_is_folded_and_a_strangers_name_is_cleaned() {
+        let name = ClientName { name: "pc.site.example".to_owned(), doubtful: false };
+        let doubtful = ClientName { doubtful: true, ..name.clone() };
         let mut trace = Trace {
             helo: "evil)(;x\"",
             peer: IpAddr::from([192, 0, 2, 7]),
+            name: None,
+            name_only: false,
             host: "hub.example",
             extended: true,
             smtputf8: false,
@@ -113,6 +131,13 @@ mod tests {
           by hub.example (Sluice VERSION) with SMTP id 00A7;
           Sat, 21 Nov 2026 21:30:00 +0000
         ");
+        trace.name = Some(&name);
+        assert!(trace.field().contains("(pc.site.example [IPv6:2001:db8::7])"));
+        trace.name_only = true;
+        assert!(trace.field().contains("(pc.site.example)"));
+        trace.name = Some(&doubtful);
+        assert!(trace.field().contains("(pc.site.example*)"));
+        trace.name = None;
         trace.original_sender = Some("u)ser@site.example");
         insta::assert_snapshot!(shown(&trace), @r"
         Received: from [192.0.2.7] ([IPv6:2001:db8::7])

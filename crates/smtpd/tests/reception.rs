@@ -357,3 +357,17 @@ fn an_lf_that_comes_late_is_no_content() {
     assert!(client.reply().starts_with("250 "));
     assert_eq!(last(&site), "Subject: a\r\n\r\n");
 }
+
+#[test]
+fn a_name_service_that_does_not_answer_is_not_waited_for_long() {
+    let mut fake = Fake::default();
+    fake.limits.lookup_timeout = Duration::from_millis(50);
+    let site = Site::new(fake);
+    let mut client = site.client();
+    client.hello();
+    assert_eq!(
+        client.say("MAIL FROM:<a@silent.example>"),
+        "450 4.4.3 The domain of the sender could not be looked up, try again later"
+    );
+    assert_eq!(client.say("MAIL FROM:<a@client.example>"), "250 2.1.0 Sender OK");
+}

@@ -15,6 +15,7 @@
 
 mod content;
 mod maildir;
+mod names;
 mod ports;
 mod process;
 mod sender;
@@ -25,6 +26,7 @@ mod wait;
 
 pub use content::{below_received, message, number_of};
 pub use maildir::maildir;
+pub use names::{NameServer, Record};
 pub use ports::free_port;
 pub use process::{Program, built};
 pub use sender::{Batch, Fate};

@@ -93,7 +93,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("mail-parser", &["sluice-mail"]),
     ("mail-builder", &["sluice-mail"]),
     ("tokio", &["sluice-smtpd", "sluice-admin", "sluice", "sluice-tcp"]),
-    ("hickory-resolver", &["sluice-tcp"]),
+    ("hickory-resolver", &["sluice", "sluice-tcp"]),
     ("rustls", &["sluice-smtpd", "sluice-tcp"]),
     ("tokio-rustls", &["sluice-smtpd"]),
     ("rustls-native-certs", &["sluice-tcp"]),
