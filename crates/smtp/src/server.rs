@@ -9,10 +9,9 @@
 //! # Not here
 //! Cutting lines (`line`), message content (`content`), time and sockets (`smtpd`).
 
-use sluice_mail::{Recipient, Refusal};
+use sluice_mail::Refusal;
 
 use crate::command::{self, Command, MailParams, Mistake, VERBS};
-use crate::content::Fault;
 use crate::etrn::{Answers, EtrnPolicy, Node};
 use crate::replies;
 use crate::reply::{Charset, Reply};
@@ -22,10 +21,12 @@ use quota::Spent;
 
 mod guard;
 mod quota;
+mod transaction;
 
 use guard::Guard;
 pub use guard::{Demand, Exchanged, Safety};
 use sluice_sasl::Mechanism;
+pub use transaction::{Accepted, Received, Transaction};
 
 /// So many ETRN commands over the limit are told 458; the one after them ends the session.
 pub const ETRN_OVER_LIMIT_MAX: u32 = 8;
@@ -111,70 +112,6 @@ pub enum Step<'l> {
     },
     /// Read so many octets and throw them away, then send the reply: they belong to no message.
     Discard(u64, Reply),
-}
-
-/// A transaction whose DATA was accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transaction {
-    /// The reverse-path; empty for the null one.
-    pub sender: String,
-    /// Parameters of MAIL.
-    pub params: MailParams,
-    /// The accepted recipients, at least one.
-    pub recipients: Vec<Accepted>,
-    /// RCPT commands that were accepted; one of them may stand for several recipients.
-    pub commands: u32,
-}
-
-/// One of the recipients that the path of a RCPT command stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Accepted {
-    /// The recipient.
-    pub recipient: Recipient,
-    /// The reverse-path that its copy goes out with, where that is not the client's: a list has its own.
-    pub sender: Option<String>,
-    /// Its copy waits for an operator.
-    pub held: bool,
-    /// It came out of an alias. Such a recipient is dropped when the transaction has it already.
-    pub expanded: bool,
-    /// Most octets of a message for it; `None` is no limit.
-    pub size_max: Option<u64>,
-    /// Most lines of a message for it; `None` is no limit.
-    pub lines_max: Option<u32>,
-    /// It gets no copy, and the sender a notice that says so: `acceptalladdresses` lets no RCPT fail.
-    pub refused: Option<Refusal>,
-}
-
-impl Accepted {
-    /// Whether a message of so many octets is too large for it.
-    pub fn is_outgrown_by(&self, octets: u64) -> bool {
-        self.size_max.is_some_and(|size_max| octets > size_max)
-    }
-}
-
-impl From<Recipient> for Accepted {
-    fn from(recipient: Recipient) -> Accepted {
-        Accepted {
-            recipient,
-            sender: None,
-            held: false,
-            expanded: false,
-            size_max: None,
-            lines_max: None,
-            refused: None,
-        }
-    }
-}
-
-/// What became of a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Received {
-    /// It is safe, under this id.
-    Safe(String),
-    /// Its content is at fault.
-    Faulty(Fault),
-    /// It was not taken.
-    Refused(Refusal),
 }
 
 /// The state of one session.

@@ -4,6 +4,7 @@ use super::dialogues::exchanged;
 use super::*;
 use crate::content::{Content, Fed, Rules};
 use crate::line::{Line, LineReader};
+use sluice_mail::Recipient;
 use sluice_sasl::server::Exchange;
 
 /// A session that is fed `bytes` in pieces of `split` octets. Returns all it says, and checks what must always hold.

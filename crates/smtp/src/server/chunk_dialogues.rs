@@ -5,6 +5,7 @@ use insta::assert_snapshot;
 use super::dialogues::{policy, with};
 use super::*;
 use crate::content::{Content, Rules};
+use sluice_mail::Recipient;
 
 fn chunking() -> Policy {
     with(|policy| policy.chunking = true)

@@ -143,7 +143,8 @@ pub(super) fn lengths(tree: &Tree, found: &mut Vec<Finding>) {
     }
 }
 
-/// Is the file compiled for tests only: in a folder `tests` of its package, or a module that its parent declares so?
+/// Is the file compiled for tests only: in a folder `tests` of its package, a module that its parent declares so, or a
+/// module of such a module?
 fn is_test(tree: &Tree, path: &str) -> bool {
     let Some((folder, file)) = path.rsplit_once('/') else { return false };
     if path.starts_with("tests/tests/") || path.contains("/tests/") && !path.contains("/src/") {
@@ -156,6 +157,12 @@ fn is_test(tree: &Tree, path: &str) -> bool {
         format!("{folder}/lib.rs"),
         format!("{folder}/main.rs"),
     ];
+    let of_tests = parents[..2].iter().any(|parent| {
+        parent != path && tree.sources().any(|(path, _)| path == parent) && is_test(tree, parent)
+    });
+    if of_tests {
+        return true;
+    }
     tree.sources().filter(|(path, _)| parents.iter().any(|parent| parent == path)).any(|(_, text)| {
         // `#[cfg(test)]`, perhaps more attributes, and the declaration.
         let mut for_tests = false;
@@ -288,11 +295,17 @@ mod tests {
             ("d.rs", with_tests.as_str()),
             ("e/src/lib.rs", "#[cfg(test)]\n#[path = \"x\"]\nmod cases;\nmod code;\n"),
             ("e/src/cases.rs", long.as_str()),
+            ("e/src/cases/deeper.rs", long.as_str()),
+            ("e/src/code/deeper.rs", long.as_str()),
             ("e/src/code.rs", long.as_str()),
         ];
         assert_eq!(
             found(lengths, &files),
-            ["a.rs:0: 601 lines of code, more than 600", "e/src/code.rs:0: 601 lines of code, more than 600"]
+            [
+                "a.rs:0: 601 lines of code, more than 600",
+                "e/src/code.rs:0: 601 lines of code, more than 600",
+                "e/src/code/deeper.rs:0: 601 lines of code, more than 600",
+            ]
         );
     }
 
