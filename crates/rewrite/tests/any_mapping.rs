@@ -5,7 +5,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use sluice_config::MemoryFiles;
-use sluice_rewrite::mapping::{MappingTables, try_pattern};
+use sluice_rewrite::mapping::{LonePattern, MappingTables, PatternMistake};
 use sluice_rewrite::{Lookups, NoLookups};
 
 /// Pieces that meet the language more often than chance would.
@@ -55,6 +55,13 @@ fn plain_match(pattern: &[char], text: &[char]) -> bool {
             (*wanted == '%' || c.eq_ignore_ascii_case(wanted)) && plain_match(rest, behind)
         }),
     }
+}
+
+fn try_pattern(pattern: &str, text: &str) -> Result<Option<Vec<String>>, Vec<PatternMistake>> {
+    LonePattern::read(pattern).map(|pattern| {
+        assert!(pattern.elements().iter().all(|line| line.contains(": ")));
+        pattern.matches(text)
+    })
 }
 
 proptest! {

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sluice_config::MemoryFiles;
 use sluice_rewrite::Lookups;
-use sluice_rewrite::mapping::{Answer, MappingTables, try_pattern};
+use sluice_rewrite::mapping::{Answer, LonePattern, MappingTables};
 
 #[derive(Default)]
 struct Outside {
@@ -126,8 +126,8 @@ fn page(path: &Path) -> (usize, Vec<String>) {
             "match" => {
                 for (number, text, expected) in questions() {
                     let text = if text == "(empty)" { "" } else { text };
-                    let found = match try_pattern(rest, text) {
-                        Err(mistakes) => format!("mistakes at {mistakes:?}"),
+                    let found = match LonePattern::read(rest).map(|pattern| pattern.matches(text)) {
+                        Err(mistakes) => format!("mistakes: {mistakes:?}"),
                         Ok(None) => "no match".to_owned(),
                         Ok(Some(taken)) if taken.is_empty() => "match".to_owned(),
                         Ok(Some(taken)) => {

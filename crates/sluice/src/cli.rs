@@ -175,11 +175,19 @@ pub(crate) enum Test {
     /// Asks a mapping table.
     ///
     /// Reads only the mapping file (in the folder, or a lone one) and the text databases beside it. Each JSON line has
-    /// table, input, matched, output (null without a match) and flags in alphabetical order. Exit status 65 when there is no
-    /// such table.
+    /// table, input, matched, output (null without a match) and flags in alphabetical order; `C`, `L`, `R` and `E` only
+    /// steer and are not among them. Exit status 65 when there is no such table.
     ///
     /// Example: sluice test mapping --table PORT_ACCESS 'TCP|192.0.2.1|25|198.51.100.7|4711'
     Mapping(TestMapping),
+    /// Compares texts with a pattern of the mapping file.
+    ///
+    /// Shows what the pattern is read as, element by element, and for each text what the kept wildcards took. Each JSON line
+    /// has pattern, elements, input, matched and wildcards (null without a match). Exit status 65 for a pattern with a
+    /// mistake.
+    ///
+    /// Example: sluice test match '$[ax1]*@*.example.com' xx11a@sys1.example.com
+    Match(TestMatch),
     /// Shows a channel: its keywords and where each was written, its plugin and options, the rules that lead to it, and what
     /// a message that is queued to it would do now.
     ///
@@ -240,9 +248,23 @@ pub(crate) struct TestMapping {
     pub(crate) flags: String,
     #[command(flatten)]
     pub(crate) instead: Instead,
-    /// Texts, each exactly as the table is to see it.
-    #[arg(value_name = "INPUT", required = true, allow_hyphen_values = true)]
+    /// Texts, each exactly as the table is to see it; without any, the lines of standard input.
+    #[arg(value_name = "INPUT", allow_hyphen_values = true)]
     pub(crate) inputs: Vec<String>,
+}
+
+/// Arguments of `test match`.
+#[derive(Debug, Args)]
+pub(crate) struct TestMatch {
+    /// The pattern.
+    #[arg(value_name = "PATTERN", allow_hyphen_values = true)]
+    pub(crate) pattern: String,
+    /// Texts; without any, the lines of standard input.
+    #[arg(value_name = "INPUT", allow_hyphen_values = true)]
+    pub(crate) inputs: Vec<String>,
+    /// `text` for people, `json` for programs: one object a line.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
 }
 
 /// Arguments of `test rewrite`.

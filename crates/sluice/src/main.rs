@@ -64,6 +64,7 @@ fn carry_out(command: Command) -> Result<Exit, Failure> {
         Command::Compile(compile) => commands::compile::compile(&compile),
         Command::Test(Test::Channel(test)) => commands::test_channel::test_channel(&test),
         Command::Test(Test::Mapping(test)) => commands::test_mapping::test_mapping(&test),
+        Command::Test(Test::Match(test)) => commands::test_match::test_match(&test),
         Command::Trigger(trigger) => commands::remote::trigger(&trigger.common, &trigger.selector),
         Command::Queue(Queue::List(list)) => {
             commands::remote::queue_list(&list.common, list.selector.as_deref(), list.limit)

@@ -9,6 +9,62 @@ use super::codes;
 use super::pattern::{self, Pattern, SAVED_MAX, Signs};
 use super::template::{self, Control, Op, Template};
 
+/// What is said about a mistake in a pattern: its code, the words, and how to mend it.
+pub(super) fn words(
+    mistake: &pattern::Problem,
+    pattern: &str,
+) -> (&'static sluice_diag::Code, String, &'static str) {
+    use pattern::ProblemKind as Kind;
+    let text = &pattern[mistake.place.clone()];
+    match mistake.kind {
+        Kind::Dangling => {
+            (&codes::DANGLING, "`$` at the end of a pattern".to_owned(), "write `$$` for a dollar sign")
+        }
+        Kind::Unknown => (
+            &codes::PATTERN_SEQUENCE,
+            format!("`{text}` means nothing in a pattern"),
+            "write `$$` for a dollar sign; other characters than `*`, `%` and blanks need no `$`",
+        ),
+        Kind::NoWildcard => (
+            &codes::NO_WILDCARD,
+            format!("`{text}` is not followed by `*` or `%`"),
+            "write `%` behind it for one character, `*` for any number",
+        ),
+        Kind::OpenSet => (&codes::SET, format!("the set `{text}` has no `]`"), "close it with `]`"),
+        Kind::EmptySet => (&codes::SET, "an empty set".to_owned(), "write `\\]` for a bracket in a set"),
+        Kind::BadRange => (
+            &codes::SET,
+            format!("`{text}` is no range: it goes backwards"),
+            "exchange the two, or write `\\-` for a hyphen",
+        ),
+        Kind::BackMatch => (
+            &codes::BACK_MATCH,
+            format!("`{text}` names a wildcard that is not in front of it"),
+            "the first wildcard of a pattern is number 0",
+        ),
+        Kind::OpenAddress => (
+            &codes::ADDRESS,
+            format!("`{text}` is not closed"),
+            "write `$(a.b.c.d/n)`, `$<a.b.c.d/n>` or `${ipv6/n}`",
+        ),
+        Kind::BadAddress => (
+            &codes::ADDRESS,
+            format!("`{text}` is not an address"),
+            "write all of it, such as `10.0.0.0/8` or `2001:db8::/32`",
+        ),
+        Kind::BadPrefix => (
+            &codes::ADDRESS,
+            format!("`{text}` is no number of bits of such an address"),
+            "IPv4 addresses have 32 bits, IPv6 addresses 128",
+        ),
+        Kind::TooLong => (
+            &codes::PATTERN_SEQUENCE,
+            "a pattern of too many elements".to_owned(),
+            "make several entries of it",
+        ),
+    }
+}
+
 /// Looks at the entries of one table in their order.
 pub(crate) struct Checker<'c> {
     mappings: &'c Mappings,
@@ -62,55 +118,7 @@ impl<'c> Checker<'c> {
     }
 
     fn pattern(&mut self, entry: &MappingEntry, mistake: &pattern::Problem) {
-        use pattern::ProblemKind as Kind;
-        let text = &entry.pattern[mistake.place.clone()];
-        let (code, message, help) = match mistake.kind {
-            Kind::Dangling => {
-                (&codes::DANGLING, "`$` at the end of a pattern".to_owned(), "write `$$` for a dollar sign")
-            }
-            Kind::Unknown => (
-                &codes::PATTERN_SEQUENCE,
-                format!("`{text}` means nothing in a pattern"),
-                "write `$$` for a dollar sign; other characters than `*`, `%` and blanks need no `$`",
-            ),
-            Kind::NoWildcard => (
-                &codes::NO_WILDCARD,
-                format!("`{text}` is not followed by `*` or `%`"),
-                "write `%` behind it for one character, `*` for any number",
-            ),
-            Kind::OpenSet => (&codes::SET, format!("the set `{text}` has no `]`"), "close it with `]`"),
-            Kind::EmptySet => (&codes::SET, "an empty set".to_owned(), "write `\\]` for a bracket in a set"),
-            Kind::BadRange => (
-                &codes::SET,
-                format!("`{text}` is no range: it goes backwards"),
-                "exchange the two, or write `\\-` for a hyphen",
-            ),
-            Kind::BackMatch => (
-                &codes::BACK_MATCH,
-                format!("`{text}` names a wildcard that is not in front of it"),
-                "the first wildcard of a pattern is number 0",
-            ),
-            Kind::OpenAddress => (
-                &codes::ADDRESS,
-                format!("`{text}` is not closed"),
-                "write `$(a.b.c.d/n)`, `$<a.b.c.d/n>` or `${ipv6/n}`",
-            ),
-            Kind::BadAddress => (
-                &codes::ADDRESS,
-                format!("`{text}` is not an address"),
-                "write all of it, such as `10.0.0.0/8` or `2001:db8::/32`",
-            ),
-            Kind::BadPrefix => (
-                &codes::ADDRESS,
-                format!("`{text}` is no number of bits of such an address"),
-                "IPv4 addresses have 32 bits, IPv6 addresses 128",
-            ),
-            Kind::TooLong => (
-                &codes::PATTERN_SEQUENCE,
-                "a pattern of too many elements".to_owned(),
-                "make several entries of it",
-            ),
-        };
+        let (code, message, help) = words(mistake, &entry.pattern);
         let span = entry.pattern_part(mistake.place.start, mistake.place.end);
         self.found.push(Diagnostic::new(code, message).at(span).help(help));
     }

@@ -26,18 +26,49 @@ pub(crate) use codes::NO_SUCH_TABLE;
 pub use codes::codes;
 pub use table::{Answer, Flags, MappingTables};
 
-/// Compares one text with one pattern: the texts that its kept wildcards took (the first ten), or `None` for no match.
-///
-/// # Errors
-/// A pattern with a mistake gives the places of the mistakes.
-pub fn try_pattern(pattern: &str, text: &str) -> Result<Option<Vec<String>>, Vec<std::ops::Range<usize>>> {
-    let (pattern, mistakes) = pattern::parse(pattern);
-    if !mistakes.is_empty() {
-        return Err(mistakes.into_iter().map(|mistake| mistake.place).collect());
+/// A pattern by itself, for trying it out.
+#[derive(Debug)]
+pub struct LonePattern(pattern::Pattern);
+
+/// A mistake in a pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PatternMistake {
+    /// Where it stands in the pattern, in octets.
+    pub place: std::ops::Range<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// How to mend it.
+    pub help: &'static str,
+}
+
+impl LonePattern {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// All its mistakes.
+    pub fn read(text: &str) -> Result<LonePattern, Vec<PatternMistake>> {
+        let (pattern, mistakes) = pattern::parse(text);
+        if mistakes.is_empty() {
+            return Ok(LonePattern(pattern));
+        }
+        let said = mistakes.into_iter().map(|mistake| {
+            let (_, message, help) = check::words(&mistake, text);
+            PatternMistake { place: mistake.place, message, help }
+        });
+        Err(said.collect())
     }
-    let mut saved = pattern::Saved::default();
-    let (matched, _) = pattern.matches(text, &mut saved, &mut pattern::Scratch::default());
-    let taken =
-        saved.iter().take(pattern.saved).map(|(from, to)| text[*from as usize..*to as usize].to_owned());
-    Ok((matched == pattern::Matched::Yes).then(|| taken.collect()))
+
+    /// What it was read as: a line for each element, with the number under which its text is kept.
+    pub fn elements(&self) -> Vec<String> {
+        self.0.elements()
+    }
+
+    /// The texts that its kept wildcards take of a text (the first ten); `None` for no match.
+    pub fn matches(&self, text: &str) -> Option<Vec<String>> {
+        let mut saved = pattern::Saved::default();
+        let (matched, _) = self.0.matches(text, &mut saved, &mut pattern::Scratch::default());
+        let taken =
+            saved.iter().take(self.0.saved).map(|(from, to)| text[*from as usize..*to as usize].to_owned());
+        (matched == pattern::Matched::Yes).then(|| taken.collect())
+    }
 }

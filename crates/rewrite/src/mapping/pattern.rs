@@ -11,6 +11,7 @@
 //! Templates, and the order of entries (`table`).
 
 mod cover;
+mod elements;
 mod matching;
 
 use std::net::{Ipv4Addr, Ipv6Addr};

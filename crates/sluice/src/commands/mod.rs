@@ -11,4 +11,5 @@ pub(crate) mod run;
 pub(crate) mod test_alias;
 pub(crate) mod test_channel;
 pub(crate) mod test_mapping;
+pub(crate) mod test_match;
 pub(crate) mod test_rewrite;

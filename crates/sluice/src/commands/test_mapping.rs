@@ -1,14 +1,16 @@
 //! `sluice test mapping`: what a mapping table makes of a text.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use serde_json::json;
 use sluice_config::DATABASES;
 use sluice_diag::{Severity, errors_in};
 use sluice_rewrite::mapping::{Answer, Flags, MappingTables};
 
 use crate::cli::{Format, TestMapping};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, ExitWith, Failure};
 use crate::load::{self, Disk};
 use crate::lookups::Outside;
 use crate::routines::Routines;
@@ -43,7 +45,8 @@ pub(crate) fn test_mapping(test: &TestMapping) -> Result<Exit, Failure> {
     }
     let outside = Outside::of(databases, folder, routines);
     let flags: Flags = test.flags.chars().collect();
-    for input in &test.inputs {
+    for input in inputs(&test.inputs)? {
+        let input = input.as_ref();
         let Some(answer) = tables.probe(&test.table, input, flags, &outside) else {
             let hint = sluice_diag::nearest(&test.table.to_uppercase(), tables.names())
                 .map(|name| format!("; did you mean `{name}`?"));
@@ -73,12 +76,21 @@ pub(crate) fn test_mapping(test: &TestMapping) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
+/// The texts of the command line, or the lines of standard input.
+pub(crate) fn inputs(arguments: &[String]) -> Result<Vec<Cow<'_, str>>, Failure> {
+    if !arguments.is_empty() {
+        return Ok(arguments.iter().map(|argument| Cow::Borrowed(argument.as_str())).collect());
+    }
+    let lines = std::io::stdin().lines().map(|line| line.map(Cow::Owned));
+    lines.collect::<Result<_, _>>().context("cannot read standard input").exit_with(Exit::Data)
+}
+
 /// The lines that PMDF's own test shows.
 fn text(input: &str, answer: &Answer) -> String {
     let Some(output) = &answer.output else { return format!("Input string:  {input}\nNo match.") };
     let flags: Vec<String> =
         answer.flags.iter().map(|flag| format!("'{flag}' ({})", u32::from(flag))).collect();
-    format!("Input string:  {input}\nOutput string: {output}\nOutput flags:  [{}]", flags.join(", "))
+    format!("Input string:  {input}\nOutput string: {output}\nOutput flags: [{}]", flags.join(", "))
 }
 
 /// The mapping file that is meant: the one in a folder, the one beside a main file, or the file itself.
@@ -148,7 +160,7 @@ mod tests {
         answer.output = Some("b".to_owned());
         assert_eq!(
             text("a", &answer),
-            "Input string:  a\nOutput string: b\nOutput flags:  ['D' (68), 'Y' (89)]"
+            "Input string:  a\nOutput string: b\nOutput flags: ['D' (68), 'Y' (89)]"
         );
     }
 }
