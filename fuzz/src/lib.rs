@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use sluice_config::{Config, MemoryFiles, Place};
 use sluice_mail::{Address, Envelope};
-use sluice_rewrite::mapping::{Flags, MappingTables, try_pattern};
+use sluice_rewrite::mapping::{Flags, LonePattern, MappingTables};
 use sluice_rewrite::{Context, Kind, NoLookups, Rewriter, Trace};
 use sluice_smtp::reply::ReplyReader;
 use sluice_smtp::{command, content};
@@ -123,11 +123,19 @@ pub fn mappings(bytes: &[u8]) {
 pub fn pattern(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let (pattern, text) = text.split_once('\n').unwrap_or((&text, "a1.b2|c"));
-    if let Ok(Some(taken)) = try_pattern(pattern, text) {
-        assert!(taken.iter().all(|part| text.contains(part.as_str())), "wildcards take parts of the text");
-    }
-    if let Err(places) = try_pattern(pattern, text) {
-        assert!(places.iter().all(|place| pattern.get(place.clone()).is_some()), "mistakes have places");
+    match LonePattern::read(pattern) {
+        Ok(pattern) => {
+            assert!(pattern.elements().iter().all(|(words, _)| !words.is_empty()), "elements have words");
+            let taken = pattern.matches(text).unwrap_or_default();
+            assert!(
+                taken.iter().all(|part| text.contains(part.as_str())),
+                "wildcards take parts of the text"
+            );
+        }
+        Err(mistakes) => assert!(
+            mistakes.iter().all(|mistake| pattern.get(mistake.place.clone()).is_some()),
+            "mistakes have places"
+        ),
     }
 }
 

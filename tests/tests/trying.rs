@@ -1,6 +1,11 @@
-//! `sluice test channel` and `sluice test rewrite`: what an operator reads before anything runs.
+//! `sluice test channel`, `sluice test rewrite` and `sluice test match`: what an operator reads before anything runs.
 
-use sluice_testkit::Site;
+#![allow(clippy::unwrap_used)]
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use sluice_testkit::{Site, built};
 
 const MAIN: &str = "\
 hub.example            $U@hub.example
@@ -135,4 +140,78 @@ fn the_options_of_the_rewriting_test_are_taken() {
     assert_eq!(site.json(&["test", "rewrite", "u@lab.example"])[0]["address"], "u@one.lab.example");
     let wrong = site.command(&["test", "rewrite", "--database", "nothing=x", "u@lab.example"]);
     assert_eq!(wrong.code, 64, "{}", wrong.err);
+}
+
+/// Runs the program with something on standard input.
+fn with_input(arguments: &[&str], input: &str) -> (i32, String, String) {
+    let mut child = Command::new(built("sluice"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // What is not read is no matter: a mistake in the arguments ends the program first.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn a_pattern_is_taken_apart_and_compared() {
+    let arguments =
+        ["test", "match", "$[ax1]*@*.example.com", "xx11a@sys1.example.com", "12a@node.example.com"];
+    let (code, out, err) = with_input(&arguments, "not read\n");
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(
+        out,
+        "Pattern: $[ax1]*@*.example.com\n\
+         [  1S] any number of [ax1], as many as possible\n\
+         [  2 ] \"@\"\n\
+         [  3S] any number of characters, as many as possible\n\
+         [  4 ] \".example.com\"\n\
+         Target: xx11a@sys1.example.com\n\
+         Match.\n\
+         0 - xx11a\n\
+         1 - sys1\n\
+         Target: 12a@node.example.com\n\
+         No match.\n"
+    );
+
+    let (code, out, err) = with_input(
+        &["test", "match", "$@*.$D%$_*$(10.0.0.0/8)", "--format", "json"],
+        "a.5x10.1.2.3\na.bx10.1.2.3\n",
+    );
+    assert_eq!(code, 0, "{err}");
+    let rows: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), 2);
+    assert_eq!(rows[0]["matched"], true);
+    assert_eq!(rows[0]["wildcards"], serde_json::json!(["5", "x", "10.1.2.3"]));
+    assert_eq!(rows[0]["elements"][0]["wildcard"], serde_json::Value::Null);
+    assert_eq!(
+        rows[0]["elements"][4],
+        serde_json::json!({ "element": "an address of 10.0.0.0/8", "wildcard": 2 })
+    );
+    assert_eq!(rows[1]["matched"], false);
+    assert_eq!(rows[1]["wildcards"], serde_json::Value::Null);
+
+    let (code, out, err) = with_input(&["test", "match", "é$Q*$[f-a]*", "x"], "");
+    assert_eq!((code, out.as_str()), (65, ""));
+    assert!(err.contains("column 2 of the pattern: `$Q` means nothing in a pattern"), "{err}");
+    assert!(err.contains("column 7 of the pattern: `f-a` is no range"), "{err}");
+}
+
+#[test]
+fn texts_for_a_table_may_come_from_standard_input() {
+    let site = site();
+    site.write("mappings", "T\n\n  a*  <$0>$Y$C$D\n  *  $0$E\n");
+    let configuration = site.configuration();
+    let arguments =
+        ["test", "mapping", "--table", "t", "--format", "json", "--config", configuration.to_str().unwrap()];
+    let (code, out, err) = with_input(&arguments, "ab\n\n");
+    assert_eq!(code, 0, "{err}");
+    let rows: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let row = |input: &str, output: &str, flags: &str| serde_json::json!({ "table": "t", "input": input, "matched": true, "output": output, "flags": flags });
+    assert_eq!(rows, [row("ab", "<b>", "DY"), row("", "", "")], "`C` and `E` only steer");
 }

@@ -182,9 +182,9 @@ pub(crate) enum Test {
     Mapping(TestMapping),
     /// Compares texts with a pattern of the mapping file.
     ///
-    /// Shows what the pattern is read as, element by element, and for each text what the kept wildcards took. Each JSON line
-    /// has pattern, elements, input, matched and wildcards (null without a match). Exit status 65 for a pattern with a
-    /// mistake.
+    /// Shows what the pattern is read as, element by element (`S` marks those whose text is kept), and for each text what
+    /// the kept wildcards took. Each JSON line has pattern, elements (element, wildcard), input, matched and wildcards (null
+    /// without a match). Reads no configuration. Exit status 65 for a pattern with a mistake.
     ///
     /// Example: sluice test match '$[ax1]*@*.example.com' xx11a@sys1.example.com
     Match(TestMatch),

@@ -58,12 +58,14 @@ impl LonePattern {
         Err(said.collect())
     }
 
-    /// What it was read as: a line for each element, with the number under which its text is kept.
-    pub fn elements(&self) -> Vec<String> {
+    /// What it was read as: each element in words, with the number under which its text is kept.
+    #[must_use]
+    pub fn elements(&self) -> Vec<(String, Option<u8>)> {
         self.0.elements()
     }
 
     /// The texts that its kept wildcards take of a text (the first ten); `None` for no match.
+    #[must_use]
     pub fn matches(&self, text: &str) -> Option<Vec<String>> {
         let mut saved = pattern::Saved::default();
         let (matched, _) = self.0.matches(text, &mut saved, &mut pattern::Scratch::default());

@@ -350,10 +350,14 @@ impl Reader<'_> {
         while let Some((low, _, at)) = members.get(index) {
             match members.get(index + 1..index + 3) {
                 Some([(_, true, _), (high, _, last)]) => {
-                    if low > high {
+                    // As case does not count, `A-f` and `a-F` are `a-f`.
+                    let letters = low.is_ascii_alphabetic() && high.is_ascii_alphabetic();
+                    let fold = |c: char| if letters { c.to_ascii_lowercase() } else { c };
+                    let (from, to) = (fold(*low), fold(*high));
+                    if from > to {
                         self.problem(ProblemKind::BadRange, *at, last + high.len_utf8());
                     }
-                    ranges.push((*low, *high));
+                    ranges.push((from, to));
                     index += 3;
                 }
                 _ => {

@@ -1,6 +1,6 @@
 //! `sluice test match`: what a pattern of the mapping file makes of a text.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sluice_rewrite::mapping::LonePattern;
 
 use crate::cli::{Format, TestMatch};
@@ -25,10 +25,13 @@ pub(crate) fn test_match(test: &TestMatch) -> Result<Exit, Failure> {
         }
     };
     let elements = pattern.elements();
+    let in_json: Vec<Value> =
+        elements.iter().map(|(words, kept)| json!({ "element": words, "wildcard": kept })).collect();
     if test.format == Format::Text {
         output::line(&format!("Pattern: {}", test.pattern))?;
-        for (index, element) in elements.iter().enumerate() {
-            output::line(&format!("  [{:3}] {element}", index + 1))?;
+        for (index, (words, kept)) in elements.iter().enumerate() {
+            let mark = if kept.is_some() { 'S' } else { ' ' };
+            output::line(&format!("[{:3}{mark}] {words}", index + 1))?;
         }
     }
     for input in inputs(&test.inputs)? {
@@ -36,7 +39,7 @@ pub(crate) fn test_match(test: &TestMatch) -> Result<Exit, Failure> {
         output::line(&match test.format {
             Format::Json => json!({
                 "pattern": test.pattern,
-                "elements": elements,
+                "elements": in_json,
                 "input": input,
                 "matched": taken.is_some(),
                 "wildcards": taken,
@@ -50,9 +53,9 @@ pub(crate) fn test_match(test: &TestMatch) -> Result<Exit, Failure> {
 
 /// The lines that PMDF's own test shows.
 fn text(input: &str, taken: Option<&[String]>) -> String {
-    let Some(taken) = taken else { return format!("Target:  {input}\nNo match.") };
-    let wildcards = taken.iter().enumerate().map(|(number, text)| format!("\n  {number} - {text}"));
-    format!("Target:  {input}\nMatch.{}", wildcards.collect::<String>())
+    let Some(taken) = taken else { return format!("Target: {input}\nNo match.") };
+    let wildcards = taken.iter().enumerate().map(|(number, text)| format!("\n{number} - {text}"));
+    format!("Target: {input}\nMatch.{}", wildcards.collect::<String>())
 }
 
 #[cfg(test)]
@@ -61,11 +64,8 @@ mod tests {
 
     #[test]
     fn the_text_has_the_lines_that_people_look_for() {
-        assert_eq!(text("a", None), "Target:  a\nNo match.");
-        assert_eq!(
-            text("ab", Some(&["a".to_owned(), String::new()])),
-            "Target:  ab\nMatch.\n  0 - a\n  1 - "
-        );
-        assert_eq!(text("ab", Some(&[])), "Target:  ab\nMatch.");
+        assert_eq!(text("a", None), "Target: a\nNo match.");
+        assert_eq!(text("ab", Some(&["a".to_owned(), String::new()])), "Target: ab\nMatch.\n0 - a\n1 - ");
+        assert_eq!(text("ab", Some(&[])), "Target: ab\nMatch.");
     }
 }

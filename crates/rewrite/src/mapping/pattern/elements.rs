@@ -5,15 +5,15 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use super::{Class, Item, Pattern};
 
 impl Pattern {
-    /// A line for each element, with the number under which its text is kept.
-    pub(crate) fn elements(&self) -> Vec<String> {
-        self.items.iter().map(Item::line).collect()
+    /// Each element in words, with the number under which its text is kept.
+    pub(crate) fn elements(&self) -> Vec<(String, Option<u8>)> {
+        self.items.iter().map(Item::words).collect()
     }
 }
 
 impl Item {
-    fn line(&self) -> String {
-        let (words, save) = match self {
+    fn words(&self) -> (String, Option<u8>) {
+        match self {
             Item::Text(text) => (format!("\"{text}\""), None),
             Item::One(class, save) => (format!("one {}", class.one()), *save),
             Item::Run { class, few, save } => {
@@ -27,10 +27,6 @@ impl Item {
             Item::V6 { net, mask, save } => {
                 (format!("an address of {}/{}", Ipv6Addr::from(*net), mask.leading_ones()), *save)
             }
-        };
-        match save {
-            Some(number) => format!("{number}: {words}"),
-            None => format!("-: {words}"),
         }
     }
 }
