@@ -255,10 +255,6 @@ codes! {
         "a keyword is accepted and has no effect"
         "It belongs to another product or to a layer that Sluice does not have. It is accepted so that existing \
          configurations can be used as they are, and said once for each keyword."
-    REQUIREMENT_NOT_ENFORCED Warning "requirement-not-enforced"
-        "a keyword demands TLS or authentication, which this release does not have"
-        "`musttls` and `mustsasl` and their kind forbid mail that is not protected. TLS and AUTH come with a later release; until \
-         then the demand is not met, mail on this channel goes in clear text. Do not rely on it."
     TCP_WITHOUT_SMTP Warning "tcp-without-smtp"
         "a `tcp_*` channel has no `smtp` keyword"
         "The names `tcp_*` belong to channels that speak SMTP, but a channel speaks it only when `smtp` or one of its kind is \

@@ -25,8 +25,6 @@ const POOL_NAME_LENGTH_MAX: usize = 12;
 const OPTION_FILE_SUFFIX: &str = "_option";
 /// Behind the name of a channel and an underscore: its header option files.
 const HEADER_OPTIONS_SUFFIX: &str = "headers.opt";
-/// Keywords that demand what this release does not have.
-const NOT_ENFORCED: [&str; 4] = ["musttls", "musttlsclient", "mustsasl", "mustsaslclient"];
 /// Channels of the products that run a service on mail before it goes on. Here it goes on as it is.
 const PASSING_THROUGH: [(&str, &str); 3] = [
     ("conversion", "body parts are not converted"),
@@ -271,14 +269,6 @@ fn check_keywords(block: &Block, without_effect: &mut HashSet<&'static str>, rea
         {
             let message = format!("`{name}` is accepted and has no effect");
             reader.push(Diagnostic::new(&codes::KEYWORD_WITHOUT_EFFECT, message).at(keyword.span));
-        }
-        if NOT_ENFORCED.contains(&name) && without_effect.insert(name) {
-            let message = format!("what `{name}` demands is not enforced by this release");
-            let remark = Diagnostic::new(&codes::REQUIREMENT_NOT_ENFORCED, message).at(keyword.span);
-            reader.push(
-                remark
-                    .help("mail on this channel goes in clear text and without login until a later release"),
-            );
         }
     }
     let protocol = block.keywords.iter().find(|keyword| keyword.info.sets() == "protocol");

@@ -212,14 +212,6 @@ fn keywords_of_other_products_are_named_once() {
 }
 
 #[test]
-fn demands_that_are_not_met_are_said() {
-    assert_eq!(
-        places(&with_block("tcp_x smtp musttlsserver musttlsclient")),
-        "6:26 warning requirement-not-enforced"
-    );
-}
-
-#[test]
 fn channels_that_cannot_deliver_are_said() {
     assert_eq!(places(&with_block("tcp_x mx")), "6:1 warning tcp-without-smtp");
     assert_eq!(places("a $U@a\n\ndefaults smtp\n\nl\nh\n\ntcp_a\na\n"), "");

@@ -14,7 +14,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use sluice_config::{Channel, Config};
+use sluice_config::{Channel, Config, Demand};
 use sluice_host::{Content, Events, Lease};
 use sluice_spool::Stored;
 
@@ -57,6 +57,14 @@ impl Instance {
             facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let mut keywords: BTreeMap<String, String> =
             channel.keywords.iter().map(|keyword| (keyword.name().to_owned(), keyword.value())).collect();
+        let demand = |demand| match demand {
+            Demand::No => "no",
+            Demand::May => "may",
+            Demand::Must => "must",
+        };
+        // Several keywords have a say in each, and their order counts.
+        facts.insert("tls_client".to_owned(), demand(channel.settings.tls_client).to_owned());
+        facts.insert("sasl_client".to_owned(), demand(channel.settings.sasl_client).to_owned());
         if channel.has("loopcheck") {
             facts.insert("loop_mark".to_owned(), loop_mark().to_owned());
         }

@@ -17,12 +17,15 @@
 //! What the server refuses and what happens to the line are outcomes, not errors. Nothing a server sends makes this
 //! panic or grow beyond fixed bounds.
 //! # Not here
-//! Choosing the peer, timeouts, sockets, trying again elsewhere (the tcp plugin). STARTTLS and AUTH.
+//! Choosing the peer, timeouts, sockets, TLS itself, trying again elsewhere (the tcp plugin).
 
+mod guard;
 mod offers;
 mod transaction;
 mod verdict;
 
+#[cfg(test)]
+mod guard_tests;
 #[cfg(test)]
 mod tests;
 
@@ -32,7 +35,9 @@ use sluice_mail::{Outcome, Status};
 
 use crate::reply::{Reply, ReplyReader};
 
+pub use guard::{Demand, Safety};
 pub use offers::Offers;
+use sluice_sasl::client::Attempt;
 use transaction::Transaction;
 pub use verdict::{Ending, Settled, Verdict};
 use verdict::{deferred, failed, outcome_of, shown};
@@ -57,6 +62,8 @@ pub struct Manner {
     pub chunking: bool,
     /// What our own server says behind XLOOP (channel keyword `loopcheck`): a server that says it is us, and gets nothing.
     pub mark: Option<String>,
+    /// TLS and a login.
+    pub safety: Safety,
 }
 
 /// Which greeting the client uses (channel keywords `ehlo`, `checkehlo`, `noehlo`).
@@ -93,6 +100,8 @@ pub enum Step {
     Write,
     /// Read, and pass what came to [`Client::receive`].
     Read(Wait),
+    /// Turn on TLS, then call [`Client::secured`]; or [`Client::lost`] if that fails.
+    StartTls,
     /// The connection stands and is free for [`Client::begin`] or [`Client::quit`].
     Ready,
     /// Write the message and its [`terminator`], or [`Client::chunk`] and the message with its stuffing taken off when
@@ -113,6 +122,10 @@ pub enum Wait {
     Hello,
     /// The reply to ETRN.
     Etrn,
+    /// The reply to STARTTLS.
+    StartTls,
+    /// The reply to AUTH or a line of its exchange.
+    Auth,
     /// The reply to RSET.
     Reset,
     /// The reply to MAIL: 5 minutes.
@@ -134,6 +147,8 @@ impl Wait {
             Wait::Greeting => "the greeting",
             Wait::Hello => "the reply to EHLO",
             Wait::Etrn => "the reply to ETRN",
+            Wait::StartTls => "the reply to STARTTLS",
+            Wait::Auth => "the reply to AUTH",
             Wait::Reset => "the reply to RSET",
             Wait::Mail => "the reply to MAIL",
             Wait::Rcpt => "the reply to RCPT",
@@ -164,6 +179,8 @@ enum Asked {
     Ehlo,
     Helo,
     Etrn,
+    StartTls,
+    Auth,
     Reset,
     Mail,
     Rcpt(usize),
@@ -179,6 +196,8 @@ impl Asked {
             Asked::Greeting => Wait::Greeting,
             Asked::Ehlo | Asked::Helo => Wait::Hello,
             Asked::Etrn => Wait::Etrn,
+            Asked::StartTls => Wait::StartTls,
+            Asked::Auth => Wait::Auth,
             Asked::Reset => Wait::Reset,
             Asked::Mail => Wait::Mail,
             Asked::Rcpt(_) => Wait::Rcpt,
@@ -192,6 +211,8 @@ impl Asked {
 #[derive(Debug, Clone, PartialEq)]
 enum Phase {
     Opening,
+    /// STARTTLS was accepted.
+    Handshake,
     Ready,
     Envelope,
     Content,
@@ -209,6 +230,9 @@ pub struct Client {
     output: Vec<u8>,
     asked: VecDeque<Asked>,
     offers: Offers,
+    is_secured: bool,
+    attempt: Option<Attempt>,
+    login_trouble: Option<String>,
     etrn_reply: Option<String>,
     replies: u64,
     transaction: Transaction,
@@ -229,6 +253,7 @@ pub fn terminator(last: &[u8]) -> &'static [u8] {
 impl Client {
     /// A connection that was just made; the server speaks first.
     pub fn new(manner: Manner) -> Client {
+        let is_secured = manner.safety.secured;
         Client {
             manner,
             phase: Phase::Opening,
@@ -236,6 +261,9 @@ impl Client {
             output: Vec::new(),
             asked: VecDeque::from([Asked::Greeting]),
             offers: Offers::default(),
+            is_secured,
+            attempt: None,
+            login_trouble: None,
             etrn_reply: None,
             replies: 0,
             transaction: Transaction::default(),
@@ -281,6 +309,7 @@ impl Client {
         match (&self.phase, self.asked.front()) {
             (Phase::Over(ending), _) => Step::Over(ending.clone()),
             (_, Some(asked)) => Step::Read(asked.wait()),
+            (Phase::Handshake, None) => Step::StartTls,
             (Phase::Content, None) => Step::Content,
             (_, None) => Step::Ready,
         }
@@ -345,6 +374,10 @@ impl Client {
     /// Takes what the server sent.
     pub fn receive(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() && !matches!(self.phase, Phase::Over(_)) {
+            if self.phase == Phase::Handshake && self.asked.is_empty() {
+                // Somebody in between may have put it there, to be taken for something that was said under TLS.
+                return self.violated("the server speaks before TLS is on");
+            }
             match self.reader.read(&mut bytes) {
                 Ok(None) => {}
                 Ok(Some(answer)) => self.answered(&answer),
@@ -364,6 +397,7 @@ impl Client {
         }
         let doing = match (self.asked.front(), &self.phase) {
             (Some(asked), _) => format!("waiting for {}", asked.wait().what()),
+            (None, Phase::Handshake) => "turning on TLS".to_owned(),
             (None, Phase::Content | Phase::Dot) => "sending the message".to_owned(),
             (None, _) => "nothing was going on".to_owned(),
         };
@@ -373,6 +407,8 @@ impl Client {
             Loss::Failed(error) => (Status::new(4, 4, 2), format!("connection lost while {doing}: {error}")),
             Loss::Stopping => (Status::new(4, 3, 2), format!("stopped while {doing}")),
         };
+        // RFC 5248: X.7.5 is a failure of cryptography.
+        let status = if self.phase == Phase::Handshake { Status::new(4, 7, 5) } else { status };
         let outcome = deferred(status, &text, &self.manner.peer);
         self.over(outcome, false);
     }
@@ -393,7 +429,8 @@ impl Client {
         if answer.code == 421 && asked != Asked::Quit {
             return self.closing(answer, Some(asked));
         }
-        if answer.is_intermediate() && !(answer.code == 354 && asked == Asked::Data) {
+        let expected = matches!((answer.code, asked), (354, Asked::Data) | (334, Asked::Auth));
+        if answer.is_intermediate() && !expected {
             return self.violated(&format!(
                 "no possible answer to what was asked ({}): {}",
                 asked.wait().what(),
@@ -411,9 +448,9 @@ impl Client {
                     return self.over(failed(status, text, &self.manner.peer), true);
                 }
                 self.offers = Offers::read(&answer.lines);
-                self.opened();
+                self.protect();
             }
-            Asked::Helo if good => self.opened(),
+            Asked::Helo if good => self.protect(),
             // RFC 5321 sections 3.2 and 4.1.4: a server that does not know EHLO is asked with HELO. It may say 500, 501,
             // 502, 504 or 550; whichever 5xx it is, HELO tells what is meant.
             Asked::Ehlo if answer.is_permanent() => self.hello(Asked::Helo),
@@ -421,6 +458,8 @@ impl Client {
                 let outcome = outcome_of(answer, asked.wait(), &self.manner.peer);
                 self.over(outcome, true);
             }
+            Asked::StartTls => self.tls_answered(answer),
+            Asked::Auth => self.auth_answered(answer),
             // No answer to ETRN can fail a delivery.
             Asked::Etrn => {
                 self.etrn_reply = Some(shown(answer));

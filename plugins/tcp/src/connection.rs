@@ -10,15 +10,16 @@
 //! # Not here
 //! The dialogue (`sluice_smtp::client`), which address to connect to (`targets`), how long to keep it (`outbox`).
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::ClientConfig;
 use sluice_mail::Address;
 use sluice_mail::wire::Unstuffer;
 use sluice_sdk::{Outcome, Status};
-use sluice_smtp::client::{Client, Loss, Mail, Manner, Settled, Step, Wait, terminator};
+use sluice_smtp::client::{Client, Demand, Loss, Mail, Manner, Safety, Settled, Step, Wait, terminator};
 use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 
@@ -26,6 +27,7 @@ use crate::halt::Halt;
 use crate::pool::Slot;
 use crate::settings::{Settings, Times};
 use crate::targets::Target;
+use crate::tls::Wire;
 use crate::trace::Trace;
 
 /// One wait of the system; the time after which a stopping channel is noticed at the latest.
@@ -56,7 +58,7 @@ pub(crate) struct Message<'a> {
 /// A connection that was greeted and is free, or at work, or over.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Wire,
     client: Client,
     times: Times,
     /// Source routes are taken off recipients.
@@ -66,12 +68,20 @@ pub(crate) struct Connection {
     used: Instant,
     /// What the socket's timeouts are set to.
     set: (Option<Duration>, Option<Duration>),
+    /// What TLS needs, and the name that the server's certificate is to have.
+    tls: Option<Arc<ClientConfig>>,
+    name: String,
+    /// TLS was begun and did not come about.
+    no_handshake: bool,
     trace: Trace,
     _slot: Slot,
 }
 
 impl Connection {
     /// Connects and goes as far as the first MAIL. An outcome says why this address is no use now.
+    ///
+    /// Where TLS may be used and need not, a handshake that fails costs the connection, and another one is made without:
+    /// mail in clear is what the operator asked for in that case.
     pub(crate) fn open(
         target: &Target,
         settings: &Settings,
@@ -80,13 +90,51 @@ impl Connection {
         slot: Slot,
         trace: Trace,
     ) -> Result<Connection, Outcome> {
+        let tls = settings.tls.demand;
+        let again = match Connection::open_with(tls, target, settings, runtime, halt, slot, trace) {
+            Err((outcome, Some(connection))) if tls == Demand::May => {
+                let Connection { _slot: slot, trace, stream, .. } = *connection;
+                drop(stream);
+                let (sluice_sdk::Outcome::Delivered { text, .. }
+                | Outcome::Deferred { text, .. }
+                | Outcome::Failed { text, .. }) = &outcome;
+                trace.step(&format!("once more without TLS: {text}"));
+                Connection::open_with(Demand::No, target, settings, runtime, halt, slot, trace)
+            }
+            opened => opened,
+        };
+        again.map_err(|(outcome, _)| outcome)
+    }
+
+    /// As [`Connection::open`], with this much of TLS. The failed connection comes back if it was TLS that failed.
+    fn open_with(
+        tls: Demand,
+        target: &Target,
+        settings: &Settings,
+        runtime: &Runtime,
+        halt: &Arc<Halt>,
+        slot: Slot,
+        trace: Trace,
+    ) -> Result<Connection, (Outcome, Option<Box<Connection>>)> {
         let no_answer =
             |text: String| Outcome::deferred(Status::new(4, 4, 1), text).from_peer(target.name.as_str());
         trace.step(&format!("connecting to {}", target.address));
         let connected = runtime.block_on(connect(target.address, settings, halt));
         let stream = connected.map_err(|why| {
-            no_answer(format!("no connection to {} at {}: {why}", target.name, target.address))
+            (no_answer(format!("no connection to {} at {}: {why}", target.name, target.address)), None)
         })?;
+        let mut safety = Safety {
+            tls,
+            secured: settings.tls.implicit,
+            auth: settings.auth,
+            credentials: settings.credentials.clone(),
+            ..Safety::default()
+        };
+        let source = rustls::crypto::aws_lc_rs::default_provider().secure_random;
+        if source.fill(&mut safety.random).is_err() {
+            // Without a nonce of our own nothing is proved.
+            safety.credentials = None;
+        }
         let manner = Manner {
             name: settings.name.clone(),
             peer: target.name.clone(),
@@ -96,10 +144,11 @@ impl Connection {
             streaming: settings.streaming,
             chunking: settings.chunking,
             mark: settings.mark.clone(),
+            safety,
         };
         let now = Instant::now();
         let mut connection = Connection {
-            stream,
+            stream: Wire::new(stream),
             client: Client::new(manner),
             times: settings.times,
             remove_route: settings.remove_route,
@@ -107,17 +156,64 @@ impl Connection {
             opened: now,
             used: now,
             set: (None, None),
+            tls: settings.tls.config.clone(),
+            name: target.name.clone(),
+            no_handshake: false,
             trace,
             _slot: slot,
         };
+        if settings.tls.implicit {
+            connection.secure();
+        }
         match connection.pump(None) {
             Step::Over(ending) => {
                 let outcome = outward(ending.outcome);
+                if connection.no_handshake {
+                    return Err((outcome, Some(Box::new(connection))));
+                }
                 connection.quit();
-                Err(outcome)
+                Err((outcome, None))
             }
             _ => Ok(connection),
         }
+    }
+
+    /// Turns on TLS; a failure is the end of the connection.
+    fn secure(&mut self) {
+        match self.handshake() {
+            Ok(()) => {
+                self.trace.step("TLS is on");
+                self.client.secured();
+            }
+            Err(loss) => {
+                self.no_handshake = !self.halt.is_told();
+                self.client.lost(&loss);
+            }
+        }
+    }
+
+    fn handshake(&mut self) -> Result<(), Loss> {
+        let no_tls = |error: &io::Error| Loss::Failed(format!("no TLS: {error}"));
+        let Some(config) = &self.tls else { return Err(Loss::Failed("no TLS was set up".to_owned())) };
+        self.stream.begin_tls(config, &self.name).map_err(|error| no_tls(&error))?;
+        self.set_read_time(TICK).map_err(|error| failed(&error))?;
+        self.stream.socket().set_write_timeout(Some(TICK)).map_err(|error| failed(&error))?;
+        self.set.1 = Some(TICK);
+        let since = Instant::now();
+        loop {
+            match self.stream.shake_hands() {
+                Ok(_) => return Ok(()),
+                Err(error) if is_tick(&error) && self.halt.is_told() => return Err(Loss::Stopping),
+                Err(error) if is_tick(&error) && since.elapsed() < self.times.connect => {}
+                Err(error) if is_tick(&error) => return Err(Loss::TimedOut),
+                Err(error) => return Err(no_tls(&error)),
+            }
+        }
+    }
+
+    /// Why we are not logged in although we might have been.
+    pub(crate) fn login_trouble(&self) -> Option<&str> {
+        self.client.login_trouble()
     }
 
     /// Sends a message to some of its recipients. Always ends in a verdict for each of them.
@@ -181,9 +277,9 @@ impl Connection {
     /// Looks whether an idle connection has been closed, or has said something, behind our back.
     pub(crate) fn looks_alive(&mut self) -> bool {
         let mut bytes = [0; 1024];
-        let looked = self.stream.set_nonblocking(true).and_then(|()| {
+        let looked = self.stream.socket().set_nonblocking(true).and_then(|()| {
             let read = self.stream.read(&mut bytes);
-            self.stream.set_nonblocking(false)?;
+            self.stream.socket().set_nonblocking(false)?;
             read
         });
         match looked {
@@ -200,6 +296,7 @@ impl Connection {
     pub(crate) fn quit(mut self) {
         self.client.quit();
         self.pump(None);
+        self.stream.say_end();
     }
 
     /// Does what the client says until it is free, has results, or is over.
@@ -243,6 +340,10 @@ impl Connection {
                     }
                     since = Instant::now();
                 }
+                Step::StartTls => {
+                    self.secure();
+                    since = Instant::now();
+                }
                 step @ (Step::Ready | Step::Settled(_) | Step::Over(_)) => return step,
             }
         }
@@ -281,13 +382,19 @@ impl Connection {
         {
             use std::os::linux::net::TcpStreamExt;
             // Without it everything is only slower.
-            drop(self.stream.set_quickack(true));
+            drop(self.stream.socket().set_quickack(true));
         }
     }
 
     fn limit(&self, wait: Wait, message: Option<&Message<'_>>) -> Duration {
         match wait {
-            Wait::Greeting | Wait::Hello | Wait::Etrn | Wait::Reset | Wait::Data => self.times.status,
+            Wait::Greeting
+            | Wait::Hello
+            | Wait::Etrn
+            | Wait::StartTls
+            | Wait::Auth
+            | Wait::Reset
+            | Wait::Data => self.times.status,
             Wait::Mail => self.times.status_mail,
             Wait::Rcpt => self.times.status_rcpt,
             Wait::Dot => match message {
@@ -301,7 +408,7 @@ impl Connection {
     fn write(&mut self) -> Result<(), Loss> {
         self.trace.sent(self.client.output());
         let mut slices = [IoSlice::new(self.client.output())];
-        write_all(&self.stream, &mut self.set.1, &mut slices, self.times.command, &self.halt)
+        write_all(&mut self.stream, &mut self.set.1, &mut slices, self.times.command, &self.halt)
     }
 
     fn write_content(&mut self, message: &Message<'_>) -> Result<(), Loss> {
@@ -311,13 +418,13 @@ impl Connection {
             let mut unstuffer = Unstuffer::new();
             let plain = message.pieces.iter().flat_map(|piece| unstuffer.piece(piece));
             let mut slices: Vec<IoSlice<'_>> = std::iter::once(head).chain(plain).map(IoSlice::new).collect();
-            return write_all(&self.stream, &mut self.set.1, &mut slices, self.times.data, &self.halt);
+            return write_all(&mut self.stream, &mut self.set.1, &mut slices, self.times.data, &self.halt);
         }
         let end = terminator(last_two(&message.pieces).as_slice());
         let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(message.pieces.len() + 1);
         slices.extend(message.pieces.iter().map(|piece| IoSlice::new(piece)));
         slices.push(IoSlice::new(end));
-        write_all(&self.stream, &mut self.set.1, &mut slices, self.times.data, &self.halt)
+        write_all(&mut self.stream, &mut self.set.1, &mut slices, self.times.data, &self.halt)
     }
 
     /// The connection broke while we were writing. A server that closes early often says why first.
@@ -335,7 +442,7 @@ impl Connection {
 
     fn set_read_time(&mut self, time: Duration) -> io::Result<()> {
         if self.set.0 != Some(time) {
-            self.stream.set_read_timeout(Some(time))?;
+            self.stream.socket().set_read_timeout(Some(time))?;
             self.set.0 = Some(time);
         }
         Ok(())
@@ -344,7 +451,7 @@ impl Connection {
 
 /// Writes everything; `limit` is the time without any progress.
 fn write_all(
-    mut stream: &TcpStream,
+    stream: &mut Wire,
     set: &mut Option<Duration>,
     mut slices: &mut [IoSlice<'_>],
     limit: Duration,
@@ -352,14 +459,16 @@ fn write_all(
 ) -> Result<(), Loss> {
     let tick = limit.min(TICK);
     if *set != Some(tick) {
-        stream.set_write_timeout(Some(tick)).map_err(|error| failed(&error))?;
+        stream.socket().set_write_timeout(Some(tick)).map_err(|error| failed(&error))?;
         *set = Some(tick);
     }
     let mut since = Instant::now();
     IoSlice::advance_slices(&mut slices, 0);
-    while !slices.is_empty() {
-        match stream.write_vectored(slices) {
-            Ok(0) => return Err(Loss::Closed),
+    while !slices.is_empty() || stream.has_unsent() {
+        let written =
+            if slices.is_empty() { stream.send_rest().map(|()| 0) } else { stream.write_vectored(slices) };
+        match written {
+            Ok(0) if !slices.is_empty() => return Err(Loss::Closed),
             Ok(count) => {
                 IoSlice::advance_slices(&mut slices, count);
                 since = Instant::now();

@@ -28,6 +28,7 @@ mod outbox;
 mod pool;
 mod settings;
 mod targets;
+mod tls;
 mod trace;
 
 #[cfg(test)]

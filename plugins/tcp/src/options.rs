@@ -47,6 +47,36 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         "Port of the name servers given with the channel keyword `nameservers`.",
     ),
     option(
+        "TLS_VERIFY",
+        OptionKind::Integer,
+        None,
+        "1: the server's certificate must be one of an authority that is known, for the name that was called; 0: any will do. Not set: 1 with `musttlsclient`, with TLS_IMPLICIT, and where the channel logs in; else 0.",
+    ),
+    option(
+        "TLS_CA",
+        OptionKind::Text,
+        None,
+        "PEM file with the certificates of the authorities that are believed, from the configuration folder on. Not set: those of the system.",
+    ),
+    option(
+        "TLS_IMPLICIT",
+        OptionKind::Integer,
+        Some("0"),
+        "1: TLS begins with the first octet, as on port 465; nothing is ever sent without.",
+    ),
+    option(
+        "AUTH_USERNAME",
+        OptionKind::Text,
+        None,
+        "Name to log in with, under `maysaslclient` and `mustsaslclient`, where the keyword `authusername` gives none.",
+    ),
+    option(
+        "AUTH_PASSWORD",
+        OptionKind::Text,
+        None,
+        "The password that goes with it, where the keyword `authpassword` gives none. Let nobody read the file who should not.",
+    ),
+    option(
         "CONNECT_TIME",
         OptionKind::Text,
         Some("1"),

@@ -320,6 +320,9 @@ impl<'s> Outbox<'s> {
     }
 
     fn say_etrn(&self, target: &Target, connection: &Connection) {
+        if let Some(why) = connection.login_trouble() {
+            (self.shared.log)(Level::Warn, &format!("not logged in to {}: {why}", target.name));
+        }
         let Some(name) = &self.shared.settings.etrn else { return };
         let (level, text) = match connection.etrn_reply() {
             Some(reply) => (Level::Info, format!("ETRN {name} to {}: {reply}", target.name)),

@@ -5,13 +5,19 @@
 //! host that does not know what its settings mean.
 
 use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
+use sluice_sasl::client::Credentials;
+
 use sluice_sdk::{Context, CreateError, Setting, SettingKind};
-use sluice_smtp::client::Hello;
+use sluice_smtp::client::{Demand, Hello};
 
 use crate::memory::HostCache;
 use crate::options::OPTIONS;
+use crate::tls::Trust;
 
 /// Where settings are read from: the host's, or a test's.
 pub(crate) trait Written {
@@ -82,6 +88,17 @@ impl Times {
     }
 }
 
+/// How a channel uses TLS.
+#[derive(Debug, Clone)]
+pub(crate) struct Tls {
+    /// STARTTLS (`maytlsclient` and its kind).
+    pub(crate) demand: Demand,
+    /// TLS begins with the first octet (TLS_IMPLICIT).
+    pub(crate) implicit: bool,
+    /// What handshakes need; there unless TLS is never used.
+    pub(crate) config: Option<Arc<ClientConfig>>,
+}
+
 /// All that a channel was told.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -115,6 +132,11 @@ pub(crate) struct Settings {
     pub(crate) ip_backoff: Vec<Duration>,
     /// Every step goes to the log (`master_debug`).
     pub(crate) debug: bool,
+    /// TLS with the servers.
+    pub(crate) tls: Tls,
+    /// Logging in (`maysaslclient` and its kind).
+    pub(crate) auth: Demand,
+    pub(crate) credentials: Option<Credentials>,
     /// Our name in EHLO.
     pub(crate) name: String,
     pub(crate) connections_max: u32,
@@ -185,6 +207,9 @@ impl Settings {
             host_cache,
             ip_backoff: ip_backoff(from)?,
             debug: has("master_debug"),
+            tls: tls(from)?,
+            auth: demand(from, "sasl_client"),
+            credentials: credentials(from)?,
             name: checked_word("option BANNER_HOST", name)?,
             connections_max: number(from, "MAX_CLIENT_THREADS", 1, 10_000)?.unwrap_or(10) as u32,
             transactions_max: number(from, "ATTEMPT_TRANSACTIONS_PER_SESSION", 1, u64::from(u32::MAX))?
@@ -217,6 +242,63 @@ fn line_length(from: &dyn Written) -> Result<Option<usize>, CreateError> {
     match word.trim().parse() {
         Ok(length @ 1..) => Ok(Some(length.max(LINE_LENGTH_LEAST))),
         _ => Err(wrong("keyword `linelength`", word, "a number of octets")),
+    }
+}
+
+/// What the keywords of one kind come to; the host has put them together.
+fn demand(from: &dyn Written, fact: &str) -> Demand {
+    match from.setting(fact) {
+        Some("must") => Demand::Must,
+        Some("may") => Demand::May,
+        _ => Demand::No,
+    }
+}
+
+/// Who must be believed follows from what is at stake: where TLS is demanded, and where a password may go over the line,
+/// the certificate counts, unless TLS_VERIFY says otherwise.
+fn tls(from: &dyn Written) -> Result<Tls, CreateError> {
+    let implicit = number(from, "TLS_IMPLICIT", 0, 1)? == Some(1);
+    let demand = demand(from, "tls_client");
+    let logs_in = self::demand(from, "sasl_client") != Demand::No;
+    let verify = match number(from, "TLS_VERIFY", 0, 1)? {
+        Some(verify) => verify == 1,
+        None => demand == Demand::Must || implicit || logs_in,
+    };
+    let file =
+        option(from, "TLS_CA").map(|file| Path::new(from.setting("folder").unwrap_or_default()).join(file));
+    if demand == Demand::No && !implicit {
+        return Ok(Tls { demand, implicit, config: None });
+    }
+    let trust = match &file {
+        _ if !verify => Trust::Anybody,
+        Some(file) => Trust::File(file),
+        None => Trust::System,
+    };
+    match crate::tls::config(trust) {
+        Ok(config) => Ok(Tls { demand, implicit, config: Some(config) }),
+        Err(why) => Err(CreateError::refused(format!("no server can be verified: {why}"))),
+    }
+}
+
+fn credentials(from: &dyn Written) -> Result<Option<Credentials>, CreateError> {
+    let written = |keyword: &str, name: &str| {
+        from.setting(keyword).map(str::to_owned).or_else(|| option(from, name).map(str::to_owned))
+    };
+    match (written("authusername", "AUTH_USERNAME"), written("authpassword", "AUTH_PASSWORD")) {
+        (None, None) => Ok(None),
+        (Some(name), Some(password)) => match Credentials::new(&name, &password) {
+            Some(credentials) => Ok(Some(credentials)),
+            // The password is not repeated: this goes into the log.
+            None => Err(CreateError::refused(
+                "option AUTH_PASSWORD or AUTH_USERNAME must be text without control characters",
+            )),
+        },
+        (Some(_), None) => {
+            Err(CreateError::refused("option AUTH_USERNAME is set; AUTH_PASSWORD must be there too"))
+        }
+        (None, Some(_)) => {
+            Err(CreateError::refused("option AUTH_PASSWORD is set; AUTH_USERNAME must be there too"))
+        }
     }
 }
 
@@ -470,6 +552,10 @@ pub(crate) mod tests {
             ("IDLE_TIME", "soon"),
             ("STATUS_DATA_RECEIVE_TIME", "100000"),
             ("TIMEOUT_MULTIPLIER", "0"),
+            ("TLS_VERIFY", "2"),
+            ("TLS_IMPLICIT", "yes"),
+            ("AUTH_USERNAME", "fred"),
+            ("AUTH_PASSWORD", "pencil"),
         ] {
             let error = read(&[(name, value)]).unwrap_err();
             assert!(

@@ -4,4 +4,5 @@
 
 mod dialogues;
 mod dns;
+mod secure;
 mod support;

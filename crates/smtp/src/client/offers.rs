@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 
+use sluice_sasl::Mechanism;
+
 /// What a server offers, from its reply to EHLO. All off after HELO.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Offers {
@@ -19,6 +21,10 @@ pub struct Offers {
     pub etrn: bool,
     /// CHUNKING (RFC 3030).
     pub chunking: bool,
+    /// STARTTLS (RFC 3207).
+    pub starttls: bool,
+    /// AUTH (RFC 4954): which of `Mechanism::ALL`.
+    pub mechanisms: [bool; Mechanism::ALL.len()],
 }
 
 impl Offers {
@@ -34,6 +40,13 @@ impl Offers {
             offers.smtputf8 |= is("SMTPUTF8");
             offers.etrn |= is("ETRN");
             offers.chunking |= is("CHUNKING");
+            offers.starttls |= is("STARTTLS");
+            // `AUTH=LOGIN` is how old servers wrote it, before RFC 2554.
+            if is("AUTH") || keyword.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("AUTH=")) {
+                for name in line.split([' ', '\t', '=']).filter_map(Mechanism::by_name) {
+                    offers.mechanisms[name as usize] = true;
+                }
+            }
         }
         offers
     }
@@ -76,7 +89,9 @@ mod tests {
                 eight_bit_mime: true,
                 smtputf8: true,
                 etrn: true,
-                chunking: true
+                chunking: true,
+                starttls: false,
+                mechanisms: [false, false, true, false],
             }
         );
         // The first line is a greeting whatever it says.
@@ -92,7 +107,10 @@ mod tests {
             "SIZE",
             "ETRN now",
         ]);
-        assert_eq!(odd, Offers { size: true, etrn: true, ..Offers::default() });
+        assert_eq!(
+            odd,
+            Offers { size: true, etrn: true, mechanisms: [false, false, false, true], ..Offers::default() }
+        );
         assert_eq!(offers(&["h", "PIPELININGS", "ETRNX", "8BITMIME2"]), Offers::default());
     }
 

@@ -59,6 +59,7 @@ impl<'a> Case<'a> {
         loop {
             assert!(seen.len() < 500, "this goes round: {seen:?}");
             match client.step() {
+                Step::StartTls => panic!("nobody has asked for TLS"),
                 Step::Write => {
                     let text = String::from_utf8(client.output().to_vec()).unwrap();
                     assert!(text.ends_with("\r\n"));
@@ -754,6 +755,7 @@ fn every_recipient_gets_one_verdict_wherever_a_dialogue_is_cut_or_spoiled() {
             let (mut bytes, mut begun, mut settled) = (bytes.into_iter(), false, 0);
             loop {
                 match client.step() {
+                    Step::StartTls => panic!("nobody has asked for TLS"),
                     Step::Write => client.output_sent(),
                     Step::Read(_) => match bytes.next() {
                         Some(byte) => client.receive(&[byte]),
