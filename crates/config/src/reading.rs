@@ -241,9 +241,9 @@ fn check_channel_arguments(written: &Written, reader: &mut Reader<'_>) {
     let names = || written.blocks.iter().map(|block| block.name.as_str());
     for keyword in written.blocks.iter().flat_map(|block| &block.keywords) {
         let argument = keyword.arguments.first().zip(keyword.argument_spans.first());
-        let Some((name, span)) = argument.filter(|_| keyword.info.arguments == Arguments::Channel) else {
-            continue;
-        };
+        // What `expandchannel` leaves undone has a remark of its own.
+        let ours = keyword.info.arguments == Arguments::Channel && keyword.info.name != "expandchannel";
+        let Some((name, span)) = argument.filter(|_| ours) else { continue };
         // A name that cannot be one has its own remark, and what came from `defaults` is said once.
         if !is_channel_name(name)
             || names().any(|other| other == name)
