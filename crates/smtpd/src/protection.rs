@@ -11,16 +11,33 @@ use sluice_sasl::Mechanism;
 use sluice_sasl::server::{Exchange, RANDOM_OCTETS, Step as Sasl};
 use sluice_smtp::line::LineReader;
 use sluice_smtp::reply::Reply;
-use sluice_smtp::server::Exchanged;
+use sluice_smtp::server::{Exchanged, Policy};
 use tokio::io::AsyncReadExt;
 use tokio::time::{sleep, timeout};
 
-use crate::intake::{Login, Session};
-use crate::session::{Talk, policy};
+use crate::intake::{Admission, Login, Session};
+use crate::session::Talk;
 use crate::tls::{Certificates, Wire};
 
 /// An exchange under way, and its mechanism.
 pub(crate) type Underway = (Mechanism, Box<Exchange>);
+
+/// What the state machine is told of the terms of a session.
+pub(crate) fn policy(admission: &Admission) -> Policy {
+    Policy {
+        host: admission.banner_host.clone(),
+        etrn: admission.etrn,
+        etrn_per_session: admission.limits.etrn_per_session,
+        max_message_size: admission.limits.max_message_size,
+        max_recipients: admission.limits.max_recipients,
+        max_errors: admission.limits.max_errors,
+        quotas: admission.limits.quotas,
+        safety: admission.safety.clone(),
+        chunking: admission.reception.chunking,
+        accept_all: admission.reception.accept_all,
+        loop_mark: admission.reception.loop_mark,
+    }
+}
 
 impl Talk {
     /// STARTTLS: `reply` goes out and TLS begins. False when the connection is to be closed with what has been said;

@@ -16,15 +16,15 @@ use sluice_smtp::etrn::{Answers, Node};
 use sluice_smtp::line::{Line, LineReader};
 use sluice_smtp::replies;
 use sluice_smtp::reply::{Charset, Reply};
-use sluice_smtp::server::{self, Policy, Step, Transaction};
+use sluice_smtp::server::{self, Step, Transaction};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::delivery::{self, Arrival, Progress};
-use crate::intake::{Admission, Connection, EtrnAnswer, Intake, Lookup, MailParams, Orders, Origin, Session};
-use crate::protection::Underway;
+use crate::intake::{Connection, EtrnAnswer, Intake, Lookup, MailParams, Orders, Origin, Session};
+use crate::protection::{Underway, policy};
 use crate::tls::Wire;
 use crate::{LOOKUP_TIME, log};
 
@@ -185,23 +185,6 @@ pub(crate) async fn serve(
     match talk.run().await {
         Ok(()) => tracing::debug!(%peer, "disconnected"),
         Err(error) => tracing::debug!(%peer, %error, "connection lost"),
-    }
-}
-
-/// What the state machine is told of the terms of a session.
-pub(crate) fn policy(admission: &Admission) -> Policy {
-    Policy {
-        host: admission.banner_host.clone(),
-        etrn: admission.etrn,
-        etrn_per_session: admission.limits.etrn_per_session,
-        max_message_size: admission.limits.max_message_size,
-        max_recipients: admission.limits.max_recipients,
-        max_errors: admission.limits.max_errors,
-        quotas: admission.limits.quotas,
-        safety: admission.safety.clone(),
-        chunking: admission.reception.chunking,
-        accept_all: admission.reception.accept_all,
-        loop_mark: admission.reception.loop_mark,
     }
 }
 

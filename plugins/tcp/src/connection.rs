@@ -26,7 +26,7 @@ use tokio::runtime::Runtime;
 use crate::halt::Halt;
 use crate::pool::Slot;
 use crate::settings::{Settings, Times};
-use crate::targets::Target;
+use crate::targets::{Target, outward};
 use crate::tls::Wire;
 use crate::trace::Trace;
 
@@ -585,22 +585,6 @@ async fn connect(address: SocketAddr, settings: &Settings, halt: &Halt) -> Resul
     // Commands and the ends of messages go out at once; everything is written in whole groups anyway.
     stream.set_nodelay(true).map_err(text)?;
     Ok(stream)
-}
-
-/// An outcome as it crosses the edge to the host.
-pub(crate) fn outward(outcome: sluice_mail::Outcome) -> Outcome {
-    let across = |status: sluice_mail::Status| Status::new(status.class, status.subject, status.detail);
-    match outcome {
-        sluice_mail::Outcome::Delivered { status, text, peer } => {
-            Outcome::Delivered { status: across(status), text, peer }
-        }
-        sluice_mail::Outcome::Deferred { status, text, peer } => {
-            Outcome::Deferred { status: across(status), text, peer }
-        }
-        sluice_mail::Outcome::Failed { status, text, peer } => {
-            Outcome::Failed { status: across(status), text, peer }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -16,14 +16,14 @@ use std::time::Duration;
 use sluice_sdk::{Level, Outcome, Status};
 use tokio::runtime::Runtime;
 
-use crate::connection::{Connection, Message, outward};
+use crate::connection::{Connection, Message};
 use crate::fitting::{self, Fitted};
 use crate::halt::Halt;
 use crate::memory::{Batch, Rests};
 use crate::names::Names;
 use crate::pool::{Found, Pool, Slot};
 use crate::settings::Settings;
-use crate::targets::{self, Sought, Target};
+use crate::targets::{self, Sought, Target, outward};
 use crate::trace::{Log, Trace};
 
 /// A connection that was used this recently is taken without a look at it.

@@ -156,6 +156,22 @@ pub(crate) fn milder(first: Option<Outcome>, second: Outcome) -> Outcome {
     }
 }
 
+/// An outcome as it crosses the edge to the host.
+pub(crate) fn outward(outcome: sluice_mail::Outcome) -> Outcome {
+    let across = |status: sluice_mail::Status| Status::new(status.class, status.subject, status.detail);
+    match outcome {
+        sluice_mail::Outcome::Delivered { status, text, peer } => {
+            Outcome::Delivered { status: across(status), text, peer }
+        }
+        sluice_mail::Outcome::Deferred { status, text, peer } => {
+            Outcome::Deferred { status: across(status), text, peer }
+        }
+        sluice_mail::Outcome::Failed { status, text, peer } => {
+            Outcome::Failed { status: across(status), text, peer }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
