@@ -91,7 +91,7 @@ fn canonical(loaded: &Loaded, domain: &str) -> Option<Arc<str>> {
     let context =
         Context { kind: Kind::EnvelopeTo, source_channel: PROCESS_CHANNEL, destination_channel: None };
     let route = loaded.rewriter.route(&address, &context, None).ok()?;
-    Some(route.host.to_lowercase().into())
+    Some(route.host().to_lowercase().into())
 }
 
 /// A message and its envelope.

@@ -224,10 +224,10 @@ impl NoticeJob {
         let expansion = self.loaded.rewriter.expand(&parsed, "", &context, None);
         let expansion = expansion.map_err(|rejected| rejected.text)?;
         let recipient = |route: Route| Recipient {
-            address: route.final_address.to_string(),
+            address: route.final_address().to_string(),
             original: address.to_owned(),
+            domain: route.host().to_lowercase(),
             channel: route.channel,
-            domain: route.host.to_lowercase(),
         };
         Ok(expansion.recipients.into_iter().map(|expanded| recipient(expanded.route)).collect())
     }

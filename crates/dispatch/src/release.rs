@@ -202,7 +202,7 @@ impl Core {
         let context = Context { kind: Kind::EnvelopeTo, source_channel, destination_channel: None };
         let rewriter = Arc::clone(&self.loaded.rewriter);
         let route = rewriter.route(&address, &context, None).ok()?;
-        Some((self.channel(&route.channel), route.host.to_lowercase()))
+        Some((self.channel(&route.channel), route.host().to_lowercase()))
     }
 
     /// Whether there is anything to run at all.

@@ -311,7 +311,7 @@ impl Walk<'_, '_, '_> {
     }
 
     fn recipient(&mut self, route: Route, copy: &Copy) {
-        let address = route.final_address.to_string();
+        let address = route.final_address().to_string();
         if !self.seen.insert((route.channel.clone(), address.clone())) {
             self.step(|depth| AliasStep::Twice { depth, address });
             return;

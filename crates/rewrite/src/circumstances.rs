@@ -75,9 +75,59 @@ pub struct Route {
     pub channel: String,
     /// The host by which the channel was found.
     pub routing_system: String,
+    /// What the channel gets, where that is not what `address` says: for nearly all mail it is, and nothing is copied.
+    last: Option<Box<Last>>,
+}
+
+/// The address and the host that a channel gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Last {
+    address: Address,
+    host: String,
+}
+
+impl Route {
+    /// A route whose channel gets the address as it is; there is a host in it.
+    pub(crate) fn plain(address: Address, channel: String, routing_system: String) -> Route {
+        debug_assert!(way_host(&address).is_some());
+        Route { address, channel, routing_system, last: None }
+    }
+
+    /// A route whose channel gets another address, or another host than the first of its way.
+    pub(crate) fn changed(
+        address: Address,
+        channel: String,
+        routing_system: String,
+        final_address: Address,
+        host: String,
+    ) -> Route {
+        let same = final_address == address && way_host(&address).is_some_and(|first| *first == host);
+        let last = (!same).then(|| Box::new(Last { address: final_address, host }));
+        Route { address, channel, routing_system, last }
+    }
+
+    /// The same way for another address, of which the channel gets every letter.
+    pub(crate) fn with_address(self, address: Address) -> Route {
+        let host = self.host().to_owned();
+        Route::changed(address.clone(), self.channel, self.routing_system, address, host)
+    }
+
     /// What the envelope of the channel gets: host names of the channel table replaced by their proper names, this
     /// system called as the channel calls it, and routes in the form of the channel (`822`, `733`, `uucp`).
-    pub final_address: Address,
-    /// The host the channel would connect for: the first host of the way of `final_address`.
-    pub host: String,
+    pub fn final_address(&self) -> &Address {
+        self.last.as_ref().map_or(&self.address, |last| &last.address)
+    }
+
+    /// The host the channel would connect for: the first host of the way of the final address.
+    pub fn host(&self) -> &str {
+        match &self.last {
+            Some(last) => &last.host,
+            None => way_host(&self.address).map_or("", String::as_str),
+        }
+    }
+}
+
+/// The first host of the way to an address.
+pub(crate) fn way_host(address: &Address) -> Option<&String> {
+    address.route.first().or(address.host.as_ref())
 }

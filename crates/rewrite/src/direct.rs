@@ -20,19 +20,21 @@ use crate::template::{Need, Op, Separator};
 /// Parts of a host.
 const PARTS_MAX: usize = 3;
 
-/// A template of that shape.
-#[derive(Debug)]
+/// A template of that shape. Its texts stand elsewhere: [`crate::table`] puts them behind the pattern that they are for, so that
+/// the memory which is waited for to compare the pattern has them too.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Direct {
     /// Number of the channel that the system belongs to.
     pub(crate) channel: u32,
+    /// Where its texts stand: that of the host, if there is one, and the system behind it.
+    at: u32,
+    text_length: u16,
+    system_length: u16,
     /// Kinds of addresses that it applies to, one bit for each.
     kinds: u8,
     /// Positions that it applies to; `0` for any.
     positions: u8,
     host: [Part; PARTS_MAX],
-    /// The text of the host, if there is one, and the system behind it.
-    texts: Box<str>,
-    text_length: u16,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +60,12 @@ const fn bit(kind: Kind) -> u8 {
 }
 
 impl Direct {
-    /// The direct form of a template's instructions, if they have that shape.
-    pub(crate) fn new<'o>(ops: impl Iterator<Item = &'o Op>, channels: &Channels) -> Option<Direct> {
+    /// The direct form of a template's instructions, if they have that shape. Its texts are put behind `texts`.
+    pub(crate) fn new<'o>(
+        ops: impl Iterator<Item = &'o Op>,
+        channels: &Channels,
+        texts: &mut String,
+    ) -> Option<Direct> {
         let all = [Kind::EnvelopeTo, Kind::EnvelopeFrom, Kind::HeaderTo, Kind::HeaderFrom];
         let (mut kinds, mut positions) = (all.into_iter().map(bit).sum::<u8>(), 0);
         let mut host = [Part::Nothing; PARTS_MAX];
@@ -113,19 +119,36 @@ impl Direct {
         }
         let channel = u32::try_from(channels.number_by_host(system)?).ok()?;
         let text_length = u16::try_from(text.len()).ok()?;
-        Some(Direct { channel, kinds, positions, host, texts: [text, system].concat().into(), text_length })
+        let system_length = u16::try_from(system.len()).ok()?;
+        let at = u32::try_from(texts.len()).ok()?;
+        texts.push_str(text);
+        texts.push_str(system);
+        Some(Direct { channel, at, text_length, system_length, kinds, positions, host })
     }
 
-    /// Runs it. `None`: the rule is skipped.
+    /// The same with its texts behind `to`. `None`: they do not fit there.
+    pub(crate) fn moved(self, from: &str, to: &mut String) -> Option<Direct> {
+        let at = u32::try_from(to.len()).ok()?;
+        to.push_str(self.texts(from));
+        Some(Direct { at, ..self })
+    }
+
+    fn texts<'t>(&self, texts: &'t str) -> &'t str {
+        let at = self.at as usize;
+        &texts[at..at + usize::from(self.text_length) + usize::from(self.system_length)]
+    }
+
+    /// Runs it; `texts` are those that it was made or moved with. `None`: the rule is skipped.
     #[inline]
-    pub(crate) fn run(&self, subject: Subject<'_>, kind: Kind) -> Option<Made> {
+    pub(crate) fn run(&self, texts: &str, subject: Subject<'_>, kind: Kind) -> Option<Made> {
         let (first, matched) = (subject.first, subject.matched);
         let here = self.positions == 0 || self.positions & Position::bit(first.position) != 0;
         if !here || self.kinds & bit(kind) == 0 || first.user.len() > PART_LENGTH_MAX {
             return None;
         }
-        let (text, system) = self.texts.split_at(usize::from(self.text_length));
-        let length = matched.host().len() + first.host.len() + self.texts.len();
+        let texts = self.texts(texts);
+        let (text, system) = texts.split_at(usize::from(self.text_length));
+        let length = matched.host().len() + first.host.len() + texts.len();
         let mut host = String::with_capacity(length.min(PART_LENGTH_MAX));
         for part in self.host {
             match part {
@@ -166,9 +189,14 @@ mod tests {
         let config = config.unwrap();
         let template = template::parse(text, &|_| false);
         assert_eq!(template.problems, [], "{text}");
-        let Some(direct) = Direct::new(template.ops.iter().map(|(op, _)| op), &config.channels) else {
+        let mut texts = "before".to_owned();
+        let direct = Direct::new(template.ops.iter().map(|(op, _)| op), &config.channels, &mut texts);
+        let Some(direct) = direct else {
+            assert_eq!(texts, "before");
             return false;
         };
+        let mut elsewhere = "pattern".to_owned();
+        let direct = direct.moved(&texts, &mut elsewhere).unwrap();
         let program = Program::new(template);
         let long = "x".repeat(PART_LENGTH_MAX);
         let matches = [
@@ -203,7 +231,11 @@ mod tests {
                         other => panic!("{text}: {other:?}"),
                     }
                 });
-                assert_eq!(direct.run(subject, kind), by_program, "{text} {kind} {position:?} {matched:?}");
+                assert_eq!(
+                    direct.run(&elsewhere, subject, kind),
+                    by_program,
+                    "{text} {kind} {position:?} {matched:?}"
+                );
                 assert_eq!(config.channels.number(direct.channel as usize).unwrap().name, "tcp_x");
             }
         }

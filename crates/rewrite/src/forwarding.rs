@@ -105,12 +105,8 @@ impl Walk<'_> {
         };
         if !answer.again {
             // The rules only find the channel; where they know none it stays as it was.
-            if let Ok(mut route) = self.rewriter.route(&address, self.context, None) {
-                route.final_address = address.clone();
-                recipient.route = route;
-            }
-            recipient.route.address = address.clone();
-            recipient.route.final_address = address;
+            let route = self.rewriter.route(&address, self.context, None).unwrap_or(recipient.route);
+            recipient.route = route.with_address(address);
             return self.take(recipient);
         }
         if left == 0 {

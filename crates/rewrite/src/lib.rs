@@ -20,6 +20,7 @@ mod alias;
 mod check;
 mod circumstances;
 mod codes;
+mod destinations;
 mod direct;
 mod evaluate;
 mod forwarding;

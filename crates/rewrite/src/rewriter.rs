@@ -10,7 +10,9 @@ use sluice_mail::{Address, Status};
 
 use crate::alias;
 use crate::check::{self, Checker};
+use crate::circumstances::way_host;
 pub use crate::circumstances::{Context, Kind, Route};
+use crate::destinations::{Destination, Destinations};
 use crate::direct::{Direct, Made};
 use crate::evaluate::{self, ErrorText, Output, Program, Shape, Subject, Surroundings};
 use crate::known::Known;
@@ -40,9 +42,9 @@ pub struct Rewriter {
     config: Arc<Config>,
     /// The templates of the rules of the configuration, in the same order.
     programs: Vec<Program>,
-    /// Those of them that are of the common shape.
-    directs: Vec<Option<Direct>>,
+    /// The patterns, and those of the programs that are of the common shape.
     table: Table,
+    destinations: Destinations,
     /// What it is of use to ask the table and the domain database for.
     reach: Reach,
     known: Known,
@@ -63,20 +65,23 @@ impl Rewriter {
     /// Compiles the rules of a configuration and checks them. A rule with a mistake never applies; the others do.
     pub fn compile(config: Arc<Config>) -> (Rewriter, Vec<Diagnostic>) {
         let is_channel = |name: &str| config.channels.by_name(name).is_some();
-        let (table, slot_of) = Table::new(config.rules.iter().map(|rule| rule.pattern.as_str()));
+        let (mut table, slot_of) = Table::new(config.rules.iter().map(|rule| rule.pattern.as_str()));
         let mut checker = Checker::new(&config, &table, &slot_of);
         let mut programs = Vec::with_capacity(config.rules.len());
-        let mut directs = Vec::with_capacity(config.rules.len());
+        let (mut directs, mut texts) = (Vec::with_capacity(config.rules.len()), String::new());
         let mut routines = Vec::new();
         // One template at a time: read apart, with all its places, they take several times the memory of the rules.
         for (index, rule) in config.rules.iter().enumerate() {
             let template = template::parse(&rule.template, &is_channel);
             checker.rule(index, rule, &template);
-            directs.push(Direct::new(template.ops.iter().map(|(op, _)| op), &config.channels));
+            directs.push(Direct::new(template.ops.iter().map(|(op, _)| op), &config.channels, &mut texts));
             routines.extend(routine_calls(rule, &template));
             programs.push(Program::new(template));
         }
         let mut diagnostics = checker.finish();
+        table.shorten(&directs, &texts);
+        drop((directs, texts));
+        let destinations = Destinations::new(&config.channels);
         diagnostics.extend(check::domain_database(&config));
         let (mappings, found) = MappingTables::compile(&config.mappings);
         diagnostics.extend(found);
@@ -89,8 +94,8 @@ impl Rewriter {
         let rewriter = Rewriter {
             config,
             programs,
-            directs,
             table,
+            destinations,
             reach,
             known,
             hosted: Box::new(|_| false),
@@ -277,20 +282,20 @@ impl<'r> Walk<'r, '_, '_> {
         if address.is_null() {
             self.step(|| Step::NotRewritten);
             let local = self.rewriter.config.channels.local();
-            return Ok(Route {
-                address: address.clone(),
-                channel: local.name.clone(),
-                routing_system: local.official_host.clone(),
-                final_address: address.clone(),
-                host: local.official_host.clone(),
-            });
+            let host = &local.official_host;
+            return Ok(Route::changed(
+                address.clone(),
+                local.name.clone(),
+                host.clone(),
+                address.clone(),
+                host.clone(),
+            ));
         }
         loop {
-            if let Some(mut route) = self.turn(&mut work)? {
+            if let Some(route) = self.turn(&mut work)? {
                 if address.local.is_empty() {
                     self.step(|| Step::NotRewritten);
-                    route.address = address.clone();
-                    route.final_address = address.clone();
+                    return Ok(route.with_address(address.clone()));
                 }
                 return Ok(route);
             }
@@ -344,7 +349,8 @@ impl<'r> Walk<'r, '_, '_> {
             let rewriter = self.rewriter;
             let channels = &rewriter.config.channels;
             let number = number.or_else(|| channels.number_by_host(&system));
-            let Some(channel) = number.and_then(|number| channels.number(number)) else {
+            let found = number.and_then(|number| Some((number, rewriter.destinations.get(number)?)));
+            let Some((number, destination)) = found else {
                 self.step(|| Step::NoChannel { routing_system: system });
                 let in_local_part = matches!(position, Position::Percent | Position::Bang);
                 if !in_local_part || special_tried {
@@ -357,18 +363,12 @@ impl<'r> Walk<'r, '_, '_> {
                 }
                 continue;
             };
-            self.step(|| Step::ChannelFound {
-                routing_system: system.clone(),
-                channel: channel.name.clone(),
-            });
-            if has_more && (self.is_local(channel) || channel.settings.route_local) {
+            let channel = || rewriter.destinations.name(destination).to_owned();
+            self.step(|| Step::ChannelFound { routing_system: system.clone(), channel: channel() });
+            if has_more && destination.takes_off {
                 let host = first.host.to_owned();
                 place::remove(work.to_mut(), position, self.bang_over_percent);
-                self.step(|| Step::HostRemoved {
-                    host,
-                    channel: channel.name.clone(),
-                    address: work.to_string(),
-                });
+                self.step(|| Step::HostRemoved { host, channel: channel(), address: work.to_string() });
                 return Ok(None);
             }
             place::put(work, position, user, host);
@@ -376,7 +376,7 @@ impl<'r> Walk<'r, '_, '_> {
             if let Some(via) = via {
                 work.route.insert(0, via);
             }
-            return Ok(Some(self.finish(work, channel, system)));
+            return Ok(Some(self.finish(work, number, destination, system)));
         }
     }
 
@@ -450,11 +450,11 @@ impl<'r> Walk<'r, '_, '_> {
         let rewriter = self.rewriter;
         let rules = rewriter.table.rules(key);
         self.step(|| Step::Probe { pattern: key.to_owned(), rules: rules.len() });
-        for rule in rules {
-            let rule = *rule as usize;
+        for entry in rules {
+            let rule = entry.rule as usize;
             // It cannot say why it fails, which a trace has to know.
-            if let (Some(direct), None) = (&rewriter.directs[rule], &self.trace) {
-                if let Some(made) = direct.run(subject, self.surroundings.kind) {
+            if let (Some(direct), None) = (&entry.direct, &self.trace) {
+                if let Some(made) = direct.run(rewriter.table.texts(), subject, self.surroundings.kind) {
                     let target = Target::Direct { made, channel: direct.channel };
                     return Some(Built { target, tag: None, error: None });
                 }
@@ -504,11 +504,30 @@ impl<'r> Walk<'r, '_, '_> {
         let local = self.rewriter.config.channels.local();
         work.host = Some(local.official_host.clone());
         self.step(|| Step::Mailbox { address: work.to_string() });
-        self.finish(work, local, local.official_host.clone())
+        let address = std::mem::take(work);
+        self.changed(address, local, local.official_host.clone())
     }
 
-    fn finish(&mut self, work: &mut Address, channel: &Channel, routing_system: String) -> Route {
+    /// The route of an address that is ready, to the channel of that number.
+    fn finish(
+        &mut self,
+        work: &mut Address,
+        number: usize,
+        row: Destination,
+        routing_system: String,
+    ) -> Route {
         let address = std::mem::take(work);
+        let rewriter = self.rewriter;
+        let changes = row.changes && self.surroundings.kind == Kind::EnvelopeTo;
+        if !changes && way_host(&address).is_some() {
+            return Route::plain(address, rewriter.destinations.name(row).to_owned(), routing_system);
+        }
+        let channels = &rewriter.config.channels;
+        self.changed(address, channels.number(number).unwrap_or(channels.local()), routing_system)
+    }
+
+    /// The same, where the channel may get something else.
+    fn changed(&mut self, address: Address, channel: &Channel, routing_system: String) -> Route {
         let mut final_address = address.clone();
         if self.surroundings.kind == Kind::EnvelopeTo {
             self.implied_route(&mut final_address, channel, &routing_system);
@@ -518,21 +537,20 @@ impl<'r> Walk<'r, '_, '_> {
                 self.step(|| Step::LocalAlias { channel: channel.name.clone(), address });
             }
         }
-        let host = final_address.route.first().or(final_address.host.as_ref());
-        let host = host.unwrap_or(&channel.official_host).clone();
+        let host = way_host(&final_address).unwrap_or(&channel.official_host).clone();
         if self.surroundings.kind == Kind::EnvelopeTo
             && look::restyle(&mut final_address, channel.settings.env_address_style)
         {
             let address = final_address.to_string();
             self.step(|| Step::Restyled { channel: channel.name.clone(), address });
         }
-        Route { address, channel: channel.name.clone(), routing_system, final_address, host }
+        Route::changed(address, channel.name.clone(), routing_system, final_address, host)
     }
 
     /// A channel that says in which form it wants envelope addresses wants the whole way in them: `u@c` that goes by `b`
     /// is `@b:u@c` to it. The official name of an SMTP channel is a tag and no host, so nothing is said there.
     fn implied_route(&mut self, address: &mut Address, channel: &Channel, routing_system: &str) {
-        let first = address.route.first().or(address.host.as_ref());
+        let first = way_host(address);
         if channel.is_smtp()
             || self.is_local(channel)
             || !look::style_is_written(channel)

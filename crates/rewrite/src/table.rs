@@ -1,7 +1,9 @@
 //! The table of patterns: from a pattern, with its tag in front, to its rules, by one probe.
 //!
 //! All patterns stand in one text, in lower case and each once; the index finds the place of one by its hash. A host is
-//! asked for under a handful of patterns, so what counts is that a probe that finds nothing touches little memory.
+//! asked for under a handful of patterns, so what counts is that a probe that finds nothing touches little memory, and that
+//! one that finds something has all it needs in two places: the entry in the index with the short form of the rule, and the
+//! pattern with the texts of that form behind it.
 //!
 //! # Not here
 //! Which patterns are asked for a host, and in which order (`probe`); the rules themselves (`rewriter`).
@@ -12,17 +14,18 @@ use std::hash::BuildHasher;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
+use crate::direct::Direct;
 use crate::probe::Reach;
 
 /// Patterns and the numbers of their rules.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    /// The patterns in lower case, one behind the other.
+    /// The patterns in lower case, one behind the other, and behind each the texts of its short forms.
     text: String,
     index: HashTable<Slot>,
     hasher: RandomState,
     /// Rules of patterns that have several, in the order of the file.
-    rules: Vec<u32>,
+    rules: Vec<Entry>,
     reach: Reach,
 }
 
@@ -34,9 +37,20 @@ struct Slot {
     length: u32,
     /// Patterns are numbered as they come.
     number: u32,
-    /// Its rule when it has one, as most do; else where its rules stand in the list.
-    first: u32,
     count: u32,
+    /// Where its rules stand in the list, when there are several.
+    first: u32,
+    /// Its rule when it has one, as most do.
+    only: Entry,
+}
+
+/// A rule of a pattern.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry {
+    /// Its number.
+    pub(crate) rule: u32,
+    /// Its short form, if it has one; the texts are [`Table::texts`].
+    pub(crate) direct: Option<Direct>,
 }
 
 /// Which pattern of the table each rule has.
@@ -58,18 +72,42 @@ impl Table {
             places[slot.number as usize] = end + 1;
             end += slot.count;
         }
-        table.rules = vec![0; end as usize];
+        table.rules = vec![Entry { rule: 0, direct: None }; end as usize];
         for (rule, number) in (0u32..).zip(&slot_of) {
             // Patterns with one rule have no place, which is written as 0.
             let place = &mut places[*number as usize];
             if *place > 0 {
-                table.rules[*place as usize - 1] = rule;
+                table.rules[*place as usize - 1].rule = rule;
                 *place += 1;
             }
         }
         table.index.shrink_to_fit(|slot| table.hasher.hash_one(slot.pattern(&table.text)));
         table.text.shrink_to_fit();
         (table, SlotOf(slot_of))
+    }
+
+    /// Takes in the short forms of the rules, in the order of the rules, and their texts.
+    pub(crate) fn shorten(&mut self, directs: &[Option<Direct>], texts: &str) {
+        let mut together = String::with_capacity(self.text.len() + texts.len());
+        for slot in self.index.iter_mut() {
+            let at = together.len();
+            together.push_str(slot.pattern(&self.text));
+            slot.at = at;
+            let entries = match slot.count {
+                1 => std::slice::from_mut(&mut slot.only),
+                count => &mut self.rules[slot.first as usize..(slot.first + count) as usize],
+            };
+            for entry in entries {
+                let direct = directs.get(entry.rule as usize).copied().flatten();
+                entry.direct = direct.and_then(|direct| direct.moved(texts, &mut together));
+            }
+        }
+        self.text = together;
+    }
+
+    /// The texts of all short forms.
+    pub(crate) fn texts(&self) -> &str {
+        &self.text
     }
 
     /// The number of a pattern, a new one if it has none; the pattern has one rule more.
@@ -82,7 +120,8 @@ impl Table {
             return slot.number;
         }
         let number = index.len() as u32;
-        let slot = Slot { at: text.len(), length: lower.len() as u32, number, first: rule, count: 1 };
+        let only = Entry { rule, direct: None };
+        let slot = Slot { at: text.len(), length: lower.len() as u32, number, count: 1, first: 0, only };
         text.push_str(&lower);
         index.insert_unique(hash, slot, |slot| hasher.hash_one(slot.pattern(text)));
         reach.add(&lower);
@@ -100,10 +139,10 @@ impl Table {
     }
 
     /// The rules of a pattern (lower case), in the order of the file.
-    pub(crate) fn rules(&self, pattern: &str) -> &[u32] {
+    pub(crate) fn rules(&self, pattern: &str) -> &[Entry] {
         match self.slot(pattern) {
             None => &[],
-            Some(slot) if slot.count == 1 => std::slice::from_ref(&slot.first),
+            Some(slot) if slot.count == 1 => std::slice::from_ref(&slot.only),
             Some(slot) => &self.rules[slot.first as usize..(slot.first + slot.count) as usize],
         }
     }
@@ -154,15 +193,19 @@ mod tests {
         Table::new(patterns.iter().copied())
     }
 
+    fn rules(table: &Table, pattern: &str) -> Vec<u32> {
+        table.rules(pattern).iter().map(|entry| entry.rule).collect()
+    }
+
     #[test]
     fn rules_of_a_pattern_keep_their_order() {
         let (table, slot_of) = table(&["a", ".B", "A", ".b", "a", "ä", "Ä", "only"]);
-        assert_eq!(table.rules("only"), [7]);
-        assert_eq!(table.rules("a"), [0, 2, 4]);
-        assert_eq!(table.rules(".b"), [1, 3]);
-        assert_eq!(table.rules("ä"), [5, 6]);
-        assert_eq!(table.rules("A"), [0u32; 0]);
-        assert_eq!(table.rules("b"), [0u32; 0]);
+        assert_eq!(rules(&table, "only"), [7]);
+        assert_eq!(rules(&table, "a"), [0, 2, 4]);
+        assert_eq!(rules(&table, ".b"), [1, 3]);
+        assert_eq!(rules(&table, "ä"), [5, 6]);
+        assert_eq!(rules(&table, "A"), []);
+        assert_eq!(rules(&table, "b"), []);
         assert_eq!(table.len(), 4);
         assert_eq!([0, 2, 4].map(|rule| slot_of.rule(rule)), [slot_of.rule(0); 3]);
         assert_eq!((table.number("ä"), table.number("")), (Some(2), None));
@@ -174,6 +217,6 @@ mod tests {
     #[test]
     fn an_empty_table_has_nothing() {
         let (table, _) = table(&[]);
-        assert_eq!((table.rules(""), table.len()), (&[][..], 0));
+        assert_eq!((rules(&table, ""), table.len()), (vec![], 0));
     }
 }

@@ -85,7 +85,7 @@ proptest! {
             let mut seen = HashSet::new();
             for recipient in &expansion.recipients {
                 let route = &recipient.route;
-                prop_assert!(seen.insert((&route.channel, &route.final_address)), "{} twice", route.final_address);
+                prop_assert!(seen.insert((&route.channel, route.final_address())), "{} twice", route.final_address());
                 prop_assert!(sender.is_empty() <= recipient.sender.is_none());
             }
         }

@@ -37,8 +37,8 @@ fn allocations(rewriter: &Rewriter, address: &str, channel: &str) -> u64 {
     counted.count_total
 }
 
-/// A route is two addresses of a local part and a host each, the channel, the routing system and the host: seven texts.
-const ROUTE: u64 = 7;
+/// A route is an address of a local part and a host, the channel and the routing system: four texts.
+const ROUTE: u64 = 4;
 
 #[test]
 fn an_address_costs_the_texts_of_its_route_and_little_more() {

@@ -38,7 +38,7 @@ fn forwarded(rewriter: &Rewriter, address: &str) -> String {
             Ok(found) => {
                 shown.extend(found.recipients.iter().map(|to| {
                     let held = if to.held { "!" } else { "" };
-                    format!("{} {}{held}", to.route.channel, to.route.final_address)
+                    format!("{} {}{held}", to.route.channel, to.route.final_address())
                 }));
                 shown.extend(found.remarks);
             }

@@ -83,7 +83,7 @@ impl Scene {
                 let words = expansion.recipients.iter().map(|recipient| {
                     let sender = recipient.sender.as_ref().map(|sender| format!(" from {sender}"));
                     let held = if recipient.held { " held" } else { "" };
-                    format!("{}{}{held}", recipient.route.final_address, sender.unwrap_or_default())
+                    format!("{}{}{held}", recipient.route.final_address(), sender.unwrap_or_default())
                 });
                 let lost =
                     expansion.lost.iter().map(|(address, why)| format!("lost {address}: {}", why.text));
@@ -143,8 +143,8 @@ impl Scene {
         for part in expected.split(", ").skip(2) {
             let _ = match part.split_once(' ') {
                 Some(("via", _)) => write!(answer, ", via {}", route.routing_system),
-                Some(("final", _)) => write!(answer, ", final {}", route.final_address),
-                Some(("host", _)) => write!(answer, ", host {}", route.host),
+                Some(("final", _)) => write!(answer, ", final {}", route.final_address()),
+                Some(("host", _)) => write!(answer, ", host {}", route.host()),
                 _ => panic!("{part:?} is neither via, final nor host"),
             };
         }

@@ -251,7 +251,10 @@ fn etrn_target(loaded: &Loaded, source_channel: &str, node: &Node) -> (String, S
     let address = Address { route: Vec::new(), local: "postmaster".to_owned(), host: Some(name.clone()) };
     let context = Context { kind: Kind::EnvelopeTo, source_channel, destination_channel: None };
     match loaded.rewriter.route(&address, &context, None) {
-        Ok(route) => (route.channel, route.host),
+        Ok(route) => {
+            let host = route.host().to_owned();
+            (route.channel, host)
+        }
         Err(_) => (String::new(), name.clone()),
     }
 }

@@ -68,10 +68,10 @@ impl Recipients<'_> {
             for Expanded { route, sender: of_list, held } in forwarded.recipients {
                 let limits = loaded.config.channels.by_name(&route.channel).map(|channel| &channel.settings);
                 let recipient = Recipient {
-                    address: route.final_address.to_string(),
+                    address: route.final_address().to_string(),
                     original: path.to_owned(),
+                    domain: route.host().to_lowercase(),
                     channel: route.channel,
-                    domain: route.host.to_lowercase(),
                 };
                 accepted.push(Accepted {
                     sender: of_list.or_else(|| own.clone()),

@@ -230,7 +230,7 @@ impl Rules<'_> {
     /// The first rule that is asked for a host when no tag is set.
     fn first_asked(&self, host: &str) -> Option<usize> {
         probe::probe(host, host, "", self.table.reach(), &mut String::new(), |pattern, _| {
-            self.table.rules(pattern).first().map(|rule| *rule as usize)
+            self.table.rules(pattern).first().map(|entry| entry.rule as usize)
         })
     }
 

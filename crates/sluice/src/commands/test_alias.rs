@@ -59,13 +59,13 @@ fn to_json(input: &str, result: &Result<Expansion, String>, detail: Detail) -> V
     let recipients: Vec<Value> = recipients
         .iter()
         .map(|recipient| {
-            let address = recipient.route.final_address.to_string();
+            let address = recipient.route.final_address().to_string();
             match detail {
                 Detail::Addresses => Value::String(address),
                 Detail::Channels => json!({
                     "address": address,
                     "channel": recipient.route.channel,
-                    "host": recipient.route.host,
+                    "host": recipient.route.host(),
                     "sender": recipient.sender,
                     "held": recipient.held,
                 }),
@@ -80,11 +80,12 @@ fn to_text(input: &str, result: &Result<Expansion, String>, steps: &[AliasStep],
     match result {
         Ok(expansion) => {
             for recipient in &expansion.recipients {
-                text.push_str(&format!("  expanded      = {}", recipient.route.final_address));
+                text.push_str(&format!("  expanded      = {}", recipient.route.final_address()));
                 if detail == Detail::Channels {
                     text.push_str(&format!(
                         ", channel {}, host {}",
-                        recipient.route.channel, recipient.route.host
+                        recipient.route.channel,
+                        recipient.route.host()
                     ));
                 }
                 if let Some(sender) = &recipient.sender {

@@ -82,9 +82,9 @@ fn tested(test: &TestRewrite, rewriter: &Rewriter, sources: &Sources, input: &st
             // What is no envelope recipient is written in the manner of the channel that its copy goes to, if one is named.
             let seen = (kind != RewriteKind::EnvelopeTo && context.destination_channel.is_some())
                 .then(|| rewriter.seen_in_copy(&address, &context, None).address);
-            tested.final_address = Some(seen.unwrap_or(route.final_address).to_string());
+            tested.final_address = Some(seen.as_ref().unwrap_or(route.final_address()).to_string());
+            tested.host = Some(route.host().to_owned());
             tested.channel = Some(route.channel);
-            tested.host = Some(route.host);
         }
         Err(rejected) => tested.error = Some(rejected.text),
     }
@@ -133,10 +133,10 @@ fn fields(
     fields.push(("header To", shown(RewriteKind::HeaderTo)));
     fields.push(("header From", shown(RewriteKind::HeaderFrom)));
     let system = &route.routing_system;
-    fields.push(("envelope To", format!("{} (route ({system},{system}))", route.final_address)));
+    fields.push(("envelope To", format!("{} (route ({system},{system}))", route.final_address())));
     fields.push(("envelope From", shown(RewriteKind::EnvelopeFrom)));
     fields.push(("name", name.to_owned()));
-    fields.push(("mbox", route.final_address.local.clone()));
+    fields.push(("mbox", route.final_address().local.clone()));
     let sender = test.sender.as_deref().unwrap_or("postmaster");
     let context = Context {
         kind: RewriteKind::EnvelopeTo,
@@ -147,7 +147,7 @@ fn fields(
         match rewriter.expand(address, sender, &context, None) {
             Ok(expansion) => {
                 for recipient in &expansion.recipients {
-                    let (to, channel) = (&recipient.route.final_address, &recipient.route.channel);
+                    let (to, channel) = (recipient.route.final_address(), &recipient.route.channel);
                     fields.push(("expanded address", format!("{to}, channel {channel}")));
                 }
             }
