@@ -1,8 +1,9 @@
 //! Text databases: a key, blanks, a value on each line, held as one sorted image.
 //!
 //! The image in memory is byte for byte the file that `sluice compile` writes (`docs/internals/database-format.md`), so
-//! reading text and reading a compiled file end in the same place: [`Database::get`] searches sorted keys, and nothing is
-//! unpacked. Keys are compared without case; of two entries with one key the first counts.
+//! reading text and reading a compiled file end in the same place: [`Database::get`] looks into it, and nothing is
+//! unpacked. A table of numbers, made when the image is taken, leads from the hash of a key to its entry: a search among
+//! a million sorted keys would wait for memory forty times. Keys are compared without case; of two entries with one key the first counts.
 //!
 //! # Not here
 //! What a value means: template text, addresses, patterns (`rewrite`). Writing files (the binary).
@@ -11,10 +12,12 @@ use crate::aliases::Alias;
 use crate::codes;
 use crate::files::Files;
 use crate::lines::{Line, Manner, Reader};
+use foldhash::fast::FixedState;
 use sluice_diag::{Diagnostic, Sources, Span};
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::BuildHasher;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -37,9 +40,14 @@ const SOURCE: usize = 8;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Database {
     image: Box<[u8]>,
+    /// Numbers of entries, each at the first free slot from the hash of its key on; [`FREE`] where there is none.
+    slots: Box<[u32]>,
     /// Where the entries stand, in the order of their keys; empty for a database that was read from its compiled form.
     places: Box<[Span]>,
 }
+
+/// A slot without an entry.
+const FREE: u32 = u32::MAX;
 
 /// Why bytes are not a compiled database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +107,7 @@ impl Database {
         if image.len() < HEADER || &image[..8] != MAGIC {
             return Err(DatabaseError::NotADatabase);
         }
-        let database = Database { image: image.into(), places: Box::default() };
+        let mut database = Database { image: image.into(), slots: Box::default(), places: Box::default() };
         let version = database.word(8);
         if version != VERSION {
             return Err(DatabaseError::Version(version));
@@ -127,6 +135,7 @@ impl Database {
         if (0..database.word(16)).any(|index| database.text(database.source_at(index)).is_none()) {
             return Err(DatabaseError::Damaged);
         }
+        database.slots = database.index();
         Ok(database)
     }
 
@@ -185,17 +194,35 @@ impl Database {
         (0..self.word(16)).filter_map(|index| self.text(self.source_at(index)))
     }
 
+    /// The number of the entry with this key.
     fn find(&self, key: &str) -> Option<usize> {
-        let (mut low, mut high) = (0, self.len());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            match self.entry(middle).0.cmp(key) {
-                std::cmp::Ordering::Less => low = middle + 1,
-                std::cmp::Ordering::Greater => high = middle,
-                std::cmp::Ordering::Equal => return Some(middle),
+        let mut slot = Self::first_slot(key, self.slots.len());
+        loop {
+            match *self.slots.get(slot)? {
+                FREE => return None,
+                number if self.entry(number as usize).0 == key => return Some(number as usize),
+                _ => slot = (slot + 1) % self.slots.len(),
             }
         }
-        None
+    }
+
+    /// The slots for all entries: at most half of them are taken, so that every search ends.
+    fn index(&self) -> Box<[u32]> {
+        let count = self.len();
+        let mut slots = vec![FREE; if count == 0 { 0 } else { (2 * count).next_power_of_two() }];
+        for number in 0..count {
+            let mut slot = Self::first_slot(self.entry(number).0, slots.len());
+            while slots[slot] != FREE {
+                slot = (slot + 1) % slots.len();
+            }
+            slots[slot] = number as u32;
+        }
+        slots.into()
+    }
+
+    /// Where the search for a key begins. The keys are the operator's, so the hash needs no secret.
+    fn first_slot(key: &str, slots: usize) -> usize {
+        (FixedState::default().hash_one(key) % slots.max(1) as u64) as usize
     }
 
     /// Checked when the image was taken, so that the empty text never stands in here.
@@ -263,7 +290,10 @@ fn build(entries: &Entries, sources: &[String]) -> Database {
     let sum = checksum(&image);
     image[24..32].copy_from_slice(&sum.to_le_bytes());
     let places: Option<Box<[Span]>> = entries.values().map(|(_, span)| *span).collect();
-    Database { image: image.into(), places: places.unwrap_or_default() }
+    let mut database =
+        Database { image: image.into(), slots: Box::default(), places: places.unwrap_or_default() };
+    database.slots = database.index();
+    database
 }
 
 /// The databases of a configuration, by name. Cheap to clone.
