@@ -65,3 +65,47 @@ fn a_compiled_database_is_used_and_a_reload_takes_a_new_one() {
     client.deliver("a@origin.example", &["team@hub.example"], &message(2, 200)).expect("an answer");
     assert_eq!(sink.wait(2, SOON)[1].to, ["bob@next.example"]);
 }
+
+#[test]
+fn a_list_has_limits_and_asks_a_table_and_a_database_entry_names_a_file() {
+    let sink = Sink::start();
+    let mut hub = hub("alias-limits", &[Destination::direct("tcp_next", "next.example", sink.port())]);
+    hub.write("members.txt", "ann@next.example\nbob@next.example\n");
+    hub.write("mappings", "WRITERS\n\n  *@origin.example  $Y\n");
+    hub.write("alias.txt", "list  <members.txt, [AUTH_MAPPING] WRITERS, [ERROR_TEXT] \"not you\"\n");
+    hub.write("aliases", "small: <members.txt, [BLOCKLIMIT] 2\nshort: <members.txt, [LINELIMIT] 3\n");
+    hub.start();
+    let mut client = hub.talk();
+    client.want("MAIL FROM:<stranger@elsewhere.example>", 250);
+    let reply = client.want("RCPT TO:<list@hub.example>", 550);
+    assert_eq!(reply.text(), "5.7.2 not you: list@hub.example");
+    client.want("RSET", 250);
+    client.want("MAIL FROM:<a@origin.example> SIZE=5000", 250);
+    client.want("RCPT TO:<small@hub.example>", 552);
+    client.want("RSET", 250);
+    let small = message(1, 1000);
+    let large = message(2, 4000);
+    let mut deliver = |to: &str, content: &[u8]| {
+        client.deliver("a@origin.example", &[to], content).expect("an answer").code
+    };
+    assert_eq!(deliver("small@hub.example", &large), 552);
+    assert_eq!(deliver("small@hub.example", &small), 250);
+    assert_eq!(deliver("short@hub.example", &large), 552);
+    assert_eq!(deliver("list@hub.example", &large), 250);
+    let mut got: Vec<(usize, String)> = sink
+        .wait(2, SOON)
+        .iter()
+        .flat_map(|one| one.to.iter().map(|to| (one.content.len() / 2000, to.clone())).collect::<Vec<_>>())
+        .collect();
+    got.sort();
+    let name = |name: &str| name.to_owned();
+    assert_eq!(
+        got,
+        [
+            (0, name("ann@next.example")),
+            (0, name("bob@next.example")),
+            (2, name("ann@next.example")),
+            (2, name("bob@next.example"))
+        ]
+    );
+}

@@ -8,8 +8,8 @@
 //! When an address is looked up, and what becomes of the result (`rewrite`).
 
 use crate::codes;
+use crate::databases::Databases;
 use crate::lines::{Line, Manner, Reader};
-use crate::values;
 use sluice_diag::{Diagnostic, Span, nearest};
 use sluice_mail::Address;
 use std::collections::HashMap;
@@ -17,8 +17,12 @@ use std::collections::hash_map::Entry;
 use std::ops::Range;
 use std::path::Path;
 
+mod parameters;
 mod value;
 
+pub(crate) use parameters::names_files;
+pub use parameters::{ListParameter, list_parameters};
+use parameters::{OWN_SENDER, Set, positional, set, set_senders};
 use value::{Item, items, unquoted};
 
 /// Name of the alias file in the configuration folder.
@@ -33,6 +37,9 @@ const ADDRESS_LENGTH_MAX: usize = 252;
 pub struct Aliases {
     list: Vec<Alias>,
     by_name: HashMap<String, u32>,
+    /// Entries of the alias database that name files, which are read with the configuration: by key, each with the value
+    /// that it was made from.
+    of_database: HashMap<String, (String, Alias)>,
 }
 
 impl Aliases {
@@ -41,6 +48,16 @@ impl Aliases {
     pub fn get(&self, name: &str) -> Option<&Alias> {
         let index = self.by_name.get(name).or_else(|| self.by_name.get(&name.to_lowercase()))?;
         self.list.get(*index as usize)
+    }
+
+    /// The alias of an entry of the alias database. What an entry says about files is known from when the configuration
+    /// was read; one that came later names files in vain.
+    #[must_use]
+    pub fn of_entry(&self, key: &str, value: &str) -> Alias {
+        match self.of_database.get(key) {
+            Some((known, alias)) if known == value => alias.clone(),
+            _ => Alias::from_value(key, value).0,
+        }
     }
 
     /// All aliases in the order of the file.
@@ -84,10 +101,10 @@ pub struct Alias {
     pub hold_list: Option<Vec<String>>,
     /// `[NOHOLD_LIST]`: what anybody else sends waits for an operator.
     pub nohold_list: Option<Vec<String>>,
-    /// `[AUTH_CHANNEL]`: only mail that comes in by this channel may use it; `*` stands for anything.
-    pub auth_channel: Option<String>,
-    /// `[CANT_CHANNEL]`: mail that comes in by this channel may not.
-    pub cant_channel: Option<String>,
+    /// `[AUTH_CHANNEL]`: only mail that comes in by one of these channels may use it; `*` stands for anything.
+    pub auth_channels: Option<Vec<String>>,
+    /// `[CANT_CHANNEL]`: mail that comes in by one of these channels may not.
+    pub cant_channels: Option<Vec<String>>,
     /// `[MODERATOR_ADDRESS]`: gets what others than moderators send, in the place of the members.
     pub moderator: Option<Address>,
     /// `[MODERATOR_LIST]`: the moderators besides that one.
@@ -96,6 +113,18 @@ pub struct Alias {
     pub error_text: Option<String>,
     /// `[BLOCKLIMIT]`: largest message in blocks.
     pub block_limit: Option<u32>,
+    /// `[LINELIMIT]`: most lines of a message.
+    pub line_limit: Option<u32>,
+    /// `[AUTH_MAPPING]`: the mapping table that lets a sender in.
+    pub auth_mapping: Option<String>,
+    /// `[CANT_MAPPING]`: the table that keeps a sender out.
+    pub cant_mapping: Option<String>,
+    /// `[HOLD_MAPPING]`: the table that says whose messages wait for an operator.
+    pub hold_mapping: Option<String>,
+    /// `[NOHOLD_MAPPING]`: the table that says whose do not.
+    pub nohold_mapping: Option<String>,
+    /// `[MODERATOR_MAPPING]`: the table that says who is a moderator.
+    pub moderator_mapping: Option<String>,
 }
 
 /// One address of an alias.
@@ -108,42 +137,45 @@ pub struct Member {
 }
 
 impl Alias {
-    /// An alias from the value of a database entry, and what is wrong with the value. A database names no files: parts
+    /// The mapping tables that it asks.
+    pub fn tables(&self) -> impl Iterator<Item = &str> {
+        let tables = [
+            &self.auth_mapping,
+            &self.cant_mapping,
+            &self.hold_mapping,
+            &self.nohold_mapping,
+            &self.moderator_mapping,
+        ];
+        tables.into_iter().flatten().map(String::as_str)
+    }
+
+    /// An alias from the value of a database entry, and what is wrong with the value. Files are not opened here: parts
     /// that would need one are wrong.
     #[must_use]
     pub fn from_value(name: &str, value: &str) -> (Alias, Vec<String>) {
         let mut alias = Alias { name: name.to_owned(), ..Alias::default() };
         let mut wrong = Vec::new();
+        let mut place = 0;
         for (item, _) in items(value, 0) {
             let said = match item {
-                Item::Address(text) => match address(text) {
-                    Ok(address) => {
-                        alias.members.push(Member { address, span: None });
-                        continue;
-                    }
-                    Err(why) => why,
-                },
+                Item::Address(text) => address(text).map(|address| {
+                    alias.members.push(Member { address, span: None });
+                }),
                 Item::Parameter { name, value, .. } => {
-                    let slot = match name.to_ascii_uppercase().as_str() {
-                        "ENVELOPE_FROM" => &mut alias.envelope_from,
-                        "ERRORS_TO" => &mut alias.errors_to,
-                        "ERROR_TEXT" => &mut alias.error_text,
-                        "AUTH_CHANNEL" => &mut alias.auth_channel,
-                        "CANT_CHANNEL" => &mut alias.cant_channel,
-                        "MODERATOR_ADDRESS" => {
-                            alias.moderator = address(value).ok();
-                            continue;
-                        }
-                        _ => continue,
-                    };
-                    *slot = Some(value.to_owned());
-                    continue;
+                    match set(&mut alias, &name.to_ascii_uppercase(), value) {
+                        Set::Wrong(why, _) => Err(why),
+                        _ => Ok(()),
+                    }
                 }
-                Item::List(_) => "a database entry names no list file".to_owned(),
-                Item::Ldap => "a directory is not asked".to_owned(),
-                Item::Empty => "an address is missing between commas".to_owned(),
+                Item::Positional(text) => {
+                    place += 1;
+                    positional(&mut alias, place, text).map(|_| ())
+                }
+                Item::List(_) => Err("the list file is read when the configuration is".to_owned()),
+                Item::Ldap => Err("a directory is not asked".to_owned()),
+                Item::Empty => Err("an address is missing between commas".to_owned()),
             };
-            wrong.push(said);
+            wrong.extend(said.err());
         }
         if alias.members.is_empty() && wrong.is_empty() {
             wrong.push("there is no address".to_owned());
@@ -159,82 +191,19 @@ impl Alias {
     }
 }
 
+/// A colon in front of an address hides it from notices in Messaging Server ("Alias file format"); notices of this system
+/// name the address that was written to in any case.
 fn address(text: &str) -> Result<Address, String> {
-    match Address::parse(text) {
+    match Address::parse(text.strip_prefix(':').unwrap_or(text)) {
         Ok(address) if address.local.is_empty() => Err(format!("`{text}` has no local part")),
         Ok(address) => Ok(address),
         Err(error) => Err(format!("`{text}`: {error}")),
     }
 }
 
-/// In the place of an address of `[ENVELOPE_FROM]` or `[ERRORS_TO]`: the envelope sender stays.
-const OWN_SENDER: &str = "/";
-
-/// What the bracketed names of the products mean here.
-#[derive(Clone, Copy, PartialEq)]
-enum Known {
-    Text,
-    Senders,
-    Blocks,
-    Channel,
-    WithoutEffect,
-}
-
-/// Named parameters of lists, in capitals.
-const PARAMETERS: [(&str, Known); 48] = [
-    ("ENVELOPE_FROM", Known::Text),
-    ("ERRORS_TO", Known::Text),
-    ("ERROR_TEXT", Known::Text),
-    ("AUTH_LIST", Known::Senders),
-    ("CANT_LIST", Known::Senders),
-    ("HOLD_LIST", Known::Senders),
-    ("NOHOLD_LIST", Known::Senders),
-    ("BLOCKLIMIT", Known::Blocks),
-    ("AUTH_CHANNEL", Known::Channel),
-    ("AUTH_MAPPING", Known::WithoutEffect),
-    ("AUTH_USERNAME", Known::WithoutEffect),
-    ("CANT_CHANNEL", Known::Channel),
-    ("CANT_MAPPING", Known::WithoutEffect),
-    ("CANT_USERNAME", Known::WithoutEffect),
-    ("CAPTURE", Known::WithoutEffect),
-    ("CONVERSION_TAG", Known::WithoutEffect),
-    ("COMMENT", Known::WithoutEffect),
-    ("CREATION_DATE", Known::WithoutEffect),
-    ("DEFERRED", Known::WithoutEffect),
-    ("DELAY_NOTIFICATIONS", Known::WithoutEffect),
-    ("NODELAY_NOTIFICATIONS", Known::WithoutEffect),
-    ("DESCRIPTION", Known::WithoutEffect),
-    ("EXPANDABLE", Known::WithoutEffect),
-    ("NONEXPANDABLE", Known::WithoutEffect),
-    ("FILTER", Known::WithoutEffect),
-    ("HEADER_ADDITION", Known::WithoutEffect),
-    ("HEADER_ALIAS", Known::WithoutEffect),
-    ("HEADER_EXPANSION", Known::WithoutEffect),
-    ("HEADER_TRIMMING", Known::WithoutEffect),
-    ("HOLD_MAPPING", Known::WithoutEffect),
-    ("NOHOLD_MAPPING", Known::WithoutEffect),
-    ("IMPORTANCE", Known::WithoutEffect),
-    ("KEEP_DELIVERY", Known::WithoutEffect),
-    ("KEEP_READ", Known::WithoutEffect),
-    ("LINELIMIT", Known::WithoutEffect),
-    ("MODERATOR_ADDRESS", Known::Text),
-    ("MODERATOR_LIST", Known::Senders),
-    ("MODERATOR_MAPPING", Known::WithoutEffect),
-    ("ORIGINATOR_REPLY", Known::WithoutEffect),
-    ("PRECEDENCE", Known::WithoutEffect),
-    ("PRIORITY", Known::WithoutEffect),
-    ("PRIVATE", Known::WithoutEffect),
-    ("PUBLIC", Known::WithoutEffect),
-    ("REPLY_TO", Known::WithoutEffect),
-    ("RECEIVEDFOR", Known::WithoutEffect),
-    ("SENSITIVITY", Known::WithoutEffect),
-    ("TAG", Known::WithoutEffect),
-    ("USERNAME", Known::WithoutEffect),
-];
-
 /// Reads the alias file that stands beside the main file, if there is one. `domains` are the bits of `ALIAS_DOMAINS`.
-pub(crate) fn read(folder: &Path, domains: u32, reader: &mut Reader<'_>) -> Aliases {
-    let mut aliases = Aliases::default();
+pub(crate) fn read(folder: &Path, domains: u32, databases: &Databases, reader: &mut Reader<'_>) -> Aliases {
+    let mut aliases = Aliases { of_database: entries_with_files(databases, reader), ..Aliases::default() };
     let Some(text) = reader.read_optional_as(&folder.join(ALIAS_FILE), Manner::ALIASES) else {
         return aliases;
     };
@@ -327,9 +296,7 @@ fn alias(line: &Line, domains: u32, reader: &mut Reader<'_>) -> Option<(Alias, S
     let mut alias = Alias { name: name.to_owned(), span: Some(span), ..Alias::default() };
     let value = &line.text[colon + 1..];
     let before = reader.diagnostics.len();
-    for (item, range) in items(value, colon + 1) {
-        take(&mut alias, item, &range, line, reader);
-    }
+    take_all(&mut alias, value, colon + 1, line, reader);
     if alias.members.is_empty() && !alias.is_list && reader.diagnostics.len() == before {
         let message = format!("no equivalence addresses for alias `{name}`");
         let remark = Diagnostic::new(&codes::ALIAS_WITHOUT_ADDRESSES, message).at(span);
@@ -370,9 +337,59 @@ fn check_continuation(line: &Line, reader: &mut Reader<'_>) {
     }
 }
 
-fn take(alias: &mut Alias, item: Item<'_>, range: &Range<usize>, line: &Line, reader: &mut Reader<'_>) {
+/// Reads the entries of the alias database that name files.
+fn entries_with_files(databases: &Databases, reader: &mut Reader<'_>) -> HashMap<String, (String, Alias)> {
+    let mut found = HashMap::new();
+    let Some(database) = databases.get("alias") else { return found };
+    let mut compiled = None;
+    // Nearly all entries of a large database have neither sign.
+    for (key, value) in database.iter().filter(|(_, value)| value.contains(['<', '['])) {
+        if !names_files(value) {
+            continue;
+        }
+        let place = database.place(key).unwrap_or_else(|| {
+            *compiled.get_or_insert_with(|| {
+                Span::new(reader.sources.add(Path::new("alias.db"), String::new()), 0, 0)
+            })
+        });
+        let line = Line::at(value, place);
+        let mut alias = Alias { name: key.to_owned(), ..Alias::default() };
+        take_all(&mut alias, value, 0, &line, reader);
+        found.insert(key.to_owned(), (value.to_owned(), alias));
+    }
+    found
+}
+
+/// Takes the parts of a value, which begins at `start` of the line.
+fn take_all(alias: &mut Alias, value: &str, start: usize, line: &Line, reader: &mut Reader<'_>) {
+    let mut place = 0;
+    for (item, range) in items(value, start) {
+        take(alias, item, &range, &mut place, line, reader);
+    }
+}
+
+/// `place` counts the addresses behind a list.
+fn take(
+    alias: &mut Alias,
+    item: Item<'_>,
+    range: &Range<usize>,
+    place: &mut usize,
+    line: &Line,
+    reader: &mut Reader<'_>,
+) {
     let span = line.span(range);
     match item {
+        Item::Positional(text) => {
+            *place += 1;
+            match positional(alias, *place, text) {
+                Ok(Some(message)) => {
+                    let remark = Diagnostic::new(&codes::ALIAS_POSITIONAL, message).at(span);
+                    reader.push(remark.help("a member goes into the list file, or in front of the `<`"));
+                }
+                Ok(None) => {}
+                Err(why) => bad_address(alias, &why, span, reader),
+            }
+        }
         Item::Address(text) => member(alias, text, span, reader),
         Item::Empty => {
             let message = format!("bad equivalence for alias `{}`: an address is missing", alias.name);
@@ -412,12 +429,14 @@ fn member(alias: &mut Alias, text: &str, span: Span, reader: &mut Reader<'_>) {
     }
     match address(text) {
         Ok(address) => alias.members.push(Member { address, span: Some(span) }),
-        Err(why) => {
-            let message = format!("bad equivalence for alias `{}`: {why}", alias.name);
-            let remark = Diagnostic::new(&codes::BAD_ALIAS_ADDRESS, message).at(span);
-            reader.push(remark.help("separate addresses by commas; quote odd local parts, `\"a b\"@host`"));
-        }
+        Err(why) => bad_address(alias, &why, span, reader),
     }
+}
+
+fn bad_address(alias: &Alias, why: &str, span: Span, reader: &mut Reader<'_>) {
+    let message = format!("bad equivalence for alias `{}`: {why}", alias.name);
+    let remark = Diagnostic::new(&codes::BAD_ALIAS_ADDRESS, message).at(span);
+    reader.push(remark.help("separate addresses by commas; quote odd local parts, `\"a b\"@host`"));
 }
 
 /// The lines of a file that a list names.
@@ -455,64 +474,36 @@ fn list_file(file: &str, alias: &str, span: Span, reader: &mut Reader<'_>) -> Op
 fn parameter(alias: &mut Alias, name: (&str, Span), value: (&str, Span), reader: &mut Reader<'_>) {
     let ((name, span), (value, value_span)) = (name, value);
     let upper = name.to_ascii_uppercase();
-    let Some((_, known)) = PARAMETERS.iter().find(|(known, _)| *known == upper) else {
-        let remark =
-            Diagnostic::new(&codes::UNKNOWN_ALIAS_PARAMETER, format!("`[{name}]` is no parameter of a list"));
-        let remark = remark.at(span);
-        reader.push(match nearest(&upper, PARAMETERS.iter().map(|(known, _)| *known)) {
-            Some(near) => remark.help(format!("did you mean `[{near}]`?")),
-            None => remark.help("it is ignored"),
-        });
-        return;
-    };
-    let bad = |why: &str, help: &str, reader: &mut Reader<'_>| {
-        let message = format!("`[{upper}]` of the alias `{}`: {why}", alias.name);
-        reader.push(
-            Diagnostic::new(&codes::BAD_ALIAS_PARAMETER, message)
-                .at(if value.is_empty() { span } else { value_span })
-                .help(help),
-        );
-    };
-    match known {
-        Known::WithoutEffect => {
-            let message = format!("`[{upper}]` is accepted and has no effect");
+    match set(alias, &upper, value) {
+        Set::Done => {}
+        Set::Unknown => {
+            let message = format!("`[{name}]` is no parameter of a list");
+            let remark = Diagnostic::new(&codes::UNKNOWN_ALIAS_PARAMETER, message).at(span);
+            let names = list_parameters().iter().map(|parameter| parameter.name);
+            reader.push(match nearest(&upper, names) {
+                Some(near) => remark.help(format!("did you mean `[{near}]`?")),
+                None => remark.help("it is ignored"),
+            });
+        }
+        Set::Idle(why) => {
+            let message = format!("`[{upper}]` is accepted and has no effect: {why}");
             reader.push(Diagnostic::new(&codes::ALIAS_PARAMETER_WITHOUT_EFFECT, message).at(span));
         }
-        _ if value.is_empty() => bad("there is no value", "write the value behind the bracket", reader),
-        Known::Blocks => match values::integer(value).and_then(|blocks| u32::try_from(blocks).ok()) {
-            Some(blocks) => {
-                alias.block_limit = Some(blocks);
-                let message = "`[BLOCKLIMIT]` is read and not enforced";
-                reader.push(Diagnostic::new(&codes::ALIAS_PARAMETER_WITHOUT_EFFECT, message).at(span));
-            }
-            None => bad("it is no number of blocks", "write an integer", reader),
-        },
-        Known::Channel if upper == "AUTH_CHANNEL" => alias.auth_channel = Some(value.to_lowercase()),
-        Known::Channel => alias.cant_channel = Some(value.to_lowercase()),
-        Known::Text if value == OWN_SENDER && upper == "ENVELOPE_FROM" => {
-            alias.envelope_from = Some(value.to_owned());
+        Set::File => {
+            let file = unquoted(value.trim_start_matches('<').trim());
+            let Some(senders) = list_file(file, &alias.name, value_span, reader) else {
+                // A list of senders that cannot be read lets nobody in, and keeps nobody out.
+                return set_senders(alias, &upper, Vec::new());
+            };
+            set_senders(alias, &upper, senders.into_iter().map(|(text, _)| text.to_lowercase()).collect());
         }
-        Known::Text if value == OWN_SENDER && upper == "ERRORS_TO" => {
-            alias.errors_to = Some(value.to_owned());
-        }
-        Known::Text if upper == "ERROR_TEXT" => alias.error_text = Some(value.to_owned()),
-        Known::Text => match address(value) {
-            Ok(moderator) if upper == "MODERATOR_ADDRESS" => alias.moderator = Some(moderator),
-            Ok(_) if upper == "ENVELOPE_FROM" => alias.envelope_from = Some(value.to_owned()),
-            Ok(_) => alias.errors_to = Some(value.to_owned()),
-            Err(why) => bad(&why, "write an address", reader),
-        },
-        Known::Senders => {
-            let file = value.trim_start_matches('<').trim();
-            let Some(senders) = list_file(unquoted(file), &alias.name, value_span, reader) else { return };
-            let senders = Some(senders.into_iter().map(|(text, _)| text.to_lowercase()).collect());
-            match upper.as_str() {
-                "AUTH_LIST" => alias.auth_list = senders,
-                "CANT_LIST" => alias.cant_list = senders,
-                "HOLD_LIST" => alias.hold_list = senders,
-                "MODERATOR_LIST" => alias.moderator_list = senders,
-                _ => alias.nohold_list = senders,
-            }
+        Set::Wrong(why, help) => {
+            let message = format!("`[{upper}]` of the alias `{}`: {why}", alias.name);
+            reader.push(
+                Diagnostic::new(&codes::BAD_ALIAS_PARAMETER, message)
+                    .at(if value.is_empty() { span } else { value_span })
+                    .help(help),
+            );
         }
     }
 }
@@ -525,7 +516,7 @@ mod tests {
     fn the_value_of_a_database_entry_is_an_alias_too() {
         let (alias, wrong) = Alias::from_value("x", "a@b, [ENVELOPE_FROM] o@p, c");
         assert_eq!((alias.members.len(), alias.sender(), wrong.len()), (2, Some("o@p"), 0));
-        let (_, wrong) = Alias::from_value("x", "<file, a b, , \"<ldap:x>\"");
+        let (_, wrong) = Alias::from_value("x", "\"<ldap:x>\", , <file, a b");
         assert_eq!(wrong.len(), 4);
         assert_eq!(Alias::from_value("x", " ").1, ["there is no address"]);
     }

@@ -72,10 +72,17 @@ codes! {
          `[ERROR_TEXT]` and others. This one is ignored."
     BAD_ALIAS_PARAMETER Error "bad-alias-parameter"
         "a parameter of a list has no value, or a wrong one"
-        "`[ENVELOPE_FROM]`, `[ERRORS_TO]` and `[MODERATOR_ADDRESS]` take an address, `[BLOCKLIMIT]` a number, the lists of senders a file."
+        "`[ENVELOPE_FROM]`, `[ERRORS_TO]` and `[MODERATOR_ADDRESS]` take an address, `[BLOCKLIMIT]` and `[LINELIMIT]` a number, the lists of \
+         senders a file."
     ALIAS_PARAMETER_WITHOUT_EFFECT Info "alias-parameter-without-effect"
         "a parameter of a list that changes nothing here"
-        "The parameter belongs to a part of PMDF that a relay does not have, such as moderation, the header or mapping tables."
+        "The parameter belongs to a part of PMDF that a relay does not have; the message says which. Mail for the list goes out as \
+         if it were not there."
+    ALIAS_POSITIONAL Info "alias-positional-parameter"
+        "an address behind a list is no member"
+        "`name: <file, address` does not add a member: in PMDF what follows a list, separated by commas, is by its place the address \
+         for errors (the envelope sender of the copies), for answers, for errors in the header, for warnings, and a comment; `*` leaves a \
+         place out. Members go into the list file or in front of the `<`; `\"<file\", address` adds one too."
     ALIAS_CONTINUATION Warning "alias-continuation"
         "a continued line of the alias file does not end with a comma"
         "PMDF continues a line of the alias file only where `\\` follows a comma. It works here; a file that is shared with PMDF \

@@ -8,7 +8,7 @@
 //! # Not here
 //! What a value means: template text, addresses, patterns (`rewrite`). Writing files (the binary).
 
-use crate::aliases::Alias;
+use crate::aliases::{Alias, names_files};
 use crate::codes;
 use crate::files::Files;
 use crate::lines::{Line, Manner, Reader};
@@ -430,7 +430,8 @@ fn entry(line: &Line, is_alias: bool, entries: &mut Entries, reader: &mut Reader
             reader.push(remark.help("the products keep 252; it works here"));
         }
     }
-    if is_alias {
+    // What an entry says about files is read with the alias file.
+    if is_alias && !names_files(value) {
         for why in Alias::from_value(key, value).1 {
             let message = format!("bad equivalence for alias `{key}`: {why}");
             reader.push(

@@ -38,7 +38,7 @@ mod tables;
 mod values;
 mod written;
 
-pub use aliases::{Alias, Aliases, Member};
+pub use aliases::{Alias, Aliases, ListParameter, Member, list_parameters};
 pub use books::sources;
 pub use codes::codes;
 pub use databases::{DATABASES, Database, DatabaseError, Databases, read_database};

@@ -54,6 +54,11 @@ pub(crate) struct Line {
 }
 
 impl Line {
+    /// A text that stands, or comes from something that stands, at this place.
+    pub(crate) fn at(text: &str, place: Span) -> Line {
+        Line { text: text.to_owned(), first: place, more: Vec::new(), lost_continuation: None }
+    }
+
     /// Where the bytes of a range stand; for a range over several files or lines, its beginning.
     pub(crate) fn span(&self, range: &std::ops::Range<usize>) -> Span {
         let behind = self.more.partition_point(|(offset, _)| *offset <= range.start);

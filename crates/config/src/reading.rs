@@ -164,7 +164,7 @@ fn read_all(reader: &mut Reader<'_>, folder: &Path, main: &Path, whole_folder: b
     }
     let beside = main.parent().unwrap_or(Path::new(""));
     let databases = databases::read_all(beside, reader);
-    let aliases = aliases::read(beside, options.alias_domains, reader);
+    let aliases = aliases::read(beside, options.alias_domains, &databases, reader);
     let channels = Channels::new(channels);
     let checks_loops = channels.iter().any(|channel| channel.has("loopcheck"));
     Some(Config {

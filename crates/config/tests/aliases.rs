@@ -113,15 +113,15 @@ fn every_mistake_has_its_place() {
         ),
         (
             "fred: a@b, [BLOCKLIMIT] many\n",
-            "aliases:1:25: error[bad-alias-parameter]: `[BLOCKLIMIT]` of the alias `fred`: it is no number of blocks\nhelp: write an integer",
+            "aliases:1:25: error[bad-alias-parameter]: `[BLOCKLIMIT]` of the alias `fred`: it is no number\nhelp: write an integer; 0 is no limit",
         ),
         (
-            "fred: a@b, [SEQUENCE_PREFIX] x\n",
-            "aliases:1:12: warning[unknown-alias-parameter]: `[SEQUENCE_PREFIX]` is no parameter of a list\nhelp: it is ignored",
+            "fred: a@b, [NOT_A_PARAMETER] x\n",
+            "aliases:1:12: warning[unknown-alias-parameter]: `[NOT_A_PARAMETER]` is no parameter of a list\nhelp: it is ignored",
         ),
         (
             "fred: a@b, [HEADER_ADDITION] x\n",
-            "aliases:1:12: info[alias-parameter-without-effect]: `[HEADER_ADDITION]` is accepted and has no effect",
+            "aliases:1:12: info[alias-parameter-without-effect]: `[HEADER_ADDITION]` is accepted and has no effect: no header is added for a list; a header option file of the destination channel can (`headertrim`)",
         ),
         (
             "fred: a@b, [AUTH_LIST] no.txt\n",
@@ -176,6 +176,60 @@ fn includes_of_the_alias_file_have_the_depth_and_loops_of_all_includes() {
     assert!(diagnose(&files).starts_with("3:2:2: error[include-too-deep]"), "{}", diagnose(&files));
     let looped = with(&[("aliases", "<1\n"), ("1", "<aliases\n")]);
     assert!(diagnose(&looped).starts_with("1:1:2: error[include-loop]"), "{}", diagnose(&looped));
+}
+
+#[test]
+fn what_follows_a_list_is_named() {
+    let said = |value: &str| {
+        let text = format!("fred: {value}\n");
+        diagnose(&with(&[("aliases", &text), ("list.txt", "a@b\n")]))
+    };
+    assert_eq!(
+        said("<list.txt, o@p"),
+        "aliases:1:18: info[alias-positional-parameter]: `o@p` behind a list is told of failures and is no member\n\
+         help: a member goes into the list file, or in front of the `<`"
+    );
+    assert!(
+        said("<list.txt, *, r@p")
+            .contains("`r@p` behind a list is the address for answers; it has no effect")
+    );
+    assert!(said("<list.txt, *, *, r@p").contains("is the address for errors in the header"));
+    assert!(said("<list.txt, *, *, *, r@p").contains("is the address for warnings"));
+    assert!(said("<list.txt, *, *, *, *, our crew").contains("`our crew` behind a list is the comment"));
+    assert!(said("<list.txt, o p@q").contains("error[bad-alias-address]"));
+    assert_eq!(said("x@y, <list.txt, *"), "");
+}
+
+#[test]
+fn entries_of_the_alias_database_name_files() {
+    let files = with(&[
+        (
+            "alias.txt",
+            "crew   <list.txt, [AUTH_LIST] list.txt, [BLOCKLIMIT] 5\nlost   <gone.txt\nplain  a@b\n",
+        ),
+        ("list.txt", "A@b\nc@d\n"),
+    ]);
+    assert_eq!(
+        diagnose(&files),
+        "alias.txt:2:1: error[cannot-open-alias-file]: cannot open alias include file of `lost`: gone.txt: there is no such file\n\
+         help: relative names start from the configuration folder"
+    );
+    let value = "<list.txt, [AUTH_LIST] list.txt, [BLOCKLIMIT] 5";
+    let files = with(&[("alias.txt", &format!("Crew {value}\n")), ("list.txt", "A@b\nc@d\n")]);
+    let aliases = good(&files).aliases;
+    let crew = aliases.of_entry("crew", value);
+    assert_eq!((crew.members.len(), crew.block_limit, crew.is_list), (2, Some(5), true));
+    assert_eq!(crew.auth_list, Some(vec!["a@b".to_owned(), "c@d".to_owned()]));
+    // Another value came later, and its files have not been read.
+    assert!(aliases.of_entry("crew", "<list.txt").members.is_empty());
+    // A compiled database says the same.
+    let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    let path = |name: &str| PathBuf::from(FOLDER).join(name);
+    let compiled = Database::from_pairs([("crew", value)]);
+    let files = with(&[("list.txt", "e@f\n")])
+        .with(path("alias.db"), compiled.image())
+        .changed_at(path("alias.db"), at(1));
+    assert_eq!(good(&files).aliases.of_entry("crew", value).members.len(), 1);
 }
 
 #[test]

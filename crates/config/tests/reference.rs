@@ -36,3 +36,25 @@ fn options() {
 fn diagnostics() {
     compare("diagnostics.md", &sluice_config::reference_diagnostics(sluice_config::codes()));
 }
+
+/// The tables of list parameters stand in the middle of a page; each begins with its head and ends with a blank line.
+#[test]
+fn list_parameters() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/aliases.md");
+    let mut page = std::fs::read_to_string(&path).unwrap();
+    let parameters = sluice_config::list_parameters();
+    for (head, acts) in
+        [("| Parameter | What it does |", true), ("| Parameter | Why it changes nothing |", false)]
+    {
+        let rows = parameters.iter().filter(|one| one.acts() == acts).map(|one| {
+            let argument =
+                if one.argument().is_empty() { String::new() } else { format!(" {}", one.argument()) };
+            format!("| `[{}]{argument}` | {} |\n", one.name, one.text)
+        });
+        let table = format!("{head}\n|---|---|\n{}", rows.collect::<String>());
+        let start = page.find(head).unwrap_or_else(|| panic!("aliases.md has no table {head}"));
+        let length = page[start..].find("\n\n").unwrap() + 1;
+        page.replace_range(start..start + length, &table);
+    }
+    compare("aliases.md", &page);
+}

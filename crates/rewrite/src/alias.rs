@@ -15,6 +15,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 
 use sluice_config::{Alias, Channel};
 use sluice_diag::Diagnostic;
@@ -22,6 +23,8 @@ use sluice_mail::{Address, Status};
 
 use crate::codes;
 use crate::glob::Glob;
+use crate::lookups::{Lookups, RoutineWatch};
+use crate::mapping::{self, Flags};
 use crate::place;
 use crate::rejected::Rejected;
 use crate::rewriter::{Context, Kind, Rewriter, Route};
@@ -61,6 +64,10 @@ pub struct Expanded {
     pub sender: Option<String>,
     /// Its copy waits for an operator (`[HOLD_LIST]`).
     pub held: bool,
+    /// Most octets of a message for it, where a list on the way has a limit (`[BLOCKLIMIT]`).
+    pub size_max: Option<u64>,
+    /// Most lines of a message for it (`[LINELIMIT]`).
+    pub lines_max: Option<u32>,
 }
 
 /// What happened to an address and its aliases, in order.
@@ -140,6 +147,22 @@ impl fmt::Display for AliasStep {
     }
 }
 
+impl Expanded {
+    /// Narrows its limits to those of another.
+    pub(crate) fn limit(&mut self, size_max: Option<u64>, lines_max: Option<u32>) {
+        self.size_max = narrower(self.size_max, size_max);
+        self.lines_max = narrower(self.lines_max, lines_max);
+    }
+}
+
+/// The smaller of two limits; none is no limit.
+fn narrower<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
 impl Rewriter {
     /// The recipients that an envelope recipient stands for: itself, unless it is an alias.
     ///
@@ -190,7 +213,7 @@ impl Rewriter {
             found: Expansion::default(),
             trace,
         };
-        walk.visit(address, &Copy { sender: None, held: false })?;
+        walk.visit(address, &Copy::default())?;
         let found = walk.found;
         match (found.recipients.is_empty(), found.lost.first()) {
             (true, Some((_, rejected))) => Err(rejected.clone()),
@@ -199,8 +222,17 @@ impl Rewriter {
     }
 }
 
-/// Addresses in the alias file that are refused whichever channel the mail comes from.
-pub(crate) fn check(rewriter: &Rewriter) -> Vec<Diagnostic> {
+/// Addresses in the alias file that are refused whichever channel the mail comes from. Nothing is said of one that a
+/// routine would have to route: there are none yet while rules are compiled.
+pub(crate) fn check(rewriter: &mut Rewriter) -> Vec<Diagnostic> {
+    let watch = Arc::new(RoutineWatch::new(Arc::clone(rewriter.config())));
+    let lookups = std::mem::replace(&mut rewriter.lookups, Arc::clone(&watch) as Arc<dyn Lookups>);
+    let found = nowhere(rewriter, &watch);
+    rewriter.lookups = lookups;
+    found
+}
+
+fn nowhere(rewriter: &Rewriter, watch: &RoutineWatch) -> Vec<Diagnostic> {
     let config = rewriter.config();
     let goes = |address: &Address, source_channel: &str| {
         let context = Context { kind: Kind::EnvelopeTo, source_channel, destination_channel: None };
@@ -208,9 +240,15 @@ pub(crate) fn check(rewriter: &Rewriter) -> Vec<Diagnostic> {
     };
     let mut found = Vec::new();
     for alias in config.aliases.iter() {
+        for table in alias.tables().filter(|table| !rewriter.mappings().has(table)) {
+            found.extend(alias.span.map(|span| mapping::no_such_table(&config.mappings, table, span)));
+        }
         for member in &alias.members {
+            watch.forget();
             let Err(rejected) = goes(&member.address, &config.channels.local().name) else { continue };
-            if config.channels.iter().any(|channel| goes(&member.address, &channel.name).is_ok()) {
+            if config.channels.iter().any(|channel| goes(&member.address, &channel.name).is_ok())
+                || watch.has_seen()
+            {
                 continue;
             }
             let message =
@@ -227,10 +265,12 @@ pub(crate) fn check(rewriter: &Rewriter) -> Vec<Diagnostic> {
 }
 
 /// What the lists on the way have decided about a copy.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Copy {
     sender: Option<String>,
     held: bool,
+    size_max: Option<u64>,
+    lines_max: Option<u32>,
 }
 
 struct Walk<'r, 'c, 't> {
@@ -316,8 +356,8 @@ impl Walk<'_, '_, '_> {
             self.step(|depth| AliasStep::Twice { depth, address });
             return;
         }
-        let Copy { sender, held } = copy.clone();
-        self.found.recipients.push(Expanded { route, sender, held });
+        let Copy { sender, held, size_max, lines_max } = copy.clone();
+        self.found.recipients.push(Expanded { route, sender, held, size_max, lines_max });
     }
 
     fn refuse(&mut self, address: &Address, rejected: Rejected) -> Result<(), Rejected> {
@@ -357,6 +397,10 @@ impl Walk<'_, '_, '_> {
         self.found.is_alias = true;
         let mut copy = copy.clone();
         copy.held |= moderator.is_none() && self.is_held(&alias);
+        let block_size = self.rewriter.config().options.block_size;
+        let size_max = alias.block_limit.map(|blocks| u64::from(blocks).saturating_mul(block_size));
+        copy.size_max = narrower(copy.size_max, size_max);
+        copy.lines_max = narrower(copy.lines_max, alias.line_limit);
         // RFC 5321 section 6.1: what came with a null reverse-path is a notice, and no notice may be sent about it.
         if let Some(sender) = alias.sender().filter(|_| !self.sender.is_empty() && moderator.is_none()) {
             copy.sender = Some(sender.to_owned());
@@ -369,23 +413,41 @@ impl Walk<'_, '_, '_> {
 
     /// The text for a sender who may not use the alias.
     fn not_allowed(&self, alias: &Alias) -> Option<String> {
-        let outside = alias.auth_list.as_ref().is_some_and(|list| !self.sender_is_in(list));
-        let barred = alias.cant_list.as_ref().is_some_and(|list| self.sender_is_in(list));
-        let comes_by =
-            |channel: &String| Glob::new(channel).matches(&self.context.source_channel.to_lowercase());
-        let outside = outside || alias.auth_channel.as_ref().is_some_and(|channel| !comes_by(channel));
-        let barred = barred || alias.cant_channel.as_ref().is_some_and(comes_by);
-        (outside || barred).then(|| alias.error_text.clone().unwrap_or_else(|| NOT_ALLOWED_TEXT.to_owned()))
+        let is_in = |list: &Vec<String>| self.sender_is_in(list);
+        let says_yes = |table: &String| self.table_says_yes(table);
+        let comes_by = |channels: &Vec<String>| self.comes_by(channels);
+        let is_outside = alias.auth_list.as_ref().is_some_and(|list| !is_in(list))
+            || alias.auth_mapping.as_ref().is_some_and(|table| !says_yes(table))
+            || alias.auth_channels.as_ref().is_some_and(|channels| !comes_by(channels));
+        let is_barred = alias.cant_list.as_ref().is_some_and(is_in)
+            || alias.cant_mapping.as_ref().is_some_and(says_yes)
+            || alias.cant_channels.as_ref().is_some_and(comes_by);
+        (is_outside || is_barred)
+            .then(|| alias.error_text.clone().unwrap_or_else(|| NOT_ALLOWED_TEXT.to_owned()))
     }
 
     fn is_held(&self, alias: &Alias) -> bool {
         alias.hold_list.as_ref().is_some_and(|list| self.sender_is_in(list))
             || alias.nohold_list.as_ref().is_some_and(|list| !self.sender_is_in(list))
+            || alias.hold_mapping.as_ref().is_some_and(|table| self.table_says_yes(table))
+            || alias.nohold_mapping.as_ref().is_some_and(|table| !self.table_says_yes(table))
     }
 
     fn is_moderator(&self, alias: &Alias, moderator: &Address) -> bool {
         moderator.to_string().eq_ignore_ascii_case(self.sender)
             || alias.moderator_list.as_ref().is_some_and(|list| self.sender_is_in(list))
+            || alias.moderator_mapping.as_ref().is_some_and(|table| self.table_says_yes(table))
+    }
+
+    fn comes_by(&self, channels: &[String]) -> bool {
+        let source = self.context.source_channel.to_lowercase();
+        channels.iter().any(|channel| Glob::new(channel).matches(&source))
+    }
+
+    /// Asks a mapping table about the envelope sender. A table that does not exist never says yes.
+    fn table_says_yes(&self, table: &str) -> bool {
+        let answer = self.rewriter.map(table, self.sender, Flags::NONE);
+        answer.is_some_and(|answer| answer.matched() && (answer.flags.has('Y') || answer.flags.has('T')))
     }
 
     fn sender_is_in(&self, list: &[String]) -> bool {
@@ -406,7 +468,7 @@ impl Walk<'_, '_, '_> {
                 let name = name.to_lowercase();
                 let subaddress = form.subaddress.clone();
                 if let Some(value) = self.rewriter.lookups().database(ALIAS_DATABASE, &name) {
-                    let alias = Alias::from_value(&name, &value).0;
+                    let alias = config.aliases.of_entry(&name, &value);
                     return Some(Found { name, alias, database: true, subaddress });
                 }
                 if let Some(alias) = config.aliases.get(&name) {

@@ -124,6 +124,7 @@ impl Walk<'_> {
         }
         for mut member in expansion.recipients {
             member.held |= recipient.held;
+            member.limit(recipient.size_max, recipient.lines_max);
             member.sender = member.sender.or_else(|| recipient.sender.clone());
             let same = member.route.address == recipient.route.address;
             if answer.last || same { self.take(member)? } else { self.visit(member, left - 1)? }

@@ -6,6 +6,8 @@
 //! Reading databases, and keeping numbers on disk.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sluice_config::Config;
 pub use sluice_config::DATABASES;
@@ -65,6 +67,39 @@ pub(crate) fn routine_names(inside: &str) -> Option<(&str, &str, &str)> {
     let (routine, argument) = rest.split_once(',').unwrap_or((rest, ""));
     let good = |name: &str| !name.is_empty() && !name.contains('$');
     (good(image.trim()) && good(routine.trim())).then_some((image.trim(), routine.trim(), argument))
+}
+
+/// The text databases of the configuration, no routines, and a note that one was asked for: what has failed for want of a
+/// routine may yet be right.
+pub(crate) struct RoutineWatch {
+    config: Arc<Config>,
+    seen: AtomicBool,
+}
+
+impl RoutineWatch {
+    pub(crate) fn new(config: Arc<Config>) -> RoutineWatch {
+        RoutineWatch { config, seen: AtomicBool::new(false) }
+    }
+
+    /// Has a routine been asked for since the last [`RoutineWatch::forget`]?
+    pub(crate) fn has_seen(&self) -> bool {
+        self.seen.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn forget(&self) {
+        self.seen.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Lookups for RoutineWatch {
+    fn database(&self, name: &str, key: &str) -> Option<String> {
+        self.config.database(name, key)
+    }
+
+    fn routine(&self, _image: &str, _routine: &str, _argument: &str) -> Option<String> {
+        self.seen.store(true, Ordering::Relaxed);
+        None
+    }
 }
 
 /// Nothing can be asked: every look-up fails.

@@ -49,7 +49,7 @@ pub struct Rewriter {
     reach: Reach,
     known: Known,
     hosted: Box<dyn Fn(&str) -> bool + Send + Sync>,
-    lookups: Arc<dyn Lookups>,
+    pub(crate) lookups: Arc<dyn Lookups>,
     mappings: MappingTables,
     routines: Vec<RoutineCall>,
     has_domain_database: bool,
@@ -91,7 +91,7 @@ impl Rewriter {
         let has_domain_database = domains.is_some_and(|domains| !domains.is_empty());
         let known = Known::new(&config);
         let lookups: Arc<dyn Lookups> = Arc::clone(&config) as Arc<dyn Lookups>;
-        let rewriter = Rewriter {
+        let mut rewriter = Rewriter {
             config,
             programs,
             table,
@@ -104,7 +104,7 @@ impl Rewriter {
             routines,
             has_domain_database,
         };
-        diagnostics.extend(alias::check(&rewriter));
+        diagnostics.extend(alias::check(&mut rewriter));
         (rewriter, diagnostics)
     }
 

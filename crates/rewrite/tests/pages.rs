@@ -8,8 +8,8 @@
 //! * `routes`: `address → channel, address after rewriting`, then, when it matters, `via ROUTING-SYSTEM`,
 //!   `final ADDRESS` and `host HOST`; or `address → refused: TEXT`, with `status 5.1.2` in front of the text when it
 //!   matters. In front of the address, in brackets, the circumstances: `[header-from from tcp_local to tcp_site]`.
-//! * `expansions`: `address → recipient, recipient`, in order; behind a recipient `from SENDER` and `held` when it has
-//!   these. In front of the address, in brackets, the envelope sender.
+//! * `expansions`: `address → recipient, recipient`, in order; behind a recipient `from SENDER`, `up to N octets`, `up to N
+//!   lines` and `held` when it has these. In front of the address, in brackets, the envelope sender.
 //! * `steps`: an address and how it is expanded.
 //! * `header`: a header, and in the `becomes` block behind it what it is in the copy. Behind the word, when it matters, `from
 //!   CHANNEL`, `to CHANNEL` and `client NAME`. Without `becomes` the header must stay as it is, octet for octet.
@@ -83,7 +83,10 @@ impl Scene {
                 let words = expansion.recipients.iter().map(|recipient| {
                     let sender = recipient.sender.as_ref().map(|sender| format!(" from {sender}"));
                     let held = if recipient.held { " held" } else { "" };
-                    format!("{}{}{held}", recipient.route.final_address(), sender.unwrap_or_default())
+                    let octets = recipient.size_max.map(|octets| format!(" up to {octets} octets"));
+                    let lines = recipient.lines_max.map(|lines| format!(" up to {lines} lines"));
+                    let marks = [sender, octets, lines].into_iter().flatten().collect::<String>();
+                    format!("{}{marks}{held}", recipient.route.final_address())
                 });
                 let lost =
                     expansion.lost.iter().map(|(address, why)| format!("lost {address}: {}", why.text));

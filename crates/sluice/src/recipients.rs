@@ -65,8 +65,11 @@ impl Recipients<'_> {
                 tracing::error!(recipient = path, "{remark}");
             }
             let several = forwarded.recipients.len() > 1;
-            for Expanded { route, sender: of_list, held } in forwarded.recipients {
+            for one in forwarded.recipients {
+                let Expanded { route, sender: of_list, held, size_max, lines_max } = one;
                 let limits = loaded.config.channels.by_name(&route.channel).map(|channel| &channel.settings);
+                let of_channel = limits.and_then(|settings| settings.block_limit);
+                let lines_of_channel = limits.and_then(|settings| settings.line_limit);
                 let recipient = Recipient {
                     address: route.final_address().to_string(),
                     original: path.to_owned(),
@@ -77,8 +80,8 @@ impl Recipients<'_> {
                     sender: of_list.or_else(|| own.clone()),
                     held: held || verdict.hold || orders.hold,
                     expanded: is_alias || several,
-                    size_max: limits.and_then(|settings| settings.block_limit),
-                    lines_max: limits.and_then(|settings| settings.line_limit),
+                    size_max: of_channel.into_iter().chain(size_max).min(),
+                    lines_max: lines_of_channel.into_iter().chain(lines_max).min(),
                     ..recipient.into()
                 });
             }

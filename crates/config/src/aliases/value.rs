@@ -19,6 +19,8 @@ pub(super) enum Item<'t> {
         value: &'t str,
         value_range: Range<usize>,
     },
+    /// An address behind a list: not a member, but for errors, answers and warnings, by its place.
+    Positional(&'t str),
     /// Nothing between two commas.
     Empty,
 }
@@ -29,10 +31,17 @@ pub(super) fn items(value: &str, offset: usize) -> Vec<(Item<'_>, Range<usize>)>
     if value.trim().is_empty() {
         return items;
     }
+    let mut behind_list = false;
     for piece in pieces(value) {
         let text = &value[piece.clone()];
         let start = offset + piece.start + (text.len() - text.trim_start().len());
-        item(text.trim(), start, &mut items);
+        let text = text.trim();
+        if behind_list && !text.is_empty() && !text.starts_with(['[', '<']) {
+            items.push((Item::Positional(text), start..start + text.len()));
+            continue;
+        }
+        behind_list |= text.starts_with('<');
+        item(text, start, &mut items);
     }
     items
 }
@@ -159,6 +168,7 @@ mod tests {
                     Item::Parameter { name, value: text, value_range } => {
                         format!("{name}={text} at {place}, {}", value.get(value_range).unwrap_or("outside"))
                     }
+                    Item::Positional(text) => format!("behind {text} at {place}"),
                     Item::Empty => "empty".to_owned(),
                 }
             })
@@ -199,5 +209,18 @@ mod tests {
         assert_eq!(shown("\"<l, [TAG] x\", b"), ["list l at <l", "TAG=x at [TAG] x, x", "b at b"]);
         assert_eq!(shown("\"<ldap:///o=x?mail?sub?(a=b)>\""), ["ldap at <ldap:///o=x?mail?sub?(a=b)>"]);
         assert_eq!(shown("[öpen"), ["öpen= at [öpen, "]);
+        // What follows a list inside the same quotes belongs to it.
+        assert_eq!(
+            shown("a, <l, [TAG] x, o@h, *, e@h*"),
+            [
+                "a at a",
+                "list l at <l",
+                "TAG=x at [TAG] x, x",
+                "behind o@h at o@h",
+                "behind * at *",
+                "behind e@h* at e@h*"
+            ]
+        );
+        assert_eq!(shown("\"<l, o@h\", b"), ["list l at <l", "behind o@h at o@h", "b at b"]);
     }
 }

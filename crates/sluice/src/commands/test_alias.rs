@@ -68,6 +68,8 @@ fn to_json(input: &str, result: &Result<Expansion, String>, detail: Detail) -> V
                     "host": recipient.route.host(),
                     "sender": recipient.sender,
                     "held": recipient.held,
+                    "size_max": recipient.size_max,
+                    "lines_max": recipient.lines_max,
                 }),
             }
         })
@@ -90,6 +92,12 @@ fn to_text(input: &str, result: &Result<Expansion, String>, steps: &[AliasStep],
                 }
                 if let Some(sender) = &recipient.sender {
                     text.push_str(&format!(", from {sender}"));
+                }
+                if let Some(octets) = recipient.size_max {
+                    text.push_str(&format!(", up to {octets} octets"));
+                }
+                if let Some(lines) = recipient.lines_max {
+                    text.push_str(&format!(", up to {lines} lines"));
                 }
                 text.push_str(if recipient.held { ", on hold\n" } else { "\n" });
             }
