@@ -57,7 +57,7 @@ pub use reading::{
 pub use reference::{reference_diagnostics, reference_keywords, reference_options, reference_without_effect};
 pub use settings::{
     AddressStyle, Alternate, Copies, DEFAULT_POOL, Demand, Direction, Ehlo, EnvelopeToField, EtrnPolicy,
-    ForwardCheck, Ident, Immediate, LineEnds, LongLines, Mx, PerPriority, PostmasterCopies, Settings,
-    SwitchChannel, Vrfy, default_backoff, default_notices,
+    ForwardCheck, Ident, Immediate, LineEnds, LongLines, Mx, NoticeTerms, PerPriority, PostmasterCopies,
+    Settings, SwitchChannel, Vrfy, default_backoff, default_notices,
 };
 pub use tables::{OptionTable, option_tables};

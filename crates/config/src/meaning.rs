@@ -7,7 +7,8 @@ use crate::model::Keyword;
 use crate::options::Options;
 use crate::settings::{
     AddressStyle, Alternate, Copies, Demand, Direction, Ehlo, EnvelopeToField, EtrnPolicy, ForwardCheck,
-    Ident, Immediate, LineEnds, LongLines, Mx, PerPriority, PostmasterCopies, Settings, SwitchChannel, Vrfy,
+    Ident, Immediate, LineEnds, LongLines, Mx, NoticeTerms, PerPriority, PostmasterCopies, Settings,
+    SwitchChannel, Vrfy,
 };
 use crate::values;
 use sluice_mail::Priority;
@@ -17,6 +18,9 @@ const HOUR: u64 = 3600;
 /// How long a sender's date is kept where the keyword does not say it: 7 days (Messaging Server Reference,
 /// "deferreddestination").
 const DEFERRAL: Duration = Duration::from_secs(7 * 24 * HOUR);
+
+/// The bit of `returnenvelope` that is `mailfromdnsverify`.
+const VERIFY_SENDER: u32 = 8;
 
 /// What the meaning of a channel's keywords depends on beside the keywords.
 pub(crate) struct Surroundings<'a> {
@@ -28,7 +32,11 @@ pub(crate) struct Surroundings<'a> {
 
 /// The meaning of the keywords in force on a channel, but for the pool, which the job controller has a say in.
 pub(crate) fn settings(keywords: &[Keyword], around: &Surroundings<'_>) -> Settings {
-    let mut settings = Settings { notices: around.notices.clone(), ..Settings::default() };
+    let mut settings = Settings {
+        notices: around.notices.clone(),
+        return_envelope: around.options.return_envelope,
+        ..Settings::default()
+    };
     let mut copies = None;
     let mut backoff = [const { None }; 4];
     for keyword in keywords {
@@ -50,6 +58,7 @@ pub(crate) fn settings(keywords: &[Keyword], around: &Surroundings<'_>) -> Setti
             _ => apply(keyword, around, &mut settings),
         }
     }
+    settings.mail_from_dns_verify |= settings.return_envelope & VERIFY_SENDER != 0;
     // Limits without a channel to go to limit nothing.
     settings.alternate = settings.alternate.filter(|alternate| !alternate.channel.is_empty());
     let general = &around.options.priority_limits;
@@ -318,10 +327,8 @@ fn apply_to_addresses_and_talk(keyword: &Keyword, settings: &mut Settings) {
         "copywarnpost" => settings.warn_post = PostmasterCopies::UnlessNullSender,
         "errwarnpost" => settings.warn_post = PostmasterCopies::OnError,
         "nowarnpost" => settings.warn_post = PostmasterCopies::Never,
-        "returnaddress" => settings.return_address = first,
-        "noreturnaddress" => settings.return_address = None,
-        "returnpersonal" => settings.return_personal = first,
-        "noreturnpersonal" => settings.return_personal = None,
+        "aliaspostmaster" => settings.alias_postmaster = true,
+        "returnenvelope" => set(&mut settings.return_envelope, first.and_then(|bits| bits.parse().ok())),
         "user" => settings.user = first,
         "vrfyallow" => settings.vrfy = Vrfy::Allow,
         "vrfydefault" => settings.vrfy = Vrfy::Default,
@@ -335,6 +342,22 @@ fn apply_to_addresses_and_talk(keyword: &Keyword, settings: &mut Settings) {
         "nomaster_debug" => settings.master_debug = false,
         "slave_debug" => settings.slave_debug = true,
         "noslave_debug" => settings.slave_debug = false,
+        name => apply_to_notices(name, first, &mut settings.notice_terms),
+    }
+}
+
+/// How notices are written.
+fn apply_to_notices(name: &str, first: Option<String>, terms: &mut NoticeTerms) {
+    match name {
+        "returnaddress" => terms.address = first,
+        "noreturnaddress" => terms.address = None,
+        "returnpersonal" => terms.personal = first,
+        "noreturnpersonal" => terms.personal = None,
+        "suppressfinal" => terms.suppress_final = true,
+        "includefinal" | "useintermediate" => terms.suppress_final = false,
+        "postheadonly" => terms.post_head_only = true,
+        "postheadbody" => terms.post_head_only = false,
+        "notificationchannel" => terms.channel = first.map(|name| name.to_lowercase()),
         _ => {}
     }
 }

@@ -255,6 +255,8 @@ pub(crate) fn global(text: &Text, folder: &Path, reader: &mut Reader<'_>) -> Opt
     options.return_personal = settings.text("RETURN_PERSONAL");
     set(&mut options.history_to_return, settings.count("HISTORY_TO_RETURN"));
     set(&mut options.lines_to_return, settings.count("LINES_TO_RETURN"));
+    options.content_return_limit = bytes("CONTENT_RETURN_BLOCK_LIMIT");
+    set(&mut options.return_envelope, settings.count("RETURN_ENVELOPE"));
     set(&mut options.max_received_lines, settings.count("MAX_RECEIVED_LINES"));
     set(&mut options.post_interval, settings.duration("PMDF_POST_INTERVAL"));
     set(&mut options.post_interval, settings.duration("POST_INTERVAL"));

@@ -39,6 +39,10 @@ pub struct Options {
     pub history_to_return: u32,
     /// `LINES_TO_RETURN`: most lines of a returned message's body in a notice.
     pub lines_to_return: u32,
+    /// `CONTENT_RETURN_BLOCK_LIMIT` in bytes: of larger messages a notice holds the header only.
+    pub content_return_limit: Option<u64>,
+    /// `RETURN_ENVELOPE`: bits of `returnenvelope` on channels that do not say it themselves.
+    pub return_envelope: u32,
     /// `MAX_RECEIVED_LINES`: a message with more `Received:` lines is put on hold.
     pub max_received_lines: u32,
     /// `POST_INTERVAL` (also `PMDF_POST_INTERVAL`): time between two periodic services.
@@ -224,6 +228,8 @@ impl Default for Options {
             return_units_hours: false,
             return_address: None,
             return_personal: None,
+            content_return_limit: None,
+            return_envelope: 0,
             history_to_return: 20,
             lines_to_return: 20,
             max_received_lines: 50,

@@ -194,10 +194,14 @@ pub struct Settings {
     pub send_post: PostmasterCopies,
     /// `warnpost` and its kind: which warnings the postmaster gets a copy of.
     pub warn_post: PostmasterCopies,
-    /// `returnaddress`: the postmaster's address in notices of this channel.
-    pub return_address: Option<String>,
-    /// `returnpersonal`: the name that goes with it.
-    pub return_personal: Option<String>,
+    /// How notices about mail to the channel are written.
+    pub notice_terms: NoticeTerms,
+    /// `returnenvelope`, or the option of that name; bits: 1 notices of ours go out to the channel from the postmaster in the
+    /// place of the null reverse-path, 2 so does all mail that has none. Bit 4 is always so: a bad address is refused. Bit 8 is
+    /// `mailfromdnsverify`.
+    pub return_envelope: u32,
+    /// `aliaspostmaster`: the postmaster of the channel's official host is ours.
+    pub alias_postmaster: bool,
     /// `user`: the account that local and pipe deliveries run under.
     pub user: Option<String>,
     /// `vrfyallow`, `vrfydefault`, `vrfyhide`: how VRFY is answered.
@@ -228,6 +232,21 @@ impl<T: Clone> PerPriority<T> {
     pub fn all(value: T) -> PerPriority<T> {
         PerPriority { urgent: value.clone(), normal: value.clone(), nonurgent: value }
     }
+}
+
+/// How notices about mail to a channel are written.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NoticeTerms {
+    /// `returnaddress`: the postmaster's address in them.
+    pub address: Option<String>,
+    /// `returnpersonal`: the name that goes with it.
+    pub personal: Option<String>,
+    /// `suppressfinal`: they tell a recipient as the sender gave it, and not what became of that.
+    pub suppress_final: bool,
+    /// `postheadonly`: copies for the postmaster hold no more than the header of a message.
+    pub post_head_only: bool,
+    /// `notificationchannel`: the channel that they come from in the place of `process`, lower case.
+    pub channel: Option<String>,
 }
 
 /// A channel for what is too much for another.
@@ -574,8 +593,9 @@ impl Default for Settings {
             header_address_style: AddressStyle::default(),
             send_post: PostmasterCopies::default(),
             warn_post: PostmasterCopies::default(),
-            return_address: None,
-            return_personal: None,
+            notice_terms: NoticeTerms::default(),
+            return_envelope: 0,
+            alias_postmaster: false,
             user: None,
             vrfy: Vrfy::default(),
             helo: Ehlo::default(),

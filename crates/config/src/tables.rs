@@ -63,7 +63,14 @@ pub(crate) static GLOBAL: &[OptionInfo] = &[
     ),
     option("RETURN_UNITS", Switch, "0", Acts, "0: the numbers of notices are days; 1: hours."),
     option("RETURN_ADDRESS", Text, "postmaster at the local host", Acts, "Address that notices come from."),
-    option("RETURN_PERSONAL", Text, "Postmaster", Recognised, "Display name of that address."),
+    option("RETURN_PERSONAL", Text, "Mail Delivery System", Acts, "Display name of that address."),
+    option(
+        "RETURN_ENVELOPE",
+        Integer { least: 0, most: 15 },
+        "0",
+        Acts,
+        "What returnenvelope is on channels without that keyword.",
+    ),
     option(
         "HISTORY_TO_RETURN",
         COUNT,
@@ -75,8 +82,8 @@ pub(crate) static GLOBAL: &[OptionInfo] = &[
         "LINES_TO_RETURN",
         COUNT,
         "20",
-        Recognised,
-        "Lines of the message's body that a notice holds at most.",
+        Acts,
+        "Lines of the message's body that a warning holds at most; what is returned, is returned whole.",
     ),
     option(
         "MAX_RECEIVED_LINES",
@@ -150,8 +157,9 @@ pub(crate) static GLOBAL: &[OptionInfo] = &[
         "CONTENT_RETURN_BLOCK_LIMIT",
         COUNT,
         "none",
-        Recognised,
-        "Larger messages are returned without their content.",
+        Acts,
+        "Messages of more blocks are returned without their content; without the option, messages of more than 64 KiB. \
+         None of more than 4 MiB is returned whole.",
     ),
     option("DEQUEUE_DEBUG", COUNT, "0", Recognised, "Debug log of dequeues."),
     option("DISABLE_DELIVERY_RECEIPT", Switch, "0", Recognised, "No delivery receipts."),

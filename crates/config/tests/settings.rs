@@ -247,3 +247,16 @@ fn tls_and_logins_are_asked_for_on_both_sides_or_one() {
     assert_eq!(settings("").disconnect_bad_auth_limit, 3);
     assert_eq!(settings("saslswitchchannel tcp_b nosaslswitchchannel").sasl_switch_channel, None);
 }
+
+#[test]
+fn returnenvelope_has_a_bit_for_the_look_up_of_senders() {
+    for (keywords, bits, verified) in [
+        ("smtp", 0, false),
+        ("smtp returnenvelope 3", 3, false),
+        ("smtp returnenvelope 9", 9, true),
+        ("smtp mailfromdnsverify", 0, true),
+    ] {
+        let settings = settings(keywords);
+        assert_eq!((settings.return_envelope, settings.mail_from_dns_verify), (bits, verified), "{keywords}");
+    }
+}

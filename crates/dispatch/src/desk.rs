@@ -18,7 +18,8 @@ use sluice_spool::{EntryId, Location, Spool, Stored};
 
 use crate::core::Owners;
 use crate::event::{Event, Loaded};
-use crate::notice::{NoticeJob, PROCESS_CHANNEL};
+use crate::notice::{self, NoticeJob, PROCESS_CHANNEL};
+use crate::policy::Policy;
 use crate::record::{Facts, Promised};
 use crate::runner::{Runner, StoredContent};
 
@@ -40,6 +41,8 @@ pub(crate) struct LeaseJob {
     pub(crate) items: Vec<LeaseItem>,
     /// By which the domain is rewritten once more (`connectcanonical`).
     pub(crate) canonical: Option<Arc<Loaded>>,
+    /// What stands for the null reverse-path there, where something does.
+    pub(crate) null_sender: Option<NullSender>,
     /// For events about it.
     pub(crate) from: ChannelKey,
 }
@@ -82,6 +85,34 @@ pub(crate) fn open_recipients<'a>(
             && recipient.domain == domain
             && open.is_none_or(|open| open.binary_search(index).is_ok())
     })
+}
+
+/// An address that a channel gets in the place of the null reverse-path (`returnenvelope`; PMDF System Manager's Guide,
+/// "Blank envelope return addresses"). The hub itself never does: in the spool a notice keeps its null sender, so no
+/// notice is made about it, whatever becomes of it.
+pub(crate) struct NullSender {
+    address: String,
+    /// Whose notices have it; `None` for all mail.
+    notices_of: Option<Arc<Loaded>>,
+}
+
+impl NullSender {
+    pub(crate) fn of(policy: &Policy, loaded: &Arc<Loaded>) -> Option<Self> {
+        const NOTICES: u32 = 1;
+        const ALL: u32 = 2;
+        (policy.return_envelope & (NOTICES | ALL) != 0).then(|| Self {
+            address: notice::postmaster(loaded, &policy.notice_terms),
+            notices_of: (policy.return_envelope & ALL == 0).then(|| Arc::clone(loaded)),
+        })
+    }
+
+    fn replace(&self, delivery: &mut Delivery) {
+        let source = &delivery.source_channel;
+        let counts = self.notices_of.as_ref().is_none_or(|loaded| notice::comes_from_us(loaded, source));
+        if delivery.sender.is_empty() && counts {
+            delivery.sender.clone_from(&self.address);
+        }
+    }
 }
 
 /// The host that mail for a domain goes to by the rules of now.
@@ -139,6 +170,9 @@ impl Desk {
                 Ok(mut delivery) => {
                     if let Some(target) = &target {
                         delivery.domain = Arc::clone(target);
+                    }
+                    if let Some(null_sender) = &job.null_sender {
+                        null_sender.replace(&mut delivery);
                     }
                     deliveries.push(delivery);
                 }

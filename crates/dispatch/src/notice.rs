@@ -15,7 +15,7 @@
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
-use sluice_config::PostmasterCopies;
+use sluice_config::{Channel, NoticeTerms, PostmasterCopies};
 use sluice_mail::notice::{Action, Notice, Report, Returned};
 use sluice_mail::wire::{self, Unstuffer};
 use sluice_mail::{Address, Envelope, Outcome, Priority, Recipient, Status, Time};
@@ -30,9 +30,11 @@ use crate::ticket::ticket;
 /// The source channel of mail that the house itself makes.
 pub(crate) const PROCESS_CHANNEL: &str = "process";
 
-/// A message up to this size is returned whole, of a larger one only the header: notices go through the mailboxes of
-/// people who may not have written the message at all.
+/// Where CONTENT_RETURN_BLOCK_LIMIT does not say otherwise, a message up to this size is returned whole, of a larger one only
+/// the header: notices go through the mailboxes of people who may not have written the message at all.
 pub const RETURNED_WHOLE_MAX: usize = 64 * 1024;
+/// No larger message is returned whole, whatever the option says: a notice is put together in memory.
+const RETURNED_MOST: usize = 4 << 20;
 /// RFC 3463 X.4.7, class 4: delivery time is running out.
 const STILL_TRIED: Status = Status { class: 4, subject: 4, detail: 7 };
 
@@ -47,6 +49,54 @@ pub(crate) enum News {
     Delayed { give_up: Time },
 }
 
+/// Who of those that are to be told a notice is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// Sender and postmaster get the same.
+    Everybody,
+    /// The postmaster's copy is another one (`postheadonly`), and this is it. It comes first: the entry is settled by the
+    /// notice to the sender.
+    Postmaster,
+    /// The sender, after [`Audience::Postmaster`]; or the postmaster in their place.
+    Sender,
+}
+
+impl Audience {
+    /// Whom the first notice is for.
+    pub(crate) const fn first(terms: &NoticeTerms) -> Self {
+        if terms.post_head_only { Self::Postmaster } else { Self::Everybody }
+    }
+
+    /// Whom the next one is for, if there is one.
+    pub(crate) const fn next(self) -> Option<Self> {
+        match self {
+            Self::Postmaster => Some(Self::Sender),
+            Self::Everybody | Self::Sender => None,
+        }
+    }
+}
+
+/// The postmaster's address in notices on these terms.
+pub(crate) fn postmaster(loaded: &Loaded, terms: &NoticeTerms) -> String {
+    let configured = terms.address.as_ref().or(loaded.config.options.return_address.as_ref());
+    configured
+        .cloned()
+        .unwrap_or_else(|| format!("postmaster@{}", loaded.config.channels.local().official_host))
+}
+
+/// The channel that notices on these terms come from: the one of `notificationchannel` if it exists, else `process`
+/// (Messaging Server Administration Guide, "Process channel overrides").
+fn source_channel<'a>(loaded: &'a Loaded, terms: &NoticeTerms) -> &'a str {
+    let named = terms.channel.as_ref().and_then(|name| loaded.config.channels.by_name(name));
+    named.map_or(PROCESS_CHANNEL, |channel| &channel.name)
+}
+
+/// Whether notices come from that channel.
+pub(crate) fn comes_from_us(loaded: &Loaded, source: &str) -> bool {
+    let is_named = |channel: &Channel| channel.settings.notice_terms.channel.as_deref() == Some(source);
+    source == PROCESS_CHANNEL || loaded.config.channels.iter().any(is_named)
+}
+
 /// A notice to be made.
 pub(crate) struct NoticeJob {
     /// By which its end is reported.
@@ -56,7 +106,14 @@ pub(crate) struct NoticeJob {
     pub(crate) now: Time,
     pub(crate) loaded: Arc<Loaded>,
     pub(crate) copies: PostmasterCopies,
-    pub(crate) return_address: Option<String>,
+    pub(crate) terms: NoticeTerms,
+    pub(crate) audience: Audience,
+}
+
+/// Who is told.
+struct Told {
+    sender: Vec<Recipient>,
+    postmaster: Vec<Recipient>,
 }
 
 impl NoticeJob {
@@ -89,23 +146,40 @@ impl NoticeJob {
         let (stored, envelope) = desk::read(spool, self.entry.at).map_err(NoticeEnd::Unreadable)?;
         let mut unstuffer = Unstuffer::new();
         let pieces = stored.pieces().flat_map(|piece| unstuffer.piece(piece));
-        self.write(id, Returned::of(pieces, RETURNED_WHOLE_MAX), &envelope)
+        self.write(id, pieces, RETURNED_MOST, &envelope)
     }
 
-    /// The notice and its envelope. `returned` is of the message whose envelope this is.
-    pub(crate) fn write(
+    /// The notice and its envelope. The pieces are of the message whose envelope this is; at most `known` octets of it are
+    /// there.
+    pub(crate) fn write<'a>(
         &self,
         id: EntryId,
-        returned: Returned,
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+        known: usize,
         envelope: &Envelope,
     ) -> Result<(Envelope, Vec<u8>), NoticeEnd> {
-        let recipients = self.recipients(&envelope.sender)?;
+        let Told { sender, postmaster } = self.recipients(&envelope.sender)?;
+        let header_only = self.terms.post_head_only && sender.is_empty();
+        let (recipients, header_only) = match self.audience {
+            Audience::Everybody => ([sender, postmaster].concat(), header_only),
+            Audience::Sender if sender.is_empty() => (postmaster, header_only),
+            Audience::Sender => (sender, false),
+            // Nothing of its own: the other notice is for the same people.
+            Audience::Postmaster if sender.is_empty() || postmaster.is_empty() => {
+                return Err(NoticeEnd::NobodyToTell);
+            }
+            Audience::Postmaster => (postmaster, true),
+        };
+        let returned = match header_only {
+            true => Returned::of(pieces, 0),
+            false => self.returned(pieces, known, &recipients),
+        };
         let told = recipients.first().map_or("", |recipient| &recipient.original);
         let wire = wire::stuff(&self.notice(id, returned, envelope, told).build());
         let notice = Envelope {
             sender: String::new(),
             arrived: self.now,
-            source_channel: PROCESS_CHANNEL.to_owned(),
+            source_channel: source_channel(&self.loaded, &self.terms).to_owned(),
             priority: Priority::Normal,
             eight_bit: !wire.is_ascii(),
             smtputf8: recipients.iter().any(|recipient| !recipient.address.is_ascii()),
@@ -116,15 +190,37 @@ impl NoticeJob {
         Ok((notice, wire))
     }
 
+    /// What these recipients get of the message: all of it unless it is too large for CONTENT_RETURN_BLOCK_LIMIT or for the
+    /// channel of one of them; with a warning only the first LINES_TO_RETURN lines.
+    fn returned<'a>(
+        &self,
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+        known: usize,
+        recipients: &[Recipient],
+    ) -> Returned {
+        let config = &self.loaded.config;
+        let of_channel = |to: &Recipient| config.channels.by_name(&to.channel)?.settings.block_limit;
+        let limits = recipients.iter().filter_map(of_channel).chain(config.options.content_return_limit);
+        let limit = limits.min().map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        let size = usize::try_from(self.entry.size).unwrap_or(usize::MAX);
+        match self.news {
+            News::Delayed { .. } if limit.is_none_or(|limit| size <= limit) => {
+                Returned::sample(pieces, config.options.lines_to_return)
+            }
+            News::Delayed { .. } => Returned::of(pieces, 0),
+            _ => Returned::of(pieces, limit.unwrap_or(RETURNED_WHOLE_MAX).min(known).min(RETURNED_MOST)),
+        }
+    }
+
     /// The facts, for the one who writes them down.
     fn notice(&self, id: EntryId, returned: Returned, envelope: &Envelope, told: &str) -> Notice {
         let local_host = self.local_host();
-        let configured =
-            self.return_address.clone().or_else(|| self.loaded.config.options.return_address.clone());
+        let personal = self.terms.personal.as_ref().or(self.loaded.config.options.return_personal.as_ref());
         Notice {
             reporting_mta: local_host.to_owned(),
             sender: told.to_owned(),
-            postmaster: configured.unwrap_or_else(|| format!("postmaster@{local_host}")),
+            postmaster: postmaster(&self.loaded, &self.terms),
+            personal: personal.cloned().unwrap_or_default(),
             message_id: format!("{id}.{}@{local_host}", self.now.0),
             date: self.now,
             arrived: envelope.arrived,
@@ -137,12 +233,20 @@ impl NoticeJob {
     fn reports(&self, envelope: &Envelope) -> Vec<Report> {
         let entry = &self.entry;
         let of_entry = open_recipients(envelope, &entry.channel, &entry.domain, entry.open.as_deref());
+        let hides = |recipient: &Recipient| self.terms.suppress_final && !recipient.original.is_empty();
         let report = |recipient: &Recipient, action, status, text: &str, peer: &str| Report {
             original: recipient.original.clone(),
-            final_address: recipient.address.clone(),
+            // RFC 3464 section 2.3.2 wants the field all the same.
+            final_address: match hides(recipient) {
+                true => recipient.original.clone(),
+                false => recipient.address.clone(),
+            },
             action,
             status,
-            diagnostic: text.to_owned(),
+            diagnostic: match hides(recipient) {
+                true => without(text, &recipient.address, &recipient.original),
+                false => text.to_owned(),
+            },
             peer: peer.to_owned(),
             last_attempt: None,
             retry_until: None,
@@ -173,10 +277,11 @@ impl NoticeJob {
     }
 
     /// Who gets it: never nobody.
-    fn recipients(&self, sender: &str) -> Result<Vec<Recipient>, NoticeEnd> {
+    fn recipients(&self, sender: &str) -> Result<Told, NoticeEnd> {
         use PostmasterCopies::{Always, Never, OnError, UnlessNullSender};
         let postmaster = format!("postmaster@{}", self.local_host());
         let mut recipients = Vec::new();
+        let mut copies = Vec::new();
         let mut trouble = None;
         if !sender.is_empty() {
             match self.route(sender) {
@@ -196,8 +301,7 @@ impl NoticeJob {
                 Ok(found) => {
                     let is_new =
                         |one: &Recipient| recipients.iter().all(|other| other.address != one.address);
-                    let found: Vec<Recipient> = found.into_iter().filter(is_new).collect();
-                    recipients.extend(found);
+                    copies = found.into_iter().filter(is_new).collect();
                 }
                 Err(why) if recipients.is_empty() => {
                     let also = trouble.map(|trouble| format!("{trouble}; ")).unwrap_or_default();
@@ -206,8 +310,8 @@ impl NoticeJob {
                 Err(why) => tracing::warn!(%postmaster, why, "no copy of a notice to the postmaster"),
             }
         }
-        match (recipients.is_empty(), trouble) {
-            (false, _) => Ok(recipients),
+        match (recipients.is_empty() && copies.is_empty(), trouble) {
+            (false, _) => Ok(Told { sender: recipients, postmaster: copies }),
             (true, Some(trouble)) => Err(NoticeEnd::NoRoute(trouble)),
             (true, None) => Err(NoticeEnd::NobodyToTell),
         }
@@ -218,7 +322,7 @@ impl NoticeJob {
         let parsed = Address::parse(address).map_err(|error| error.to_string())?;
         let context = Context {
             kind: AddressKind::EnvelopeTo,
-            source_channel: PROCESS_CHANNEL,
+            source_channel: source_channel(&self.loaded, &self.terms),
             destination_channel: None,
         };
         let expansion = self.loaded.rewriter.expand(&parsed, "", &context, None);
@@ -236,4 +340,21 @@ impl NoticeJob {
     pub(crate) fn local_host(&self) -> &str {
         &self.loaded.config.channels.local().official_host
     }
+}
+
+/// A text with one address in the place of another, whatever its case: a remote system repeats what it was given.
+fn without(text: &str, hidden: &str, shown: &str) -> String {
+    let lower = text.to_ascii_lowercase();
+    let mut out = String::with_capacity(text.len());
+    let mut rest = 0;
+    if !hidden.is_empty() {
+        // Only ASCII letters change, so places in both are the same.
+        for (at, found) in lower.match_indices(&hidden.to_ascii_lowercase()) {
+            out.push_str(&text[rest..at]);
+            out.push_str(shown);
+            rest = at + found.len();
+        }
+    }
+    out.push_str(&text[rest..]);
+    out
 }

@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use sluice_config::{Channel, Config, Copies, Direction, Immediate, PerPriority, PostmasterCopies};
+use sluice_config::{
+    Channel, Config, Copies, Direction, Immediate, NoticeTerms, PerPriority, PostmasterCopies,
+};
 use sluice_mail::{Priority, Time};
 use sluice_queue::{Placement, Then};
 
@@ -63,7 +65,9 @@ pub(crate) struct Policy {
     pub(crate) fixed_peer: Option<String>,
     pub(crate) send_post: PostmasterCopies,
     pub(crate) warn_post: PostmasterCopies,
-    pub(crate) return_address: Option<String>,
+    pub(crate) notice_terms: NoticeTerms,
+    /// Bits of `returnenvelope`.
+    pub(crate) return_envelope: u32,
     /// What its plugin is started with; `None` when it has none.
     pub(crate) instance: Option<Instance>,
 }
@@ -124,7 +128,8 @@ impl Policy {
             fixed_peer: channel.fixed_peer().map(str::to_lowercase),
             send_post: settings.send_post,
             warn_post: settings.warn_post,
-            return_address: settings.return_address.clone(),
+            notice_terms: settings.notice_terms.clone(),
+            return_envelope: settings.return_envelope,
             instance: Instance::of(channel, config),
         }
     }

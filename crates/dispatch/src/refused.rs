@@ -9,13 +9,13 @@
 
 use std::sync::Arc;
 
-use sluice_mail::notice::Returned;
-use sluice_mail::{Envelope, Outcome, Recipient, Refusal};
+use sluice_mail::{Envelope, Outcome, Recipient, Refusal, wire};
 use sluice_queue::{EntryView, State};
-use sluice_spool::{EntryId, Location};
+use sluice_spool::Location;
 
 use crate::event::{Loaded, NoticeEnd};
-use crate::notice::{News, NoticeJob};
+use crate::handle::Draft;
+use crate::notice::{Audience, News, NoticeJob, RETURNED_WHOLE_MAX};
 
 /// A recipient that a message was accepted for and cannot go to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,33 +37,37 @@ pub enum NoNotice {
     NoRoute(String),
 }
 
-/// The notice with the id `id` to the sender of `about`, whose recipients are not looked at. Who else gets it is decided
-/// by the channel that the message came in by (`sendpost` and its kind).
+/// The notices to the sender of `about`, whose recipients are not looked at, and to the postmaster if they are not one.
+/// Who gets one is decided by the channel that the message came in by (`sendpost` and its kind). `head` is the beginning of
+/// the message as it came; unless the message is larger than [`RETURNED_WHOLE_MAX`], all of it.
 ///
 /// # Errors
 /// [`NoNotice`] says why nobody can be told.
 pub fn refused_notice(
     loaded: &Arc<Loaded>,
-    id: EntryId,
     about: Envelope,
     refused: Vec<Refused>,
-    returned: Returned,
-) -> Result<(Envelope, Vec<u8>), NoNotice> {
+    head: &[u8],
+    mut draft: impl FnMut() -> Draft,
+) -> Result<Vec<(Draft, Envelope, Vec<u8>)>, NoNotice> {
     let source = loaded.config.channels.by_name(&about.source_channel);
     let failed = (0u32..).zip(&refused).map(|(index, refused)| {
         let Refusal { status, .. } = refused.refusal;
         (index, Outcome::Failed { status, text: refused.refusal.to_string(), peer: String::new() })
     });
-    let job = NoticeJob {
+    let terms = source.map(|channel| channel.settings.notice_terms.clone()).unwrap_or_default();
+    let mut place = draft();
+    let mut job = NoticeJob {
         number: 0,
         news: News::Failed(failed.collect()),
         now: about.arrived,
         copies: source.map(|channel| channel.settings.send_post).unwrap_or_default(),
-        return_address: source.and_then(|channel| channel.settings.return_address.clone()),
+        audience: Audience::first(&terms),
+        terms,
         loaded: Arc::clone(loaded),
         // No queue has these recipients.
         entry: EntryView {
-            id,
+            id: place.id(),
             at: Location { segment: 0, offset: 0 },
             channel: Arc::from(about.source_channel.as_str()),
             domain: Arc::from(""),
@@ -76,12 +80,21 @@ pub fn refused_notice(
         },
     };
     let recipients = refused.into_iter().map(|refused| refused.recipient).collect();
-    job.write(id, returned, &Envelope { recipients, ..about }).map_err(|end| match end {
-        NoticeEnd::NobodyToTell => NoNotice::NobodyToTell,
-        NoticeEnd::NoRoute(why) | NoticeEnd::NotNow(why) | NoticeEnd::Unreadable(why) => {
-            NoNotice::NoRoute(why)
+    let about = Envelope { recipients, ..about };
+    let mut made = Vec::new();
+    loop {
+        match job.write(place.id(), wire::unstuff(head), RETURNED_WHOLE_MAX, &about) {
+            Ok((envelope, content)) => made.push((std::mem::replace(&mut place, draft()), envelope, content)),
+            Err(NoticeEnd::NoRoute(why) | NoticeEnd::NotNow(why) | NoticeEnd::Unreadable(why)) => {
+                return Err(NoNotice::NoRoute(why));
+            }
+            Err(NoticeEnd::NobodyToTell | NoticeEnd::Committed(_)) if job.audience.next().is_some() => {}
+            // Nothing is committed here.
+            Err(NoticeEnd::NobodyToTell | NoticeEnd::Committed(_)) => return Err(NoNotice::NobodyToTell),
         }
-        // Nothing is committed here.
-        NoticeEnd::Committed(_) => NoNotice::NobodyToTell,
-    })
+        match job.audience.next() {
+            Some(next) => job.audience = next,
+            None => return Ok(made),
+        }
+    }
 }

@@ -15,7 +15,7 @@ use sluice_mail::{Outcome, Priority, Status, Time};
 use sluice_queue::{ChannelKey, Collect, EntryKey, Placement};
 
 use crate::core::{Core, InFlight, Lease, Others, Owners, RunnerState, Taken};
-use crate::desk::{Job, LeaseItem, LeaseJob, Share, With};
+use crate::desk::{Job, LeaseItem, LeaseJob, NullSender, Share, With};
 use crate::event::Event;
 use crate::policy::{PRIORITIES, PerJob, Schedule, by_priority};
 use crate::record::Promised;
@@ -104,6 +104,7 @@ impl Core {
         };
         let (mut depth, gathers, canonical) = (policy.thread_depth, policy.gathers, policy.connect_canonical);
         let logging = policy.logging;
+        let null_sender = NullSender::of(policy, &self.loaded);
         if let Some(per_job) = policy.per_job {
             if !self.has_work_for_another(key, per_job) {
                 return false;
@@ -145,7 +146,7 @@ impl Core {
         self.leases.insert(lease, Lease { channel: key, pool, poll, tokens, recipients });
         let channel = Arc::clone(self.queues.channel_name(key));
         let canonical = canonical.then(|| Arc::clone(&self.loaded));
-        let job = LeaseJob { lease, poll, runner, channel, domain, items, canonical, from: key };
+        let job = LeaseJob { lease, poll, runner, channel, domain, items, canonical, null_sender, from: key };
         // The desk ends after the dispatcher; were it gone, the entries would stay leased until the next start.
         let _ = self.desk.send(Job::Lease(job));
         true

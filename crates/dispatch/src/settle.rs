@@ -14,7 +14,7 @@ use crate::core::{Core, InFlight, Taken};
 use crate::desk::Job;
 use crate::event::NoticeEnd;
 use crate::handle::NOTICES;
-use crate::notice::{News, NoticeJob};
+use crate::notice::{Audience, News, NoticeJob};
 use crate::record;
 
 /// How long a notice waits that the spool would not take.
@@ -29,6 +29,8 @@ pub(crate) struct PendingNotice {
     /// Recipients that wait on when the failed ones are settled.
     open: Vec<u32>,
     advance: bool,
+    /// Whom it is for; there may be another one after it.
+    audience: Option<Audience>,
     not_before: Time,
 }
 
@@ -162,7 +164,15 @@ impl Core {
     ) {
         let Some(key) = entry else { return };
         let view = self.queues.view(key);
-        self.notices_waiting.push_back(PendingNotice { entry, view, news, open, advance, not_before: now });
+        self.notices_waiting.push_back(PendingNotice {
+            entry,
+            view,
+            news,
+            open,
+            advance,
+            audience: None,
+            not_before: now,
+        });
     }
 
     /// Has the sender told that an entry is late. Nothing waits for it.
@@ -175,6 +185,7 @@ impl Core {
             news,
             open,
             advance: false,
+            audience: None,
             not_before: now,
         });
     }
@@ -185,18 +196,20 @@ impl Core {
             if self.notices.len() >= NOTICES {
                 return;
             }
-            let Some(pending) = self.notices_waiting.pop_front() else { return };
+            let Some(mut pending) = self.notices_waiting.pop_front() else { return };
             if pending.not_before > now {
                 self.notices_waiting.push_back(pending);
                 continue;
             }
             let number = self.number();
             let policy = self.queues.known_channel(&pending.view.channel).and_then(|key| self.policy(key));
-            let (copies, return_address) = match (policy, &pending.news) {
-                (None, _) => (sluice_config::PostmasterCopies::default(), None),
-                (Some(policy), News::Delayed { .. }) => (policy.warn_post, policy.return_address.clone()),
-                (Some(policy), _) => (policy.send_post, policy.return_address.clone()),
+            let copies = match (policy, &pending.news) {
+                (None, _) => sluice_config::PostmasterCopies::default(),
+                (Some(policy), News::Delayed { .. }) => policy.warn_post,
+                (Some(policy), _) => policy.send_post,
             };
+            let terms = policy.map(|policy| policy.notice_terms.clone()).unwrap_or_default();
+            let audience = *pending.audience.get_or_insert(Audience::first(&terms));
             let job = NoticeJob {
                 number,
                 entry: pending.view.clone(),
@@ -204,7 +217,8 @@ impl Core {
                 now,
                 loaded: std::sync::Arc::clone(&self.loaded),
                 copies,
-                return_address,
+                terms,
+                audience,
             };
             self.notices.insert(number, pending);
             // See `lease_one` for a desk that has gone.
@@ -221,12 +235,14 @@ impl Core {
     pub(crate) fn notice_ended(&mut self, number: u64, end: NoticeEnd, now: Time) {
         let Some(pending) = self.notices.remove(&number) else { return };
         let id = pending.view.id;
+        let next = pending.audience.and_then(Audience::next);
         let settled = match end {
             NoticeEnd::Committed(ticket) => {
                 tracing::info!(%id, notice = %ticket.id, "notice to the sender");
                 self.accept(&ticket, now);
                 true
             }
+            NoticeEnd::NobodyToTell if next.is_some() => true,
             NoticeEnd::NobodyToTell => {
                 let is_delay = matches!(pending.news, News::Delayed { .. });
                 if !is_delay {
@@ -248,6 +264,10 @@ impl Core {
                 false
             }
         };
+        if settled && next.is_some() {
+            self.notices_waiting.push_back(PendingNotice { audience: next, ..pending });
+            return;
+        }
         if let (true, Some(entry)) = (settled, pending.entry) {
             self.conclude(entry, &pending.open, true, pending.advance, now);
         }

@@ -60,6 +60,8 @@ pub struct Report {
 pub enum Returned {
     /// Its header (RFC 6522 section 4, `text/rfc822-headers`).
     Header(Vec<u8>),
+    /// Its header and the first lines of its body (`message/rfc822`).
+    Beginning(Vec<u8>),
     /// All of it (`message/rfc822`).
     Message(Vec<u8>),
 }
@@ -71,32 +73,71 @@ impl Returned {
     /// The whole message when it has at most `limit` octets, else its header. Stops reading pieces as soon as that is
     /// decided, so that a large message is never wholly in memory.
     pub fn of<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limit: usize) -> Returned {
-        let enough = limit.max(Returned::HEADER_SIZE_MAX);
-        let mut kept = Vec::new();
-        for piece in pieces {
-            let room = enough + 1 - kept.len();
-            kept.extend_from_slice(&piece[..piece.len().min(room)]);
-            if kept.len() > enough {
-                break;
-            }
+        let kept = first_octets(pieces, limit.max(Returned::HEADER_SIZE_MAX) + 1);
+        if kept.len() <= limit { Returned::Message(kept) } else { Returned::header_of(kept) }
+    }
+
+    /// The header and at most so many `lines` of the body, as a warning holds them: the message itself will still come.
+    pub fn sample<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, lines: u32) -> Returned {
+        let most = Returned::HEADER_SIZE_MAX + SAMPLE_SIZE_MAX;
+        let mut kept = first_octets(pieces, most + 1);
+        let body = header_end(&kept) + 2;
+        if lines == 0 || body > Returned::HEADER_SIZE_MAX {
+            return Returned::header_of(kept);
         }
-        if kept.len() <= limit {
-            return Returned::Message(kept);
+        let mut ends = memchr::memmem::find_iter(kept.get(body..).unwrap_or_default(), b"\r\n");
+        let end = usize::try_from(lines - 1).ok().and_then(|last| ends.nth(last)).map(|at| body + at + 2);
+        match end {
+            Some(end) if end < kept.len() => kept.truncate(end),
+            _ if kept.len() <= most => return Returned::Message(kept),
+            _ => cut_at_line(&mut kept, most),
         }
-        let header_end = match memchr::memmem::find(&kept, b"\r\n\r\n") {
-            _ if kept.starts_with(b"\r\n") => 0,
-            Some(end) => end + 2,
-            None => kept.len(),
-        };
-        kept.truncate(header_end);
-        if kept.len() > Returned::HEADER_SIZE_MAX {
-            kept.truncate(Returned::HEADER_SIZE_MAX);
-            let last_line = memchr::memmem::rfind(&kept, b"\r\n").map_or(0, |at| at + 2);
-            kept.truncate(last_line);
+        Returned::Beginning(kept)
+    }
+
+    fn header_of(mut message: Vec<u8>) -> Returned {
+        let end = header_end(&message);
+        message.truncate(end);
+        if end > Returned::HEADER_SIZE_MAX {
+            cut_at_line(&mut message, Returned::HEADER_SIZE_MAX);
         }
-        Returned::Header(kept)
+        Returned::Header(message)
     }
 }
+
+/// Most octets of a body in a warning, however long its lines are.
+const SAMPLE_SIZE_MAX: usize = 16 * 1024;
+
+/// The beginning of a message, of at most so many octets; no more pieces are taken than needed.
+fn first_octets<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, most: usize) -> Vec<u8> {
+    let mut kept = Vec::new();
+    for piece in pieces {
+        kept.extend_from_slice(&piece[..piece.len().min(most - kept.len())]);
+        if kept.len() == most {
+            break;
+        }
+    }
+    kept
+}
+
+/// Where the empty line is, or the end of what has none.
+fn header_end(message: &[u8]) -> usize {
+    match memchr::memmem::find(message, b"\r\n\r\n") {
+        _ if message.starts_with(b"\r\n") => 0,
+        Some(end) => end + 2,
+        None => message.len(),
+    }
+}
+
+/// Leaves whole lines of at most `most` octets together.
+fn cut_at_line(text: &mut Vec<u8>, most: usize) {
+    text.truncate(most);
+    let last_line = memchr::memmem::rfind(text, b"\r\n").map_or(0, |at| at + 2);
+    text.truncate(last_line);
+}
+
+/// Who notices come from where nothing else is said.
+pub const PERSONAL_NAME: &str = "Mail Delivery System";
 
 /// The facts of a notice.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +148,8 @@ pub struct Notice {
     pub sender: String,
     /// Whom people write to about it; also the author of the notice.
     pub postmaster: String,
+    /// The name that goes with that address; empty for [`PERSONAL_NAME`].
+    pub personal: String,
     /// `Message-ID` of the notice, with or without its angle brackets.
     pub message_id: String,
     /// Date of the notice.
@@ -127,14 +170,17 @@ impl Notice {
     pub fn build(&self) -> Vec<u8> {
         let (returned, type_of_returned) = match &self.returned {
             Returned::Header(header) => (text::with_line_ends(header), "text/rfc822-headers"),
-            Returned::Message(message) => (text::with_line_ends(message), "message/rfc822"),
+            Returned::Beginning(message) | Returned::Message(message) => {
+                (text::with_line_ends(message), "message/rfc822")
+            }
         };
         let boundary = self.boundary(&returned);
         let eight_bit = !returned.is_ascii();
         let encoding = if eight_bit { "8bit" } else { "7bit" };
 
         let mut out = text::Writer::with_capacity(returned.len() + 4096);
-        out.field("From", &format!("Mail Delivery System <{}>", text::address(&self.postmaster)));
+        let personal = if self.personal.is_empty() { PERSONAL_NAME } else { &self.personal };
+        out.field("From", &format!("{} <{}>", text::phrase(personal), text::address(&self.postmaster)));
         out.field("To", &format!("<{}>", text::address(&self.sender)));
         out.field("Subject", self.subject());
         out.field("Date", &rfc5322_date(self.date));
@@ -237,6 +283,9 @@ impl Notice {
         words.line("");
         words.line(match self.returned {
             Returned::Header(_) => "The header of your message is attached, and a report for programs.",
+            Returned::Beginning(_) => {
+                "The header and the first lines of your message are attached, and a report for programs."
+            }
             Returned::Message(_) => "Your message is attached, and a report for programs.",
         });
         words.line(&format!("For help, write to {}.", text::plain(&self.postmaster)));

@@ -146,7 +146,7 @@ proptest! {
 
     #[test]
     fn notices_have_whole_lines_and_no_strange_fields(
-        texts in prop::collection::vec("(?s).{0,60}", 9),
+        texts in prop::collection::vec("(?s).{0,60}", 10),
         body in prop::collection::vec(any::<u8>(), 0..200),
         whole: bool,
     ) {
@@ -154,6 +154,7 @@ proptest! {
         let notice = Notice {
             reporting_mta: text(0),
             sender: text(1),
+            personal: text(9),
             postmaster: text(2),
             message_id: text(3),
             date: Time(0),

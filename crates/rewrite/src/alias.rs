@@ -102,6 +102,13 @@ pub enum AliasStep {
         /// The name.
         name: String,
     },
+    /// The postmaster of a host of ours is our own one (`aliaspostmaster`).
+    Postmaster {
+        /// Depth of the address.
+        depth: usize,
+        /// The address that mail for it goes to.
+        address: String,
+    },
     /// It is a recipient already.
     Twice {
         /// Depth of the address.
@@ -126,6 +133,7 @@ impl fmt::Display for AliasStep {
             AliasStep::Rewritten { depth, .. }
             | AliasStep::Found { depth, .. }
             | AliasStep::Loop { depth, .. }
+            | AliasStep::Postmaster { depth, .. }
             | AliasStep::Twice { depth, .. }
             | AliasStep::Refused { depth, .. } => *depth,
         };
@@ -141,6 +149,7 @@ impl fmt::Display for AliasStep {
             AliasStep::Loop { name, .. } => {
                 write!(f, "{name} leads to itself: here it is a mailbox")
             }
+            AliasStep::Postmaster { address, .. } => write!(f, "the postmaster there is {address}"),
             AliasStep::Twice { address, .. } => write!(f, "{address} is a recipient already"),
             AliasStep::Refused { address, text, .. } => write!(f, "{address} is refused: {text}"),
         }
@@ -210,6 +219,7 @@ impl Rewriter {
             open: Vec::new(),
             seen: HashSet::new(),
             looked_at: 0,
+            is_postmaster: false,
             found: Expansion::default(),
             trace,
         };
@@ -264,6 +274,15 @@ fn nowhere(rewriter: &Rewriter, watch: &RoutineWatch) -> Vec<Diagnostic> {
     found
 }
 
+/// The postmaster of the channel's official host, in whatever case (PMDF System Manager's Guide, "aliaspostmaster").
+fn is_postmaster_of(channel: &Channel, address: &Address) -> bool {
+    let host = address.host.as_deref().unwrap_or_default();
+    channel.settings.alias_postmaster
+        && address.route.is_empty()
+        && address.local.eq_ignore_ascii_case("postmaster")
+        && host.eq_ignore_ascii_case(&channel.official_host)
+}
+
 /// What the lists on the way have decided about a copy.
 #[derive(Clone, Default)]
 struct Copy {
@@ -283,6 +302,8 @@ struct Walk<'r, 'c, 't> {
     open: Vec<String>,
     seen: HashSet<(String, String)>,
     looked_at: usize,
+    /// `aliaspostmaster` has led here, and leads no further.
+    is_postmaster: bool,
     found: Expansion,
     trace: Option<&'t mut Vec<AliasStep>>,
 }
@@ -342,6 +363,19 @@ impl Walk<'_, '_, '_> {
                 }
                 self.step(|depth| AliasStep::Loop { depth, name: found.name });
             }
+        }
+        if !self.is_postmaster && is_postmaster_of(channel, &route.address) {
+            let ours = Address {
+                route: Vec::new(),
+                local: "postmaster".to_owned(),
+                host: Some(local.official_host.clone()),
+            };
+            self.step(|depth| AliasStep::Postmaster { depth, address: ours.to_string() });
+            self.found.is_alias = true;
+            self.is_postmaster = true;
+            let result = self.visit(&ours, copy);
+            self.is_postmaster = false;
+            return result;
         }
         if channel.settings.via_alias_required && self.open.is_empty() {
             return self.refuse(address, rejected(NO_ALIAS_TEXT, Status::NO_SUCH_USER));

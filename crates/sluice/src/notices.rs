@@ -5,13 +5,12 @@
 use std::collections::BTreeMap;
 
 use sluice_dispatch::{Draft, NoNotice, RETURNED_WHOLE_MAX, refused_notice};
-use sluice_mail::notice::Returned;
-use sluice_mail::{Envelope, Refusal, Time, wire};
+use sluice_mail::{Envelope, Refusal, Time};
 use sluice_smtpd::{Refused, Transaction};
 
 use crate::hub::{self, Hub};
 
-/// So much of a message is remembered, in wire form: enough for all that [`Returned::of`] looks at.
+/// So much of a message is remembered, in wire form: enough for all that a notice returns of it.
 const HEAD_OCTETS_MAX: usize = 2 * RETURNED_WHOLE_MAX;
 
 /// The beginning of a message of which some recipients may not get a copy.
@@ -45,7 +44,6 @@ impl Head {
         if refused.is_empty() {
             return Ok(Vec::new());
         }
-        let returned = Returned::of(wire::unstuff(&self.0), RETURNED_WHOLE_MAX);
         let loaded = hub.loaded();
         let mut by_sender: BTreeMap<String, Vec<Refused>> = BTreeMap::new();
         for one in refused {
@@ -59,14 +57,13 @@ impl Head {
                 source_channel: source_channel.to_owned(),
                 ..Envelope::default()
             };
-            let draft = hub.dispatcher().draft();
             let first = refused[0].refusal.clone();
             let refused = refused
                 .into_iter()
                 .map(|one| sluice_dispatch::Refused { recipient: one.recipient, refusal: one.refusal })
                 .collect();
-            match refused_notice(&loaded, draft.id(), about, refused, returned.clone()) {
-                Ok((envelope, content)) => notices.push((draft, envelope, content)),
+            match refused_notice(&loaded, about, refused, &self.0, || hub.dispatcher().draft()) {
+                Ok(made) => notices.extend(made),
                 Err(why @ NoNotice::NobodyToTell) => {
                     tracing::warn!(refusal = %first, %why, "recipients are refused after the fact");
                 }

@@ -250,6 +250,15 @@ pub fn configuration(keywords: &[(&str, &str)], jobs: &str) -> Arc<Loaded> {
 
 /// The same with other rules.
 pub fn configuration_with(rules: &str, keywords: &[(&str, &str)], jobs: &str) -> Arc<Loaded> {
+    read(&format!("{rules}\n{}", channels_with(keywords)), jobs)
+}
+
+/// One with lines in `option.dat`.
+pub fn configuration_with_options(keywords: &[(&str, &str)], options: &str) -> Arc<Loaded> {
+    read_with_options(&format!("{RULES}\n{}", channels_with(keywords)), "", options)
+}
+
+fn channels_with(keywords: &[(&str, &str)]) -> String {
     let mut channels = CHANNELS.to_owned();
     for (channel, added) in keywords {
         channels = channels.replace(&format!("{{{channel}}}"), added);
@@ -257,15 +266,20 @@ pub fn configuration_with(rules: &str, keywords: &[(&str, &str)], jobs: &str) ->
     for channel in ["l", "tcp_local", "tcp_site", "tcp_slow", "tcp_called", "odd"] {
         channels = channels.replace(&format!("{{{channel}}}"), "");
     }
-    read(&format!("{rules}\n{channels}"), jobs)
+    channels
 }
 
 pub fn read(text: &str, jobs: &str) -> Arc<Loaded> {
+    read_with_options(text, jobs, "")
+}
+
+/// The same with further lines in `option.dat`.
+pub fn read_with_options(text: &str, jobs: &str, options: &str) -> Arc<Loaded> {
     let files = MemoryFiles::new()
         .with("/house/sluice.cnf", text)
         .with(
             "/house/option.dat",
-            "POST_INTERVAL=4H\nRETURN_UNITS=1\nRETURN_INTERVAL=60\n".replace("4H", "14400"),
+            format!("POST_INTERVAL=14400\nRETURN_UNITS=1\nRETURN_INTERVAL=60\n{options}"),
         )
         .with("/house/job_controller.cnf", jobs);
     let (config, _, diagnostics) = sluice_config::read(&files, &Place::Folder(PathBuf::from("/house")));
@@ -428,8 +442,11 @@ impl House {
     }
 
     pub fn submit(&self, envelope: Envelope) -> EntryId {
+        self.submit_content(envelope, b"Subject: test\r\n\r\nHello.\r\n".to_vec())
+    }
+
+    pub fn submit_content(&self, envelope: Envelope, content: Vec<u8>) -> EntryId {
         let (sender, receiver) = std::sync::mpsc::channel();
-        let content = b"Subject: test\r\n\r\nHello.\r\n".to_vec();
         self.handle().submit(envelope, content, move |result| sender.send(result).unwrap());
         receiver.recv_timeout(PATIENCE).unwrap().unwrap()
     }

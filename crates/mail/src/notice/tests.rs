@@ -9,6 +9,7 @@ fn example() -> Notice {
         reporting_mta: "hub.example.com".into(),
         sender: "anna@example.com".into(),
         postmaster: "postmaster@hub.example.com".into(),
+        personal: String::new(),
         message_id: "<n1@hub.example.com>".into(),
         date: Time::from_secs(1_795_300_000),
         arrived: Time::from_secs(1_795_296_600),
@@ -260,4 +261,56 @@ fn eight_bit_originals_are_declared() {
     notice.returned = Returned::Message("Subject: é\r\n\r\né\r\n".into());
     let (header, _) = entity(&notice.build());
     assert_eq!(header["content-transfer-encoding"], "8bit");
+}
+
+#[test]
+fn the_author_has_the_name_that_is_given() {
+    let notice = Notice { personal: "Hub, Example".into(), ..example() };
+    assert_eq!(parse(&notice.build()).header["from"], "\"Hub, Example\" <postmaster@hub.example.com>");
+}
+
+fn sampled(message: &str, lines: u32) -> (&'static str, String) {
+    let (kind, octets) = match Returned::sample(message.as_bytes().chunks(7), lines) {
+        Returned::Header(octets) => ("header", octets),
+        Returned::Beginning(octets) => ("beginning", octets),
+        Returned::Message(octets) => ("message", octets),
+    };
+    (kind, String::from_utf8(octets).unwrap())
+}
+
+#[test]
+fn a_sample_is_the_header_and_the_first_lines() {
+    let message = "Subject: x\r\n\r\none\r\ntwo\r\nthree\r\n";
+    assert_eq!(sampled(message, 0), ("header", "Subject: x\r\n".into()));
+    assert_eq!(sampled(message, 1), ("beginning", "Subject: x\r\n\r\none\r\n".into()));
+    assert_eq!(sampled(message, 2), ("beginning", "Subject: x\r\n\r\none\r\ntwo\r\n".into()));
+    assert_eq!(sampled(message, 3), ("message", message.into()));
+    assert_eq!(sampled(message, u32::MAX), ("message", message.into()));
+    assert_eq!(sampled("Subject: x\r\n", 5), ("message", "Subject: x\r\n".into()), "no body at all");
+    assert_eq!(sampled("\r\nbody\r\nmore\r\n", 1), ("beginning", "\r\nbody\r\n".into()), "no header at all");
+    assert_eq!(sampled("", 5), ("message", String::new()));
+}
+
+#[test]
+fn a_sample_of_long_lines_and_of_a_long_header_has_an_end() {
+    let long = format!("Subject: x\r\n\r\n{}", format!("{}\r\n", "x".repeat(990)).repeat(1000));
+    let (kind, text) = sampled(&long, 500);
+    assert_eq!(kind, "beginning");
+    assert!(
+        text.len() <= Returned::HEADER_SIZE_MAX + SAMPLE_SIZE_MAX && text.ends_with("\r\n"),
+        "{}",
+        text.len()
+    );
+    let header = format!("{}\r\nbody\r\n", "X-Long: yes\r\n".repeat(10_000));
+    let (kind, text) = sampled(&header, 20);
+    assert_eq!(kind, "header");
+    assert!(text.len() <= Returned::HEADER_SIZE_MAX && text.ends_with("yes\r\n"));
+}
+
+#[test]
+fn the_words_say_how_much_is_attached() {
+    let beginning = Returned::Beginning(b"Subject: x\r\n\r\none\r\n".to_vec());
+    let parsed = parse(&Notice { returned: beginning, ..example() }.build());
+    assert_eq!(parsed.returned_type, "message/rfc822");
+    assert!(parsed.text.contains("first lines of your message"), "{}", parsed.text);
 }

@@ -39,6 +39,43 @@ pub(super) fn address(text: &str) -> String {
     address
 }
 
+/// A display name (RFC 5322 section 3.2.5): as it is when it consists of atoms, else in quotes, and in encoded words
+/// (RFC 2047) when it has letters outside ASCII.
+pub(super) fn phrase(name: &str) -> String {
+    let name = plain(name);
+    let is_atom = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~ ".contains(c);
+    if name.contains("=?") || !name.is_ascii() {
+        return encoded_words(&name);
+    }
+    if name.chars().all(is_atom) {
+        return name;
+    }
+    format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// Encoded words of the form Q, none longer than the 75 octets that RFC 2047 section 2 allows.
+fn encoded_words(text: &str) -> String {
+    const START: &str = "=?utf-8?Q?";
+    let mut words = vec![START.to_owned()];
+    for character in text.chars() {
+        let mut octets = String::new();
+        match character {
+            ' ' => octets.push('_'),
+            letter if letter.is_ascii_alphanumeric() => octets.push(letter),
+            other => {
+                for byte in other.encode_utf8(&mut [0; 4]).bytes() {
+                    let _ = write!(octets, "={byte:02X}");
+                }
+            }
+        }
+        match words.last_mut() {
+            Some(word) if word.len() + octets.len() + 2 <= 75 => word.push_str(&octets),
+            _ => words.push(format!("{START}{octets}")),
+        }
+    }
+    words.iter().map(|word| format!("{word}?=")).collect::<Vec<_>>().join(" ")
+}
+
 /// As [`plain`], in ASCII: other characters as `\x{…}` (RFC 6533 section 3).
 pub(super) fn ascii(text: &str) -> String {
     let plain = plain(text);
@@ -200,6 +237,16 @@ mod tests {
         assert_eq!(plain(" a\r\nBcc: x\t\u{202e}b\0 "), "a Bcc: x b");
         assert_eq!(address("a\r\n@b>"), "a@b");
         assert_eq!(ascii("né\r\n"), "n\\x{E9}");
+    }
+
+    #[test]
+    fn display_names_are_atoms_quoted_or_encoded() {
+        assert_eq!(phrase("Mail & Co"), "Mail & Co");
+        assert_eq!(phrase("The \"hub\", at\r\nours"), r#""The \"hub\", at ours""#);
+        assert_eq!(phrase("Postamt Köln"), "=?utf-8?Q?Postamt_K=C3=B6ln?=");
+        assert_eq!(phrase("a =?x?= b"), "=?utf-8?Q?a_=3D=3Fx=3F=3D_b?=");
+        let long = phrase(&"é".repeat(100));
+        assert!(long.split(' ').count() > 1 && long.split(' ').all(|word| word.len() <= 75), "{long}");
     }
 
     #[test]

@@ -1,3 +1,5 @@
+//! Messages made of seven-bit text, and what encoding would spoil; each small enough to read.
+
 #![allow(clippy::unwrap_used)]
 
 use super::*;
