@@ -27,6 +27,7 @@ mod main_file;
 mod mappings;
 mod meaning;
 mod model;
+mod notice_terms;
 mod option_file;
 mod options;
 mod print;

@@ -3,6 +3,7 @@
 //! Every field has PMDF's default. [`Settings::default`] is a channel on which no keyword is written; reading a block
 //! starts from it and lets the keywords in force change it from left to right.
 
+pub use crate::notice_terms::{NoticeTerms, PostmasterCopies};
 use sluice_mail::Priority;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -234,21 +235,6 @@ impl<T: Clone> PerPriority<T> {
     }
 }
 
-/// How notices about mail to a channel are written.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct NoticeTerms {
-    /// `returnaddress`: the postmaster's address in them.
-    pub address: Option<String>,
-    /// `returnpersonal`: the name that goes with it.
-    pub personal: Option<String>,
-    /// `suppressfinal`: they tell a recipient as the sender gave it, and not what became of that.
-    pub suppress_final: bool,
-    /// `postheadonly`: copies for the postmaster hold no more than the header of a message.
-    pub post_head_only: bool,
-    /// `notificationchannel`: the channel that they come from in the place of `process`, lower case.
-    pub channel: Option<String>,
-}
-
 /// A channel for what is too much for another.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Alternate {
@@ -389,20 +375,6 @@ pub enum EnvelopeToField {
     Remove,
     /// `x_env_to`: there is one, with the recipients of the copy.
     Write,
-}
-
-/// When the postmaster gets a copy of a notice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum PostmasterCopies {
-    /// Always.
-    Always,
-    /// Except for messages whose return address is empty (PMDF's choice where no keyword is written).
-    #[default]
-    UnlessNullSender,
-    /// Only when the notice cannot go to the sender.
-    OnError,
-    /// Never.
-    Never,
 }
 
 /// What the server does with a line of more than 1000 octets.
