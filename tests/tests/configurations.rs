@@ -55,7 +55,7 @@ fn remarks(folder: &Path) -> (Vec<String>, i32) {
 #[test]
 fn configurations_of_sites_load_without_a_false_alarm() {
     let folders = corpus("good");
-    assert!(folders.len() >= 30, "only {} configurations", folders.len());
+    assert!(folders.len() >= 50, "only {} configurations", folders.len());
     let mut wrong = String::new();
     for folder in folders {
         let expected = fs::read_to_string(folder.join("expected")).expect("what is expected");
@@ -125,7 +125,7 @@ fn addresses_go_where_the_sites_send_them() {
 #[test]
 fn broken_configurations_give_their_own_diagnostics() {
     let files = corpus("broken");
-    assert!(files.len() >= 60, "only {} broken configurations", files.len());
+    assert!(files.len() >= 170, "only {} broken configurations", files.len());
     let mut wrong = String::new();
     let mut codes = BTreeSet::new();
     for file in files {

@@ -373,6 +373,9 @@ codes! {
         "two mapping tables have one name"
         "Tables are asked by name, upper and lower case alike, and the order of entries is their meaning; nobody could say which \
          entries come first. Put the entries of both into one table."
+    MAPPING_NAME_TOO_LONG Error "mapping-name-too-long"
+        "the name of a mapping table is too long"
+        "The name has at most 128 octets. So long a word in column one is often an entry that lost the blanks in front of it."
     MAPPING_TOO_LONG Error "mapping-part-too-long"
         "a pattern or a template of a mapping table is too long"
         "The limits are 256 characters for a pattern and 1024 for a template; beyond 252 this is a warning, for older products \

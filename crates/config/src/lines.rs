@@ -14,6 +14,8 @@ use std::path::{Component, Path, PathBuf};
 
 /// Files that may be open inside each other below the main file.
 const INCLUDE_DEPTH_MAX: usize = 3;
+const LOOP_HELP: &str = "take the line out, or name another file";
+
 /// What differs between kinds of files.
 #[derive(Clone, Copy)]
 pub(crate) struct Manner {
@@ -323,7 +325,7 @@ impl Reader<'_> {
         };
         if chain.iter().any(|(other, _)| *other == path) {
             let remark = refuse(&codes::INCLUDE_LOOP, format!("{} includes itself", path.display()));
-            self.push(remark);
+            self.push(remark.help(LOOP_HELP));
             return false;
         }
         if chain.len() > INCLUDE_DEPTH_MAX {
@@ -362,7 +364,7 @@ impl Reader<'_> {
         };
         if chain.iter().any(|(other, _)| *other == path) {
             let message = format!("{} includes itself", path.display());
-            self.push(Diagnostic::new(&codes::INCLUDE_LOOP, message).at(span));
+            self.push(Diagnostic::new(&codes::INCLUDE_LOOP, message).at(span).help(LOOP_HELP));
             return false;
         }
         let (source, is_text) = self.decode(&path, bytes);

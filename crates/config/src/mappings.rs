@@ -25,6 +25,10 @@ const PATTERN_LENGTH_MAX: usize = 256;
 /// Characters of a template that any product reads (Messaging Server 6.3).
 const TEMPLATE_LENGTH_MAX: usize = 1024;
 
+/// Octets of the name of a table. No manual tells the limit behind "mapping name is too long"; the one of host names
+/// leaves room for every name that is made of a channel's.
+const NAME_LENGTH_MAX: usize = 128;
+
 /// All mapping tables, in the order of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mappings {
@@ -270,6 +274,12 @@ impl Tables<'_, '_> {
     fn table(&mut self, line: &Line, name: &Word) {
         let span = line.span(&name.range);
         self.state = State::Named;
+        let length = name.text.len();
+        if length > NAME_LENGTH_MAX {
+            let message = format!("mapping name is too long: {length} octets, more than {NAME_LENGTH_MAX}");
+            let remark = Diagnostic::new(&codes::MAPPING_NAME_TOO_LONG, message).at(span);
+            self.reader.push(remark.help("shorten it; if it is an entry, put blanks in front"));
+        }
         let index = self.found.tables.len();
         if let Some(first) = self.found.table(&name.text) {
             let message = format!("duplicate mapping name found: `{}`", name.text);

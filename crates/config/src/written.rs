@@ -521,8 +521,8 @@ fn check(arguments: Arguments, text: &str) -> Result<(), String> {
 pub(crate) fn is_channel_name(name: &str) -> bool {
     let letters =
         name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'$');
-    // The one family of Messaging Server's with a hyphen.
-    let reserved = name == "ims-ms"
+    // The families with a hyphen: Messaging Server's store, and that of Sun Internet Mail Server before it.
+    let reserved = matches!(name, "ims-ms" | "sims-ms")
         || name.strip_prefix("ims-ms_").is_some_and(|rest| !rest.is_empty() && is_channel_name(rest));
     !name.is_empty() && name.len() <= 32 && (letters || reserved)
 }

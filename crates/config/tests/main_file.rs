@@ -292,6 +292,7 @@ fn names_that_are_no_names() {
     assert_eq!(places(&with_block(&long)), "6:1 error bad-channel-name");
     assert_eq!(places(&with_block("tcp-x smtp")), "6:1 error bad-channel-name");
     assert_eq!(places(&with_block("ims-ms slave")), "");
+    assert_eq!(places(&with_block("sims-ms slave")), "");
     assert_eq!(
         check(&with_block("TCP_X smtp")),
         "sluice.cnf:6:1: error[bad-channel-name]: the channel name `TCP_X` holds `T`\n\
@@ -460,7 +461,7 @@ fn files_are_included_three_levels_deep() {
     assert_eq!(
         diagnose(&looped),
         "two:1:2: error[include-loop]: one includes itself\nnote: one:1:2: two is included here\n\
-         note: sluice.cnf:1:2: one is included here"
+         note: sluice.cnf:1:2: one is included here\nhelp: take the line out, or name another file"
     );
 }
 
@@ -589,7 +590,7 @@ fn an_included_file_of_another_system_is_looked_for_in_the_folder() {
     assert_eq!(good(&plain).rules.len(), 1, "letter case does not count in names that have no folder");
     assert_eq!(diagnose(&plain), "");
     let said = diagnose(&folder(&[("sluice.cnf", "</pmdf/sluice.cnf\n\nl\nh\n")]));
-    assert!(said.ends_with("sluice.cnf includes itself"), "{said}");
+    assert!(said.contains("sluice.cnf includes itself\n"), "{said}");
     let said = diagnose(&folder(&beside[..1]));
     assert!(!said.contains("help"), "{said}");
 }

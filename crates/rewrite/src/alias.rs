@@ -13,6 +13,8 @@
 //! # Not here
 //! Reading the alias file (`config`), queueing.
 
+mod loops;
+
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
@@ -211,18 +213,7 @@ impl Rewriter {
         again: bool,
         trace: Option<&mut Vec<AliasStep>>,
     ) -> Result<Expansion, Rejected> {
-        let mut walk = Walk {
-            rewriter: self,
-            context,
-            again,
-            sender,
-            open: Vec::new(),
-            seen: HashSet::new(),
-            looked_at: 0,
-            is_postmaster: false,
-            found: Expansion::default(),
-            trace,
-        };
+        let mut walk = Walk::new(self, context, again, sender, trace);
         walk.visit(address, &Copy::default())?;
         let found = walk.found;
         match (found.recipients.is_empty(), found.lost.first()) {
@@ -248,7 +239,7 @@ fn nowhere(rewriter: &Rewriter, watch: &RoutineWatch) -> Vec<Diagnostic> {
         let context = Context { kind: Kind::EnvelopeTo, source_channel, destination_channel: None };
         rewriter.route(address, &context, None).map(|_| ())
     };
-    let mut found = Vec::new();
+    let mut found = loops::check(rewriter);
     for alias in config.aliases.iter() {
         for table in alias.tables().filter(|table| !rewriter.mappings().has(table)) {
             found.extend(alias.span.map(|span| mapping::no_such_table(&config.mappings, table, span)));
@@ -317,7 +308,45 @@ struct Found {
     subaddress: String,
 }
 
-impl Walk<'_, '_, '_> {
+impl<'r, 'c, 't> Walk<'r, 'c, 't> {
+    fn new(
+        rewriter: &'r Rewriter,
+        context: &'c Context<'c>,
+        again: bool,
+        sender: &'c str,
+        trace: Option<&'t mut Vec<AliasStep>>,
+    ) -> Self {
+        Walk {
+            rewriter,
+            context,
+            again,
+            sender,
+            open: Vec::new(),
+            seen: HashSet::new(),
+            looked_at: 0,
+            is_postmaster: false,
+            found: Expansion::default(),
+            trace,
+        }
+    }
+
+    /// The alias of the file that an address is, whoever sends to it.
+    fn alias_named(&self, address: &Address) -> Option<String> {
+        let channels = &self.rewriter.config().channels;
+        let local = channels.local();
+        let bare = address.route.is_empty() && place::first_host(address, false).is_none();
+        let (address, channel) = if bare && !address.local.is_empty() {
+            (Address { host: Some(local.official_host.clone()), ..address.clone() }, local)
+        } else {
+            let route = self.rewriter.route_as(address, self.context, false, None).ok()?;
+            let channel = channels.by_name(&route.channel)?;
+            let looked_up = channel.name == local.name || channel.settings.alias_local;
+            (looked_up && route.address.route.is_empty()).then_some((route.address, channel))?
+        };
+        let found = self.look_up(&address, channel)?;
+        (!found.database).then_some(found.name)
+    }
+
     fn step(&mut self, step: impl FnOnce(usize) -> AliasStep) {
         let depth = self.open.len();
         if let Some(trace) = &mut self.trace {

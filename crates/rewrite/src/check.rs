@@ -190,7 +190,7 @@ impl<'c> Checker<'c> {
                 (&codes::UNCLOSED, format!("`{text}` is not closed"), Some(help))
             }
             ProblemKind::NoName => {
-                let help = "write the name directly behind the letter, as in `$Mtcp_local`";
+                let help = "write the name directly behind the letter, as in `$Mtcp_local` or `$Tinside|`";
                 (&codes::NO_NAME, format!("`{text}` has no name behind it"), Some(help.to_owned()))
             }
             ProblemKind::RoutineNames => {
@@ -233,7 +233,10 @@ impl<'c> Checker<'c> {
             Op::LookUp { kind, .. } => {
                 let message =
                     format!("the rule is skipped: it asks {}, which this version does not do", kind.words());
-                self.found.push(Diagnostic::new(&codes::NOT_AVAILABLE, message).at(span));
+                let remark = Diagnostic::new(&codes::NOT_AVAILABLE, message).at(span);
+                self.found.push(
+                    remark.help("a mapping table, `${NAME,text}`, or the general database does it here"),
+                );
             }
             Op::EndOfPart => {
                 let message = "`$,` ends the part; what follows up to the next separator is left out";
@@ -241,7 +244,8 @@ impl<'c> Checker<'c> {
             }
             Op::ErrorText { text, .. } if !text.is_ascii() => {
                 let message = "the text behind `$?` is not plain ASCII";
-                self.found.push(Diagnostic::new(&codes::ERROR_TEXT, message).at(span));
+                let remark = Diagnostic::new(&codes::ERROR_TEXT, message).at(span);
+                self.found.push(remark.help("replies of SMTP are ASCII: write it without accents"));
             }
             Op::Text(text) if text.contains("&/") => {
                 let message = "`&/…/` in a template is not supported";

@@ -7,7 +7,7 @@ pub fn codes() -> &'static [&'static Code] {
     &CODES
 }
 
-static CODES: [&Code; 25] = [
+static CODES: [&Code; 26] = [
     &UNKNOWN_SEQUENCE,
     &UNCLOSED,
     &NO_NAME,
@@ -22,6 +22,7 @@ static CODES: [&Code; 25] = [
     &NO_DATABASE,
     &DOMAIN_DATABASE,
     &ALIAS_NOWHERE,
+    &ALIAS_LOOP,
     &DOLLAR_COMMA,
     &BLANK,
     &MACRO,
@@ -235,6 +236,15 @@ pub(crate) static CHANNEL_NOT_REACHED: Code = Code {
     explanation: "Mail comes to a channel when a template ends with one of its hosts, or when an address names one of its hosts and no rule takes \
 that name. Neither is so here: no template ends with a host of the channel, and addresses with these hosts are taken by another rule. The channel may \
 still be where sessions begin, when `dispatcher.cnf` or another channel says so; otherwise nothing is ever queued to it.",
+};
+
+pub(crate) static ALIAS_LOOP: Code = Code {
+    name: "rewrite-alias-loop",
+    severity: Severity::Warning,
+    summary: "aliases lead to each other",
+    explanation: "Expansion ends where an alias comes back: the name is a plain mailbox of the local channel there, and who of them gets the mail \
+depends on which name was asked first. An alias that names itself among its addresses means just that mailbox, and is not reported. Write where the \
+mail shall end: the address at another host, or the name itself beside the other.",
 };
 
 pub(crate) static ALIAS_NOWHERE: Code = Code {

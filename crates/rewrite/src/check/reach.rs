@@ -21,7 +21,7 @@ use crate::template::{Op, Separator, Template};
 /// Names of channels that mail comes to in other ways than by rules: built-in work, queues for operators, delivery that a
 /// directory or another channel chooses, and the customary starting points of sessions (PMDF System Manager's Guide, table 2-7; Messaging
 /// Server Administration Guide, chapter 8).
-const REACHED_OTHERWISE: [&str; 28] = [
+const REACHED_OTHERWISE: [&str; 29] = [
     "process",
     "reprocess",
     "conversion",
@@ -33,6 +33,7 @@ const REACHED_OTHERWISE: [&str; 28] = [
     "disclaimer",
     "circuitcheck",
     "ims-ms",
+    "sims-ms",
     "native",
     "sms",
     "test",
