@@ -223,3 +223,36 @@ fn notificationchannel_is_where_notices_come_from() {
         assert_eq!(to(&house, SENDER)[0].channel, channel, "{keywords}");
     }
 }
+
+#[test]
+fn each_priority_has_its_ages_and_only_the_last_ends_it() {
+    // RETURN_UNITS=1: hours. The general keyword stands first, as it sets all three.
+    let keywords = "notices 2 4 6 urgentnotices 1 2 nonurgentnotices 5 nowarnpost nosendpost";
+    // (priority, whole hours after which a notice is there and what it says)
+    for (priority, expected) in [
+        (Priority::Urgent, "1 delayed, 2 failed"),
+        (Priority::Normal, "2 delayed, 4 delayed, 6 failed"),
+        (Priority::Nonurgent, "5 failed"),
+    ] {
+        let house = House::with_keywords(&[("tcp_slow", keywords)]);
+        house.act("tcp_slow", Act::Defer);
+        house.send_as(SENDER, priority, &["tcp_slow!a@slow.example"]);
+        let mut seen = Vec::new();
+        house.pass(MINUTE);
+        for hours in 1..=7 {
+            house.pass(HOUR);
+            let due = expected.split(", ").filter(|one| one[..1].parse::<u32>().unwrap() <= hours).count();
+            house.wait(
+                || to(&house, SENDER).len() >= due,
+                || format!("{due} notices after {hours} hours, there are {:?}", house.got()),
+            );
+            house.quiet();
+            let notices = to(&house, SENDER);
+            seen.extend(
+                notices[seen.len()..].iter().map(|one| format!("{hours} {}", field(one, "Action")[0])),
+            );
+        }
+        assert_eq!(seen.join(", "), expected, "{priority:?}");
+        house.wait_queue(&[]);
+    }
+}
