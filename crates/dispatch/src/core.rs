@@ -156,8 +156,8 @@ impl Core {
             Event::Unreadable { token, what } => self.unreadable(token, &what, now),
             Event::Started { channel, generation, result } => self.started(channel, generation, result, now),
             Event::Ask(question) => self.answer(question),
-            Event::Reload { loaded, done } => {
-                self.reload(loaded, now);
+            Event::Reload { loaded, policies, done } => {
+                self.reload(loaded, policies, now);
                 done(());
             }
             Event::Checkpointed(result) => self.checkpointed(result, now),

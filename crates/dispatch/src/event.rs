@@ -14,7 +14,7 @@ use sluice_queue::{ChannelKey, EntryView, QueueSummary, Selector};
 use sluice_rewrite::Rewriter;
 use sluice_spool::{EntryId, Location};
 
-use crate::policy::Schedule;
+use crate::policy::{Policy, Schedule};
 use crate::runner::{NotTaken, Runner};
 
 /// A configuration with its rules compiled: what everybody works from until the next reload.
@@ -229,8 +229,9 @@ pub(crate) enum Event {
     Started { channel: ChannelKey, generation: u64, result: Result<Arc<dyn Runner>, String> },
     /// Somebody wants to know.
     Ask(Question),
-    /// A new configuration.
-    Reload { loaded: Arc<Loaded>, done: Answer<()> },
+    /// A new configuration, and what each of its channels is to the dispatcher, in their order: found out beforehand, so
+    /// that the loop has little to do.
+    Reload { loaded: Arc<Loaded>, policies: Vec<Policy>, done: Answer<()> },
     /// A checkpoint has been written, or not.
     Checkpointed(Result<(), String>),
     /// The end is near.

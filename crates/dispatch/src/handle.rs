@@ -18,6 +18,7 @@ use sluice_queue::{EntryView, QueueSummary, Selector};
 use sluice_spool::{EntryId, ReadError, SealError, Spool};
 
 use crate::event::{Answer, ChannelReport, Event, Loaded, Question, Released, Requester};
+use crate::policy::Policy;
 use crate::record;
 use crate::runner::{PluginInfo, Runners};
 use crate::ticket::{divert, lines_in, ticket};
@@ -268,12 +269,14 @@ impl Handle {
         self.shared.runners.plugins()
     }
 
-    /// Puts another configuration in force. `done` comes when everything goes by the new one.
+    /// Puts another configuration in force. `done` comes when everything goes by the new one. Whoever wants neither the
+    /// dispatcher nor a session to free the old one keeps it ([`Handle::loaded`]) until nobody else has it.
     ///
     /// # Errors
     /// [`Busy`]; the old one then stays.
     pub fn reload(&self, loaded: Arc<Loaded>, done: impl FnOnce() + Send + 'static) -> Result<(), Busy> {
-        self.tell(Event::Reload { loaded, done: Box::new(move |()| done()) })
+        let policies = Policy::of_all(&loaded.config);
+        self.tell(Event::Reload { loaded, policies, done: Box::new(move |()| done()) })
     }
 
     /// Ends the dispatcher: no new mail is taken, no new delivery begun, those under way are waited for, and everything

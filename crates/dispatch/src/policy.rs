@@ -73,6 +73,11 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
+    /// All channels, in their order.
+    pub(crate) fn of_all(config: &Config) -> Vec<Self> {
+        config.channels.iter().map(|channel| Self::of(channel, config)).collect()
+    }
+
     pub(crate) fn of(channel: &Channel, config: &Config) -> Self {
         let settings = &channel.settings;
         let schedule = match settings.direction {

@@ -13,13 +13,15 @@ use crate::event::Loaded;
 use crate::policy::{Policy, Schedule};
 
 impl Core {
-    /// Puts a configuration in force.
-    pub(crate) fn reload(&mut self, loaded: Arc<Loaded>, now: Time) {
+    /// Puts a configuration in force; `policies` are those of its channels, in their order.
+    pub(crate) fn reload(&mut self, loaded: Arc<Loaded>, policies: Vec<Policy>, now: Time) {
         let config = Arc::clone(&loaded.config);
         self.loaded = Arc::clone(&loaded);
         self.shared.loaded.store(loaded);
-        for channel in config.channels.iter() {
-            self.channel(&channel.name);
+        let keys: Vec<ChannelKey> = config.channels.iter().map(|one| self.channel(&one.name)).collect();
+        let mut new = vec![None; self.channels.len()];
+        for (key, policy) in keys.into_iter().zip(policies) {
+            new[key.index()] = Some(policy);
         }
         for pool in self.pools.values_mut() {
             pool.limit = 0;
@@ -28,8 +30,7 @@ impl Core {
             self.pools.entry(pool.name.clone()).or_default().limit = pool.job_limit.max(1);
         }
         for key in self.queues.channels() {
-            let name = Arc::clone(self.queues.channel_name(key));
-            let policy = config.channels.by_name(&name).map(|channel| Policy::of(channel, &config));
+            let policy = new.get_mut(key.index()).and_then(Option::take);
             self.change(key, policy, now);
         }
         self.queues.set_grace(config.options.release_grace);

@@ -22,6 +22,7 @@ use crate::event::{Event, Loaded};
 use crate::expiry::Patrol;
 use crate::handle::{Handle, INBOX, NOTICES, PERMITS, Shared};
 use crate::journal::Checkpoint;
+use crate::policy::Policy;
 use crate::runner::Runners;
 
 /// Most events taken before what follows from them is started.
@@ -103,7 +104,8 @@ impl Dispatcher {
             turn: 0,
             stopping: None,
         };
-        core.reload(loaded, now);
+        let policies = Policy::of_all(&loaded.config);
+        core.reload(loaded, policies, now);
         core.recover(entries, now);
         let desk = Desk { spool, inbox: inbox_in, arrivals: arrivals_in };
         std::thread::Builder::new().name("dispatch-desk".to_owned()).spawn(move || desk.run(&desk_out))?;

@@ -5,7 +5,7 @@
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use parking_lot::{Mutex, RwLock};
@@ -21,6 +21,10 @@ use crate::exit::{Exit, ExitWith, Failure};
 use crate::inner_door::InnerDoor;
 use crate::keys::Keys;
 use crate::{load, report};
+
+/// How long a reload waits until nobody uses the old configuration any more, and how often it looks.
+const FREE_WITHIN: Duration = Duration::from_secs(2);
+const FREE_LOOK: Duration = Duration::from_millis(5);
 
 /// A hub at work.
 pub(crate) struct Hub {
@@ -107,12 +111,14 @@ impl Hub {
     /// Reads the configuration again and puts it in force, whole or not at all. Waits until it is.
     pub(crate) fn reload(&self) -> Reloaded {
         let _one = self.reloading.lock();
+        let old = self.dispatcher.loaded();
         let reading = load::with_keys(load::read(&self.place));
         let mut accepted = false;
         if let Some(loaded) = reading.loaded {
             accepted = ask(|done| self.dispatcher.reload(Arc::new(loaded), move || done(()))).is_ok();
             if accepted {
                 *self.keys.write() = Arc::new(reading.keys);
+                free(old);
             }
         }
         Reloaded { accepted, diagnostics: reading.diagnostics, sources: reading.sources }
@@ -133,6 +139,17 @@ impl Hub {
     pub(crate) fn stop(&self, deadline: Duration) {
         self.dispatcher.stop(deadline);
     }
+}
+
+/// Frees a configuration that is no longer in force on this thread: with a hundred thousand rules that takes a while, for which no
+/// session should wait. Sessions have it for one answer at a time, so the wait is short; where one has it longer
+/// (a plugin is asked), it is that one that frees it.
+fn free(old: Arc<Loaded>) {
+    let end = Instant::now() + FREE_WITHIN;
+    while Arc::strong_count(&old) > 1 && Instant::now() < end {
+        std::thread::sleep(FREE_LOOK);
+    }
+    drop(old);
 }
 
 /// An envelope sender after rewriting. A backward-pointing address that no rule knows is left as it was: mail from

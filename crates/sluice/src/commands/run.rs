@@ -17,7 +17,8 @@ use crate::exit::{Exit, ExitWith, Failure};
 use crate::hub::{Hub, log_diagnostics};
 use crate::intake::Door;
 use crate::keys::Keys;
-use crate::{load, log, report};
+use crate::load::{self, Reading};
+use crate::{log, report};
 
 /// Within this time after SIGTERM the process is gone, with everything durable.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -33,10 +34,12 @@ pub(crate) fn run(run: &Run) -> Result<Exit, Failure> {
     log::start(&run.log, run.common.format)?;
     // Absolute, so that nothing later depends on the folder this was started in, and logs name whole paths.
     let place = std::path::absolute(&run.common.config).exit_with(Exit::Config)?;
-    let reading = load::with_keys(load::read_to_run(&place, run)?);
-    log_diagnostics(&reading.diagnostics, &reading.sources);
-    let Some(loaded) = reading.loaded else {
-        let tally = report::tally(&reading.diagnostics);
+    let Reading { loaded, sources, diagnostics, keys } = load::with_keys(load::read_to_run(&place, run)?);
+    log_diagnostics(&diagnostics, &sources);
+    // The texts of the files are not kept while the hub runs.
+    drop(sources);
+    let Some(loaded) = loaded else {
+        let tally = report::tally(&diagnostics);
         let error = anyhow::anyhow!("{} cannot be used: {tally}", run.common.config.display());
         return Err(Failure::new(Exit::Config, error));
     };
@@ -47,8 +50,8 @@ pub(crate) fn run(run: &Run) -> Result<Exit, Failure> {
         .context("cannot start the threads of the listeners")
         .exit_with(Exit::Temporary)?;
     let config = Arc::clone(&loaded.config);
-    let hub = Hub::start(&place, loaded, reading.keys)?;
-    let served = runtime.block_on(serve(&hub, &config));
+    let hub = Hub::start(&place, loaded, keys)?;
+    let served = runtime.block_on(serve(&hub, config));
     // Listeners are closed now, or never opened; what is in the spool stays there either way.
     let (begun, result) = match served {
         Ok(begun) => (begun, Ok(Exit::Ok)),
@@ -62,7 +65,7 @@ pub(crate) fn run(run: &Run) -> Result<Exit, Failure> {
 }
 
 /// Listens and waits for signals; returns when the listeners are closed, with the moment at which stopping began.
-async fn serve(hub: &Arc<Hub>, config: &Config) -> Result<Instant, Failure> {
+async fn serve(hub: &Arc<Hub>, config: Arc<Config>) -> Result<Instant, Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
@@ -77,6 +80,8 @@ async fn serve(hub: &Arc<Hub>, config: &Config) -> Result<Instant, Failure> {
     };
     let listeners = sluice_smtpd::Server::bind(services, settings).await.exit_with(Exit::Temporary)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), control = %socket.display(), "sluice is running");
+    // A reload may take its place.
+    drop(config);
     for (service, address) in listeners.addresses() {
         tracing::info!(service, %address, "listening");
     }
