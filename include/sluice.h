@@ -351,7 +351,7 @@ typedef struct sluice_host {
     void (*log)(const sluice_channel *, uint32_t level, sluice_text id, sluice_text text);
     /* Tells why this thread's create or run is about to fail; the last word before it returns counts. */
     void (*explain)(const sluice_channel *, sluice_text text);
-    /* Takes a message from a worker, and waits until it is durable or refused. Null in hosts before 0.2. */
+    /* Takes a message from a worker, and waits until it is durable or refused. Null in a host that is older than this field. */
     uint32_t (*enqueue)(const sluice_worker *, const sluice_submission *);
     /* Null. Room for callbacks that an older host does not have. */
     const void *reserved[3];

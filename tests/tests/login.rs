@@ -9,7 +9,8 @@ use std::process::{Command, Stdio};
 
 use sluice_sasl::client::{Attempt, Credentials};
 use sluice_sasl::{Mechanism, decode, encode};
-use sluice_testkit::{Ran, Reply, Site, Talk, built};
+use sluice_testkit::{Ran, Reply, Sink, Site, Talk, below_received, built};
+use sluice_tests::SOON;
 
 const CONFIGURATION: &str = "\
 hub.example $U@hub.example
@@ -115,6 +116,38 @@ fn a_login_opens_the_way_and_moves_the_session() {
     let waiting = site.json(&["queue", "list"]);
     assert_eq!(waiting.len(), 2);
     assert!(site.log().contains("logged in") && !site.log().contains("pencil"), "{}", site.log());
+    site.stop();
+}
+
+#[test]
+fn authrewrite_tells_the_login_in_the_header() {
+    let sink = Sink::start();
+    let mut site = site("authrewrite");
+    let text = CONFIGURATION
+        .replace("mustsaslserver", "mustsaslserver authrewrite 1")
+        .replace("[127.0.0.1] periodic", &format!("[127.0.0.1] port {}", sink.port()));
+    site.write("sluice.cnf", &text);
+    site.start();
+    let mut talk = site.talk();
+    log_in(&mut talk, Mechanism::CramMd5, "fred", "pencil");
+    for header in ["From: boss@site.example", "From: boss@site.example\r\nSender: me@site.example"] {
+        let content = format!("{header}\r\n\r\nx\r\n");
+        let reply = talk.deliver("a@site.example", &["c@site.example"], content.as_bytes()).unwrap();
+        assert_eq!(reply.code, 250, "{reply}");
+    }
+    let mut seen: Vec<String> = sink
+        .wait(2, SOON)
+        .iter()
+        .map(|arrived| String::from_utf8_lossy(below_received(&arrived.content)).into_owned())
+        .collect();
+    seen.sort();
+    assert_eq!(
+        seen,
+        [
+            "From: boss@site.example\r\nSender: fred@hub.example\r\n\r\nx\r\n",
+            "From: boss@site.example\r\nSender: me@site.example\r\n\r\nx\r\n",
+        ]
+    );
     site.stop();
 }
 

@@ -303,6 +303,8 @@ fn apply_to_addresses_and_talk(keyword: &Keyword, settings: &mut Settings) {
         "missingrecipientpolicy" => {
             settings.missing_recipient_policy = first.and_then(|number| number.parse().ok());
         }
+        "authrewrite" => settings.auth_rewrite = first.and_then(|bits| bits.parse().ok()).unwrap_or(0),
+        "noauthrewrite" => settings.auth_rewrite = 0,
         "inner" => settings.inner_headers = true,
         "noinner" => settings.inner_headers = false,
         "headertrim" => settings.header_trim = true,

@@ -174,6 +174,9 @@ pub struct Settings {
     /// `missingrecipientpolicy`: what is done about a header without recipients in mail from the channel, 0 to 6; `None`
     /// is what MISSING_RECIPIENT_POLICY says.
     pub missing_recipient_policy: Option<u32>,
+    /// `authrewrite`: how the address of a login enters the header of mail from the channel; bit 1 adds a missing `Sender:`,
+    /// bit 2 replaces what is there, 0 is nothing.
+    pub auth_rewrite: u32,
     /// `inner`: headers of messages enclosed in mail to the channel are rewritten too.
     pub inner_headers: bool,
     /// `headertrim`: mail to the channel has its header changed as its header option file says.
@@ -555,6 +558,7 @@ impl Default for Settings {
             envelope_to_field: EnvelopeToField::default(),
             add_return_path: false,
             missing_recipient_policy: None,
+            auth_rewrite: 0,
             inner_headers: false,
             header_trim: false,
             header_read: false,

@@ -25,7 +25,9 @@ use crate::rewriter::{Context, Kind, Rewriter};
 
 pub use inner::enclosed_headers;
 
-pub use finish::{EnvelopeTo, Finish, MissingRecipients, has_recipients, missing_recipients};
+pub use finish::{
+    EnvelopeTo, Finish, MissingRecipients, authenticated_sender, has_recipients, missing_recipients,
+};
 
 /// So much of a header is read; the rest is passed on as it is. Headers of honest mail have a few thousand octets.
 pub const HEADER_OCTETS_MAX: usize = 128 * 1024;

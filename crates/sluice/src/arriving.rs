@@ -19,8 +19,8 @@ use sluice_config::{Channel, Copies, EnvelopeToField};
 use sluice_dispatch::{Draft, Loaded};
 use sluice_mail::{Address, Envelope, Refusal, Status, header};
 use sluice_rewrite::header::{
-    EnvelopeTo, Finish, HeaderAddresses, HeaderEdits, MissingRecipients, enclosed_headers, has_recipients,
-    missing_recipients,
+    EnvelopeTo, Finish, HeaderAddresses, HeaderEdits, MissingRecipients, authenticated_sender,
+    enclosed_headers, has_recipients, missing_recipients,
 };
 use sluice_rewrite::{Context, Kind};
 use sluice_smtpd::{Done, Incoming, Origin, Parcel, Session, Transaction};
@@ -42,6 +42,8 @@ pub(crate) struct Arriving {
     sender: String,
     /// The client's name, for bare addresses; none for what does not come from a client.
     client: Option<String>,
+    /// The address of the client's login, where the source channel puts it into headers.
+    login: Option<String>,
     /// It has come in before, and what is done to headers of its source channel has been done.
     again: bool,
     copies: Vec<Copy>,
@@ -138,12 +140,13 @@ impl Arriving {
         }
         let mut arriving = Arriving {
             hub: Arc::clone(hub),
-            loaded,
             id: draft.id().to_string(),
             source_channel: session.admission.source_channel.clone(),
             sender: transaction.sender.clone(),
             client: (session.origin == Origin::Client).then(|| name_of_client(session)),
+            login: login_address(&loaded, session),
             again: session.origin == Origin::Again,
+            loaded,
             copies,
             given,
             variants: Vec::new(),
@@ -279,6 +282,11 @@ impl Arriving {
             let read = Finish { options: Some(options), ..Finish::default() }.apply(&came[own..]);
             completed = (read != came[own..]).then(|| [&came[..own], &read].concat());
         }
+        if let (Some(login), Some(source)) = (&self.login, source) {
+            let header = completed.as_deref().unwrap_or(came);
+            let with_sender = authenticated_sender(header, source.settings.auth_rewrite, login);
+            completed = with_sender.or(completed);
+        }
         let policy = policy(&self.loaded, &self.source_channel);
         if policy > 1 && !has_recipients(completed.as_deref().unwrap_or(came)) {
             match missing_recipients(policy, &self.given) {
@@ -399,6 +407,20 @@ impl Copy {
             max_octets: settings.max_header_octets,
         }
     }
+}
+
+/// The address that a session has logged in with, where its channel has `authrewrite`: the login, at our own name if it has
+/// no domain. `None` too for a login that cannot be an address.
+fn login_address(loaded: &Loaded, session: &Session) -> Option<String> {
+    let channels = &loaded.config.channels;
+    let source = channels.by_name(&session.admission.source_channel)?;
+    let login = session.login.as_ref().filter(|_| source.settings.auth_rewrite != 0)?;
+    let address = match login.name.contains('@') {
+        true => login.name.clone(),
+        false => format!("{}@{}", login.name, channels.local().official_host),
+    };
+    let usable = Address::parse(&address).is_ok() && address.bytes().all(|octet| octet.is_ascii_graphic());
+    usable.then_some(address)
 }
 
 /// What is done about headers without recipients in mail from a channel.

@@ -144,6 +144,22 @@ fn a_header_without_recipients_gets_what_the_policy_says() {
 }
 
 #[test]
+fn the_address_of_a_login_becomes_the_sender() {
+    let with = |header: &str, bits| {
+        let changed = authenticated_sender(header.as_bytes(), bits, "fred@hub.example");
+        changed.map(|octets| String::from_utf8(octets).unwrap())
+    };
+    let (plain, sent) = ("From: a@b\r\n", "From: a@b\r\nSENDER: old\r\n <o@b>\r\nTo: c@d\r\n");
+    let resent = "Sender: o@b\r\nResent-From: a@b\r\n";
+    assert_eq!([plain, sent, resent].map(|header| with(header, 0)), [None, None, None]);
+    assert_eq!(with(plain, 1).unwrap(), "From: a@b\r\nSender: fred@hub.example\r\n");
+    assert_eq!(with(sent, 1), None);
+    assert_eq!(with(sent, 2).unwrap(), "From: a@b\r\nTo: c@d\r\nSender: fred@hub.example\r\n");
+    assert_eq!(with(resent, 1).unwrap(), format!("{resent}Resent-Sender: fred@hub.example\r\n"));
+    assert_eq!(with(resent, 3).unwrap(), format!("{resent}Resent-Sender: fred@hub.example\r\n"));
+}
+
+#[test]
 fn long_lists_become_several_fields() {
     let addresses = |most| Finish { max_addresses: Some(most), ..Finish::default() };
     let octets = |most| Finish { max_octets: Some(most), ..Finish::default() };
