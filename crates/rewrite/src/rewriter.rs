@@ -10,13 +10,11 @@ use sluice_mail::{Address, Status};
 
 use crate::alias;
 use crate::check::{self, Checker};
-use crate::circumstances::way_host;
 pub use crate::circumstances::{Context, Kind, Route};
-use crate::destinations::{Destination, Destinations};
+use crate::destinations::Destinations;
 use crate::direct::{Direct, Made};
 use crate::evaluate::{self, ErrorText, Output, Program, Shape, Subject, Surroundings};
 use crate::known::Known;
-use crate::look;
 use crate::lookups::{Lookups, RoutineCall, routine_names};
 use crate::mapping::{Answer, Flags, MappingTables};
 use crate::place::{self, First, Position};
@@ -25,6 +23,8 @@ use crate::rejected::Rejected;
 use crate::table::{self, Table};
 use crate::template::{self, LookUp, Op, Template};
 use crate::trace::{RuleText, Step, Trace};
+
+mod ready;
 
 /// How many times `A%B` templates may send one address round again before it is refused. The documents name no limit;
 /// honest rules need two or three.
@@ -497,81 +497,6 @@ impl<'r> Walk<'r, '_, '_> {
                 None
             }
         }
-    }
-
-    /// The whole local part becomes a mailbox name of this system.
-    fn mailbox(&mut self, work: &mut Address) -> Route {
-        let local = self.rewriter.config.channels.local();
-        work.host = Some(local.official_host.clone());
-        self.step(|| Step::Mailbox { address: work.to_string() });
-        let address = std::mem::take(work);
-        self.changed(address, local, local.official_host.clone())
-    }
-
-    /// The route of an address that is ready, to the channel of that number.
-    fn finish(
-        &mut self,
-        work: &mut Address,
-        number: usize,
-        row: Destination,
-        routing_system: String,
-    ) -> Route {
-        let address = std::mem::take(work);
-        let rewriter = self.rewriter;
-        let changes = row.changes && self.surroundings.kind == Kind::EnvelopeTo;
-        if !changes && way_host(&address).is_some() {
-            return Route::plain(address, rewriter.destinations.name(row).to_owned(), routing_system);
-        }
-        let channels = &rewriter.config.channels;
-        self.changed(address, channels.number(number).unwrap_or(channels.local()), routing_system)
-    }
-
-    /// The same, where the channel may get something else.
-    fn changed(&mut self, address: Address, channel: &Channel, routing_system: String) -> Route {
-        let mut final_address = address.clone();
-        if self.surroundings.kind == Kind::EnvelopeTo {
-            self.implied_route(&mut final_address, channel, &routing_system);
-            self.proper_name(&mut final_address, channel);
-            if self.rewriter.alias_hosts(&mut final_address, channel) {
-                let address = final_address.to_string();
-                self.step(|| Step::LocalAlias { channel: channel.name.clone(), address });
-            }
-        }
-        let host = way_host(&final_address).unwrap_or(&channel.official_host).clone();
-        if self.surroundings.kind == Kind::EnvelopeTo
-            && look::restyle(&mut final_address, channel.settings.env_address_style)
-        {
-            let address = final_address.to_string();
-            self.step(|| Step::Restyled { channel: channel.name.clone(), address });
-        }
-        Route::changed(address, channel.name.clone(), routing_system, final_address, host)
-    }
-
-    /// A channel that says in which form it wants envelope addresses wants the whole way in them: `u@c` that goes by `b`
-    /// is `@b:u@c` to it. The official name of an SMTP channel is a tag and no host, so nothing is said there.
-    fn implied_route(&mut self, address: &mut Address, channel: &Channel, routing_system: &str) {
-        let first = way_host(address);
-        if channel.is_smtp()
-            || self.is_local(channel)
-            || !look::style_is_written(channel)
-            || first.is_none_or(|host| look::same_host(host, routing_system))
-        {
-            return;
-        }
-        address.route.insert(0, routing_system.to_owned());
-        self.step(|| Step::RouteWritten {
-            routing_system: routing_system.to_owned(),
-            address: address.to_string(),
-        });
-    }
-
-    /// A host that stands in the channel's own table is replaced by its proper name.
-    fn proper_name(&mut self, address: &mut Address, channel: &Channel) {
-        let Some(host) = address.route.first_mut().or(address.host.as_mut()) else { return };
-        let Some((owner, entry)) = self.rewriter.config.channels.by_host(host) else { return };
-        let Some(proper) = entry.proper.as_ref().filter(|_| std::ptr::eq(owner, channel)) else { return };
-        let named = std::mem::replace(host, proper.clone());
-        self.step(|| Step::ProperName { host: named, proper: proper.clone(), channel: channel.name.clone() });
     }
 }
 
