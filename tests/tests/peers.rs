@@ -157,7 +157,10 @@ fn aiosmtpd_receives() {
     let server = Program::start(Path::new("/usr/bin/python3"), &arguments, &here.path().join("log"));
     let server = server.expect("python3 with aiosmtpd; cargo xtask test installs the peers");
     listens(port);
-    let mut hub = hub("aiosmtpd", &[Destination::direct("tcp_next", "next.example", port)]);
+    // Every step of the deliveries is in the log, which is what a failure prints.
+    let next =
+        Destination { keywords: "master_debug", ..Destination::direct("tcp_next", "next.example", port) };
+    let mut hub = hub("aiosmtpd", &[next]);
     hub.start();
     sluice_testkit::Batch {
         sessions: 4,
