@@ -56,6 +56,7 @@ pub mod export;
 mod fence;
 mod outcome;
 mod reader;
+mod reference;
 mod submission;
 
 pub use channel::{Channel, CreateError, OptionKind, OptionSpec, Routine, RunError};
@@ -63,4 +64,5 @@ pub use context::{Context, Level, Log, Setting, SettingKind};
 pub use delivery::{Claim, Delivery, Next, Pieces, Priority, Recipient, Recipients, Worker};
 pub use outcome::{Outcome, Status};
 pub use reader::Reader;
+pub use reference::{OPTION_LIST_HEAD, option_list};
 pub use submission::{NotTaken, Submission, wire};
