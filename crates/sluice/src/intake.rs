@@ -208,6 +208,8 @@ impl Intake for Door {
             Node::Host(name) => Selector::Host(name.to_lowercase()),
             Node::Subnet(name) => Selector::Subnet(name.to_lowercase()),
             Node::Queue(name) => Selector::Channel(name.to_lowercase()),
+            // Queues without `#` are those of sites.
+            Node::Name(_) => return done(EtrnAnswer { reply: replies::etrn_syntax() }),
         };
         let selector = instead.map_or(selector, |channel| Selector::Channel(channel.to_lowercase()));
         let requester = Requester::Etrn {
@@ -246,7 +248,7 @@ fn etrn_target(loaded: &Loaded, source_channel: &str, node: &Node) -> (String, S
             let found = loaded.config.channels.by_name(name);
             return (found.map_or_else(|| name.to_lowercase(), |channel| channel.name.clone()), name.clone());
         }
-        Node::Host(name) | Node::Subnet(name) => name,
+        Node::Host(name) | Node::Subnet(name) | Node::Name(name) => name,
     };
     let address = Address { route: Vec::new(), local: "postmaster".to_owned(), host: Some(name.clone()) };
     let context = Context { kind: Kind::EnvelopeTo, source_channel, destination_channel: None };

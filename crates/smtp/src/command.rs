@@ -70,8 +70,8 @@ pub enum Command<'l> {
     },
     /// VRFY and what to verify.
     Vrfy(&'l str),
-    /// HELP, with any argument.
-    Help,
+    /// HELP and all of its argument.
+    Help(&'l str),
     /// ETRN and all of its argument; empty if there was none.
     Etrn(&'l str),
     /// QUIT.
@@ -150,7 +150,7 @@ pub fn parse(line: &[u8]) -> Result<Command<'_>, Mistake> {
         b"RSET" => without_argument("RSET", argument, Command::Rset),
         b"QUIT" => without_argument("QUIT", argument, Command::Quit),
         b"NOOP" => Ok(Command::Noop),
-        b"HELP" => Ok(Command::Help),
+        b"HELP" => Ok(Command::Help(argument)),
         b"VRFY" if argument.is_empty() => Err(replies::argument_missing("VRFY").into()),
         b"VRFY" => Ok(Command::Vrfy(argument)),
         b"ETRN" => Ok(Command::Etrn(argument)),

@@ -30,6 +30,9 @@ pub enum Node {
     Subnet(String),
     /// `ETRN #name`: a queue or channel of that name; the text without `#`.
     Queue(String),
+    /// `ETRN name`: no domain, but what could be the name of a queue. Clients that were given a queue name by their provider
+    /// send it with `#` or without. Where there is no such queue, it is a syntax error like any other.
+    Name(String),
 }
 
 /// The argument of ETRN is not a node.
@@ -40,14 +43,18 @@ pub struct NodeError;
 impl FromStr for Node {
     type Err = NodeError;
 
-    /// `@` and a domain, `#` and a queue name, or a domain or address literal. Domains are ASCII (A-labels), with at
-    /// least two labels.
+    /// `@` and a domain, `#` and a queue name, a domain or address literal, or a queue name alone. Domains are ASCII
+    /// (A-labels), with at least two labels.
     fn from_str(text: &str) -> Result<Node, NodeError> {
         match text.as_bytes().first() {
             Some(b'@') if is_domain(&text[1..]) => Ok(Node::Subnet(text[1..].to_owned())),
             Some(b'#') if is_queue_name(&text[1..]) => Ok(Node::Queue(text[1..].to_owned())),
             Some(b'[') if is_literal(text) => Ok(Node::Host(text.to_owned())),
             _ if is_domain(text) => Ok(Node::Host(text.to_owned())),
+            // A name with dots that is no domain is a mistake, and nobody's queue.
+            Some(first) if first.is_ascii_alphanumeric() && !text.contains('.') && is_queue_name(text) => {
+                Ok(Node::Name(text.to_owned()))
+            }
             _ => Err(NodeError),
         }
     }
@@ -57,7 +64,7 @@ impl fmt::Display for Node {
     /// As the client wrote it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Node::Host(name) => write!(f, "{name}"),
+            Node::Host(name) | Node::Name(name) => write!(f, "{name}"),
             Node::Subnet(name) => write!(f, "@{name}"),
             Node::Queue(name) => write!(f, "#{name}"),
         }
@@ -116,7 +123,7 @@ impl EtrnPolicy {
                 true
             }
             (EtrnPolicy::Domain { plain }, Node::Host(_)) => plain,
-            (EtrnPolicy::Domain { .. }, Node::Queue(_)) | (EtrnPolicy::Disable, _) => false,
+            (EtrnPolicy::Domain { .. }, Node::Queue(_) | Node::Name(_)) | (EtrnPolicy::Disable, _) => false,
         }
     }
 }
@@ -149,7 +156,7 @@ impl Answers {
         let open = policy == EtrnPolicy::Allow;
         // A quiet server does not even repeat a queue name: it may be the name of a channel.
         let node = match node {
-            Node::Queue(_) if !open => "as named".to_owned(),
+            Node::Queue(_) | Node::Name(_) if !open => "as named".to_owned(),
             node => node.to_string(),
         };
         Answers { names_channel: open, counts: open, node }
@@ -182,6 +189,11 @@ impl Answers {
     /// 458: the store or the queue cannot do it now.
     pub fn unable(&self) -> Reply {
         replies::etrn_unable(&self.node)
+    }
+
+    /// 458: this client, or all clients together, ask for the node too often.
+    pub fn too_often(&self) -> Reply {
+        replies::etrn_too_often(&self.node)
     }
 
     /// 459 by policy. The reason goes to clients that may know it; the others cannot tell it from

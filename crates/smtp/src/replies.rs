@@ -261,10 +261,20 @@ replies! {
     etrn_channel_pending_count(count: u64, node: &str, channel: &str) = 253 (2, 0, 0) "OK, {count} pending messages for node {node} started, channel {channel}";
     /// The queue cannot do it now, or nobody answered in time.
     etrn_unable(node: &str) = 458 (4, 3, 0) "Unable to queue messages for node {node}";
+    /// This client asks too often, or too many ask for the node.
+    etrn_too_often(node: &str) = 458 (4, 7, 1) "Node {node} was asked for too often, try again later";
     /// Not for this client, or not this form.
     etrn_not_allowed(node: &str, reason: &str) = 459 (4, 7, 1) "Node {node} not allowed: {reason}";
     /// No such node here.
     etrn_unknown_node(node: &str) = 459 (4, 5, 4) "Node {node} not allowed: not served here";
+    /// HELP RELEASES of a client whose login owns sites: the first line, before a line for each release.
+    releases(sites: &str) = 214 (2, 0, 0) "Releases of {sites}, the newest first";
+    /// The same when there was none yet.
+    releases_none(sites: &str) = 214 (2, 0, 0) "No release of {sites} yet";
+    /// HELP RELEASES of a client that has logged in, but owns no site.
+    releases_of_nobody() = 214 (2, 0, 0) "Your login owns no site here: there are no releases to tell you of";
+    /// HELP RELEASES when nobody answered in time.
+    releases_unavailable() = 451 (4, 3, 0) "The releases cannot be told now, try again later";
 }
 
 #[cfg(test)]

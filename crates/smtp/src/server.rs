@@ -98,6 +98,8 @@ pub enum Step<'l> {
     Verify(&'l str),
     /// Ask, then [`Server::answered`].
     Etrn(&'l str),
+    /// Ask what was released for the sites of the client's login, then [`Server::answered`].
+    Releases,
     /// Send the reply, receive the content, then [`Server::received`].
     Content(Reply, Box<Transaction>),
     /// Receive so many octets of content. Then [`Server::received`] if they were the last ones or the message has come to
@@ -268,7 +270,8 @@ impl Server {
                 Step::Reply(replies::reset())
             }
             Command::Noop => Step::Reply(replies::noop()),
-            Command::Help => Step::Reply(self.help()),
+            Command::Help(topic) if topic.eq_ignore_ascii_case("RELEASES") => self.releases(),
+            Command::Help(_) => Step::Reply(self.help()),
             Command::Vrfy(text) => Step::Verify(text),
             Command::StartTls => self.start_tls(),
             Command::Auth { mechanism, response } => self.auth(mechanism, response),
@@ -320,7 +323,16 @@ impl Server {
             verbs = verbs.replace(" BDAT", "");
         }
         verbs += self.protecting_verbs();
-        replies::help(&verbs).and("See RFC 5321; for ETRN see RFC 1985")
+        let reply = replies::help(&verbs).and("See RFC 5321; for ETRN see RFC 1985");
+        if self.has_logged_in() { reply.and("HELP RELEASES tells what was released for you") } else { reply }
+    }
+
+    /// HELP RELEASES: a site reads its own records. Who it is only a login can say.
+    fn releases(&mut self) -> Step<'static> {
+        if self.helo.is_none() {
+            return self.answered(replies::hello_first());
+        }
+        if self.has_logged_in() { Step::Releases } else { self.answered(replies::auth_required()) }
     }
 
     fn mail<'l>(&mut self, path: &'l str, params: MailParams) -> Step<'l> {
@@ -507,6 +519,10 @@ impl Server {
         };
         self.etrn_served += 1;
         if !self.policy.etrn.permits(&node) {
+            // What is no domain is a mistake wherever only domains are served.
+            if matches!(node, Node::Name(_)) {
+                return self.answered(replies::etrn_syntax());
+            }
             let form = if matches!(node, Node::Queue(_)) {
                 "queues are not released here"
             } else {
@@ -517,7 +533,7 @@ impl Server {
         Step::Etrn(argument)
     }
 
-    /// The whole answer to [`Step::Verify`] or [`Step::Etrn`]; also the place where errors are counted.
+    /// The whole answer to [`Step::Verify`], [`Step::Etrn`] or [`Step::Releases`]; also the place where errors are counted.
     pub fn answered(&mut self, reply: Reply) -> Step<'static> {
         if reply.is_permanent() {
             self.errors += 1;

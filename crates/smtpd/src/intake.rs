@@ -335,6 +335,12 @@ pub trait Intake: Send + Sync + 'static {
     /// Answers ETRN. `argument` is a well-formed node (`sluice_smtp::etrn::Node` reads it) in a form that the policy
     /// permits; `sluice_smtp::etrn::Answers` has the replies.
     fn etrn(&self, session: &Session, argument: &str, done: Box<dyn FnOnce(EtrnAnswer) + Send>);
+
+    /// Answers HELP RELEASES of a client that has logged in: what was released for the sites that its login owns.
+    fn releases(&self, session: &Session, done: Box<dyn FnOnce(Reply) + Send>) {
+        let _ = session;
+        done(replies::releases_of_nobody());
+    }
 }
 
 /// One message on its way in. Dropped without `commit`, it leaves nothing behind.

@@ -116,6 +116,7 @@ enum Next {
     /// The last reply has been gathered.
     Close,
     Etrn(Node, oneshot::Receiver<EtrnAnswer>),
+    Releases(oneshot::Receiver<Reply>),
     StartTls(Reply),
     Auth(Option<Mechanism>, Option<Vec<u8>>),
     Sender {
@@ -210,6 +211,11 @@ impl Talk {
                     Next::Close => return self.close().await,
                     Next::Etrn(node, answer) => {
                         if !self.finish_etrn(node, answer).await? {
+                            return self.close().await;
+                        }
+                    }
+                    Next::Releases(answer) => {
+                        if !self.finish_releases(answer).await? {
                             return self.close().await;
                         }
                     }
@@ -343,6 +349,12 @@ impl Talk {
                     Next::Line
                 }
             },
+            Step::Releases => {
+                let (sender, answer) = oneshot::channel();
+                let done = Box::new(move |answer| drop(sender.send(answer)));
+                self.intake.releases(&self.session, done);
+                Next::Releases(answer)
+            }
             Step::Content(reply, transaction) => {
                 self.put(Charset::Ascii, &reply);
                 Next::Content(transaction)
@@ -377,14 +389,10 @@ impl Talk {
         }
     }
 
-    /// Waits for the answer to ETRN; false when the connection is to be closed. The replies before it leave first,
-    /// unless the answer is there already.
-    async fn finish_etrn(
-        &mut self,
-        node: Node,
-        mut answer: oneshot::Receiver<EtrnAnswer>,
-    ) -> io::Result<bool> {
-        let answer = match answer.try_recv() {
+    /// Waits for an answer of the intake; `None` when there is none in time. The replies before it leave first, unless the
+    /// answer is there already.
+    async fn answer<T>(&mut self, mut answer: oneshot::Receiver<T>) -> io::Result<Option<T>> {
+        Ok(match answer.try_recv() {
             Ok(answer) => Some(answer),
             Err(oneshot::error::TryRecvError::Closed) => None,
             Err(oneshot::error::TryRecvError::Empty) => {
@@ -392,8 +400,19 @@ impl Talk {
                 let limit = self.session.admission.limits.intake_timeout;
                 timeout(limit, answer).await.ok().and_then(Result::ok)
             }
-        };
-        let reply = match answer {
+        })
+    }
+
+    /// Tells a client what was released for it; false when the connection is to be closed.
+    async fn finish_releases(&mut self, answer: oneshot::Receiver<Reply>) -> io::Result<bool> {
+        let reply = self.answer(answer).await?.unwrap_or_else(sluice_smtp::replies::releases_unavailable);
+        let step = self.server.answered(reply);
+        Ok(self.carry_out(step))
+    }
+
+    /// Waits for the answer to ETRN; false when the connection is to be closed.
+    async fn finish_etrn(&mut self, node: Node, answer: oneshot::Receiver<EtrnAnswer>) -> io::Result<bool> {
+        let reply = match self.answer(answer).await? {
             Some(answer) => answer.reply,
             None => {
                 tracing::warn!(%node, "an ETRN was not answered; the client is told to try again");

@@ -51,6 +51,9 @@ fn recipient_answer(path: &str) -> Result<Recipient, Refusal> {
 fn etrn_answer(policy: EtrnPolicy, argument: &str) -> Reply {
     let node: Node = argument.parse().unwrap();
     let answers = Answers::new(policy, &node);
+    if matches!(&node, Node::Name(name) if !["queue7", "hidden"].contains(&name.as_str())) {
+        return replies::etrn_syntax();
+    }
     match argument.trim_start_matches(['@', '#']) {
         "empty.example" => answers.started(&["tcp_dialup"], Waiting::Messages(0)),
         "some.example" => answers.started(&["tcp_dialup", "tcp_two"], Waiting::Something),
@@ -58,6 +61,7 @@ fn etrn_answer(policy: EtrnPolicy, argument: &str) -> Reply {
         "mine-some.example" => answers.with_claim().started(&["tcp_dialup"], Waiting::Something),
         "mine-five.example" => answers.with_claim().started(&["tcp_dialup"], Waiting::Messages(5)),
         "stopped.example" => answers.unable(),
+        "often.example" => answers.too_often(),
         "mine-blocked.example" => answers.with_claim().not_allowed("blocked for ETRN"),
         "blocked.example" => answers.not_allowed("blocked for ETRN"),
         "elsewhere.example" => answers.unknown(),
@@ -109,6 +113,16 @@ pub(super) fn dialogue(policy: &Policy, text: &str) -> String {
             }
             Step::Verify(_) => server.answered(replies::cannot_verify()),
             Step::Etrn(argument) => server.answered(etrn_answer(policy.etrn, argument)),
+            Step::Releases if client.peek() == Some(&"(owns nothing)") => {
+                server.answered(replies::releases_of_nobody())
+            }
+            Step::Releases if client.peek() == Some(&"(none yet)") => {
+                server.answered(replies::releases_none("site7"))
+            }
+            Step::Releases if client.peek() == Some(&"(no answer)") => {
+                server.answered(replies::releases_unavailable())
+            }
+            Step::Releases => server.answered(replies::releases("site7").and("r1 delivered 5 of 5")),
             Step::Authenticate(mechanism, _) if client.peek() == Some(&"(users are lost)") => {
                 said.push_str(&format!("({mechanism:?})\n"));
                 continue;
@@ -132,7 +146,8 @@ pub(super) fn dialogue(policy: &Policy, text: &str) -> String {
             },
             step => step,
         };
-        client.next_if(|line| matches!(*line, "(no certificate)" | "(and more at once)"));
+        let told = ["(no certificate)", "(and more at once)", "(owns nothing)", "(none yet)", "(no answer)"];
+        client.next_if(|line| told.contains(line));
         let mut say = |reply: &Reply, charset| {
             let mut bytes = Vec::new();
             reply.write_in(charset, &mut bytes);
@@ -803,8 +818,11 @@ fn etrn_under_allowetrn_names_channel_and_count() {
         ETRN some.example
         ETRN five.example
         ETRN stopped.example
+        ETRN often.example
         ETRN blocked.example
         ETRN elsewhere.example
+        ETRN queue7
+        ETRN no-such-queue
     "), @r"
     220 hub.example ESMTP Sluice ready
     > EHLO site.example
@@ -832,10 +850,16 @@ fn etrn_under_allowetrn_names_channel_and_count() {
     253 2.0.0 OK, 5 pending messages for node five.example started, channel tcp_dialup
     > ETRN stopped.example
     458 4.3.0 Unable to queue messages for node stopped.example
+    > ETRN often.example
+    458 4.7.1 Node often.example was asked for too often, try again later
     > ETRN blocked.example
     459 4.7.1 Node blocked.example not allowed: blocked for ETRN
     > ETRN elsewhere.example
     459 4.5.4 Node elsewhere.example not allowed: not served here
+    > ETRN queue7
+    250 2.0.0 OK, queuing for node queue7 started, channel tcp_dialup
+    > ETRN no-such-queue
+    501 5.5.4 Syntax Error in Parameters: ETRN domain, @domain or #queue
     ");
 }
 
@@ -848,6 +872,7 @@ fn etrn_under_silentetrn_tells_nothing() {
         EHLO site.example
         ETRN site.example
         ETRN #hidden
+        ETRN hidden
         ETRN empty.example
         ETRN some.example
         ETRN five.example
@@ -878,6 +903,8 @@ fn etrn_under_silentetrn_tells_nothing() {
     250 2.0.0 OK, queuing for node site.example started
     > ETRN #hidden
     250 2.0.0 OK, queuing for node as named started
+    > ETRN hidden
+    250 2.0.0 OK, queuing for node as named started
     > ETRN empty.example
     250 2.0.0 OK, queuing for node empty.example started
     > ETRN some.example
@@ -904,8 +931,10 @@ fn etrn_under_domainetrn_serves_only_the_domain_form() {
         ETRN site.example
         ETRN @site.example
         ETRN #tcp_dialup
+        ETRN queue7
     ";
-    let domain = |plain| with(|policy| policy.etrn = EtrnPolicy::Domain { plain });
+    let domain =
+        |plain| with(|policy| (policy.etrn, policy.etrn_per_session) = (EtrnPolicy::Domain { plain }, 99));
     assert_snapshot!(dialogue(&domain(false), lines), @r"
     220 hub.example ESMTP Sluice ready
     > EHLO site.example
@@ -923,6 +952,8 @@ fn etrn_under_domainetrn_serves_only_the_domain_form() {
     250 2.0.0 OK, queuing for node @site.example started
     > ETRN #tcp_dialup
     459 4.7.1 Node as named not allowed: queues are not released here
+    > ETRN queue7
+    501 5.5.4 Syntax Error in Parameters: ETRN domain, @domain or #queue
     ");
     assert_snapshot!(dialogue(&domain(true), lines), @r"
     220 hub.example ESMTP Sluice ready
@@ -941,6 +972,8 @@ fn etrn_under_domainetrn_serves_only_the_domain_form() {
     250 2.0.0 OK, queuing for node @site.example started
     > ETRN #tcp_dialup
     459 4.7.1 Node as named not allowed: queues are not released here
+    > ETRN queue7
+    501 5.5.4 Syntax Error in Parameters: ETRN domain, @domain or #queue
     ");
 }
 

@@ -74,6 +74,11 @@ impl Server {
         self.guard.tls
     }
 
+    /// The client has logged in.
+    pub(super) fn has_logged_in(&self) -> bool {
+        self.guard.login
+    }
+
     /// The next line belongs to an exchange of AUTH.
     pub fn is_in_exchange(&self) -> bool {
         self.guard.exchange.is_some()

@@ -387,3 +387,71 @@ fn exchanges_that_go_wrong() {
     (closed)
     ");
 }
+
+#[test]
+fn only_a_login_is_told_of_releases() {
+    assert_snapshot!(dialogue(&safe(Demand::May, Demand::May), "
+        HELP RELEASES
+        EHLO site7.example
+        HELP RELEASES
+        STARTTLS
+        EHLO site7.example
+        AUTH PLAIN AGZyZWQAcGVuY2ls
+        HELP releases
+        HELP RELEASES
+        (none yet)
+        HELP RELEASES
+        (owns nothing)
+        HELP RELEASES
+        (no answer)
+        HELP RELEASES please
+        QUIT
+    "), @r"
+    220 hub.example ESMTP Sluice ready
+    > HELP RELEASES
+    503 5.5.1 Send EHLO or HELO first
+    > EHLO site7.example
+    250-hub.example Hello site7.example
+    250-PIPELINING
+    250-8BITMIME
+    250-SMTPUTF8
+    250-ENHANCEDSTATUSCODES
+    250-SIZE 1000
+    250-ETRN
+    250-STARTTLS
+    250-AUTH SCRAM-SHA-256 CRAM-MD5
+    250 HELP
+    > HELP RELEASES
+    530 5.7.0 No AUTH command has been given
+    > STARTTLS
+    220 2.0.0 Ready to start TLS
+    > EHLO site7.example
+    250-hub.example Hello site7.example
+    250-PIPELINING
+    250-8BITMIME
+    250-SMTPUTF8
+    250-ENHANCEDSTATUSCODES
+    250-SIZE 1000
+    250-ETRN
+    250-AUTH SCRAM-SHA-256 CRAM-MD5 PLAIN LOGIN
+    250 HELP
+    > AUTH PLAIN AGZyZWQAcGVuY2ls
+    235 2.7.0 Authentication successful
+    > HELP releases
+    214-2.0.0 Releases of site7, the newest first
+    214 2.0.0 r1 delivered 5 of 5
+    > HELP RELEASES
+    214 2.0.0 No release of site7 yet
+    > HELP RELEASES
+    214 2.0.0 Your login owns no site here: there are no releases to tell you of
+    > HELP RELEASES
+    451 4.3.0 The releases cannot be told now, try again later
+    > HELP RELEASES please
+    214-2.0.0 Commands: HELO EHLO MAIL RCPT DATA RSET NOOP VRFY ETRN HELP QUIT STARTTLS AUTH
+    214-2.0.0 See RFC 5321; for ETRN see RFC 1985
+    214 2.0.0 HELP RELEASES tells what was released for you
+    > QUIT
+    221 2.0.0 hub.example closing connection
+    (closed)
+    ");
+}
