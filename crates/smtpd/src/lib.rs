@@ -15,6 +15,7 @@
 //! The order of commands and the words of replies (`smtp`), routing and storing (behind [`Intake`]).
 #![forbid(unsafe_code)]
 
+mod asked;
 mod delivery;
 mod gate;
 pub mod inside;
