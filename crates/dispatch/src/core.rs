@@ -16,6 +16,7 @@ use sluice_mail::Time;
 use sluice_queue::{ChannelKey, EntryKey, Queues};
 use sluice_spool::Spool;
 
+use crate::closed::Closed;
 use crate::desk::Job;
 use crate::event::{Event, Loaded, Question};
 use crate::expiry::Patrol;
@@ -134,6 +135,10 @@ pub(crate) struct Core {
     pub(crate) services: u64,
     pub(crate) next_service: Time,
     pub(crate) patrol: Patrol,
+    /// What an operator has closed.
+    pub(crate) closed: Closed,
+    /// Notes of later versions, as they are.
+    pub(crate) foreign_notes: Vec<Vec<u8>>,
     pub(crate) checkpoint: crate::journal::Checkpoint,
     /// Which channel is looked at first for work, so that none is always first at a pool's slots.
     pub(crate) turn: usize,
@@ -155,6 +160,7 @@ impl Core {
             Event::Returned { lease, not_taken, from } => self.lease_returned(lease, not_taken, from, now),
             Event::Unreadable { token, what } => self.unreadable(token, &what, now),
             Event::Started { channel, generation, result } => self.started(channel, generation, result, now),
+            Event::Close { closing, done } => self.close(closing, done, now),
             Event::Ask(question) => self.answer(question),
             Event::Reload { loaded, policies, done } => {
                 self.reload(loaded, policies, now);
@@ -167,6 +173,7 @@ impl Core {
 
     /// Lets time pass: what has become due is ready, services and patrols take place.
     pub(crate) fn pass(&mut self, now: Time) {
+        self.end_suspensions(now);
         self.queues.advance(now);
         self.service(now);
         self.walk_patrol(now);
@@ -184,7 +191,8 @@ impl Core {
     /// When [`Core::pass`] or [`Core::proceed`] has something to do without an event.
     pub(crate) fn next_wake(&self) -> Time {
         let mut next = self.next_service.min(self.patrol.next()).min(self.checkpoint.next());
-        for wake in [self.queues.next_wake(), self.next_notice()].into_iter().flatten() {
+        let wakes = [self.queues.next_wake(), self.next_notice(), self.next_suspension_end()];
+        for wake in wakes.into_iter().flatten() {
             next = next.min(wake);
         }
         for key in self.queues.channels() {
@@ -232,7 +240,8 @@ impl Core {
 
     fn answer(&self, question: Question) {
         match question {
-            Question::Summarize(done) => done(self.queues.summaries().collect()),
+            Question::Summarize(done) => done(self.summaries()),
+            Question::Suspensions(done) => done(self.suspensions()),
             Question::List { selector, limit, done } => done(self.list(selector.as_ref(), limit)),
             Question::Channels(done) => done(self.channel_reports()),
         }

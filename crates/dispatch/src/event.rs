@@ -14,6 +14,7 @@ use sluice_queue::{ChannelKey, EntryView, QueueSummary, Selector};
 use sluice_rewrite::Rewriter;
 use sluice_spool::{EntryId, Location};
 
+use crate::closed::{Closing, ClosingDone, ClosingError};
 use crate::policy::{Policy, Schedule};
 use crate::runner::{NotTaken, Runner};
 
@@ -100,6 +101,8 @@ pub enum Matched {
     Unknown,
     /// It is only on channels that ETRN must not run (`blocketrn`).
     Blocked,
+    /// It is ours, and an operator has closed all ways to it: channels are stopped, or the domain is suspended.
+    Closed,
 }
 
 /// What a release has done.
@@ -116,6 +119,8 @@ pub struct Released {
     pub matched: Matched,
     /// Similar names, when it is not there and an operator asked.
     pub nearest: Vec<String>,
+    /// What keeps some of it back: `channel NAME is stopped`, `@example.com is suspended`.
+    pub closed: Vec<String>,
 }
 
 /// A channel as `channel list` shows it.
@@ -141,6 +146,8 @@ pub struct ChannelReport {
     pub schedule: Option<Schedule>,
     /// What went wrong with its plugin last.
     pub error: Option<String>,
+    /// Since when an operator has it stopped.
+    pub stopped_since: Option<Time>,
 }
 
 /// How a channel's instance is.
@@ -158,7 +165,7 @@ pub enum ChannelStatus {
     NoPlugin,
     /// It is in no configuration any more; its mail waits.
     NotConfigured,
-    /// The hub is stopping.
+    /// An operator has stopped it, or the hub is stopping: nothing of it is begun.
     Stopped,
 }
 
@@ -194,6 +201,7 @@ pub(crate) enum Question {
     Summarize(Answer<Vec<QueueSummary>>),
     List { selector: Option<Selector>, limit: usize, done: Answer<Vec<EntryView>> },
     Channels(Answer<Vec<ChannelReport>>),
+    Suspensions(Answer<Vec<ClosingDone>>),
 }
 
 /// What may become of a notice.
@@ -219,6 +227,8 @@ pub(crate) enum Event {
     Notice { number: u64, end: NoticeEnd },
     /// Somebody opens the gate.
     Release { selector: Selector, requester: Requester, done: Answer<Released> },
+    /// An operator closes or opens a channel or a domain.
+    Close { closing: Closing, done: Answer<Result<Vec<ClosingDone>, ClosingError>> },
     /// An instance tells what happened.
     Host { channel: ChannelKey, generation: u64, event: HostEvent },
     /// A lease could not be handed to its instance: nothing of it was tried.

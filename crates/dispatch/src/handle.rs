@@ -17,6 +17,7 @@ use sluice_mail::{Envelope, Refusal, Status};
 use sluice_queue::{EntryView, QueueSummary, Selector};
 use sluice_spool::{EntryId, ReadError, SealError, Spool};
 
+use crate::closed::{Closing, ClosingDone, ClosingError};
 use crate::event::{Answer, ChannelReport, Event, Loaded, Question, Released, Requester};
 use crate::policy::Policy;
 use crate::record;
@@ -261,6 +262,27 @@ impl Handle {
     /// [`Busy`]; `done` is then not called.
     pub fn channels(&self, done: impl FnOnce(Vec<ChannelReport>) + Send + 'static) -> Result<(), Busy> {
         self.tell(Event::Ask(Question::Channels(Box::new(done))))
+    }
+
+    /// Stops or starts channels, suspends or resumes a domain. `done` comes when that is in force and on the disk, with a
+    /// row for each channel or domain; it runs on the spool's thread or the dispatcher's.
+    ///
+    /// # Errors
+    /// [`Busy`]; `done` is then not called.
+    pub fn close(
+        &self,
+        closing: Closing,
+        done: impl FnOnce(Result<Vec<ClosingDone>, ClosingError>) + Send + 'static,
+    ) -> Result<(), Busy> {
+        self.tell(Event::Close { closing, done: Box::new(done) })
+    }
+
+    /// The suspensions in force, ordered by reversed domain.
+    ///
+    /// # Errors
+    /// [`Busy`]; `done` is then not called.
+    pub fn suspensions(&self, done: impl FnOnce(Vec<ClosingDone>) + Send + 'static) -> Result<(), Busy> {
+        self.tell(Event::Ask(Question::Suspensions(Box::new(done))))
     }
 
     /// The plugins that are loaded.

@@ -1,4 +1,4 @@
-//! What is written down: states as they change, and checkpoints so that the next start is quick.
+//! What is written down: states as they change, notes, and checkpoints so that the next start is quick.
 
 use std::time::Duration;
 
@@ -42,15 +42,21 @@ impl Checkpoint {
     }
 }
 
-/// States of all messages, one after the other in one piece of memory.
+/// States of all messages, one after the other in one piece of memory; and the notes.
 struct Copy {
+    notes: Vec<Vec<u8>>,
     bytes: Vec<u8>,
     rows: Vec<(EntryId, Location, usize)>,
 }
 
 impl Copy {
-    fn of(queues: &Queues) -> Self {
-        let mut copy = Self { bytes: Vec::new(), rows: Vec::with_capacity(queues.messages_total()) };
+    fn of(core: &Core) -> Self {
+        let queues = &core.queues;
+        let mut copy = Self {
+            notes: core.all_notes(),
+            bytes: Vec::new(),
+            rows: Vec::with_capacity(queues.messages_total()),
+        };
         for (key, message) in queues.messages() {
             let from = copy.bytes.len();
             encode(queues, key, &mut copy.bytes);
@@ -62,7 +68,7 @@ impl Copy {
     fn write(&self, cut: Cut) -> Result<(), String> {
         let ends = self.rows.iter().skip(1).map(|&(_, _, from)| from).chain([self.bytes.len()]);
         let rows = self.rows.iter().zip(ends).map(|(&(id, at, from), to)| (id, at, &self.bytes[from..to]));
-        cut.write(rows, std::iter::empty::<&[u8]>()).map_err(|error| chain(&error))
+        cut.write(rows, &self.notes).map_err(|error| chain(&error))
     }
 }
 
@@ -114,7 +120,7 @@ impl Core {
             Err(error) => return self.checkpointed(Err(chain(&error)), now),
         };
         self.checkpoint.is_running = true;
-        let (copy, inbox) = (Copy::of(&self.queues), self.inbox.clone());
+        let (copy, inbox) = (Copy::of(self), self.inbox.clone());
         let thread = std::thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
             let result = copy.write(cut);
             // Fails only when the dispatcher has gone.
@@ -144,7 +150,7 @@ impl Core {
     /// written there is none: the journal has what that one has not.
     pub(crate) fn last_checkpoint(&self) {
         let written = match self.spool.cut() {
-            Ok(cut) => Copy::of(&self.queues).write(cut),
+            Ok(cut) => Copy::of(self).write(cut),
             Err(error) => Err(chain(&error)),
         };
         if let Err(why) = written {

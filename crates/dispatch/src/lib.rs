@@ -20,12 +20,14 @@
 
 mod accept;
 mod clock;
+mod closed;
 mod core;
 mod desk;
 mod event;
 mod expiry;
 mod handle;
 mod journal;
+mod notes;
 mod notice;
 mod plugins;
 mod policy;
@@ -42,6 +44,7 @@ mod state;
 mod ticket;
 
 pub use clock::{Clock, SystemClock};
+pub use closed::{Closing, ClosingDone, ClosingError, REASON_MAX, SUSPENSIONS_MAX, Suspension, suspendable};
 pub use event::{Answer, ChannelReport, ChannelStatus, Loaded, Matched, Part, Released, Requester, Ticket};
 pub use handle::{Busy, CommitError, Draft, Handle, ask};
 pub use notice::RETURNED_WHOLE_MAX;

@@ -6,7 +6,8 @@
 //! everything below it. `#channel` names all queues of the channel. `id:` names one message.
 //!
 //! ETRN runs no channel that has `blocketrn`, nor the local one; an operator may run both. Channels that nobody can run
-//! (`slave`, no plugin) have nothing to run, which is no error.
+//! (`slave`, no plugin) have nothing to run, which is no error. What an operator has closed stays closed for everybody:
+//! a stopped channel does not run, and the mail of a suspended domain is left as it is.
 
 use std::sync::Arc;
 
@@ -49,14 +50,17 @@ impl Core {
             .channels
             .iter()
             .copied()
-            .filter(|&key| !is_blocked(self, key) && self.may_run(key, requester))
+            .filter(|&key| !is_blocked(self, key) && !self.is_stopped(key) && self.may_run(key, requester))
             .collect();
         running.sort_unstable();
         running.dedup();
+        let (is_closed, closed) = self.closed_ways(&selector, &named);
         let mut queues: Vec<QueueKey> = named
             .queues
             .into_iter()
-            .filter(|&queue| running.contains(&self.queues.queue_names(queue).0))
+            .filter(|&queue| {
+                running.contains(&self.queues.queue_names(queue).0) && !self.queues.is_suspended(queue)
+            })
             .collect();
         queues.sort_unstable();
         queues.dedup();
@@ -114,6 +118,7 @@ impl Core {
         let matched = match (is_known, all_blocked) {
             (false, _) => Matched::Unknown,
             (true, true) => Matched::Blocked,
+            (true, false) if is_closed => Matched::Closed,
             (true, false) => Matched::Known,
         };
         let nearest = match (matched, requester) {
@@ -122,8 +127,36 @@ impl Core {
         };
         let selector_text = selector.to_string();
         let channels_text = channels.join(" ");
-        tracing::info!(selector = selector_text, %requester, messages, channels = channels_text, ?matched, "release");
-        Released { selector, channels, messages, matched, nearest }
+        tracing::info!(selector = selector_text, %requester, messages, channels = channels_text, ?matched, closed = closed.join(", "), "release");
+        Released { selector, channels, messages, matched, nearest, closed }
+    }
+
+    /// Whether an operator has closed all that a selector names, and what is closed of it.
+    fn closed_ways(&self, selector: &Selector, named: &Named) -> (bool, Vec<String>) {
+        let stopped: Vec<ChannelKey> =
+            named.channels.iter().copied().filter(|&key| self.is_stopped(key)).collect();
+        let suspended: Vec<QueueKey> =
+            named.queues.iter().copied().filter(|&queue| self.queues.is_suspended(queue)).collect();
+        let whole = match selector {
+            Selector::Host(domain) => self.closed.suspension_of(domain),
+            Selector::Subnet(domain) => self.closed.suspension_below(domain),
+            Selector::Channel(_) | Selector::Message(_) => None,
+        };
+        let all_stopped = !named.channels.is_empty() && stopped.len() == named.channels.len();
+        let all_suspended = match whole {
+            // A name may also be that of a fixed peer, whose mail is for other domains.
+            Some(_) => suspended.len() == named.queues.len(),
+            None => !named.queues.is_empty() && suspended.len() == named.queues.len(),
+        };
+        let names =
+            stopped.iter().map(|&key| format!("channel {} is stopped", self.queues.channel_name(key)));
+        let domains =
+            suspended.iter().filter_map(|&queue| self.closed.suspension_of(self.queues.queue_names(queue).1));
+        let domains = domains.chain(whole).map(|one| format!("{one} is suspended"));
+        let mut closed: Vec<String> = names.chain(domains).collect();
+        closed.sort_unstable();
+        closed.dedup();
+        (all_stopped || all_suspended, closed)
     }
 
     fn named(&mut self, selector: &Selector, requester: &Requester) -> Named {
@@ -217,7 +250,8 @@ impl Core {
             matches!(requester, Requester::Etrn { .. })
                 && self.policy(key).is_some_and(|policy| policy.block_etrn)
         };
-        self.queues.channels().filter(|&key| !blocked(key) && self.may_run(key, requester)).collect()
+        let runs = |key| !blocked(key) && !self.is_stopped(key) && self.may_run(key, requester);
+        self.queues.channels().filter(|&key| runs(key)).collect()
     }
 
     /// Names like the one that nobody knows.

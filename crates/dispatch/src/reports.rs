@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sluice_queue::{EntryView, Selector};
+use sluice_queue::{EntryView, QueueSummary, Selector};
 
 use crate::core::{Core, RunnerState};
 use crate::event::{ChannelReport, ChannelStatus};
@@ -29,6 +29,18 @@ impl Core {
         self.queues.list(&queues, limit)
     }
 
+    /// What waits. Where a suspension keeps mail that is due, its end is the time of the next attempt.
+    pub(crate) fn summaries(&self) -> Vec<QueueSummary> {
+        let with_end = |mut queue: QueueSummary| {
+            if queue.suspended > 0 {
+                let end = self.closed.suspension_of(&queue.domain).and_then(|one| one.until);
+                queue.next_due = end.map(|end| queue.next_due.map_or(end, |due| due.max(end)));
+            }
+            queue
+        };
+        self.queues.summaries().map(with_end).collect()
+    }
+
     /// The channels of the configuration in its order, then those that only have mail left.
     pub(crate) fn channel_reports(&self) -> Vec<ChannelReport> {
         let mut messages: HashMap<std::sync::Arc<str>, u64> = HashMap::new();
@@ -53,7 +65,7 @@ impl Core {
         let status = match (channel, policy) {
             (None, _) | (_, None) => ChannelStatus::NotConfigured,
             (_, Some(policy)) if policy.instance.is_none() => ChannelStatus::NoPlugin,
-            _ if self.stopping.is_some() => ChannelStatus::Stopped,
+            _ if self.stopping.is_some() || self.closed.is_stopped(name) => ChannelStatus::Stopped,
             (Some(channel), _) => match channel.runner {
                 RunnerState::None => ChannelStatus::Idle,
                 RunnerState::Starting => ChannelStatus::Starting,
@@ -74,6 +86,7 @@ impl Core {
             pool: policy.map(|policy| policy.pool.clone()).unwrap_or_default(),
             schedule: policy.map(|policy| policy.schedule),
             error: channel.and_then(|channel| channel.error.clone()),
+            stopped_since: self.closed.stopped_since(name),
         }
     }
 }

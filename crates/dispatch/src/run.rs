@@ -16,6 +16,7 @@ use sluice_queue::Queues;
 use sluice_spool::{Live, Spool};
 
 use crate::clock::Clock;
+use crate::closed::Closed;
 use crate::core::{Core, RunnerState};
 use crate::desk::Desk;
 use crate::event::{Event, Loaded};
@@ -42,6 +43,8 @@ pub struct Parts {
     pub spool: Spool,
     /// What was in it.
     pub entries: Vec<Live>,
+    /// The dispatcher's notes in it, oldest first.
+    pub notes: Vec<Vec<u8>>,
     /// Who starts channel instances.
     pub runners: Arc<dyn Runners>,
     /// What time it is.
@@ -64,7 +67,7 @@ impl Dispatcher {
     /// # Errors
     /// The machine gives no thread.
     pub fn start(parts: Parts) -> io::Result<Handle> {
-        let Parts { loaded, spool, entries, runners, clock } = parts;
+        let Parts { loaded, spool, entries, notes, runners, clock } = parts;
         let (arrivals_in, arrivals) = bounded(PERMITS + NOTICES);
         let (inbox_in, inbox) = bounded(INBOX);
         // Bounded by what is under way: job slots and notices.
@@ -100,12 +103,15 @@ impl Dispatcher {
             services: 0,
             next_service: now.plus(loaded.config.options.post_interval),
             patrol: Patrol::starting(now),
+            closed: Closed::default(),
+            foreign_notes: Vec::new(),
             checkpoint: Checkpoint::starting(now),
             turn: 0,
             stopping: None,
         };
         let policies = Policy::of_all(&loaded.config);
         core.reload(loaded, policies, now);
+        core.take_up(crate::notes::read(notes), now);
         core.recover(entries, now);
         let desk = Desk { spool, inbox: inbox_in, arrivals: arrivals_in };
         std::thread::Builder::new().name("dispatch-desk".to_owned()).spawn(move || desk.run(&desk_out))?;

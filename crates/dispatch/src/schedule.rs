@@ -43,7 +43,10 @@ impl Core {
         tracing::debug!(service = self.services, "periodic service");
         for key in self.queues.channels() {
             let Some(policy) = self.policy(key) else { continue };
-            if !policy.runs() || !self.services.is_multiple_of(u64::from(policy.period)) {
+            if !policy.runs()
+                || self.is_stopped(key)
+                || !self.services.is_multiple_of(u64::from(policy.period))
+            {
                 continue;
             }
             let (schedule, polls) = (policy.schedule, policy.polls);
@@ -87,7 +90,7 @@ impl Core {
     fn lease_one(&mut self, key: ChannelKey, now: Time) -> bool {
         let channel = &self.channels[key.index()];
         let Some(policy) = channel.policy.as_ref().filter(|policy| policy.runs()) else { return false };
-        if channel.jobs >= policy.max_jobs || channel.pause_until > now {
+        if channel.jobs >= policy.max_jobs || channel.pause_until > now || self.is_stopped(key) {
             return false;
         }
         if !channel.poll && !self.queues.has_ready(key) {

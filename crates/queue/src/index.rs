@@ -18,6 +18,7 @@ use crate::entry::{
 use crate::queue::Queue;
 use crate::release::RunRecord;
 use crate::slab::Slab;
+use crate::suspend::Suspended;
 
 /// A channel's number, for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,6 +73,7 @@ pub struct Queues {
     open: HashMap<EntryKey, Box<[u32]>>,
     /// See [`Queues::set_grace`].
     pub(crate) grace: Duration,
+    pub(crate) suspended: Suspended,
 }
 
 impl Default for Queues {
@@ -96,6 +98,7 @@ impl Queues {
             wakes: BTreeSet::new(),
             open: HashMap::new(),
             grace: Duration::ZERO,
+            suspended: Suspended::default(),
         }
     }
 
@@ -219,7 +222,9 @@ impl Queues {
         }
         let domain: Arc<str> = domain.into();
         let reversed = ReversedDomain::new(&domain);
-        let key = QueueKey(self.queues.insert(Queue::new(channel, Arc::clone(&domain), reversed.clone())));
+        let mut queue = Queue::new(channel, Arc::clone(&domain), reversed.clone());
+        queue.is_suspended = self.suspended.covers(&reversed);
+        let key = QueueKey(self.queues.insert(queue));
         self.channels[channel.0 as usize].queues.insert(domain, key);
         self.domains.entry(reversed).or_default().push(key);
         self.join_run(key, now);

@@ -7,6 +7,7 @@ use sluice_mail::{Priority, Time};
 
 use crate::entry::{EntryKey, PRIORITIES, Place, State};
 use crate::index::{ChannelKey, QueueKey, Queues};
+use crate::queue::Queue;
 
 impl Queues {
     /// Takes up to `max` due entries of one queue of the channel: the most urgent there are, from the queue whose turn
@@ -92,9 +93,8 @@ impl Queues {
         let (mut entries, mut recipients) = (0, 0);
         for priority in PRIORITIES {
             for key in &rings[priority as usize] {
-                let Some(queue) = self.queues.get(key.0).filter(|queue| queue.channel == channel) else {
-                    continue;
-                };
+                let lends = |queue: &&Queue| queue.channel == channel && !queue.is_suspended;
+                let Some(queue) = self.queues.get(key.0).filter(lends) else { continue };
                 for place in queue.ready.range(Place::all_of(priority)) {
                     entries += 1;
                     recipients += u64::from(self.entry(place.entry()).recipients.max(1));
@@ -120,6 +120,7 @@ impl Queues {
                 other != key
                     && self.queue_names(self.entry(other).queue).0 == channel
                     && self.state(other) == State::Ready
+                    && !self.is_suspended(self.entry(other).queue)
             })
             .collect();
         found.sort_unstable();

@@ -12,7 +12,7 @@
 //!
 //! # Invariants
 //! An entry stands on exactly one shelf of exactly one queue: ready, delayed, leased, deferred or held. A release never
-//! touches what is deferred or held. No recipient is in two entries.
+//! touches what is deferred or held. No recipient is in two entries. A lease takes nothing from a suspended queue.
 //! # Cost
 //! About 100 bytes per waiting entry: its record, its message's record (shared by the entries of the message) and a
 //! place on a shelf. Nothing per recipient, except for messages that are settled in part or whose recipients wait apart.
@@ -29,6 +29,7 @@ mod queue;
 mod release;
 mod selector;
 mod slab;
+mod suspend;
 mod view;
 
 pub use entry::{Entry, EntryKey, Message, MessageKey, NewEntry, NewMessage, Placement, State, Then};

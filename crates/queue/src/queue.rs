@@ -34,6 +34,8 @@ pub(crate) struct Queue {
     pub(crate) spread: HashSet<EntryKey>,
     /// Some message has had several entries here: then its messages are fewer than its entries.
     pub(crate) is_split: bool,
+    /// An operator wants nothing tried for this domain: no lease takes anything.
+    pub(crate) is_suspended: bool,
     /// The release that this queue is under.
     pub(crate) run: Option<QueueRun>,
     /// In which of its channel's rings it stands, by priority.
@@ -57,6 +59,7 @@ impl Queue {
             bytes: 0,
             spread: HashSet::new(),
             is_split: false,
+            is_suspended: false,
             run: None,
             in_ring: [false; 3],
             wake: None,
@@ -86,8 +89,9 @@ impl Queue {
         self.ready.is_empty() && self.leased.is_empty()
     }
 
+    /// Whether a lease would find something.
     pub(crate) fn has_ready(&self, priority: Priority) -> bool {
-        self.ready.range(Place::all_of(priority)).next().is_some()
+        !self.is_suspended && self.ready.range(Place::all_of(priority)).next().is_some()
     }
 
     /// Makes all that is delayed ready. One shelf is empty almost always, and then this is one exchange. Otherwise the

@@ -109,7 +109,7 @@ impl Queues {
         }
     }
 
-    /// Makes one message due now, in whatever queues it waits. Returns the queues where it is ready or under way. Walks
+    /// Makes one message due now, in whatever queues it waits, suspended ones excepted. Returns the queues where it is ready or under way. Walks
     /// the messages, since nothing but this needs to find one by its id; a million take some milliseconds.
     pub fn release_message(&mut self, id: sluice_spool::EntryId, now: Time) -> Vec<QueueKey> {
         let Some(message) = self.find_message(id) else { return Vec::new() };
@@ -118,6 +118,7 @@ impl Queues {
             let (queue, state) = (self.entry(entry).queue, self.entry(entry).state);
             match state {
                 State::Held | State::Deferred => continue,
+                _ if self.is_suspended(queue) => continue,
                 State::Delayed if self.is_delayed(entry) => self.make_ready(entry, now),
                 State::Delayed | State::Ready | State::Leased => {}
             }

@@ -29,8 +29,10 @@ pub struct QueueSummary {
     pub held: u64,
     /// Messages under a lease.
     pub active: u64,
-    /// Messages that are due now.
+    /// Messages that are due now and may be tried.
     pub ready: u64,
+    /// Messages that are not tried because the domain is suspended: all but those on hold and under a lease.
+    pub suspended: u64,
     /// When something becomes due by itself; `None` if only a release can do that, or all is due already.
     pub next_due: Option<Time>,
 }
@@ -74,7 +76,12 @@ impl Queues {
                 .min(),
             held: queue.held.len() as u64,
             active: queue.leased.len() as u64,
-            ready: queue.ready.len() as u64,
+            ready: if queue.is_suspended { 0 } else { queue.ready.len() as u64 },
+            suspended: if queue.is_suspended {
+                queue.entries() - (queue.held.len() + queue.leased.len()) as u64
+            } else {
+                0
+            },
             next_due: if queue.ready.is_empty() { queue.due.first().map(|&(due, _)| due) } else { None },
         })
     }

@@ -83,6 +83,7 @@ impl Hub {
             loaded: Arc::new(loaded),
             spool,
             entries: recovered.entries,
+            notes: recovered.notes,
             runners,
             clock: Arc::new(SystemClock),
         };

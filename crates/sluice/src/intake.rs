@@ -238,6 +238,8 @@ fn etrn_reply(answers: &Answers, released: &Released) -> Reply {
         }
         Matched::Blocked => answers.not_allowed("this system does not release it on request"),
         Matched::Unknown => answers.unknown(),
+        // Why is the operator's business; the client is to come again.
+        Matched::Closed => answers.unable(),
     }
 }
 

@@ -334,6 +334,7 @@ impl House {
             loaded: Arc::clone(&self.loaded),
             spool,
             entries: recovered.entries,
+            notes: recovered.notes,
             runners: Arc::new(self.actors.clone()),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
         };
@@ -354,8 +355,14 @@ impl House {
 
     /// Goes on with a copy of what the disk has now, as after a crash.
     pub fn copy_and_start_from_copy(&mut self) {
-        let copy = tempfile::tempdir().unwrap();
-        copy_folder(self.folder.path(), copy.path());
+        // A checkpoint that gets its name meanwhile would be in neither list; then the copy is begun anew.
+        let copy = loop {
+            let copy = tempfile::tempdir().unwrap();
+            match copy_folder(self.folder.path(), copy.path()) {
+                Ok(()) => break copy,
+                Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}"),
+            }
+        };
         self.stop();
         self.folder = copy;
         self.start();
@@ -402,6 +409,11 @@ impl House {
         // A question wakes the loop, and the second one comes after what the first has set going.
         self.summary();
         self.summary();
+    }
+
+    /// Lets time pass while no dispatcher runs.
+    pub fn pass_while_stopped(&self, time: Duration) {
+        self.clock.0.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
     pub fn act(&self, whom: &str, act: Act) {
@@ -647,12 +659,13 @@ fn files_under(folder: &std::path::Path) -> Vec<PathBuf> {
     entries.flat_map(|path| if path.is_dir() { files_under(&path) } else { vec![path] }).collect()
 }
 
-fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) -> std::io::Result<()> {
     for path in files_under(from) {
         let target = to.join(path.strip_prefix(from).unwrap());
-        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
-        std::fs::copy(&path, target).unwrap();
+        std::fs::create_dir_all(target.parent().unwrap())?;
+        std::fs::copy(&path, target)?;
     }
+    Ok(())
 }
 
 impl Drop for House {
