@@ -2,7 +2,7 @@
 //!
 //! A configuration is a folder in PMDF's own form: `sluice.cnf` (rewrite rules, a blank line, channel blocks),
 //! `option.dat`, `dispatcher.cnf`, `job_controller.cnf`, `mappings` (mapping tables) and a `CHANNEL_option` for each
-//! channel that wants one. [`read`] gives an immutable [`Config`] and a list of diagnostics; it never stops at the first mistake, and each slip gives one
+//! channel that wants one, and `sites.cnf` (who is given what mail, and whom we ask for ours). [`read`] gives an immutable [`Config`] and a list of diagnostics; it never stops at the first mistake, and each slip gives one
 //! diagnostic.
 //!
 //! Logical lines are made first (`lines`); then each line is parsed alone by the pest rule of its kind (`grammar`), so
@@ -31,11 +31,14 @@ mod notice_terms;
 mod option_file;
 mod options;
 mod print;
+mod public_suffix;
 mod reading;
 mod reference;
 mod services;
 mod settings;
+mod sites;
 mod tables;
+mod timetable;
 mod values;
 mod written;
 
@@ -52,13 +55,21 @@ pub use model::{
 };
 pub use options::{OptionInfo, OptionKind, Options, OtherOption, ServerOptions};
 pub use print::print;
+pub use public_suffix::is_public_suffix;
 pub use reading::{
     is_of_products, main_file_of, nearest_keyword, read, read_options, read_text, read_with_errors,
 };
-pub use reference::{reference_diagnostics, reference_keywords, reference_options, reference_without_effect};
+pub use reference::{
+    reference_diagnostics, reference_keywords, reference_options, reference_sites, reference_without_effect,
+};
 pub use settings::{
     AddressStyle, Alternate, Copies, DEFAULT_POOL, Demand, Direction, Ehlo, EnvelopeToField, EtrnPolicy,
     ForwardCheck, Ident, Immediate, LineEnds, LongLines, Mx, NoticeTerms, PerPriority, PostmasterCopies,
     Settings, SwitchChannel, Vrfy, default_backoff, default_notices,
 };
+pub use sites::{
+    Activator, ActivatorLogin, Covers, Method, Password, SITE_FILE, Site, SiteDomain, SiteOption,
+    SiteSection, Sites, Tier, Tls, site_options,
+};
 pub use tables::{OptionTable, option_tables};
+pub use timetable::{Timetable, Windows, Zone};

@@ -36,6 +36,8 @@ impl Manner {
         line_length_max: 1024,
         not_included: (&codes::CANNOT_OPEN_ALIAS_FILE, "cannot open alias include file"),
     };
+    /// `sites.cnf`, which the products do not have.
+    pub(crate) const SITES: Manner = Manner { line_length_max: 16_384, ..Manner::ORDINARY };
     /// Text databases: their own limits are on keys and values.
     pub(crate) const DATABASE: Manner = Manner { line_length_max: 1024, ..Manner::ORDINARY };
 }

@@ -10,6 +10,8 @@ use crate::keyword::KeywordInfo;
 use crate::mappings::Mappings;
 use crate::options::{Options, ServerOptions};
 use crate::settings::Settings;
+use crate::sites::Sites;
+use crate::timetable::Zone;
 use foldhash::fast::RandomState;
 use sluice_diag::Span;
 use std::collections::HashMap;
@@ -31,6 +33,10 @@ pub struct Config {
     pub services: Vec<Service>,
     /// The pools of `job_controller.cnf`; `DEFAULT` is always among them.
     pub pools: Vec<Pool>,
+    /// `sites.cnf`: who is given what mail, and whom we ask for ours.
+    pub sites: Sites,
+    /// `TIME_ZONE`: the zone of times in the configuration.
+    pub time_zone: Zone,
     /// The text databases of the folder.
     pub databases: Databases,
     /// The alias file.

@@ -13,6 +13,8 @@ use crate::settings::PerPriority;
 use crate::tables;
 use crate::values;
 use sluice_diag::{Diagnostic, Severity, Span, nearest};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -88,6 +90,18 @@ impl Settings {
     }
 }
 
+/// The shape of a file of settings.
+pub(crate) struct Form<'a> {
+    /// Which sections it may have.
+    pub(crate) kinds: &'a [&'a str],
+    /// What is said of a setting; the kind of its section is empty in front of the first.
+    pub(crate) check: &'a dyn Fn(&str, &Setting, &mut Reader<'_>),
+    /// Names that may stand in a section more than once: each line adds to those above.
+    pub(crate) repeats: fn(&str) -> bool,
+    /// What is said of a second section of one kind and name: the code, and the way out.
+    pub(crate) twice: (&'static sluice_diag::Code, &'a str),
+}
+
 /// The lines of a file: those in front of the first section, and the sections.
 pub(crate) fn read(
     text: &Text,
@@ -95,13 +109,25 @@ pub(crate) fn read(
     kinds: &[&str],
     reader: &mut Reader<'_>,
 ) -> (Settings, Vec<Section>) {
+    let form = Form {
+        kinds,
+        check: &|_, setting, reader| check(table, setting, reader),
+        repeats: |_| false,
+        twice: (&codes::REPEATED_SECTION, "make one section of the two"),
+    };
+    read_form(text, &form, reader)
+}
+
+/// As [`read`], for files with rules of their own.
+pub(crate) fn read_form(text: &Text, form: &Form<'_>, reader: &mut Reader<'_>) -> (Settings, Vec<Section>) {
     let mut head = Settings::default();
     let mut sections: Vec<Section> = Vec::new();
+    let mut above: HashMap<(String, String), Span> = HashMap::new();
     // What stands below a section that was refused is not looked at.
     let mut skipping = false;
     for line in text.lines.iter().filter(|line| !line.is_blank()) {
         if line.text.trim_start().starts_with('[') {
-            let section = section(line, kinds, &sections, reader);
+            let section = section(line, form, &mut above, reader);
             skipping = section.is_none();
             sections.extend(section);
             continue;
@@ -110,14 +136,24 @@ pub(crate) fn read(
             continue;
         }
         let Some(setting) = setting(line, reader) else { continue };
-        check(table, &setting, reader);
+        (form.check)(sections.last().map_or("", |section| section.kind.as_str()), &setting, reader);
         let into = sections.last_mut().map_or(&mut head, |section| &mut section.settings);
-        into.put(setting, &mut reader.diagnostics);
+        if (form.repeats)(&setting.name) {
+            into.0.push(setting);
+        } else {
+            into.put(setting, &mut reader.diagnostics);
+        }
     }
     (head, sections)
 }
 
-fn section(line: &Line, kinds: &[&str], above: &[Section], reader: &mut Reader<'_>) -> Option<Section> {
+fn section(
+    line: &Line,
+    form: &Form<'_>,
+    above: &mut HashMap<(String, String), Span>,
+    reader: &mut Reader<'_>,
+) -> Option<Section> {
+    let kinds = form.kinds;
     let wanted = || match kinds {
         [] => "this file has no sections".to_owned(),
         _ => format!(
@@ -144,11 +180,16 @@ fn section(line: &Line, kinds: &[&str], above: &[Section], reader: &mut Reader<'
         return None;
     }
     let span = line.span(&name.range);
-    let same = above.iter().find(|other| other.kind == upper && other.name.eq_ignore_ascii_case(&name.text));
-    if let Some(other) = same {
-        let message = format!("the section `[{upper}={}]` is there twice", name.text);
-        let remark = Diagnostic::new(&codes::REPEATED_SECTION, message).at(span);
-        reader.push(remark.note(other.span, "the first is here").help("make one section of the two"));
+    match above.entry((upper.clone(), name.text.to_ascii_lowercase())) {
+        Entry::Vacant(entry) => {
+            entry.insert(span);
+        }
+        Entry::Occupied(first) => {
+            let (code, help) = form.twice;
+            let message = format!("the section `[{upper}={}]` is there twice", name.text);
+            let remark = Diagnostic::new(code, message).at(span);
+            reader.push(remark.note(*first.get(), "the first is here").help(help));
+        }
     }
     Some(Section { kind: upper, name: name.text, span, settings: Settings::default() })
 }
@@ -173,7 +214,7 @@ fn setting(line: &Line, reader: &mut Reader<'_>) -> Option<Setting> {
     })
 }
 
-fn check(table: &'static [OptionInfo], setting: &Setting, reader: &mut Reader<'_>) {
+pub(crate) fn check(table: &'static [OptionInfo], setting: &Setting, reader: &mut Reader<'_>) {
     match tables::find(table, &setting.name) {
         Some(info) => check_value(info, setting, reader),
         None => {
@@ -188,7 +229,7 @@ fn check(table: &'static [OptionInfo], setting: &Setting, reader: &mut Reader<'_
     }
 }
 
-fn check_value(info: &OptionInfo, setting: &Setting, reader: &mut Reader<'_>) {
+pub(crate) fn check_value(info: &OptionInfo, setting: &Setting, reader: &mut Reader<'_>) {
     let value = setting.value.as_str();
     let fine = match info.kind {
         OptionKind::Integer { least, most } => {
@@ -236,6 +277,8 @@ pub(crate) fn global(text: &Text, folder: &Path, reader: &mut Reader<'_>) -> Opt
     options.control_socket =
         path("CONTROL_SOCKET").unwrap_or_else(|| options.spool_dir.join(crate::options::CONTROL_SOCKET));
     options.password_file = settings.path("PASSWORD_FILE", folder);
+    let zone = settings.get("TIME_ZONE").filter(|setting| !setting.value.is_empty());
+    options.time_zone = zone.map(|setting| (setting.value.clone(), setting.value_span));
     options.plugin_path = paths(settings.text("PLUGIN_PATH").as_deref(), folder);
     let routines = settings.text("ROUTINE_PLUGINS").unwrap_or_default();
     let routines = routines.split(',').map(str::trim).filter(|name| !name.is_empty());

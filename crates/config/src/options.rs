@@ -82,6 +82,8 @@ pub struct Options {
     pub use_forward_database: u32,
     /// `ACCESS_ORCPT`: whether the tables of recipients see the address as the client wrote it.
     pub access_orcpt: bool,
+    /// `TIME_ZONE`: a name or a rule, and where it stands.
+    pub time_zone: Option<(String, Span)>,
     /// `PASSWORD_FILE`: who may log in.
     pub password_file: Option<(PathBuf, Span)>,
     /// Lines whose option does nothing in this release or is not known at all, as written.
@@ -250,6 +252,7 @@ impl Default for Options {
             improute_forward: true,
             use_forward_database: 0,
             access_orcpt: false,
+            time_zone: None,
             password_file: None,
             others: Vec::new(),
         }

@@ -11,6 +11,8 @@ use crate::model::{Channel, Channels, Config, is_local_name};
 use crate::options::{Options, ServerOptions};
 use crate::services::{self, JobController};
 use crate::settings::{DEFAULT_POOL, default_notices};
+use crate::sites::{self, SITE_FILE, Sites};
+use crate::timetable::Zone;
 use crate::written::is_channel_name;
 use crate::{aliases, databases, header_options, keyword, option_file};
 use sluice_diag::{Diagnostic, Sources, Span, errors_in, nearest};
@@ -25,6 +27,9 @@ const POOL_NAME_LENGTH_MAX: usize = 12;
 const OPTION_FILE_SUFFIX: &str = "_option";
 /// Behind the name of a channel and an underscore: its header option files.
 const HEADER_OPTIONS_SUFFIX: &str = "headers.opt";
+/// The zone of this system, and where zones are found by name.
+const SYSTEM_ZONE: &str = "/etc/localtime";
+const ZONES: &str = "/usr/share/zoneinfo";
 /// Channels of the products that run a service on mail before it goes on. Here it goes on as it is.
 const PASSING_THROUGH: [(&str, &str); 3] = [
     ("conversion", "body parts are not converted"),
@@ -159,6 +164,20 @@ fn read_all(reader: &mut Reader<'_>, folder: &Path, main: &Path, whole_folder: b
         Some(text) => mappings::tables(&text, reader),
         None => Mappings::default(),
     };
+    let time_zone = time_zone(&options, reader);
+    let sites = match reader.read_optional_as(&neighbour(SITE_FILE), Manner::SITES) {
+        Some(text) => {
+            let local = channels.iter().find(|channel| is_local_name(&channel.name));
+            let around = sites::Surroundings {
+                channels: &names,
+                local_host: local.map_or("", |channel| channel.official_host.as_str()),
+                services: &services,
+                zone: &time_zone,
+            };
+            sites::read(&text, &around, reader)
+        }
+        None => Sites::default(),
+    };
     if channels.is_empty() {
         return None;
     }
@@ -174,11 +193,40 @@ fn read_all(reader: &mut Reader<'_>, folder: &Path, main: &Path, whole_folder: b
         options,
         services,
         pools: jobs.pools,
+        sites,
+        time_zone,
         databases,
         aliases,
         mappings,
         checks_loops,
     })
+}
+
+/// The zone that the options name, or that of this system. Zones by name are files of the system.
+fn time_zone(options: &Options, reader: &mut Reader<'_>) -> Zone {
+    let Some((name, span)) = &options.time_zone else {
+        let system = reader.files.read(Path::new(SYSTEM_ZONE)).ok();
+        return system.and_then(|content| Zone::from_file("", &content)).unwrap_or_default();
+    };
+    if ["UTC", "GMT"].iter().any(|utc| name.eq_ignore_ascii_case(utc)) {
+        return Zone::utc();
+    }
+    let fits = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'/' | b'_' | b'-' | b'+');
+    if name.bytes().all(fits) && !name.starts_with('/') {
+        let content = reader.files.read(&Path::new(ZONES).join(name));
+        if let Some(zone) = content.ok().and_then(|content| Zone::from_file(name, &content)) {
+            return zone;
+        }
+    }
+    if let Some(zone) = Zone::from_rule(name) {
+        return zone;
+    }
+    let message = format!("the time zone `{name}` is not known");
+    let remark = Diagnostic::new(&codes::UNKNOWN_TIME_ZONE, message).at(*span);
+    reader.push(remark.help(format!(
+        "write a name that stands below {ZONES}, such as `Europe/Berlin`, or a rule such as `CET-1CEST,M3.5.0,M10.5.0/3`"
+    )));
+    Zone::utc()
 }
 
 /// What can be wrong between blocks.

@@ -3,6 +3,7 @@
 //! A test compares them with the files; `UPDATE_REFERENCE=1 cargo test -p sluice-config` writes them.
 
 use crate::keyword::{KeywordInfo, Origin, Status, keywords};
+use crate::sites::{SiteSection, site_options};
 use crate::tables::option_tables;
 use sluice_diag::Code;
 use std::fmt::Write as _;
@@ -106,6 +107,44 @@ pub fn reference_options() -> String {
                 cell(info.default),
                 cell(info.help)
             );
+        }
+    }
+    page
+}
+
+/// The page of `sites.cnf`.
+#[must_use]
+pub fn reference_sites() -> String {
+    let mut page = String::from(
+        "# Sites and activators\n\n\
+         The file `sites.cnf` in the configuration folder says who is given what mail when he asks for it (sites), and whom this hub asks \
+         for its own (activators). It has the form of the other [option files](options.md): sections `[SITE=name]` and `[ACTIVATOR=name]` \
+         with one `NAME=value` on a line. `sluice site add` and `sluice activator add` write it. Without the file there are none of either, \
+         and ETRN follows the channels alone.\n\n\
+         ```\n[SITE=branch7]\nDOMAINS=branch7.example.com, @b7.example.com\nLOGIN=branch7\nTIER=dynamic\nLIFETIME=30d\n\n\
+         [ACTIVATOR=provider]\nSERVER=mail.provider.example\nNAMES=@example.com\nSCHEDULE=every 30m; weekdays 08:00\n```\n",
+    );
+    for section in SiteSection::ALL {
+        let _ = write!(page, "\n## [{}=name]\n\n", section.as_str());
+        let options = || site_options().iter().filter(move |option| option.section == section);
+        page.push_str("| Option | Value | Default | Meaning |\n|---|---|---|---|\n");
+        for option in options() {
+            let _ = writeln!(
+                page,
+                "| `{}` | {} | {} | {} |",
+                option.name,
+                cell(option.value),
+                cell(option.default),
+                cell(option.help)
+            );
+        }
+        for option in options() {
+            let again = if option.repeats {
+                " It may stand more than once: each line adds to those above."
+            } else {
+                ""
+            };
+            let _ = write!(page, "\n### {}\n\n{} {}{again}\n", option.name, option.help, option.long);
         }
     }
     page

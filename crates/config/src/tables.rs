@@ -41,6 +41,13 @@ pub(crate) static GLOBAL: &[OptionInfo] = &[
         "Plugins whose routines rewrite rules and mapping tables may call, besides the plugins of channels: names or files, separated by commas (ours).",
     ),
     option(
+        "TIME_ZONE",
+        Text,
+        "the system's",
+        Acts,
+        "Zone of times in the configuration: a name such as Europe/Berlin, UTC, or a rule such as CET-1CEST,M3.5.0,M10.5.0/3 (ours).",
+    ),
+    option(
         "CONTROL_SOCKET",
         Path,
         "SPOOL_DIR/control.sock",

@@ -33,6 +33,11 @@ fn options() {
 }
 
 #[test]
+fn sites() {
+    compare("sites.md", &sluice_config::reference_sites());
+}
+
+#[test]
 fn diagnostics() {
     compare("diagnostics.md", &sluice_config::reference_diagnostics(sluice_config::codes()));
 }

@@ -84,6 +84,8 @@ const FOR_TESTS: &[&str] = &["sluice-testkit"];
 const HOMES: &[(&str, &[&str])] = &[
     ("pest", &["sluice-config"]),
     ("pest_derive", &["sluice-config"]),
+    ("psl", &["sluice-config"]),
+    ("cronexpr", &["sluice-config"]),
     ("memmap2", &["sluice-spool"]),
     ("crc32c", &["sluice-spool"]),
     // The test fixtures send signals to the programs they start.
