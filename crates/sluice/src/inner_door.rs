@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use sluice_host::{FrontDoor, Submission};
 use sluice_mail::{Outcome, Time};
 use sluice_smtpd::inside::{self, Message};
-use sluice_smtpd::{Admission, EtrnPolicy, Limits, Origin, Reception, Safety, Session};
+use sluice_smtpd::{Admission, AtrnPolicy, EtrnPolicy, Limits, Origin, Reception, Safety, Session};
 
 use crate::hub::Hub;
 use crate::intake::Door;
@@ -57,6 +57,7 @@ impl FrontDoor for InnerDoor {
             source_channel: source_channel.to_owned(),
             banner_host: local.official_host.clone(),
             etrn: EtrnPolicy::Disable,
+            atrn: AtrnPolicy::No,
             safety: Safety::default(),
             is_known: true,
             limits: Limits {

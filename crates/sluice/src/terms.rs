@@ -20,8 +20,8 @@ use sluice_dispatch::Loaded;
 use sluice_mail::Address;
 use sluice_rewrite::{Context, Kind};
 use sluice_smtpd::{
-    Admission, Connection, Ends, ExpandLater, Limits, LongLines, Mechanism, Quotas, Reception, Safety,
-    Session,
+    Admission, AtrnPolicy, Connection, Ends, ExpandLater, Limits, LongLines, Mechanism, Quotas, Reception,
+    Safety, Session,
 };
 
 use crate::keys::Keys;
@@ -65,6 +65,7 @@ pub(crate) fn of(
         source_channel: source.name.clone(),
         banner_host: banner_host.unwrap_or_else(|| config.channels.local().official_host.clone()),
         etrn: etrn_policy(source),
+        atrn: AtrnPolicy::No,
         safety: safety(source, keys, &connection.service),
         is_known,
         limits: Limits {

@@ -74,6 +74,8 @@ pub enum Command<'l> {
     Help(&'l str),
     /// ETRN and all of its argument; empty if there was none.
     Etrn(&'l str),
+    /// ATRN and all of its argument; empty if there was none.
+    Atrn(&'l str),
     /// QUIT.
     Quit,
 }
@@ -156,7 +158,7 @@ pub fn parse(line: &[u8]) -> Result<Command<'_>, Mistake> {
         b"ETRN" => Ok(Command::Etrn(argument)),
         b"EXPN" => Err(replies::not_implemented("EXPN").into()),
         b"TURN" => Err(replies::not_implemented("TURN").into()),
-        b"ATRN" => Err(replies::not_implemented("ATRN").into()),
+        b"ATRN" => Ok(Command::Atrn(argument)),
         b"STARTTLS" => without_argument("STARTTLS", argument, Command::StartTls),
         b"AUTH" => auth(argument),
         b"BDAT" => bdat(argument),

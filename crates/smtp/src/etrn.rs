@@ -71,7 +71,7 @@ impl fmt::Display for Node {
     }
 }
 
-fn is_domain(text: &str) -> bool {
+pub(crate) fn is_domain(text: &str) -> bool {
     let label = |label: &str| {
         let octets = label.as_bytes();
         (1..=LABEL_OCTETS_MAX).contains(&octets.len())

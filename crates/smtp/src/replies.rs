@@ -267,6 +267,22 @@ replies! {
     etrn_not_allowed(node: &str, reason: &str) = 459 (4, 7, 1) "Node {node} not allowed: {reason}";
     /// No such node here.
     etrn_unknown_node(node: &str) = 459 (4, 5, 4) "Node {node} not allowed: not served here";
+    /// ATRN inside a transaction, which goes on.
+    atrn_in_transaction() = 503 (5, 5, 1) "ATRN not allowed inside a mail transaction";
+    /// ATRN with something that is no list of domains.
+    atrn_syntax() = 501 (5, 5, 4) "Syntax Error in Parameters: ATRN [domain[,domain...]]";
+    /// Something was sent behind ATRN before its reply: it would be taken for what the client says when the session is turned.
+    spoke_before_turn() = 503 (5, 5, 1) "Nothing may follow ATRN before its reply";
+    /// ATRN accepted: from here on the client is the server (RFC 2645 section 5.2).
+    atrn_turning() = 250 (2, 0, 0) "OK now reversing the connection";
+    /// ATRN for a domain that the login may not take, or too often, or while another session of the site is turned.
+    atrn_refused(reason: &str) = 450 (4, 7, 1) "ATRN request refused: {reason}";
+    /// The queue cannot do it now, or nobody answered in time.
+    atrn_unable() = 451 (4, 3, 0) "Unable to process ATRN request now";
+    /// Nothing waits for any of the domains.
+    atrn_no_mail() = 453 (4, 0, 0) "You have no mail";
+    /// A command that the service ODMR does not have.
+    atrn_only(verb: &str) = 502 (5, 5, 1) "{verb} not implemented here: log in and ask for your mail with ATRN";
     /// HELP RELEASES of a client whose login owns sites: the first line, before a line for each release.
     releases(sites: &str) = 214 (2, 0, 0) "Releases of {sites}, the newest first";
     /// The same when there was none yet.

@@ -11,6 +11,7 @@
 
 use sluice_mail::Refusal;
 
+use crate::atrn::AtrnPolicy;
 use crate::command::{self, Command, MailParams, Mistake, VERBS};
 use crate::etrn::{Answers, EtrnPolicy, Node};
 use crate::replies;
@@ -22,6 +23,7 @@ use quota::Spent;
 mod guard;
 mod quota;
 mod transaction;
+mod turning;
 
 use guard::Guard;
 pub use guard::{Demand, Exchanged, Safety};
@@ -47,6 +49,8 @@ pub struct Policy {
     pub etrn: EtrnPolicy,
     /// ETRN commands that are carried out.
     pub etrn_per_session: u32,
+    /// Whether the session may be turned; decides whether EHLO offers it.
+    pub atrn: AtrnPolicy,
     /// Largest message in octets; 0 is no limit.
     pub max_message_size: u64,
     /// Recipients of one message.
@@ -98,6 +102,9 @@ pub enum Step<'l> {
     Verify(&'l str),
     /// Ask, then [`Server::answered`].
     Etrn(&'l str),
+    /// Ask, then [`Server::answered`] unless the session is turned. When something has come behind the command, it is
+    /// [`Server::spoke_before_turn`] instead.
+    Atrn(&'l str),
     /// Ask what was released for the sites of the client's login, then [`Server::answered`].
     Releases,
     /// Send the reply, receive the content, then [`Server::received`].
@@ -255,6 +262,9 @@ impl Server {
         if let Some(reply) = self.withheld(&command) {
             return self.answered(reply);
         }
+        if let Some(step) = self.not_in_odmr(&command) {
+            return step;
+        }
         match command {
             Command::Helo(name) => self.hello(name, false),
             Command::Ehlo(name) => self.hello(name, true),
@@ -276,6 +286,7 @@ impl Server {
             Command::StartTls => self.start_tls(),
             Command::Auth { mechanism, response } => self.auth(mechanism, response),
             Command::Etrn(argument) => self.etrn(argument),
+            Command::Atrn(argument) => self.atrn(argument),
             Command::Quit => Step::Close(replies::goodbye(&self.policy.host)),
         }
     }
@@ -291,7 +302,9 @@ impl Server {
         (self.transaction, self.chunks) = (None, false);
         self.helo = Some(Helo { name: name.to_owned(), extended });
         let mut reply = replies::hello(&self.policy.host, name);
-        if extended {
+        if extended && self.policy.atrn == AtrnPolicy::Only {
+            reply = self.with_protection(reply.and("ENHANCEDSTATUSCODES").and("ATRN")).and("HELP");
+        } else if extended {
             for keyword in ["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"] {
                 reply = reply.and(keyword);
             }
@@ -306,6 +319,9 @@ impl Server {
             if self.policy.etrn != EtrnPolicy::Disable {
                 reply = reply.and("ETRN");
             }
+            if self.policy.atrn == AtrnPolicy::Offered {
+                reply = reply.and("ATRN");
+            }
             if let Some(mark) = self.policy.loop_mark {
                 reply = reply.and(format!("XLOOP {mark}"));
             }
@@ -316,6 +332,12 @@ impl Server {
 
     fn help(&self) -> Reply {
         let mut verbs = VERBS.to_owned();
+        if self.policy.atrn == AtrnPolicy::Only {
+            verbs = "HELO EHLO RSET NOOP HELP QUIT".to_owned();
+        }
+        if self.policy.atrn != AtrnPolicy::No {
+            verbs += " ATRN";
+        }
         if self.policy.etrn == EtrnPolicy::Disable {
             verbs = verbs.replace(" ETRN", "");
         }
@@ -533,7 +555,7 @@ impl Server {
         Step::Etrn(argument)
     }
 
-    /// The whole answer to [`Step::Verify`], [`Step::Etrn`] or [`Step::Releases`]; also the place where errors are counted.
+    /// The whole answer to [`Step::Verify`], [`Step::Etrn`], [`Step::Atrn`] or [`Step::Releases`]; also the place where errors are counted.
     pub fn answered(&mut self, reply: Reply) -> Step<'static> {
         if reply.is_permanent() {
             self.errors += 1;

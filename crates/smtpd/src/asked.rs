@@ -21,7 +21,7 @@ use crate::session::Talk;
 impl Talk {
     /// Waits for an answer of the intake; `None` when there is none in time. The replies before it leave first, unless the
     /// answer is there already.
-    async fn answer<T>(&mut self, mut answer: oneshot::Receiver<T>) -> io::Result<Option<T>> {
+    pub(crate) async fn answer<T>(&mut self, mut answer: oneshot::Receiver<T>) -> io::Result<Option<T>> {
         Ok(match answer.try_recv() {
             Ok(answer) => Some(answer),
             Err(oneshot::error::TryRecvError::Closed) => None,

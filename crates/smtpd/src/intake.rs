@@ -12,6 +12,7 @@ use std::time::Duration;
 use sluice_mail::{Envelope, Recipient, Refusal, Time};
 use sluice_sasl::Mechanism;
 use sluice_sasl::users::Users;
+pub use sluice_smtp::atrn::AtrnPolicy;
 pub use sluice_smtp::command::{Body, MailParams};
 pub use sluice_smtp::content::LongLines;
 pub use sluice_smtp::etrn::EtrnPolicy;
@@ -22,6 +23,7 @@ use sluice_smtp::server::Safety;
 pub use sluice_smtp::server::{Accepted, Quotas, Transaction};
 
 use crate::tls::{Certificates, Tls};
+use crate::turn::AtrnAnswer;
 
 /// One accepted connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +103,8 @@ pub struct Admission {
     pub banner_host: String,
     /// How ETRN is served.
     pub etrn: EtrnPolicy,
+    /// Whether the session may be turned round (RFC 2645).
+    pub atrn: AtrnPolicy,
     /// TLS and logins: what is offered, what is demanded.
     pub safety: Safety,
     /// The client is none of the strangers who may reach us: its address or its login has moved it to this channel.
@@ -335,6 +339,13 @@ pub trait Intake: Send + Sync + 'static {
     /// Answers ETRN. `argument` is a well-formed node (`sluice_smtp::etrn::Node` reads it) in a form that the policy
     /// permits; `sluice_smtp::etrn::Answers` has the replies.
     fn etrn(&self, session: &Session, argument: &str, done: Box<dyn FnOnce(EtrnAnswer) + Send>);
+
+    /// Answers ATRN of a client that has logged in. `domains` are well-formed, in lower case, each once; none are all that the
+    /// login may take. When the client has gone before it hears of its turn, the course is dropped.
+    fn atrn(&self, session: &Session, domains: &[String], done: Box<dyn FnOnce(AtrnAnswer) + Send>) {
+        let _ = (session, domains);
+        done(AtrnAnswer::Refused(replies::not_implemented("ATRN")));
+    }
 
     /// Answers HELP RELEASES of a client that has logged in: what was released for the sites that its login owns.
     fn releases(&self, session: &Session, done: Box<dyn FnOnce(Reply) + Send>) {

@@ -26,6 +26,7 @@ mod server;
 mod session;
 mod tls;
 mod trace;
+mod turn;
 
 /// A client that sends less of a message than this within [`Limits::data_timeout`] is cut off: without it, one octet
 /// every few minutes would hold a connection for ever. A line of 9600 bit/s brings twenty times as much.
@@ -48,14 +49,15 @@ pub const DELAY_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 pub const LOOKUP_TIME: std::time::Duration = std::time::Duration::from_secs(5);
 
 pub use intake::{
-    Accepted, Admission, Body, ClientName, Connection, Done, Ends, EtrnAnswer, EtrnPolicy, ExpandLater,
-    Incoming, Intake, Limits, Login, LongLines, Lookup, MailParams, Orders, Origin, Parcel, Quotas,
-    Reception, Refused, Session, Transaction,
+    Accepted, Admission, AtrnPolicy, Body, ClientName, Connection, Done, Ends, EtrnAnswer, EtrnPolicy,
+    ExpandLater, Incoming, Intake, Limits, Login, LongLines, Lookup, MailParams, Orders, Origin, Parcel,
+    Quotas, Reception, Refused, Session, Transaction,
 };
 pub use log::TARGET as SLAVE_DEBUG;
 pub use sluice_sasl::Mechanism;
 pub use sluice_sasl::users::Users;
 pub use sluice_smtp::server::{Demand, Safety};
 pub use tls::{CertificateError, Certificates, Tls};
+pub use turn::{AtrnAnswer, Course, Turned};
 
 pub use server::{BindError, Server, Service, Settings};

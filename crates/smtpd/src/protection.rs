@@ -28,6 +28,7 @@ pub(crate) fn policy(admission: &Admission) -> Policy {
         host: admission.banner_host.clone(),
         etrn: admission.etrn,
         etrn_per_session: admission.limits.etrn_per_session,
+        atrn: admission.atrn,
         max_message_size: admission.limits.max_message_size,
         max_recipients: admission.limits.max_recipients,
         max_errors: admission.limits.max_errors,

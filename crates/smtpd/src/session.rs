@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use sluice_mail::Refusal;
 use sluice_sasl::Mechanism;
+use sluice_smtp::atrn::Domains;
 use sluice_smtp::etrn::Node;
 use sluice_smtp::line::{Line, LineReader};
 use sluice_smtp::reply::{Charset, Reply};
@@ -25,6 +26,7 @@ use crate::delivery::{self, Arrival, Progress};
 use crate::intake::{Connection, EtrnAnswer, Intake, Lookup, MailParams, Orders, Origin, Session};
 use crate::protection::{Underway, policy};
 use crate::tls::Wire;
+use crate::turn::{AfterAtrn, AtrnAnswer};
 use crate::{LOOKUP_TIME, log};
 
 /// Room for one read while commands are expected. A pipelined group of some forty commands fits.
@@ -115,6 +117,7 @@ enum Next {
     /// The last reply has been gathered.
     Close,
     Etrn(Node, oneshot::Receiver<EtrnAnswer>),
+    Atrn(Domains, oneshot::Receiver<AtrnAnswer>),
     Releases(oneshot::Receiver<Reply>),
     StartTls(Reply),
     Auth(Option<Mechanism>, Option<Vec<u8>>),
@@ -213,6 +216,11 @@ impl Talk {
                             return self.close().await;
                         }
                     }
+                    Next::Atrn(domains, answer) => match self.finish_atrn(&domains, answer).await? {
+                        AfterAtrn::Line => {}
+                        AfterAtrn::Close => return self.close().await,
+                        AfterAtrn::Gone => return Ok(()),
+                    },
                     Next::Releases(answer) => {
                         if !self.finish_releases(answer).await? {
                             return self.close().await;
@@ -348,6 +356,18 @@ impl Talk {
                     Next::Line
                 }
             },
+            Step::Atrn(argument) => {
+                let domains: Domains = argument.parse().unwrap_or_default();
+                self.input.used(used);
+                if !self.input.unused().is_empty() {
+                    let step = self.server.spoke_before_turn();
+                    return Some(if self.carry_out(step) { Next::Line } else { Next::Close });
+                }
+                let (sender, answer) = oneshot::channel();
+                let done = Box::new(move |answer| drop(sender.send(answer)));
+                self.intake.atrn(&self.session, &domains.0, done);
+                return Some(Next::Atrn(domains, answer));
+            }
             Step::Releases => {
                 let (sender, answer) = oneshot::channel();
                 let done = Box::new(move |answer| drop(sender.send(answer)));

@@ -4,8 +4,8 @@
 use sluice_mail::{Envelope, Outcome, Recipient, Refusal, Status, Time};
 use sluice_smtpd::inside::{self, Message};
 use sluice_smtpd::{
-    Accepted, Admission, Connection, Done, EtrnAnswer, EtrnPolicy, Incoming, Intake, Limits, MailParams,
-    Orders, Origin, Parcel, Reception, Session, Transaction,
+    Accepted, Admission, AtrnPolicy, Connection, Done, EtrnAnswer, EtrnPolicy, Incoming, Intake, Limits,
+    MailParams, Orders, Origin, Parcel, Reception, Session, Transaction,
 };
 use std::sync::{Arc, Mutex};
 
@@ -93,6 +93,7 @@ fn session(max_message_size: u64) -> Session {
         source_channel: "tcp_local".to_owned(),
         banner_host: "hub.example".to_owned(),
         etrn: EtrnPolicy::Disable,
+        atrn: AtrnPolicy::No,
         safety: sluice_smtpd::Safety::default(),
         is_known: true,
         limits,

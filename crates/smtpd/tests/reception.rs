@@ -1,7 +1,7 @@
 //! How messages are received under the keywords of a channel: what is refused, what is repaired, what is kept.
 #![allow(missing_docs, clippy::unwrap_used, dead_code)]
 
-#[allow(unreachable_pub)]
+#[allow(unreachable_pub, dead_code)]
 mod site;
 
 use std::sync::atomic::Ordering;

@@ -12,10 +12,9 @@ use std::time::{Duration, Instant};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
-use site::{Fake, PATIENCE, Site, service};
-use sluice_sasl::users::{User, changed};
+use site::{Fake, PATIENCE, Site, service, with_fred};
 use sluice_smtp::reply::ReplyReader;
-use sluice_smtpd::{CertificateError, Certificates, Demand, Mechanism, Safety, Settings, Users};
+use sluice_smtpd::{CertificateError, Certificates, Demand, Settings};
 
 /// Fred, whose password is pencil.
 const FRED: &str = "AGZyZWQAcGVuY2ls";
@@ -33,19 +32,10 @@ fn certificates(name: &str) -> Certificates {
 
 /// A site with a certificate for `hub.example` and with Fred.
 fn safe(change: impl FnOnce(&mut Fake)) -> Fake {
-    let fred = User::new("pencil", *b"0123456789abcdef", 4096, true).unwrap();
-    let mut fake = Fake::default();
-    fake.safety = Safety {
-        tls: Demand::May,
-        auth: Demand::May,
-        mechanisms: Mechanism::ALL.to_vec(),
-        max_auth_failures: 3,
-    };
-    fake.certificates = Mutex::new(Some(certificates("hub.example")));
-    fake.users = Some(Arc::new(Users::read(&changed("", "fred", Some(&fred)).unwrap()).0));
-    fake.limits.auth_failure_delay = Duration::from_millis(50);
-    change(&mut fake);
-    fake
+    with_fred(|fake| {
+        fake.certificates = Mutex::new(Some(certificates("hub.example")));
+        change(fake);
+    })
 }
 
 /// Takes any certificate, and remembers it.
@@ -345,12 +335,7 @@ fn a_login_is_forgotten_when_tls_begins() {
     let site = Site::new(safe(|fake| fake.safety.auth = Demand::Must));
     let mut client = site.client();
     client.hello();
-    let challenge = client.say("AUTH CRAM-MD5");
-    let challenge = sluice_sasl::decode(challenge.trim_start_matches("334 ").as_bytes()).unwrap();
-    let credentials = sluice_sasl::client::Credentials::new("fred", "pencil").unwrap();
-    let mut attempt = sluice_sasl::client::Attempt::new(Mechanism::CramMd5, credentials, &[0; 18]);
-    let answer = sluice_sasl::encode(&attempt.answer(&challenge).unwrap());
-    assert_eq!(client.say(&answer), "235 2.7.0 Authentication successful");
+    client.log_in();
     assert_eq!(client.say("MAIL FROM:<a@b.example>"), "250 2.1.0 Sender OK");
     client.say("STARTTLS");
     let mut client = Secure::over(client.stream);
@@ -380,4 +365,31 @@ fn without_users_nobody_can_be_judged() {
     client.hello();
     assert_eq!(client.say("AUTH CRAM-MD5"), "454 4.7.0 Temporary authentication failure");
     assert_eq!(client.say("NOOP"), "250 2.0.0 OK");
+}
+
+#[test]
+fn tls_goes_on_when_a_session_is_turned() {
+    use sluice_smtpd::{AtrnAnswer, AtrnPolicy};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let site = Site::new(safe(|fake| {
+        fake.atrn = AtrnPolicy::Offered;
+        let course =
+            |mut turned: sluice_smtpd::Turned| -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+                Box::pin(async move {
+                    let mut greeting = [0; 14];
+                    turned.read_exact(&mut greeting).await.unwrap();
+                    assert_eq!(greeting, *b"220 site7 ok\r\n");
+                    turned.write_all(b"250 not a reply, but it comes through\r\n").await.unwrap();
+                    turned.flush().await.unwrap();
+                })
+            };
+        fake.on_atrn = Mutex::new(vec![AtrnAnswer::Turn(Box::new(course))]);
+    }));
+    let mut client = secured(&site);
+    assert!(client.say("EHLO site7.example").contains(" ATRN "));
+    assert_eq!(client.say(&format!("AUTH PLAIN {FRED}")), "235 2.7.0 Authentication successful");
+    assert_eq!(client.say("ATRN site7.example"), "250 2.0.0 OK now reversing the connection");
+    assert_eq!(client.say("220 site7 ok"), "250 not a reply, but it comes through");
+    assert_eq!(*site.fake.asked_atrn.lock().unwrap(), ["fred: site7.example"]);
 }

@@ -1,7 +1,7 @@
 //! Sessions over loopback sockets: what clients see and what the intake gets.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-#[allow(unreachable_pub)]
+#[allow(unreachable_pub, dead_code)]
 mod site;
 
 use std::io::Read;

@@ -13,6 +13,7 @@ fn session(bytes: &[u8], split: usize) -> Vec<u8> {
         host: "hub.example".into(),
         etrn: EtrnPolicy::Silent,
         etrn_per_session: 2,
+        atrn: AtrnPolicy::No,
         max_message_size: 200,
         max_recipients: 2,
         max_errors: 6,

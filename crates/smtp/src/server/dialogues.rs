@@ -19,6 +19,7 @@ pub(super) fn policy() -> Policy {
         host: "hub.example".into(),
         etrn: EtrnPolicy::Silent,
         etrn_per_session: 3,
+        atrn: AtrnPolicy::No,
         max_message_size: 1000,
         max_recipients: 3,
         max_errors: 30,
@@ -87,6 +88,19 @@ pub(super) fn exchanged(step: Sasl) -> Exchanged {
     }
 }
 
+/// What stands behind a line to say what the intake, or the socket, has to say to it.
+const TOLD: [&str; 9] = [
+    "(no certificate)",
+    "(and more at once)",
+    "(owns nothing)",
+    "(none yet)",
+    "(no answer)",
+    "(gotcha)",
+    "(no mail)",
+    "(not yours)",
+    "(unable)",
+];
+
 /// The conversation with a client that says the lines of `text`.
 pub(super) fn dialogue(policy: &Policy, text: &str) -> String {
     let users = users();
@@ -113,6 +127,20 @@ pub(super) fn dialogue(policy: &Policy, text: &str) -> String {
             }
             Step::Verify(_) => server.answered(replies::cannot_verify()),
             Step::Etrn(argument) => server.answered(etrn_answer(policy.etrn, argument)),
+            Step::Atrn(_) => match client.peek() {
+                Some(&"(gotcha)") => server.spoke_before_turn(),
+                Some(&"(no mail)") => server.answered(replies::atrn_no_mail()),
+                Some(&"(not yours)") => server.answered(replies::atrn_refused("not your domain")),
+                Some(&"(unable)") => server.answered(replies::atrn_unable()),
+                _ => {
+                    said.push_str(&format!(
+                        "{}(turned)\n",
+                        String::from_utf8(replies::atrn_turning().to_bytes()).unwrap()
+                    ));
+                    break;
+                }
+            },
+            Step::Discard(_, reply) => Step::Reply(reply),
             Step::Releases if client.peek() == Some(&"(owns nothing)") => {
                 server.answered(replies::releases_of_nobody())
             }
@@ -146,8 +174,7 @@ pub(super) fn dialogue(policy: &Policy, text: &str) -> String {
             },
             step => step,
         };
-        let told = ["(no certificate)", "(and more at once)", "(owns nothing)", "(none yet)", "(no answer)"];
-        client.next_if(|line| told.contains(line));
+        client.next_if(|line| TOLD.contains(line));
         let mut say = |reply: &Reply, charset| {
             let mut bytes = Vec::new();
             reply.write_in(charset, &mut bytes);

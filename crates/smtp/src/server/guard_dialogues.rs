@@ -455,3 +455,163 @@ fn only_a_login_is_told_of_releases() {
     (closed)
     ");
 }
+
+#[test]
+fn the_service_odmr_is_for_atrn_and_nothing_else() {
+    let policy = with(|policy| {
+        *policy = safe(Demand::May, Demand::May);
+        policy.atrn = AtrnPolicy::Only;
+        policy.chunking = true;
+    });
+    assert_snapshot!(dialogue(&policy, "
+        ATRN
+        EHLO site7.example
+        ATRN site7.example
+        MAIL FROM:<a@b.example>
+        RCPT TO:<a@b.example>
+        DATA
+        VRFY someone
+        ETRN site7.example
+        BDAT 5 LAST
+        STARTTLS
+        EHLO site7.example
+        AUTH PLAIN AGZyZWQAcGVuY2ls
+        ATRN @site7.example
+        ATRN site7.example b.example
+        ATRN example
+        ATRN site7.example
+        (gotcha)
+        ATRN site7.example
+        (no mail)
+        ATRN elsewhere.example
+        (not yours)
+        ATRN
+        (unable)
+        NOOP
+        RSET
+        HELP
+        ATRN a.example,b.example
+        QUIT
+    "), @r"
+    220 hub.example ESMTP Sluice ready
+    > ATRN
+    503 5.5.1 Send EHLO or HELO first
+    > EHLO site7.example
+    250-hub.example Hello site7.example
+    250-ENHANCEDSTATUSCODES
+    250-ATRN
+    250-STARTTLS
+    250-AUTH SCRAM-SHA-256 CRAM-MD5
+    250 HELP
+    > ATRN site7.example
+    530 5.7.0 No AUTH command has been given
+    > MAIL FROM:<a@b.example>
+    502 5.5.1 MAIL not implemented here: log in and ask for your mail with ATRN
+    > RCPT TO:<a@b.example>
+    502 5.5.1 RCPT not implemented here: log in and ask for your mail with ATRN
+    > DATA
+    502 5.5.1 DATA not implemented here: log in and ask for your mail with ATRN
+    > VRFY someone
+    502 5.5.1 VRFY not implemented here: log in and ask for your mail with ATRN
+    > ETRN site7.example
+    502 5.5.1 ETRN not implemented here: log in and ask for your mail with ATRN
+    > BDAT 5 LAST
+    502 5.5.1 BDAT not implemented here: log in and ask for your mail with ATRN
+    > STARTTLS
+    220 2.0.0 Ready to start TLS
+    > EHLO site7.example
+    250-hub.example Hello site7.example
+    250-ENHANCEDSTATUSCODES
+    250-ATRN
+    250-AUTH SCRAM-SHA-256 CRAM-MD5 PLAIN LOGIN
+    250 HELP
+    > AUTH PLAIN AGZyZWQAcGVuY2ls
+    235 2.7.0 Authentication successful
+    > ATRN @site7.example
+    501 5.5.4 Syntax Error in Parameters: ATRN [domain[,domain...]]
+    > ATRN site7.example b.example
+    501 5.5.4 Syntax Error in Parameters: ATRN [domain[,domain...]]
+    > ATRN example
+    501 5.5.4 Syntax Error in Parameters: ATRN [domain[,domain...]]
+    > ATRN site7.example
+    503 5.5.1 Nothing may follow ATRN before its reply
+    > ATRN site7.example
+    453 4.0.0 You have no mail
+    > ATRN elsewhere.example
+    450 4.7.1 ATRN request refused: not your domain
+    > ATRN
+    451 4.3.0 Unable to process ATRN request now
+    > NOOP
+    250 2.0.0 OK
+    > RSET
+    250 2.0.0 Reset, no transaction
+    > HELP
+    214-2.0.0 Commands: HELO EHLO RSET NOOP HELP QUIT ATRN STARTTLS AUTH
+    214-2.0.0 See RFC 5321; for ETRN see RFC 1985
+    214 2.0.0 HELP RELEASES tells what was released for you
+    > ATRN a.example,b.example
+    250 2.0.0 OK now reversing the connection
+    (turned)
+    ");
+}
+
+#[test]
+fn where_atrn_is_not_offered_it_is_not_there() {
+    assert_snapshot!(dialogue(&safe(Demand::May, Demand::May), "
+        EHLO site7.example
+        ATRN site7.example
+    "), @r"
+    220 hub.example ESMTP Sluice ready
+    > EHLO site7.example
+    250-hub.example Hello site7.example
+    250-PIPELINING
+    250-8BITMIME
+    250-SMTPUTF8
+    250-ENHANCEDSTATUSCODES
+    250-SIZE 1000
+    250-ETRN
+    250-STARTTLS
+    250-AUTH SCRAM-SHA-256 CRAM-MD5
+    250 HELP
+    > ATRN site7.example
+    502 5.5.1 ATRN not implemented
+    ");
+}
+
+#[test]
+fn atrn_inside_a_transaction_leaves_it_intact() {
+    let policy = with(|policy| {
+        *policy = safe(Demand::May, Demand::May);
+        policy.atrn = AtrnPolicy::Offered;
+    });
+    assert_snapshot!(dialogue(&policy, "
+        EHLO site7.example
+        MAIL FROM:<a@b.example>
+        ATRN
+        RCPT TO:<a@b.example>
+        QUIT
+    "), @r"
+    220 hub.example ESMTP Sluice ready
+    > EHLO site7.example
+    250-hub.example Hello site7.example
+    250-PIPELINING
+    250-8BITMIME
+    250-SMTPUTF8
+    250-ENHANCEDSTATUSCODES
+    250-SIZE 1000
+    250-ETRN
+    250-ATRN
+    250-STARTTLS
+    250-AUTH SCRAM-SHA-256 CRAM-MD5
+    250 HELP
+    > MAIL FROM:<a@b.example>
+    250 2.1.0 Sender OK
+    > ATRN
+    503 5.5.1 ATRN not allowed inside a mail transaction
+    > RCPT TO:<a@b.example>
+    250 2.1.5 Recipient OK
+    > QUIT
+    221 2.0.0 hub.example closing connection
+    (closed)
+    ");
+}

@@ -11,9 +11,9 @@ use sluice_smtp::etrn::{Answers, Node, Waiting};
 use sluice_smtp::replies;
 use sluice_smtp::reply::{Reply, ReplyReader};
 use sluice_smtpd::{
-    Admission, Certificates, Connection, Done, EtrnAnswer, EtrnPolicy, Incoming, Intake, Limits, Lookup,
-    MailParams, Orders, Parcel, Reception, Refused, Safety, Server, Service, Session, Settings, Transaction,
-    Users,
+    Admission, AtrnAnswer, AtrnPolicy, Certificates, Connection, Done, EtrnAnswer, EtrnPolicy, Incoming,
+    Intake, Limits, Lookup, MailParams, Orders, Parcel, Reception, Refused, Safety, Server, Service, Session,
+    Settings, Transaction, Users,
 };
 use tokio::sync::oneshot;
 
@@ -59,6 +59,7 @@ pub struct Fake {
     pub limits: Limits,
     pub reception: Reception,
     pub etrn: EtrnPolicy,
+    pub atrn: AtrnPolicy,
     pub safety: Safety,
     pub certificates: Mutex<Option<Certificates>>,
     pub users: Option<Arc<Users>>,
@@ -67,6 +68,9 @@ pub struct Fake {
     pub on_commit: Manner,
     pub on_chunk: Manner,
     pub on_etrn: Manner,
+    /// Answers to ATRN, in order, and what was asked.
+    pub on_atrn: Mutex<Vec<AtrnAnswer>>,
+    pub asked_atrn: Mutex<Vec<String>>,
     pub accepted: Mutex<Vec<Accepted>>,
     /// Recipients whose senders were to be told.
     pub refused: Mutex<Vec<Refused>>,
@@ -85,6 +89,7 @@ impl Default for Fake {
             limits: Limits::default(),
             reception: Reception::default(),
             etrn: EtrnPolicy::Silent,
+            atrn: AtrnPolicy::No,
             safety: Safety::default(),
             certificates: Mutex::default(),
             users: None,
@@ -92,6 +97,8 @@ impl Default for Fake {
             on_commit: Manner::AtOnce,
             on_chunk: Manner::AtOnce,
             on_etrn: Manner::AtOnce,
+            on_atrn: Mutex::default(),
+            asked_atrn: Mutex::default(),
             accepted: Mutex::default(),
             refused: Mutex::default(),
             list: Vec::new(),
@@ -119,6 +126,23 @@ impl Fake {
     }
 }
 
+/// A site with Fred, whose password is pencil, and no TLS.
+pub fn with_fred(change: impl FnOnce(&mut Fake)) -> Fake {
+    use sluice_sasl::users::{User, changed};
+    let fred = User::new("pencil", *b"0123456789abcdef", 4096, true).unwrap();
+    let safety = Safety {
+        tls: sluice_smtpd::Demand::May,
+        auth: sluice_smtpd::Demand::May,
+        mechanisms: sluice_smtpd::Mechanism::ALL.to_vec(),
+        max_auth_failures: 3,
+    };
+    let users = Some(Arc::new(Users::read(&changed("", "fred", Some(&fred)).unwrap()).0));
+    let mut fake = Fake { safety, users, ..Fake::default() };
+    fake.limits.auth_failure_delay = Duration::from_millis(50);
+    change(&mut fake);
+    fake
+}
+
 /// The intake: the fake, shared with its drafts.
 pub struct Door(pub Arc<Fake>);
 
@@ -138,6 +162,7 @@ impl Intake for Door {
             source_channel: connection.channel.to_string(),
             banner_host: "hub.example".into(),
             etrn: self.0.etrn,
+            atrn: self.0.atrn,
             safety: self.0.safety.clone(),
             is_known: false,
             limits: self.0.limits.clone(),
@@ -226,6 +251,15 @@ impl Intake for Door {
         let node: Node = argument.parse().unwrap();
         let reply = Answers::new(self.0.etrn, &node).started(&["tcp_dialup"], Waiting::Messages(3));
         self.0.answer(self.0.on_etrn, done, move |done| done(EtrnAnswer { reply }));
+    }
+
+    fn atrn(&self, session: &Session, domains: &[String], done: Box<dyn FnOnce(AtrnAnswer) + Send>) {
+        let login = session.login.as_ref().map_or("nobody", |login| login.name.as_str());
+        self.0.asked_atrn.lock().unwrap().push(format!("{login}: {}", domains.join(" ")));
+        // Without an answer left, nobody answers.
+        if let Some(answer) = self.0.on_atrn.lock().unwrap().pop() {
+            done(answer);
+        }
     }
 }
 
@@ -402,6 +436,17 @@ impl Client {
         assert!(
             self.say("EHLO client.example").starts_with("250 hub.example Hello client.example PIPELINING")
         );
+    }
+
+    /// AUTH CRAM-MD5 as fred, whose password is pencil.
+    pub fn log_in(&mut self) {
+        let challenge = self.say("AUTH CRAM-MD5");
+        let challenge = sluice_sasl::decode(challenge.trim_start_matches("334 ").as_bytes()).unwrap();
+        let credentials = sluice_sasl::client::Credentials::new("fred", "pencil").unwrap();
+        let mechanism = sluice_smtpd::Mechanism::CramMd5;
+        let mut attempt = sluice_sasl::client::Attempt::new(mechanism, credentials, &[0; 18]);
+        let answer = sluice_sasl::encode(&attempt.answer(&challenge).unwrap());
+        assert_eq!(self.say(&answer), "235 2.7.0 Authentication successful");
     }
 
     /// EHLO, MAIL, RCPT and DATA, up to 354.
