@@ -21,6 +21,7 @@
 
 mod guard;
 mod offers;
+mod request;
 mod transaction;
 mod verdict;
 
@@ -37,6 +38,7 @@ use crate::reply::{Reply, ReplyReader};
 
 pub use guard::{Demand, Safety};
 pub use offers::Offers;
+pub use request::{Request, Trouble};
 use sluice_sasl::client::Attempt;
 use transaction::Transaction;
 pub use verdict::{Ending, Settled, Verdict};
@@ -122,6 +124,8 @@ pub enum Wait {
     Hello,
     /// The reply to ETRN.
     Etrn,
+    /// The reply to ATRN: 10 minutes (RFC 2645 section 5.2.1).
+    Atrn,
     /// The reply to STARTTLS.
     StartTls,
     /// The reply to AUTH or a line of its exchange.
@@ -147,6 +151,7 @@ impl Wait {
             Wait::Greeting => "the greeting",
             Wait::Hello => "the reply to EHLO",
             Wait::Etrn => "the reply to ETRN",
+            Wait::Atrn => "the reply to ATRN",
             Wait::StartTls => "the reply to STARTTLS",
             Wait::Auth => "the reply to AUTH",
             Wait::Reset => "the reply to RSET",
@@ -179,6 +184,8 @@ enum Asked {
     Ehlo,
     Helo,
     Etrn,
+    /// A command outside all transactions, whose answer is the caller's business.
+    Request(Wait),
     StartTls,
     Auth,
     Reset,
@@ -196,6 +203,7 @@ impl Asked {
             Asked::Greeting => Wait::Greeting,
             Asked::Ehlo | Asked::Helo => Wait::Hello,
             Asked::Etrn => Wait::Etrn,
+            Asked::Request(wait) => wait,
             Asked::StartTls => Wait::StartTls,
             Asked::Auth => Wait::Auth,
             Asked::Reset => Wait::Reset,
@@ -234,6 +242,8 @@ pub struct Client {
     attempt: Option<Attempt>,
     login_trouble: Option<String>,
     etrn_reply: Option<String>,
+    answer: Option<Reply>,
+    trouble: Option<Trouble>,
     replies: u64,
     transaction: Transaction,
     settled: Option<Settled>,
@@ -265,6 +275,8 @@ impl Client {
             attempt: None,
             login_trouble: None,
             etrn_reply: None,
+            answer: None,
+            trouble: None,
             replies: 0,
             transaction: Transaction::default(),
             settled: None,
@@ -410,6 +422,7 @@ impl Client {
         // RFC 5248: X.7.5 is a failure of cryptography.
         let status = if self.phase == Phase::Handshake { Status::new(4, 7, 5) } else { status };
         let outcome = deferred(status, &text, &self.manner.peer);
+        self.trouble.get_or_insert(Trouble::Lost);
         self.over(outcome, false);
     }
 
@@ -465,6 +478,7 @@ impl Client {
                 self.etrn_reply = Some(shown(answer));
                 self.phase = Phase::Ready;
             }
+            Asked::Request(_) => self.request_answered(answer),
             Asked::Quit => {
                 self.over(deferred(Status::NOT_NOW, "the connection was closed by us", ""), false);
             }
@@ -524,6 +538,7 @@ impl Client {
     fn violated(&mut self, why: &str) {
         let outcome =
             deferred(Status::new(4, 5, 0), &format!("protocol violation: {why}"), &self.manner.peer);
+        self.trouble.get_or_insert(Trouble::Nonsense);
         self.over(outcome, false);
     }
 

@@ -391,6 +391,7 @@ impl Connection {
             Wait::Greeting
             | Wait::Hello
             | Wait::Etrn
+            | Wait::Atrn
             | Wait::StartTls
             | Wait::Auth
             | Wait::Reset

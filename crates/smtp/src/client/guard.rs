@@ -8,7 +8,7 @@ use sluice_sasl::client::{Attempt, Credentials, RANDOM_OCTETS};
 use sluice_sasl::{Mechanism, decode, encode};
 
 use super::verdict::{deferred, shown};
-use super::{Asked, Client, Hello, Offers, Phase};
+use super::{Asked, Client, Hello, Offers, Phase, Trouble};
 use crate::reply::Reply;
 pub use crate::server::Demand;
 
@@ -53,6 +53,7 @@ impl Client {
             }
             if safety.tls == Demand::Must {
                 return self.unprotected(
+                    Trouble::NoTls,
                     Status::new(4, 7, 10),
                     "TLS is demanded, and the server does not offer STARTTLS",
                 );
@@ -67,7 +68,7 @@ impl Client {
             self.phase = Phase::Handshake;
         } else if self.manner.safety.tls == Demand::Must {
             let text = format!("TLS is demanded, and the server refused STARTTLS: {}", shown(answer));
-            self.unprotected(Status::new(4, 7, 10), &text);
+            self.unprotected(Trouble::NoTls, Status::new(4, 7, 10), &text);
         } else {
             self.log_in();
         }
@@ -132,20 +133,23 @@ impl Client {
         if attempt.is_complete() {
             self.opened();
         } else {
-            self.unprotected(Status::new(4, 7, 5), "the server does not prove that it knows our password");
+            let text = "the server does not prove that it knows our password";
+            self.unprotected(Trouble::NoLogin, Status::new(4, 7, 5), text);
         }
     }
 
     fn not_logged_in(&mut self, why: &str) {
         let text = self.login_trouble.take().unwrap_or_else(|| why.to_owned());
         if self.manner.safety.auth == Demand::Must {
-            return self.unprotected(Status::new(4, 7, 0), &format!("a login is demanded: {text}"));
+            let text = format!("a login is demanded: {text}");
+            return self.unprotected(Trouble::NoLogin, Status::new(4, 7, 0), &text);
         }
         self.login_trouble = Some(text);
         self.opened();
     }
 
-    fn unprotected(&mut self, status: Status, text: &str) {
+    fn unprotected(&mut self, trouble: Trouble, status: Status, text: &str) {
+        self.trouble.get_or_insert(trouble);
         let outcome = deferred(status, text, &self.manner.peer);
         self.over(outcome, true);
     }

@@ -19,6 +19,8 @@ pub struct Offers {
     pub smtputf8: bool,
     /// ETRN (RFC 1985).
     pub etrn: bool,
+    /// ATRN (RFC 2645).
+    pub atrn: bool,
     /// CHUNKING (RFC 3030).
     pub chunking: bool,
     /// STARTTLS (RFC 3207).
@@ -39,6 +41,7 @@ impl Offers {
             offers.eight_bit_mime |= is("8BITMIME");
             offers.smtputf8 |= is("SMTPUTF8");
             offers.etrn |= is("ETRN");
+            offers.atrn |= is("ATRN");
             offers.chunking |= is("CHUNKING");
             offers.starttls |= is("STARTTLS");
             // `AUTH=LOGIN` is how old servers wrote it, before RFC 2554.
@@ -89,6 +92,7 @@ mod tests {
                 eight_bit_mime: true,
                 smtputf8: true,
                 etrn: true,
+                atrn: false,
                 chunking: true,
                 starttls: false,
                 mechanisms: [false, false, true, false],
