@@ -380,9 +380,7 @@ impl Asker {
     fn subject(&self) -> String {
         match &self.question {
             Question::Etrn(names) => names.get(self.answered).map(|name| name.0.clone()).unwrap_or_default(),
-            Question::Atrn(names) => {
-                names.iter().map(|name| name.0.as_str()).collect::<Vec<_>>().join(",")
-            }
+            Question::Atrn(names) => names.iter().map(|name| name.0.as_str()).collect::<Vec<_>>().join(","),
         }
     }
 

@@ -242,6 +242,7 @@ pub struct Client {
     attempt: Option<Attempt>,
     login_trouble: Option<String>,
     etrn_reply: Option<String>,
+    ended_at_etrn: bool,
     answer: Option<Reply>,
     trouble: Option<Trouble>,
     replies: u64,
@@ -275,6 +276,7 @@ impl Client {
             attempt: None,
             login_trouble: None,
             etrn_reply: None,
+            ended_at_etrn: false,
             answer: None,
             trouble: None,
             replies: 0,
@@ -308,6 +310,12 @@ impl Client {
     /// The reply to ETRN in one line, once it came. `None` when ETRN was not wanted or not offered.
     pub fn etrn_reply(&self) -> Option<&str> {
         self.etrn_reply.as_deref()
+    }
+
+    /// Whether the connection came to its end while ETRN had no reply, or by what the server said to it. Mail is then worth
+    /// another connection on which nothing is asked ([`Manner::etrn`]).
+    pub fn ended_at_etrn(&self) -> bool {
+        self.ended_at_etrn
     }
 
     /// What is to be done next.
@@ -407,6 +415,7 @@ impl Client {
         if matches!(self.phase, Phase::Over(_)) {
             return;
         }
+        self.ended_at_etrn = self.asked.front() == Some(&Asked::Etrn);
         let doing = match (self.asked.front(), &self.phase) {
             (Some(asked), _) => format!("waiting for {}", asked.wait().what()),
             (None, Phase::Handshake) => "turning on TLS".to_owned(),
@@ -438,6 +447,7 @@ impl Client {
             }
             return;
         };
+        self.ended_at_etrn = asked == Asked::Etrn;
         // RFC 5321 section 3.8: 421 may be the answer to anything and the connection is over.
         if answer.code == 421 && asked != Asked::Quit {
             return self.closing(answer, Some(asked));
@@ -476,6 +486,7 @@ impl Client {
             // No answer to ETRN can fail a delivery.
             Asked::Etrn => {
                 self.etrn_reply = Some(shown(answer));
+                self.ended_at_etrn = false;
                 self.phase = Phase::Ready;
             }
             Asked::Request(_) => self.request_answered(answer),
@@ -538,6 +549,7 @@ impl Client {
     fn violated(&mut self, why: &str) {
         let outcome =
             deferred(Status::new(4, 5, 0), &format!("protocol violation: {why}"), &self.manner.peer);
+        self.ended_at_etrn |= self.asked.front() == Some(&Asked::Etrn);
         self.trouble.get_or_insert(Trouble::Nonsense);
         self.over(outcome, false);
     }

@@ -55,6 +55,14 @@ pub(crate) struct Message<'a> {
     pub(crate) ours: &'a dyn Fn() -> bool,
 }
 
+/// What a connection begins with.
+#[derive(Debug, Clone, Copy)]
+struct Opening<'a> {
+    tls: Demand,
+    /// The name to ask for.
+    etrn: Option<&'a str>,
+}
+
 /// A connection that was greeted and is free, or at work, or over.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -73,6 +81,8 @@ pub(crate) struct Connection {
     name: String,
     /// TLS was begun and did not come about.
     no_handshake: bool,
+    /// What a server did to another connection when it was asked for our mail.
+    etrn_trouble: Option<String>,
     trace: Trace,
     _slot: Slot,
 }
@@ -81,7 +91,8 @@ impl Connection {
     /// Connects and goes as far as the first MAIL. An outcome says why this address is no use now.
     ///
     /// Where TLS may be used and need not, a handshake that fails costs the connection, and another one is made without:
-    /// mail in clear is what the operator asked for in that case.
+    /// mail in clear is what the operator asked for in that case. A server that ends the connection over ETRN gets another one
+    /// on which it is not asked: asking for mail must not keep ours from going.
     pub(crate) fn open(
         target: &Target,
         settings: &Settings,
@@ -90,25 +101,35 @@ impl Connection {
         slot: Slot,
         trace: Trace,
     ) -> Result<Connection, Outcome> {
-        let tls = settings.tls.demand;
-        let again = match Connection::open_with(tls, target, settings, runtime, halt, slot, trace) {
-            Err((outcome, Some(connection))) if tls == Demand::May => {
-                let Connection { _slot: slot, trace, stream, .. } = *connection;
-                drop(stream);
-                let (sluice_sdk::Outcome::Delivered { text, .. }
-                | Outcome::Deferred { text, .. }
-                | Outcome::Failed { text, .. }) = &outcome;
-                trace.step(&format!("once more without TLS: {text}"));
-                Connection::open_with(Demand::No, target, settings, runtime, halt, slot, trace)
+        let mut opening = Opening { tls: settings.tls.demand, etrn: settings.etrn.as_deref() };
+        let (mut slot, mut trace, mut etrn_trouble) = (slot, trace, None);
+        loop {
+            let opened = Connection::open_with(opening, target, settings, runtime, halt, slot, trace);
+            let (outcome, connection) = match opened {
+                Ok(connection) => return Ok(Connection { etrn_trouble, ..connection }),
+                Err((outcome, None)) => return Err(outcome),
+                Err((outcome, Some(connection))) => (outcome, *connection),
+            };
+            let (Outcome::Delivered { text, .. }
+            | Outcome::Deferred { text, .. }
+            | Outcome::Failed { text, .. }) = &outcome;
+            if connection.no_handshake && opening.tls == Demand::May {
+                connection.trace.step(&format!("once more without TLS: {text}"));
+                opening.tls = Demand::No;
+            } else if connection.client.ended_at_etrn() && !halt.is_told() {
+                connection.trace.step(&format!("once more without ETRN: {text}"));
+                etrn_trouble = Some(text.clone());
+                opening.etrn = None;
+            } else {
+                return Err(outcome);
             }
-            opened => opened,
-        };
-        again.map_err(|(outcome, _)| outcome)
+            Connection { _slot: slot, trace, .. } = connection;
+        }
     }
 
-    /// As [`Connection::open`], with this much of TLS. The failed connection comes back if it was TLS that failed.
+    /// As [`Connection::open`], once. A connection that failed by TLS or by ETRN comes back.
     fn open_with(
-        tls: Demand,
+        opening: Opening<'_>,
         target: &Target,
         settings: &Settings,
         runtime: &Runtime,
@@ -124,7 +145,7 @@ impl Connection {
             (no_answer(format!("no connection to {} at {}: {why}", target.name, target.address)), None)
         })?;
         let mut safety = Safety {
-            tls,
+            tls: opening.tls,
             secured: settings.tls.implicit,
             auth: settings.auth,
             credentials: settings.credentials.clone(),
@@ -139,7 +160,7 @@ impl Connection {
             name: settings.name.clone(),
             peer: target.name.clone(),
             hello: settings.hello,
-            etrn: settings.etrn.clone(),
+            etrn: opening.etrn.map(str::to_owned),
             eight_bit: settings.eight_bit,
             streaming: settings.streaming,
             chunking: settings.chunking,
@@ -159,6 +180,7 @@ impl Connection {
             tls: settings.tls.config.clone(),
             name: target.name.clone(),
             no_handshake: false,
+            etrn_trouble: None,
             trace,
             _slot: slot,
         };
@@ -168,7 +190,7 @@ impl Connection {
         match connection.pump(None) {
             Step::Over(ending) => {
                 let outcome = outward(ending.outcome);
-                if connection.no_handshake {
+                if connection.no_handshake || connection.client.ended_at_etrn() {
                     return Err((outcome, Some(Box::new(connection))));
                 }
                 connection.quit();
@@ -263,6 +285,11 @@ impl Connection {
     /// The reply to our ETRN; `None` when none was sent.
     pub(crate) fn etrn_reply(&self) -> Option<&str> {
         self.client.etrn_reply()
+    }
+
+    /// How a server that was asked for our mail ended the connection before this one, on which it was not asked.
+    pub(crate) fn etrn_trouble(&self) -> Option<&str> {
+        self.etrn_trouble.as_deref()
     }
 
     pub(crate) fn opened(&self) -> Instant {

@@ -324,9 +324,12 @@ impl<'s> Outbox<'s> {
             (self.shared.log)(Level::Warn, &format!("not logged in to {}: {why}", target.name));
         }
         let Some(name) = &self.shared.settings.etrn else { return };
-        let (level, text) = match connection.etrn_reply() {
-            Some(reply) => (Level::Info, format!("ETRN {name} to {}: {reply}", target.name)),
-            None => (
+        let (level, text) = match (connection.etrn_reply(), connection.etrn_trouble()) {
+            (_, Some(why)) => {
+                (Level::Warn, format!("ETRN {name} to {}: {why}; mail goes without asking", target.name))
+            }
+            (Some(reply), None) => (Level::Info, format!("ETRN {name} to {}: {reply}", target.name)),
+            (None, None) => (
                 Level::Warn,
                 format!("{} does not offer ETRN: `sendetrn {name}` has no effect there", target.name),
             ),

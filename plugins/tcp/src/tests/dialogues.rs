@@ -466,6 +466,28 @@ fn a_connection_to_another_host_makes_room() {
 }
 
 #[test]
+fn a_server_that_ends_the_connection_over_etrn_gets_the_mail_on_another() {
+    let hello = || vec![Say("220 mx"), Hear, Say("250-mx"), Say("250-ETRN"), Say("250 PIPELINING")];
+    let plain = || [hello(), one_message(), vec![Hear, Say("221 bye")]].concat();
+    for rude in [
+        vec![Hear, Say("421 4.7.0 not you")],
+        vec![Hear],
+        vec![Hear, Say("354 what")],
+        vec![Hear, Say("what")],
+    ] {
+        let peer = Peer::start(vec![[hello(), rude].concat(), plain()]);
+        let shared = literal(peer.port, &[("sendetrn", "hub.example")]);
+        let mut outbox = Outbox::new(&shared);
+        let settled = deliver(&mut outbox, &message(&["r@b"]));
+        assert!(settled[0].starts_with("delivered"), "{settled:?}");
+        shared.pool.close_idle(Duration::ZERO);
+        let heard = peer.heard();
+        assert_eq!(heard[0], "EHLO hub.example|ETRN hub.example");
+        assert!(heard[1].starts_with("EHLO hub.example|MAIL FROM:<s@a.example>|"), "{heard:?}");
+    }
+}
+
+#[test]
 fn etrn_at_the_start_of_each_connection_and_when_polled() {
     let hello = || {
         vec![
