@@ -96,9 +96,9 @@ const HOMES: &[(&str, &[&str])] = &[
     ("mail-builder", &["sluice-mail"]),
     ("tokio", &["sluice-smtpd", "sluice-admin", "sluice", "sluice-tcp"]),
     ("hickory-resolver", &["sluice", "sluice-tcp"]),
-    ("rustls", &["sluice-smtpd", "sluice-tcp"]),
-    ("tokio-rustls", &["sluice-smtpd"]),
-    ("rustls-native-certs", &["sluice-tcp"]),
+    ("rustls", &["sluice-smtpd", "sluice", "sluice-tcp"]),
+    ("tokio-rustls", &["sluice-smtpd", "sluice"]),
+    ("rustls-native-certs", &["sluice", "sluice-tcp"]),
     ("hmac", &["sluice-sasl"]),
     ("pbkdf2", &["sluice-sasl"]),
     // The oracle of tests.
