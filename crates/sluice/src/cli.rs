@@ -17,6 +17,21 @@ Open the gate for a site:          sluice trigger site7.example.net
 Exit status: 0 done; 64 the command line was wrong; 65 the thing named is not there; 75 not now, try again; \
 78 the configuration has errors. Data goes to standard output, talk to standard error.";
 
+/// What `etrn --help` says about its exit status.
+const ETRN_STATUS: &str = "\
+Exit status:
+   0  every name was accepted (250 to 253)
+  64  the command line was wrong
+  65  the server cannot read a name (501), or a file named here cannot be used
+  68  no connection: the server's name is unknown, or nobody answers there
+  69  the server does not offer ETRN (also 500 or 502 to it)
+  71  our own listener does not accept mail; the server was not asked
+  75  later: 458, 421 or another 4xx, or the connection was lost
+  76  what the server says is no SMTP
+  77  refused: 459, 530 or another 5xx, no TLS or no login where they are demanded
+  78  the configuration has errors, or has no name to ask for
+When names fare differently it is the first of 77, 65, 69, 76, 75 that one of them met.";
+
 /// A store-and-forward mail hub: it holds mail in channels for sites that are away, and lets it run when asked.
 #[derive(Debug, Parser)]
 #[command(name = "sluice", version, about, after_help = AFTER_HELP, max_term_width = 110)]
@@ -83,6 +98,16 @@ pub(crate) enum Command {
     /// `#tcp_dialup` for a channel; and `id:…` for one message. Held mail stays held. Answers what runs and how many
     /// messages that is; exit status 65 when nothing has that name.
     Trigger(Trigger),
+    /// Asks a server to send what it holds for us (ETRN, RFC 1985).
+    ///
+    /// The command of that name in Solaris and in the sendmail package: one ETRN for each CLIENT-HOST, in order, in one
+    /// session. Without CLIENT-HOSTs, one for every name that this system takes mail for, and not before its own listener
+    /// has been seen to accept mail, since the server connects back to it. Nothing is printed without -v but what went wrong.
+    /// The environment has no influence. A link named `etrn` to the program is the same command.
+    ///
+    /// Example: sluice etrn -v hub.example.net site7.example.net '@lab.site7.example.net' '#site7'
+    #[command(after_help = ETRN_STATUS)]
+    Etrn(Etrn),
     /// Shows what waits.
     #[command(subcommand)]
     Queue(Queue),
@@ -325,6 +350,62 @@ pub(crate) enum Queue {
     List(QueueList),
     /// Counts what waits, a line for each channel and destination domain.
     Summarize(QueueSummarize),
+}
+
+/// Arguments of `etrn`.
+#[derive(Debug, Args)]
+pub(crate) struct Etrn {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Asks nothing unless our own listener accepts mail. That is so without -b too when no CLIENT-HOSTs are given.
+    #[arg(short = 'b')]
+    pub(crate) check_own: bool,
+    /// Shows the conversation.
+    #[arg(short = 'v')]
+    pub(crate) verbose: bool,
+    /// Takes the names from Cw and Fw lines of a sendmail.cf, in the place of the configuration's.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sendmail_cf: Option<PathBuf>,
+    /// TLS: never; where the server offers STARTTLS; or nothing is asked without it; or from the first octet.
+    #[arg(long, value_enum, default_value_t = EtrnTls::May)]
+    pub(crate) tls: EtrnTls,
+    /// Certificates of authorities (PEM) to know the server by, in the place of the system's.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_ca: Option<PathBuf>,
+    /// Believes any certificate. Without it the certificate counts with `--tls must` or `implicit` and with a login.
+    #[arg(long, conflicts_with = "tls_ca")]
+    pub(crate) tls_anybody: bool,
+    /// Logs in under this name, by SCRAM-SHA-256 or CRAM-MD5, or under TLS by PLAIN or LOGIN.
+    #[arg(long, value_name = "NAME", requires = "password_file")]
+    pub(crate) login: Option<String>,
+    /// The password, in the first line of a file that nobody but its owner may read.
+    #[arg(long, value_name = "FILE", requires = "login")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// What we call ourselves in EHLO: otherwise the official name of the local host, or of this machine.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) helo: Option<String>,
+    /// Seconds that a connection may take (a line may have to be dialled), and that our own listener may take to come up.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) wait: u64,
+    /// The server: a host name or an address, with `:port` behind it when it is not 25.
+    #[arg(value_name = "SERVER-HOST")]
+    pub(crate) server: crate::asking::Server,
+    /// What to ask for: a domain, `@domain` for it and all below, or `#name` for a queue of the server's naming.
+    #[arg(value_name = "CLIENT-HOST")]
+    pub(crate) names: Vec<sluice_smtp::asker::Name>,
+}
+
+/// TLS of `etrn`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EtrnTls {
+    /// Never.
+    No,
+    /// STARTTLS where it is offered.
+    May,
+    /// STARTTLS, or nothing is asked.
+    Must,
+    /// TLS before the first octet.
+    Implicit,
 }
 
 /// Arguments of `queue list`.

@@ -12,10 +12,20 @@ pub(crate) enum Exit {
     Usage = 64,
     /// What was named is not there, or the input cannot be used (EX_DATAERR).
     Data = 65,
+    /// There is no such host, or it does not answer (EX_NOHOST).
+    NoHost = 68,
+    /// The service asked for is not to be had there (EX_UNAVAILABLE).
+    Unavailable = 69,
     /// Our own mistake (EX_SOFTWARE).
     Software = 70,
+    /// Something that this machine should have is not there: our own listener (EX_OSERR).
+    System = 71,
     /// Not now; the same command may work later (EX_TEMPFAIL).
     Temporary = 75,
+    /// The other side does not speak the protocol (EX_PROTOCOL).
+    Protocol = 76,
+    /// The other side will not do it for us (EX_NOPERM).
+    Refused = 77,
     /// The configuration has errors (EX_CONFIG).
     Config = 78,
 }

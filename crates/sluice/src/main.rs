@@ -6,6 +6,7 @@
 
 mod access;
 mod arriving;
+mod asking;
 mod cli;
 mod commands;
 mod control;
@@ -14,15 +15,18 @@ mod hub;
 mod inner_door;
 mod intake;
 mod keys;
+mod links;
 mod load;
 mod log;
 mod lookups;
 mod names;
 mod notices;
 mod output;
+mod own_names;
 mod recipients;
 mod report;
 mod routines;
+mod sendmail_cf;
 mod terms;
 
 use std::io::{self, Write};
@@ -34,7 +38,7 @@ use crate::cli::{Channel, Cli, Command, Password, Plugin, Queue, Test};
 use crate::exit::{Exit, Failure};
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(links::command_line(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are asked for and go to standard output; anything else is a usage error.
@@ -66,6 +70,7 @@ fn carry_out(command: Command) -> Result<Exit, Failure> {
         Command::Test(Test::Mapping(test)) => commands::test_mapping::test_mapping(&test),
         Command::Test(Test::Match(test)) => commands::test_match::test_match(&test),
         Command::Trigger(trigger) => commands::remote::trigger(&trigger.common, &trigger.selector),
+        Command::Etrn(etrn) => commands::etrn::etrn(&etrn),
         Command::Queue(Queue::List(list)) => {
             commands::remote::queue_list(&list.common, list.selector.as_deref(), list.limit)
         }
