@@ -25,6 +25,7 @@ mod memory;
 mod names;
 mod options;
 mod outbox;
+mod pieces;
 mod pool;
 mod settings;
 mod targets;
