@@ -270,6 +270,15 @@ impl Inner {
         }
     }
 
+    /// Called by the watchdog now and then. After a failure no worker is started for a while, and leases that were taken
+    /// in that time would wait for the workers that are left, however long those are busy.
+    pub(crate) fn after_a_rest(self: &Arc<Self>) {
+        if self.receiver.is_empty() {
+            return;
+        }
+        self.start_worker_if_needed(&mut self.state.lock());
+    }
+
     fn start_worker(self: &Arc<Self>, state: &mut State) {
         let worker = Arc::new(Worker::new(self.clone(), state.created.is_none()));
         let thread = self.thread("worker");

@@ -95,6 +95,7 @@ impl Watchdog {
             if let Some(overdue) = worker.overdue(now) {
                 worker.instance.abandon(&worker, &overdue);
             }
+            worker.instance.after_a_rest();
         }
     }
 }
