@@ -1,6 +1,6 @@
 //! What scripts and operators rely on: exit codes, JSON fields, reload.
 
-use sluice_testkit::{Batch, Sink, wait_for};
+use sluice_testkit::{Batch, Manner, Sink, wait_for};
 use sluice_tests::{Destination, SOON, configuration, hub};
 use std::time::Duration;
 
@@ -34,6 +34,27 @@ fn trigger_of_something_unknown_says_what_is_near() {
         assert_eq!(ran.code, 65, "{selector}: {}{}", ran.out, ran.err);
         assert!(ran.err.contains(near) || ran.out.contains(near), "{selector}: {}{}", ran.out, ran.err);
     }
+}
+
+#[test]
+fn the_log_says_why_mail_stays_and_says_it_once_for_many() {
+    let sink = Sink::start();
+    sink.behave(Manner { greeting: Some("421 4.3.2 not today".to_owned()), ..Manner::default() });
+    let mut hub = hub("why", &[Destination::direct("tcp_next", "next.example", sink.port())]);
+    hub.start();
+    Batch { sessions: 2, ..Batch::new(hub.address(), "fred@next.example", 30) }.send_all();
+    let tries = || {
+        let rows = hub.json(&["queue", "list"]);
+        rows.iter().filter(|row| row["attempts"].as_u64() == Some(1)).count()
+    };
+    wait_for("every message to be tried", SOON, || tries() == 30);
+    let log = hub.log();
+    let told: Vec<&str> = log.lines().filter(|line| line.contains(" deferred ")).collect();
+    assert_eq!(told.len(), 1, "{log}");
+    assert!(told[0].contains("channel=tcp_next") && told[0].contains("not today"), "{}", told[0]);
+    let rows = hub.json(&["channel", "list"]);
+    let row = rows.iter().find(|row| row["channel"] == "tcp_next").expect("a row for the channel");
+    assert!(row["stalled"].is_null(), "it waits for its time: {row}");
 }
 
 #[test]

@@ -161,6 +161,9 @@ pub struct ChannelRow {
     pub pool: String,
     /// What last went wrong with the plugin.
     pub error: Option<String>,
+    /// Why it gets nothing done although it has something to do, when that has been so for half a minute.
+    #[serde(default)]
+    pub stalled: Option<String>,
 }
 
 /// One loaded plugin.
@@ -254,6 +257,7 @@ mod tests {
                     max_jobs: 0,
                     pool: text(),
                     error: None,
+                    stalled: None,
                 }),
             ),
             (

@@ -246,6 +246,7 @@ impl Core {
         }
         self.closed = closed;
         self.suspend_queues(now);
+        self.know_channels();
     }
 
     /// Whether no lease may be taken for a channel.
@@ -335,6 +336,7 @@ impl Core {
                 summaries.fold((0, 0), |sum, queue| (sum.0 + queue.messages, sum.1 + queue.active));
             rows.push(ClosingDone { name: name.clone(), changed, messages, active, suspension: None });
         }
+        self.know_channels();
         Ok(rows)
     }
 

@@ -7,7 +7,7 @@
 //! Every entry under a lease is in exactly one of `deliveries` (a worker or the desk has it) and `notices` (its sender is
 //! being told). Every job slot in use belongs to one of `leases`.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -16,11 +16,13 @@ use sluice_mail::Time;
 use sluice_queue::{ChannelKey, EntryKey, Queues};
 use sluice_spool::Spool;
 
+use crate::agenda::Agenda;
 use crate::closed::Closed;
 use crate::desk::Job;
 use crate::event::{Event, Loaded, Question};
 use crate::expiry::Patrol;
 use crate::handle::Shared;
+use crate::lookout::Lookout;
 use crate::policy::Policy;
 use crate::record::Promised;
 use crate::runner::Runner;
@@ -44,6 +46,17 @@ pub(crate) struct Channel {
     pub(crate) pause_until: Time,
     /// The peer is to be asked for mail as soon as there is an instance.
     pub(crate) poll: bool,
+    /// What was last said of deferred deliveries.
+    pub(crate) deferrals: Deferrals,
+}
+
+/// What the log has of a channel's deferred deliveries: a peer that is away defers thousands, all for one reason.
+#[derive(Debug, Default)]
+pub(crate) struct Deferrals {
+    /// The last that was told of: when, and why.
+    pub(crate) told: Option<(Time, sluice_mail::Status, String)>,
+    /// How many of the same since.
+    pub(crate) untold: u64,
 }
 
 /// A channel's instance.
@@ -63,6 +76,27 @@ pub(crate) enum RunnerState {
 pub(crate) struct Pool {
     pub(crate) limit: u32,
     pub(crate) jobs: u32,
+    /// Channels that have something to do and found no free slot, first come, first served; and the same as a set.
+    pub(crate) waiting: VecDeque<ChannelKey>,
+    pub(crate) waits: HashSet<ChannelKey>,
+}
+
+impl Pool {
+    pub(crate) fn wait(&mut self, key: ChannelKey) {
+        if self.waits.insert(key) {
+            self.waiting.push_back(key);
+        }
+    }
+
+    /// The channel whose turn it is at a free slot; `None` when there is no such slot or channel.
+    pub(crate) fn next(&mut self) -> Option<ChannelKey> {
+        if self.jobs >= self.limit {
+            return None;
+        }
+        let key = self.waiting.pop_front()?;
+        self.waits.remove(&key);
+        Some(key)
+    }
 }
 
 /// A lease under way.
@@ -119,6 +153,16 @@ pub(crate) struct Core {
     /// By [`ChannelKey::index`].
     pub(crate) channels: Vec<Channel>,
     pub(crate) pools: HashMap<String, Pool>,
+    /// Pools in which a slot has become free, or may have, since channels that wait for one were last asked.
+    pub(crate) freed: Vec<String>,
+    pub(crate) agenda: Agenda,
+    pub(crate) lookout: Lookout,
+    /// Channels with a fixed peer, by its name.
+    pub(crate) peers: HashMap<String, Vec<ChannelKey>>,
+    /// Channels whose peer the periodic service asks, with mail or without.
+    pub(crate) pollers: Vec<ChannelKey>,
+    /// Channels that may run for an operator and for a peer's ETRN, in order.
+    pub(crate) runnable: [Arc<[ChannelKey]>; 2],
     pub(crate) leases: HashMap<u64, Lease>,
     pub(crate) deliveries: HashMap<u64, InFlight>,
     pub(crate) notices: HashMap<u64, PendingNotice>,
@@ -140,8 +184,6 @@ pub(crate) struct Core {
     /// Notes of later versions, as they are.
     pub(crate) foreign_notes: Vec<Vec<u8>>,
     pub(crate) checkpoint: crate::journal::Checkpoint,
-    /// Which channel is looked at first for work, so that none is always first at a pool's slots.
-    pub(crate) turn: usize,
     /// When stopping: how long deliveries are waited for.
     pub(crate) stopping: Option<Instant>,
 }
@@ -161,7 +203,7 @@ impl Core {
             Event::Unreadable { token, what } => self.unreadable(token, &what, now),
             Event::Started { channel, generation, result } => self.started(channel, generation, result, now),
             Event::Close { closing, done } => self.close(closing, done, now),
-            Event::Ask(question) => self.answer(question),
+            Event::Ask(question) => self.answer(question, now),
             Event::Reload { loaded, policies, done } => {
                 self.reload(loaded, policies, now);
                 done(());
@@ -175,8 +217,10 @@ impl Core {
     pub(crate) fn pass(&mut self, now: Time) {
         self.end_suspensions(now);
         self.queues.advance(now);
+        self.agenda.advance(now);
         self.service(now);
         self.walk_patrol(now);
+        self.look_out(now);
     }
 
     /// Starts what may start.
@@ -190,24 +234,15 @@ impl Core {
 
     /// When [`Core::pass`] or [`Core::proceed`] has something to do without an event.
     pub(crate) fn next_wake(&self) -> Time {
-        let mut next = self.next_service.min(self.patrol.next()).min(self.checkpoint.next());
-        let wakes = [self.queues.next_wake(), self.next_notice(), self.next_suspension_end()];
-        for wake in wakes.into_iter().flatten() {
-            next = next.min(wake);
-        }
-        for key in self.queues.channels() {
-            let channel = &self.channels[key.index()];
-            let pause = match channel.runner {
-                RunnerState::Failed(until) => until.max(channel.pause_until),
-                RunnerState::Running(_) | RunnerState::None => channel.pause_until,
-                RunnerState::Starting => continue,
-            };
-            // A pause that is over needs no waking: whatever ended it has.
-            if pause > Time(0) && (channel.poll || self.queues.has_ready(key)) && channel.jobs == 0 {
-                next = next.min(pause);
-            }
-        }
-        next
+        let next =
+            self.next_service.min(self.patrol.next()).min(self.checkpoint.next()).min(self.lookout.next());
+        let wakes = [
+            self.queues.next_wake(),
+            self.agenda.next_wake(),
+            self.next_notice(),
+            self.next_suspension_end(),
+        ];
+        wakes.into_iter().flatten().fold(next, Time::min)
     }
 
     pub(crate) const fn number(&mut self) -> u64 {
@@ -229,6 +264,7 @@ impl Core {
                 failures: 0,
                 pause_until: Time(0),
                 poll: false,
+                deferrals: Deferrals::default(),
             });
         }
         key
@@ -238,12 +274,12 @@ impl Core {
         self.channels.get(key.index()).and_then(|channel| channel.policy.as_ref())
     }
 
-    fn answer(&self, question: Question) {
+    fn answer(&self, question: Question, now: Time) {
         match question {
             Question::Summarize(done) => done(self.summaries()),
             Question::Suspensions(done) => done(self.suspensions()),
             Question::List { selector, limit, done } => done(self.list(selector.as_ref(), limit)),
-            Question::Channels(done) => done(self.channel_reports()),
+            Question::Channels(done) => done(self.channel_reports(now)),
         }
     }
 }

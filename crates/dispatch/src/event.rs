@@ -148,6 +148,8 @@ pub struct ChannelReport {
     pub error: Option<String>,
     /// Since when an operator has it stopped.
     pub stopped_since: Option<Time>,
+    /// Why it gets nothing done although it has something to do, when that has been so for half a minute.
+    pub stalled: Option<String>,
 }
 
 /// How a channel's instance is.

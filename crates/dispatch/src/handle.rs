@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -81,6 +81,7 @@ impl CommitError {
 pub(crate) struct Shared {
     pub(crate) loaded: ArcSwap<Loaded>,
     pub(crate) permits: AtomicUsize,
+    pub(crate) looks: AtomicU64,
     pub(crate) stopping: AtomicBool,
     pub(crate) arrivals: Sender<Event>,
     pub(crate) inbox: Sender<Event>,
@@ -283,6 +284,12 @@ impl Handle {
     /// [`Busy`]; `done` is then not called.
     pub fn suspensions(&self, done: impl FnOnce(Vec<ClosingDone>) + Send + 'static) -> Result<(), Busy> {
         self.tell(Event::Ask(Question::Suspensions(Box::new(done))))
+    }
+
+    /// How often a channel was looked at for a lease, since the start: what the loop costs beside its events.
+    #[must_use]
+    pub fn looks(&self) -> u64 {
+        self.shared.looks.load(Ordering::Relaxed)
     }
 
     /// The plugins that are loaded.

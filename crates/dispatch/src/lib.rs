@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod agenda;
 mod clock;
 mod closed;
 mod core;
@@ -27,6 +28,7 @@ mod event;
 mod expiry;
 mod handle;
 mod journal;
+mod lookout;
 mod notes;
 mod notice;
 mod plugins;

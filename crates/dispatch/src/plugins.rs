@@ -48,6 +48,10 @@ impl Runner for Plugin {
         })
     }
 
+    fn untaken(&self) -> usize {
+        self.0.queued()
+    }
+
     fn stop(&self, deadline: Duration) {
         self.0.stop(deadline);
     }

@@ -59,7 +59,8 @@ impl Core {
             .queues
             .into_iter()
             .filter(|&queue| {
-                running.contains(&self.queues.queue_names(queue).0) && !self.queues.is_suspended(queue)
+                running.binary_search(&self.queues.queue_names(queue).0).is_ok()
+                    && !self.queues.is_suspended(queue)
             })
             .collect();
         queues.sort_unstable();
@@ -104,7 +105,9 @@ impl Core {
         if matches!((&selector, requester), (Selector::Channel(_), Requester::Operator)) {
             for &key in &running {
                 let asks = self.policy(key).is_some_and(|policy| policy.asks);
-                self.channels[key.index()].poll |= asks;
+                if asks {
+                    self.poll(key);
+                }
             }
         }
         if *requester == Requester::Operator {
@@ -201,13 +204,11 @@ impl Core {
     fn name_host(&mut self, domain: &str, requester: &Requester, named: &mut Named) {
         named.queues = self.queues.queues_of_domain(domain);
         // A fixed peer, by its name: the whole channel is for it.
-        for key in self.queues.channels() {
-            if self.policy(key).is_some_and(|policy| policy.fixed_peer.as_deref() == Some(domain)) {
-                named.is_known = true;
-                named.channels.push(key);
-                named.whole.push(key);
-                named.queues.extend(self.queues.queues_of_channel(key));
-            }
+        for &key in self.peers.get(domain).into_iter().flatten() {
+            named.is_known = true;
+            named.channels.push(key);
+            named.whole.push(key);
+            named.queues.extend(self.queues.queues_of_channel(key));
         }
         // What mail for it would be queued under, which a rule may spell in another way.
         if let Some((channel, host)) = self.route(domain, requester) {
@@ -239,19 +240,18 @@ impl Core {
     }
 
     /// Whether there is anything to run at all.
-    fn may_run(&self, key: ChannelKey, requester: &Requester) -> bool {
-        let is_local = matches!(requester, Requester::Etrn { .. })
-            && **self.queues.channel_name(key) == *self.loaded.config.channels.local().name;
-        !is_local && self.policy(key).is_some_and(crate::policy::Policy::runs)
+    pub(crate) fn may_run(&self, key: ChannelKey, requester: &Requester) -> bool {
+        let is_kept_back = matches!(requester, Requester::Etrn { .. }) && self.is_local(key);
+        !is_kept_back && self.policy(key).is_some_and(crate::policy::Policy::runs)
     }
 
-    fn runnable(&self, requester: &Requester) -> Vec<ChannelKey> {
-        let blocked = |key: ChannelKey| {
-            matches!(requester, Requester::Etrn { .. })
-                && self.policy(key).is_some_and(|policy| policy.block_etrn)
-        };
-        let runs = |key| !blocked(key) && !self.is_stopped(key) && self.may_run(key, requester);
-        self.queues.channels().filter(|&key| runs(key)).collect()
+    pub(crate) fn is_local(&self, key: ChannelKey) -> bool {
+        **self.queues.channel_name(key) == *self.loaded.config.channels.local().name
+    }
+
+    fn runnable(&self, requester: &Requester) -> Arc<[ChannelKey]> {
+        let [operators, peers] = &self.runnable;
+        Arc::clone(if matches!(requester, Requester::Etrn { .. }) { peers } else { operators })
     }
 
     /// Names like the one that nobody knows.

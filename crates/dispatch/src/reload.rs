@@ -9,7 +9,7 @@ use sluice_mail::Time;
 use sluice_queue::ChannelKey;
 
 use crate::core::{Core, RunnerState};
-use crate::event::Loaded;
+use crate::event::{Loaded, Requester};
 use crate::policy::{Policy, Schedule};
 
 impl Core {
@@ -29,13 +29,44 @@ impl Core {
         for pool in &config.pools {
             self.pools.entry(pool.name.clone()).or_default().limit = pool.job_limit.max(1);
         }
+        // Whoever waits looks again whether it does, and where.
+        self.freed.clear();
+        for pool in self.pools.values_mut() {
+            pool.waiting.clear();
+            pool.waits.clear();
+        }
         for key in self.queues.channels() {
             let policy = new.get_mut(key.index()).and_then(Option::take);
             self.change(key, policy, now);
+            self.agenda.list(key);
         }
+        self.know_channels();
         self.queues.set_grace(config.options.release_grace);
         // The next periodic service is not put off by a reload, but may come sooner.
         self.next_service = self.next_service.min(now.plus(config.options.post_interval));
+    }
+
+    /// Finds out once what releases and services ask of the channels each time.
+    pub(crate) fn know_channels(&mut self) {
+        self.peers.clear();
+        let (mut pollers, mut operators, mut peers_etrn) = (Vec::new(), Vec::new(), Vec::new());
+        for key in self.queues.channels() {
+            let Some(policy) = self.policy(key) else { continue };
+            if policy.polls {
+                pollers.push(key);
+            }
+            if !self.is_stopped(key) && self.may_run(key, &Requester::Operator) {
+                operators.push(key);
+                if !policy.block_etrn && !self.is_local(key) {
+                    peers_etrn.push(key);
+                }
+            }
+            if let Some(peer) = policy.fixed_peer.clone() {
+                self.peers.entry(peer).or_default().push(key);
+            }
+        }
+        self.pollers = pollers;
+        self.runnable = [operators.into(), peers_etrn.into()];
     }
 
     fn change(&mut self, key: ChannelKey, policy: Option<Policy>, now: Time) {
@@ -71,6 +102,7 @@ impl Core {
 
     /// A release says that the channel is wanted: pauses end.
     pub(crate) fn wake_channel(&mut self, key: ChannelKey) {
+        self.agenda.list(key);
         let channel = &mut self.channels[key.index()];
         if let RunnerState::Failed(until) = &mut channel.runner {
             *until = Time(0);

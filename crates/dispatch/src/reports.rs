@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use sluice_mail::Time;
 use sluice_queue::{EntryView, QueueSummary, Selector};
 
 use crate::core::{Core, RunnerState};
@@ -42,7 +43,7 @@ impl Core {
     }
 
     /// The channels of the configuration in its order, then those that only have mail left.
-    pub(crate) fn channel_reports(&self) -> Vec<ChannelReport> {
+    pub(crate) fn channel_reports(&self, now: Time) -> Vec<ChannelReport> {
         let mut messages: HashMap<std::sync::Arc<str>, u64> = HashMap::new();
         for summary in self.queues.summaries() {
             *messages.entry(summary.channel).or_default() += summary.messages;
@@ -56,11 +57,13 @@ impl Core {
             .collect();
         left.sort_unstable();
         names.extend(left);
-        names.into_iter().map(|name| self.report(name, messages.get(name).copied().unwrap_or(0))).collect()
+        let count = |name: &str| messages.get(name).copied().unwrap_or(0);
+        names.into_iter().map(|name| self.report(name, count(name), now)).collect()
     }
 
-    fn report(&self, name: &str, messages: u64) -> ChannelReport {
-        let channel = self.queues.known_channel(name).and_then(|key| self.channels.get(key.index()));
+    fn report(&self, name: &str, messages: u64, now: Time) -> ChannelReport {
+        let key = self.queues.known_channel(name).filter(|key| key.index() < self.channels.len());
+        let channel = key.map(|key| &self.channels[key.index()]);
         let policy = channel.and_then(|channel| channel.policy.as_ref());
         let status = match (channel, policy) {
             (None, _) | (_, None) => ChannelStatus::NotConfigured,
@@ -87,6 +90,7 @@ impl Core {
             schedule: policy.map(|policy| policy.schedule),
             error: channel.and_then(|channel| channel.error.clone()),
             stopped_since: self.closed.stopped_since(name),
+            stalled: key.and_then(|key| self.stalled(key, now)),
         }
     }
 }

@@ -6,7 +6,7 @@
 //! Events are taken in batches, arrivals first: who asks about the queue after a message was acknowledged sees it there.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -76,6 +76,7 @@ impl Dispatcher {
         let shared = Arc::new(Shared {
             loaded: ArcSwap::new(Arc::clone(&loaded)),
             permits: AtomicUsize::new(PERMITS),
+            looks: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             arrivals: arrivals_in.clone(),
             inbox: inbox_in.clone(),
@@ -92,6 +93,12 @@ impl Dispatcher {
             queues: Queues::new(),
             channels: Vec::new(),
             pools: std::collections::HashMap::new(),
+            freed: Vec::new(),
+            agenda: crate::agenda::Agenda::default(),
+            lookout: crate::lookout::Lookout::starting(now),
+            peers: std::collections::HashMap::new(),
+            pollers: Vec::new(),
+            runnable: [Arc::default(), Arc::default()],
             leases: std::collections::HashMap::new(),
             deliveries: std::collections::HashMap::new(),
             notices: std::collections::HashMap::new(),
@@ -106,7 +113,6 @@ impl Dispatcher {
             closed: Closed::default(),
             foreign_notes: Vec::new(),
             checkpoint: Checkpoint::starting(now),
-            turn: 0,
             stopping: None,
         };
         let policies = Policy::of_all(&loaded.config);

@@ -100,6 +100,8 @@ pub trait Runner: Send + Sync {
     /// # Errors
     /// It takes none now: its queue is full, it rests, or it is stopping. No event comes about the lease then.
     fn offer(&self, lease: Lease) -> Result<(), NotTaken>;
+    /// How many leases it has taken that no worker of its has taken up yet.
+    fn untaken(&self) -> usize;
     /// Takes nothing more, lets its workers finish what they hold for at most so long, and ends. Does not wait.
     fn stop(&self, deadline: Duration);
 }

@@ -1,20 +1,23 @@
 //! When channels run: periodic services, job slots, leases, and the life of channel instances.
 //!
 //! A *job* is a lease under way. A channel has at most `maxjobs`, a pool at most its `JOB_LIMIT`; what is above waits in
-//! its queue, and nothing fails for being many. Channels take turns at a pool's slots.
+//! its queue, and nothing fails for being many. Channels take turns at a pool's slots: whoever finds none free waits in
+//! line, and whoever had one goes to the end of it.
 //!
 //! An instance is started when there is something for it to do, on a thread of its own, since a library may take its
 //! time to load. One that cannot be started, or that has ended by itself, is tried again after a pause that doubles;
 //! its mail waits, and `channel list` says why.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use sluice_config::PerPriority;
 use sluice_host::{Cause, HostEvent, StopReason};
 use sluice_mail::{Outcome, Priority, Status, Time};
 use sluice_queue::{ChannelKey, Collect, EntryKey, Placement};
 
-use crate::core::{Core, InFlight, Lease, Others, Owners, RunnerState, Taken};
+use crate::core::{Core, InFlight, Lease, Others, Owners, Pool, RunnerState, Taken};
 use crate::desk::{Job, LeaseItem, LeaseJob, NullSender, Share, With};
 use crate::event::Event;
 use crate::policy::{PRIORITIES, PerJob, Schedule, by_priority};
@@ -41,7 +44,11 @@ impl Core {
         self.next_service = now.plus(self.loaded.config.options.post_interval);
         self.services += 1;
         tracing::debug!(service = self.services, "periodic service");
-        for key in self.queues.channels() {
+        let mut keys: Vec<ChannelKey> =
+            self.queues.occupied_channels().chain(self.pollers.iter().copied()).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        for key in keys {
             let Some(policy) = self.policy(key) else { continue };
             if !policy.runs()
                 || self.is_stopped(key)
@@ -61,45 +68,80 @@ impl Core {
                 Schedule::Immediate => self.queues.make_due(&queues, now),
                 Schedule::Slave => {}
             }
-            self.channels[key.index()].poll |= polls;
+            if polls {
+                self.poll(key);
+            }
         }
     }
 }
 
 /// Leases.
 impl Core {
-    /// Takes leases as long as there are slots and due mail, one per channel and round.
+    /// Takes leases as long as there are slots and due mail, one per channel and turn. Looks at channels in which something
+    /// has happened, and at no other.
     pub(crate) fn lease(&mut self, now: Time) {
-        let keys: Vec<ChannelKey> = self.queues.channels().collect();
-        if keys.is_empty() {
-            return;
-        }
-        self.turn = (self.turn + 1) % keys.len();
+        let mut looks = 0;
         loop {
-            let mut any = false;
-            for offset in 0..keys.len() {
-                any |= self.lease_one(keys[(self.turn + offset) % keys.len()], now);
+            for key in self.queues.take_stirred() {
+                self.agenda.list(key);
             }
-            if !any {
-                return;
+            let (key, slot) = match self.agenda.take() {
+                Some(key) => (key, None),
+                None => match self.next_at_a_slot() {
+                    Some((key, pool)) => (key, Some(pool)),
+                    None => break,
+                },
+            };
+            looks += 1;
+            if self.lease_one(key, slot.as_deref(), now) {
+                self.agenda.list(key);
             }
         }
+        self.shared.looks.fetch_add(looks, Ordering::Relaxed);
     }
 
-    /// Takes a lease for a channel, or sees to it that it gets an instance. True when a lease was taken.
-    fn lease_one(&mut self, key: ChannelKey, now: Time) -> bool {
+    /// A channel that waits for a slot of a pool where one has become free.
+    fn next_at_a_slot(&mut self) -> Option<(ChannelKey, String)> {
+        while let Some(name) = self.freed.last() {
+            if let Some(key) = self.pools.get_mut(name).and_then(Pool::next) {
+                return Some((key, name.clone()));
+            }
+            self.freed.pop();
+        }
+        None
+    }
+
+    /// The peer of the channel is to be asked for mail.
+    pub(crate) fn poll(&mut self, key: ChannelKey) {
+        self.channels[key.index()].poll = true;
+        self.agenda.list(key);
+    }
+
+    /// Takes a lease for a channel, or sees to it that it gets an instance. True when a lease was taken. Where the channel
+    /// cannot have one, it is looked at again when what stands in its way has gone. `slot` is the pool in which it has
+    /// waited for its turn, which has come.
+    fn lease_one(&mut self, key: ChannelKey, slot: Option<&str>, now: Time) -> bool {
+        self.queues.tidy_rings(key);
         let channel = &self.channels[key.index()];
         let Some(policy) = channel.policy.as_ref().filter(|policy| policy.runs()) else { return false };
-        if channel.jobs >= policy.max_jobs || channel.pause_until > now || self.is_stopped(key) {
+        if self.is_stopped(key) || (!channel.poll && !self.queues.has_ready(key)) {
             return false;
         }
-        if !channel.poll && !self.queues.has_ready(key) {
+        self.lookout.watch(key, now);
+        if channel.jobs >= policy.max_jobs {
+            return false;
+        }
+        if channel.pause_until > now {
+            self.agenda.list_at(key, channel.pause_until);
             return false;
         }
         let runner = match &channel.runner {
             RunnerState::Running(runner) => Arc::clone(runner),
             RunnerState::Starting => return false,
-            RunnerState::Failed(until) if *until > now => return false,
+            RunnerState::Failed(until) if *until > now => {
+                self.agenda.list_at(key, *until);
+                return false;
+            }
             RunnerState::None | RunnerState::Failed(_) => {
                 self.start_runner(key, now);
                 return false;
@@ -114,7 +156,7 @@ impl Core {
             }
             depth = depth.min(self.share_of_one(key, per_job));
         }
-        let Some((only, pool)) = self.free_pool(key) else { return false };
+        let Some((only, pool)) = self.free_pool(key, slot) else { return false };
         let mut taken = Vec::new();
         let queue = self.queues.lease(key, only, depth, &mut taken, now);
         let poll = std::mem::take(&mut self.channels[key.index()].poll);
@@ -179,20 +221,43 @@ impl Core {
     }
 
     /// The pool that the channel's next job takes a slot of, and the priority that the job is for where priorities have
-    /// pools of their own. `None` when there is no free slot for anything that is due.
-    fn free_pool(&self, key: ChannelKey) -> Option<(Option<Priority>, String)> {
-        let policy = self.policy(key)?;
-        let is_free = |name: &String| self.pools.get(name).is_none_or(|pool| pool.jobs < pool.limit);
-        let Some(pools) = &policy.priority_pools else {
-            return is_free(&policy.pool).then(|| (None, policy.pool.clone()));
+    /// pools of their own. `None` when there is no free slot for anything that is due, or others wait for it: the channel
+    /// then stands in line at each pool that would do.
+    fn free_pool(&mut self, key: ChannelKey, slot: Option<&str>) -> Option<(Option<Priority>, String)> {
+        let wanted = self.wanted_pools(key);
+        let is_free = |(_, name): &&(Option<Priority>, String)| {
+            let Some(pool) = self.pools.get(name) else { return true };
+            pool.jobs < pool.limit && (pool.waiting.is_empty() || slot == Some(name.as_str()))
         };
-        let mut due = PRIORITIES.into_iter().filter(|&one| self.queues.has_ready_of(key, one)).peekable();
-        if due.peek().is_none() {
-            // Nothing is due: the peer is to be asked for mail.
-            return is_free(&policy.pool).then(|| (None, policy.pool.clone()));
+        if let Some(found) = wanted.iter().find(is_free) {
+            return Some(found.clone());
         }
-        due.map(|priority| (Some(priority), by_priority(pools, priority).clone()))
-            .find(|(_, pool)| is_free(pool))
+        for (_, name) in wanted {
+            if let Some(pool) = self.pools.get_mut(&name) {
+                pool.wait(key);
+            }
+        }
+        None
+    }
+
+    /// The pools that would do for the channel's next job, best first.
+    fn wanted_pools(&self, key: ChannelKey) -> Vec<(Option<Priority>, String)> {
+        let Some(policy) = self.policy(key) else { return Vec::new() };
+        let due = |pools: &PerPriority<String>| {
+            let due = PRIORITIES.into_iter().filter(|&one| self.queues.has_ready_of(key, one));
+            due.map(|priority| (Some(priority), by_priority(pools, priority).clone())).collect::<Vec<_>>()
+        };
+        match policy.priority_pools.as_ref().map(due) {
+            Some(due) if !due.is_empty() => due,
+            // One pool for all, or nothing is due and the peer is to be asked for mail.
+            _ => vec![(None, policy.pool.clone())],
+        }
+    }
+
+    /// The pool at which the channel stands in line.
+    pub(crate) fn waits_for_pool(&self, key: ChannelKey) -> Option<String> {
+        let wanted = self.wanted_pools(key).into_iter().map(|(_, name)| name);
+        wanted.into_iter().find(|name| self.pools.get(name).is_some_and(|pool| pool.waits.contains(&key)))
     }
 
     /// Takes the other entries of the message on the channel that are due, to go in the same transaction.
@@ -230,13 +295,15 @@ impl Core {
     }
 
     fn free_slot(&mut self, lease: u64) -> Option<Lease> {
-        let lease = self.leases.remove(&lease)?;
+        let mut lease = self.leases.remove(&lease)?;
+        self.agenda.list(lease.channel);
         let channel = &mut self.channels[lease.channel.index()];
         channel.recipients_leased = channel.recipients_leased.saturating_sub(lease.recipients);
         let jobs = &mut channel.jobs;
         *jobs = jobs.saturating_sub(1);
         if let Some(pool) = self.pools.get_mut(&lease.pool) {
             pool.jobs = pool.jobs.saturating_sub(1);
+            self.freed.push(std::mem::take(&mut lease.pool));
         }
         Some(lease)
     }
@@ -299,6 +366,10 @@ impl Core {
         now: Time,
     ) {
         let name = Arc::clone(self.queues.channel_name(key));
+        self.agenda.list(key);
+        if result.is_ok() {
+            self.went_on(key, now);
+        }
         let channel = &mut self.channels[key.index()];
         let is_current = channel.generation == generation && matches!(channel.runner, RunnerState::Starting);
         match result {
@@ -328,10 +399,12 @@ impl Core {
         channel.failures = channel.failures.saturating_add(1);
         channel.runner = RunnerState::Failed(now.plus(pause.unwrap_or(doubled)));
         channel.error = Some(why);
+        self.agenda.list(key);
     }
 
     /// Ends a channel's instance, if there is one; what its workers hold they may finish within the deadline.
     pub(crate) fn retire_runner(&mut self, key: ChannelKey, deadline: Duration) {
+        self.agenda.list(key);
         let channel = &mut self.channels[key.index()];
         if let RunnerState::Running(runner) = std::mem::replace(&mut channel.runner, RunnerState::None) {
             runner.stop(deadline);
@@ -343,6 +416,7 @@ impl Core {
     pub(crate) fn host_event(&mut self, key: ChannelKey, generation: u64, event: HostEvent, now: Time) {
         match event {
             HostEvent::Finished { token, outcomes, unsettled, cause, .. } => {
+                self.went_on(key, now);
                 let channel = &mut self.channels[key.index()];
                 if cause == Cause::Done && channel.generation == generation {
                     // Only work that was done says that all is well: a plugin may start and then refuse its settings.
@@ -352,6 +426,7 @@ impl Core {
                 self.delivery_finished(token, outcomes, unsettled, &cause, now);
             }
             HostEvent::LeaseDone { lease } => {
+                self.went_on(key, now);
                 // The host has told of each delivery before this; one that it has not would stay leased for ever.
                 for token in self.free_slot(lease).map(|lease| lease.tokens).unwrap_or_default() {
                     if let Some(delivery) = self.deliveries.remove(&token) {
@@ -387,6 +462,7 @@ impl Core {
                 }
                 if reason == StopReason::Asked {
                     channel.runner = RunnerState::None;
+                    self.agenda.list(key);
                     return;
                 }
                 let pause = matches!(reason, StopReason::TooManyHung(_)).then_some(HUNG_PAUSE);

@@ -6,11 +6,11 @@
 
 use std::time::Duration;
 
-use sluice_mail::{Outcome, Time};
-use sluice_queue::{EntryKey, EntryView, Finished, Placement};
+use sluice_mail::{Outcome, Status, Time};
+use sluice_queue::{ChannelKey, EntryKey, EntryView, Finished, Placement};
 use sluice_spool::Durability;
 
-use crate::core::{Core, InFlight, Taken};
+use crate::core::{Channel, Core, InFlight, Taken};
 use crate::desk::Job;
 use crate::event::NoticeEnd;
 use crate::handle::NOTICES;
@@ -19,6 +19,9 @@ use crate::record;
 
 /// How long a notice waits that the spool would not take.
 const NOTICE_RETRY: Duration = Duration::from_secs(30);
+
+/// How long one word about deferred deliveries counts for all that are deferred for the same reason.
+const DEFERRALS_TOLD: Duration = Duration::from_secs(60);
 
 /// A notice under way, or waiting to be.
 pub(crate) struct PendingNotice {
@@ -64,7 +67,9 @@ impl Core {
         let record = self.queues.entry_mut(entry);
         record.attempts = record.attempts.saturating_add(1);
         let message = record.message;
+        let queue = record.queue;
         let id = self.queues.message(message).id;
+        let channel = self.queues.queue_names(queue).0;
         let (mut open, mut failed, mut delivered) = (Vec::new(), Vec::new(), 0u32);
         let mut reached = false;
         for (index, outcome) in outcomes {
@@ -74,7 +79,7 @@ impl Core {
                     delivered += 1;
                 }
                 Outcome::Deferred { status, text, peer } => {
-                    tracing::debug!(%id, recipient = index, %status, text, peer, "deferred");
+                    self.tell_deferral(channel, id, index, (*status, text, peer), now);
                     // RFC 3463 subject 4, said by ourselves: no connection, no name, no route.
                     reached |= !(status.subject == 4 && peer.is_empty());
                     open.push(index);
@@ -103,6 +108,31 @@ impl Core {
             self.write_state(message, Durability::Lazy, now);
         }
         self.notify(Some(entry), News::Failed(failed), open, advance, now);
+    }
+
+    /// Says in the log that a delivery was deferred. Of many for one reason it says the first of each minute, and how many
+    /// there were.
+    fn tell_deferral(
+        &mut self,
+        channel: ChannelKey,
+        id: sluice_spool::EntryId,
+        recipient: u32,
+        (status, text, peer): (Status, &str, &str),
+        now: Time,
+    ) {
+        let name = self.queues.channel_name(channel);
+        let Some(Channel { deferrals, .. }) = self.channels.get_mut(channel.index()) else { return };
+        let is_told = deferrals.told.as_ref().is_some_and(|(when, known, from)| {
+            (*known, from.as_str()) == (status, peer) && now.since(*when) < DEFERRALS_TOLD
+        });
+        if is_told {
+            deferrals.untold += 1;
+            tracing::debug!(channel = %name, %id, recipient, %status, text, peer, "deferred");
+            return;
+        }
+        let untold = std::mem::take(&mut deferrals.untold);
+        tracing::info!(channel = %name, %id, recipient, %status, text, peer, others_before = untold, "deferred");
+        deferrals.told = Some((now, status, peer.to_owned()));
     }
 
     /// Nobody's turn any more: the entry is finished, or waits for the recipients that are still open.

@@ -42,6 +42,8 @@ pub(crate) struct Channel {
     queues: HashMap<Arc<str>, QueueKey>,
     pub(crate) rings: [VecDeque<QueueKey>; 3],
     pub(crate) leased: usize,
+    /// It is among [`Queues::stirred`].
+    is_stirred: bool,
 }
 
 /// What became of a message when one of its entries was finished.
@@ -66,6 +68,10 @@ pub struct Queues {
     pub(crate) queues: Slab<Queue>,
     pub(crate) runs: Slab<RunRecord>,
     pub(crate) channels: Vec<Channel>,
+    /// Channels in which something has become ready, or has changed beside what is ready, since they were last asked for.
+    stirred: Vec<ChannelKey>,
+    /// Channels that have a queue.
+    occupied: BTreeSet<ChannelKey>,
     channel_keys: HashMap<Arc<str>, ChannelKey>,
     pub(crate) domains: BTreeMap<ReversedDomain, Vec<QueueKey>>,
     wakes: BTreeSet<(Time, QueueKey)>,
@@ -93,6 +99,8 @@ impl Queues {
             queues: Slab::new(),
             runs: Slab::new(),
             channels: Vec::new(),
+            stirred: Vec::new(),
+            occupied: BTreeSet::new(),
             channel_keys: HashMap::new(),
             domains: BTreeMap::new(),
             wakes: BTreeSet::new(),
@@ -116,6 +124,7 @@ impl Queues {
             queues: HashMap::new(),
             rings: Default::default(),
             leased: 0,
+            is_stirred: false,
         });
         self.channel_keys.insert(name, key);
         key
@@ -136,6 +145,21 @@ impl Queues {
     /// All channels ever named here.
     pub fn channels(&self) -> impl Iterator<Item = ChannelKey> + use<> {
         (0..u32::try_from(self.channels.len()).unwrap_or(u32::MAX)).map(ChannelKey)
+    }
+
+    /// The channels in which something has become ready since the last call, each once: whoever hands out leases need look
+    /// at no other for new work.
+    pub fn take_stirred(&mut self) -> Vec<ChannelKey> {
+        let stirred = std::mem::take(&mut self.stirred);
+        for key in &stirred {
+            self.channels[key.0 as usize].is_stirred = false;
+        }
+        stirred
+    }
+
+    /// The channels that have mail, in whatever state, or a run under way.
+    pub fn occupied_channels(&self) -> impl Iterator<Item = ChannelKey> {
+        self.occupied.iter().copied()
     }
 
     /// Takes a message in. Entries for the same channel and domain are the caller's to merge, unless each names the
@@ -226,6 +250,7 @@ impl Queues {
         queue.is_suspended = self.suspended.covers(&reversed);
         let key = QueueKey(self.queues.insert(queue));
         self.channels[channel.0 as usize].queues.insert(domain, key);
+        self.occupied.insert(channel);
         self.domains.entry(reversed).or_default().push(key);
         self.join_run(key, now);
         key
@@ -477,6 +502,12 @@ impl Queues {
                 self.channels[queue.channel.0 as usize].rings[priority as usize].push_back(key);
             }
         }
+        if !queue.ready.is_empty() {
+            let channel = &mut self.channels[queue.channel.0 as usize];
+            if !std::mem::replace(&mut channel.is_stirred, true) {
+                self.stirred.push(queue.channel);
+            }
+        }
         let idle = queue.is_idle();
         if let Some(run) = &mut queue.run {
             run.idle_since = if idle { run.idle_since.or(Some(now)) } else { None };
@@ -502,7 +533,11 @@ impl Queues {
         if let Some(wake) = queue.wake {
             self.wakes.remove(&(wake, key));
         }
-        self.channels[queue.channel.0 as usize].queues.remove(&queue.domain);
+        let channel = &mut self.channels[queue.channel.0 as usize];
+        channel.queues.remove(&queue.domain);
+        if channel.queues.is_empty() {
+            self.occupied.remove(&queue.channel);
+        }
         if let Some(queues) = self.domains.get_mut(&queue.reversed) {
             queues.retain(|&other| other != key);
             if queues.is_empty() {

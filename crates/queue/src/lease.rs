@@ -71,6 +71,22 @@ impl Queues {
         self.touch(queue_key, now);
     }
 
+    /// Takes out of the channel's rings what stands first in them and has nothing ready any more, so that questions about
+    /// the channel are answered by the first place of each ring. Each place is taken out once, and was put in once.
+    pub fn tidy_rings(&mut self, channel: ChannelKey) {
+        for priority in PRIORITIES {
+            let ring = &mut self.channels[channel.0 as usize].rings[priority as usize];
+            while let Some(&key) = ring.front() {
+                match self.queues.get_mut(key.0).filter(|queue| queue.channel == channel) {
+                    Some(queue) if queue.in_ring[priority as usize] && queue.has_ready(priority) => break,
+                    Some(queue) => queue.in_ring[priority as usize] = false,
+                    None => {}
+                }
+                ring.pop_front();
+            }
+        }
+    }
+
     /// Whether a lease of this channel would find something.
     #[must_use]
     pub fn has_ready(&self, channel: ChannelKey) -> bool {

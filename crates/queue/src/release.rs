@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::ops::Bound;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_mail::{Priority, ReversedDomain, Time};
@@ -20,8 +21,8 @@ pub enum Collect {
     Named,
     /// Those of a channel.
     Channel(ChannelKey),
-    /// Those of a domain and everything below it, on the given channels.
-    Subnet(ReversedDomain, Vec<ChannelKey>),
+    /// Those of a domain and everything below it, on the given channels, which are in order.
+    Subnet(ReversedDomain, Arc<[ChannelKey]>),
 }
 
 /// A queue's part in a run.
@@ -47,7 +48,7 @@ impl RunRecord {
             Collect::Channel(own) => *own == channel,
             Collect::Subnet(root, channels) => {
                 let (from, to) = root.subtree_range();
-                channels.contains(&channel)
+                channels.binary_search(&channel).is_ok()
                     && match from {
                         Bound::Included(from) => *reversed >= from,
                         Bound::Excluded(from) => *reversed > from,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use sluice_mail::{Priority, ReversedDomain, Time};
 use sluice_queue::{
-    Collect, EntryKey, Finished, NewEntry, NewMessage, Placement, QueueKey, Queues, State, Then,
+    ChannelKey, Collect, EntryKey, Finished, NewEntry, NewMessage, Placement, QueueKey, Queues, State, Then,
 };
 use sluice_spool::{EntryId, Location};
 
@@ -124,6 +124,7 @@ fn run(steps: Vec<Step>) {
     let mut now = 1_000_000u64;
     let mut next_id = 1;
     let mut leased: Vec<EntryKey> = Vec::new();
+    let mut known_ready: BTreeSet<ChannelKey> = BTreeSet::new();
     for step in steps {
         match step {
             Step::Insert { priority, mut entries } => {
@@ -271,7 +272,7 @@ fn run(steps: Vec<Step>) {
                 let (found, collect) = match step {
                     Step::ReleaseSubnet(domain) => {
                         let collect =
-                            Collect::Subnet(ReversedDomain::new(DOMAINS[domain]), channels.to_vec());
+                            Collect::Subnet(ReversedDomain::new(DOMAINS[domain]), channels.to_vec().into());
                         (queues.queues_of_subnet(DOMAINS[domain]), collect)
                     }
                     Step::ReleaseChannel(channel) => {
@@ -313,6 +314,21 @@ fn run(steps: Vec<Step>) {
         }
         model.refresh(now);
         compare(&queues, &model);
+        // Whoever looks only at the channels that are named as stirred misses none that has something ready.
+        for key in queues.take_stirred() {
+            known_ready.insert(key);
+        }
+        for (channel, &key) in channels.iter().enumerate() {
+            queues.tidy_rings(key);
+            let has_ready = model.entries.values().any(|e| e.channel == channel && e.state == State::Ready);
+            assert_eq!(queues.has_ready(key), has_ready, "{}", CHANNELS[channel]);
+            assert!(!has_ready || known_ready.contains(&key), "{} was not named", CHANNELS[channel]);
+            if !has_ready {
+                known_ready.remove(&key);
+            }
+            let has_queue = !queues.queues_of_channel(key).is_empty();
+            assert_eq!(queues.occupied_channels().any(|occupied| occupied == key), has_queue);
+        }
         // Queues that a run brought in are taken over, so that the model knows what collects.
         for key in queues.all_queues() {
             let (channel, domain) = *names(&queues, &[key]).first().unwrap();

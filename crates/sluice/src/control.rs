@@ -130,6 +130,7 @@ impl Console {
                     max_jobs: channel.max_jobs,
                     pool: channel.pool,
                     error: channel.error,
+                    stalled: channel.stalled,
                 },
             );
         }

@@ -79,6 +79,9 @@ struct Stage {
     stopped: Vec<String>,
     refuse_start: Option<String>,
     refuse_lease: bool,
+    untaken: usize,
+    /// A start waits while this is set.
+    hold_start: bool,
     most_leases: HashMap<String, usize>,
     open_by_channel: HashMap<String, usize>,
 }
@@ -184,6 +187,10 @@ impl Runner for Actor {
         Ok(())
     }
 
+    fn untaken(&self) -> usize {
+        self.stage.0.lock().unwrap().untaken
+    }
+
     fn stop(&self, _deadline: Duration) {
         self.stage.0.lock().unwrap().stopped.push(self.channel.clone());
         let channel = self.channel.as_str().into();
@@ -195,6 +202,10 @@ impl Runner for Actor {
 
 impl Runners for Actors {
     fn start(&self, instance: &Instance, events: Events) -> Result<Arc<dyn Runner>, String> {
+        let until = Instant::now() + PATIENCE;
+        while self.0.lock().unwrap().hold_start && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(2));
+        }
         let mut stage = self.0.lock().unwrap();
         stage.started.push(instance.clone());
         if let Some(why) = &stage.refuse_start {
@@ -594,6 +605,16 @@ impl House {
 
     pub fn refuse_lease(&self, refuse: bool) {
         self.actors.0.lock().unwrap().refuse_lease = refuse;
+    }
+
+    /// What instances say of leases that no worker has taken up.
+    pub fn untaken(&self, leases: usize) {
+        self.actors.0.lock().unwrap().untaken = leases;
+    }
+
+    /// While it is so, no instance comes to life.
+    pub fn hold_start(&self, hold: bool) {
+        self.actors.0.lock().unwrap().hold_start = hold;
     }
 
     /// The instance that has a kept delivery gives it back untried and ends, because its plugin wants other settings.

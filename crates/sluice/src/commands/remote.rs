@@ -89,6 +89,7 @@ pub(crate) fn channel_list(common: &Common) -> Result<Exit, Failure> {
             ("max_jobs", "Most"),
             ("pool", "Pool"),
             ("error", "Last error"),
+            ("stalled", "Stalled"),
         ],
     );
     let exit = ask(common, &Request::ChannelList, |row| table.row(row))?;
