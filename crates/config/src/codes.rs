@@ -153,6 +153,10 @@ codes! {
         "a site of tier static has no target"
         "`TIER=static` sends the mail of a site to its TARGET. Write one, or `TIER=none`: then it goes to the mail exchangers of the \
          domain."
+    TURNED_WITHOUT_SERVICE Warning "turned-without-service"
+        "a site takes its mail by ATRN, and no service offers it"
+        "ATRN turns the connection of a request round. It is offered by the service `ODMR` of dispatcher.cnf, on port 366 unless `PORT=` says \
+         otherwise, and by any other service with `ATRN=1`."
     BAD_SITE_HOST Error "bad-site-host"
         "a target or server is neither a host name nor an address"
         "Write a name such as `mail.example.com`, or an address in brackets. The port has an option of its own, `PORT`."

@@ -51,7 +51,7 @@ pub use header_options::{HeaderOption, HeaderOptions};
 pub use keyword::{Arguments, KeywordInfo, Origin, Status, keyword, keywords};
 pub use mappings::{MappingEntry, MappingTable, Mappings, read_mappings, read_mappings_and_databases};
 pub use model::{
-    Channel, Channels, Config, HostName, Keyword, OptionValue, Pool, Rule, Service, is_local_name,
+    Atrn, Channel, Channels, Config, HostName, Keyword, OptionValue, Pool, Rule, Service, is_local_name,
 };
 pub use options::{OptionInfo, OptionKind, Options, OtherOption, ServerOptions};
 pub use print::print;
@@ -68,7 +68,7 @@ pub use settings::{
     Settings, SwitchChannel, Vrfy, default_backoff, default_notices,
 };
 pub use sites::{
-    Activator, ActivatorLogin, Covers, Method, Password, SITE_FILE, Site, SiteDomain, SiteOption,
+    Activator, ActivatorLogin, Counts, Covers, Method, Password, SITE_FILE, Site, SiteDomain, SiteOption,
     SiteSection, Sites, Tier, Tls, site_options,
 };
 pub use tables::{OptionTable, option_tables};

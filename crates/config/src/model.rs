@@ -348,12 +348,26 @@ pub struct Service {
     pub tls_key: Option<(PathBuf, Span)>,
     /// The channel that sessions start on (`PARAMETER=CHANNEL=…`).
     pub channel: String,
+    /// Whether sessions may be turned round: the service `ODMR`, or `ATRN=1`.
+    pub atrn: Atrn,
     /// Most connections at a time: `MAX_PROCS` times `MAX_CONNS`.
     pub max_connections: u32,
     /// Most connections at a time from one address (`MAX_CONNS_PER_CLIENT`, ours).
     pub max_connections_per_client: u32,
     /// Where the section begins; the beginning of the main file for the service that exists without `dispatcher.cnf`.
     pub span: Span,
+}
+
+/// Whether sessions of a service may be turned round (ATRN, RFC 2645).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Atrn {
+    /// No.
+    #[default]
+    No,
+    /// Beside all that a session is otherwise good for.
+    Offered,
+    /// They are there for nothing else.
+    Only,
 }
 
 /// A pool of `job_controller.cnf`: the jobs of all its channels share one limit.

@@ -2,7 +2,7 @@
 
 use crate::codes;
 use crate::lines::{Reader, Text, file_name};
-use crate::model::{Pool, Service};
+use crate::model::{Atrn, Pool, Service};
 use crate::option_file::{self, Section, Setting, Settings};
 use crate::settings::DEFAULT_POOL;
 use crate::tables;
@@ -22,6 +22,9 @@ const JOB_LIMIT: u32 = 10;
 /// The channel on which sessions start where `PARAMETER` names none.
 const SERVER_CHANNEL: &str = "tcp_local";
 
+/// Name of the service that turns connections round and does nothing else (RFC 2645 section 4).
+const ODMR: &str = "ODMR";
+
 /// The listener that is there without `dispatcher.cnf`.
 pub(crate) fn default_service(span: Span) -> Service {
     Service {
@@ -32,6 +35,7 @@ pub(crate) fn default_service(span: Span) -> Service {
         tls_certificate: None,
         tls_key: None,
         channel: SERVER_CHANNEL.to_owned(),
+        atrn: Atrn::No,
         max_connections: CONNECTIONS,
         max_connections_per_client: CONNECTIONS_PER_CLIENT,
         span,
@@ -75,6 +79,7 @@ fn service(section: &Section, head: &Settings, channels: &[String], reader: &mut
         None => match section.name.to_ascii_uppercase().as_str() {
             "SMTP" => vec![(interface, 25)],
             "SUBMIT" | "SMTP_SUBMIT" => vec![(interface, 587)],
+            ODMR => vec![(interface, 366)],
             _ if get("TLS_PORT").is_some() => Vec::new(),
             _ => {
                 let message = format!("the service `{}` has no port", section.name);
@@ -91,6 +96,11 @@ fn service(section: &Section, head: &Settings, channels: &[String], reader: &mut
     };
     let (tls_certificate, tls_key) = (path("TLS_CERTIFICATE"), path("TLS_KEY"));
     let channel = channel_of(section, get("PARAMETER"), channels, reader);
+    let atrn = match get("ATRN").map(|setting| setting.value.as_str()) {
+        _ if section.name.eq_ignore_ascii_case(ODMR) => Atrn::Only,
+        Some("1") => Atrn::Offered,
+        _ => Atrn::No,
+    };
     let max_connections = match (count("MAX_PROCS"), count("MAX_CONNS")) {
         (None, None) => CONNECTIONS,
         (processes, connections) => processes
@@ -105,6 +115,7 @@ fn service(section: &Section, head: &Settings, channels: &[String], reader: &mut
         tls_certificate,
         tls_key,
         channel,
+        atrn,
         max_connections,
         max_connections_per_client: count("MAX_CONNS_PER_CLIENT").unwrap_or(CONNECTIONS_PER_CLIENT),
         span: section.span,

@@ -83,6 +83,30 @@ impl Covers {
     }
 }
 
+/// What a site is told of how much waits, as the answer to ETRN (RFC 1985 section 5.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Counts {
+    /// Nothing: 250 in any case.
+    No,
+    /// Whether something waits: 251 or 252.
+    Some,
+    /// How many messages: 251 or 253.
+    #[default]
+    Yes,
+}
+
+impl Counts {
+    /// As the file has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Counts::No => "no",
+            Counts::Some => "some",
+            Counts::Yes => "yes",
+        }
+    }
+}
+
 /// A domain of a site.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SiteDomain {
@@ -121,8 +145,8 @@ pub struct Site {
     pub schedule: Option<Arc<Timetable>>,
     /// `MAX_SIZE_IN_WINDOW`, in bytes: larger messages wait for an open window, whoever asks.
     pub max_size_in_window: Option<u64>,
-    /// `COUNTS`: whether it is told how much waits.
-    pub counts: bool,
+    /// `COUNTS`: what it is told of how much waits.
+    pub counts: Counts,
     /// `COVERS`.
     pub covers: Covers,
     /// `ON_LINK_UP`: `sluice trigger --on-link-up` releases it.

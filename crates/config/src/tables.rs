@@ -350,7 +350,7 @@ pub(crate) static DISPATCHER: &[OptionInfo] = &[
     option(
         "PORT",
         Ports,
-        "25 for SMTP, 587 for SUBMIT",
+        "25 for SMTP, 587 for SUBMIT, 366 for ODMR",
         Acts,
         "Ports to listen on, separated by commas, each with an address in brackets in front if wanted.",
     ),
@@ -388,6 +388,14 @@ pub(crate) static DISPATCHER: &[OptionInfo] = &[
         "200",
         Acts,
         "Most connections at a time from one address (ours).",
+    ),
+    option(
+        "ATRN",
+        Switch,
+        "0",
+        Acts,
+        "1: a client that has logged in may turn its connection round with ATRN and take the mail of its sites over it (ours). The service \
+         `ODMR` does that and nothing else (RFC 2645).",
     ),
     option(
         "TLS_PORT",

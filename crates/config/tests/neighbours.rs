@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod support;
-use sluice_config::{Config, MemoryFiles, Place, read};
+use sluice_config::{Atrn, Config, MemoryFiles, Place, read};
 use std::path::PathBuf;
 use std::time::Duration;
 use support::{diagnose, folder, good};
@@ -107,11 +107,13 @@ PARAMETER=CHANNEL=tcp_site7
 MAX_PROCS=2
 MAX_CONNS_PER_CLIENT=3
 [SERVICE=SUBMIT]
+ATRN=1
+[SERVICE=odmr]
 ";
     assert_eq!(said("dispatcher.cnf", text), "");
     let services = config("dispatcher.cnf", text).services;
     let names: Vec<&str> = services.iter().map(|service| service.name.as_str()).collect();
-    assert_eq!(names, ["SMTP", "sites", "SUBMIT"]);
+    assert_eq!(names, ["SMTP", "sites", "SUBMIT", "odmr"]);
     let (one, two) = ("127.0.0.1".parse().unwrap(), "127.0.0.2".parse().unwrap());
     assert_eq!(services[0].listen, [(Some(one), 2525), (Some(two), 2526)]);
     assert_eq!((services[0].channel.as_str(), services[0].max_connections), ("tcp_local", 100));
@@ -119,6 +121,9 @@ MAX_CONNS_PER_CLIENT=3
     assert_eq!((services[1].channel.as_str(), services[1].max_connections), ("tcp_site7", 40));
     assert_eq!(services[1].max_connections_per_client, 3);
     assert_eq!(services[2].listen, [(None, 587)]);
+    assert_eq!(services[3].listen, [(None, 366)]);
+    let turned: Vec<Atrn> = services.iter().map(|service| service.atrn).collect();
+    assert_eq!(turned, [Atrn::No, Atrn::No, Atrn::Offered, Atrn::Only]);
 }
 
 #[test]

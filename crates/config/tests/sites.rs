@@ -4,7 +4,7 @@
 mod support;
 
 use insta::assert_snapshot;
-use sluice_config::{Config, Covers, MemoryFiles, Method, Password, Tier, Tls};
+use sluice_config::{Config, Counts, Covers, MemoryFiles, Method, Password, Tier, Tls};
 use std::time::Duration;
 use support::{diagnose, folder, good};
 
@@ -62,7 +62,10 @@ fn a_whole_site() {
     assert!(windows.is_open(thursday.plus(Duration::from_secs(60 * 3600))), "saturday noon");
     let next = site.schedule.as_ref().unwrap().next(thursday).unwrap();
     assert!(next.since(thursday) <= Duration::from_secs(7200));
-    assert_eq!((site.max_size_in_window, site.counts, site.covers), (Some(102_400), false, Covers::Site));
+    assert_eq!(
+        (site.max_size_in_window, site.counts, site.covers),
+        (Some(102_400), Counts::No, Covers::Site)
+    );
     assert!(site.on_link_up);
 }
 
@@ -70,7 +73,7 @@ fn a_whole_site() {
 fn defaults() {
     let config = config("[SITE=a]\nDOMAINS=a.example\n[SITE=b]\nCHANNEL=tcp_dialup\nTARGET=b.example.net\n");
     let a = config.sites.by_name("A").unwrap();
-    assert_eq!((a.tier, a.counts, a.covers, a.on_link_up), (Tier::None, true, Covers::Name, false));
+    assert_eq!((a.tier, a.counts, a.covers, a.on_link_up), (Tier::None, Counts::Yes, Covers::Name, false));
     assert!(a.logins.is_empty() && a.windows.is_none() && a.schedule.is_none() && a.lifetime.is_none());
     assert_eq!(config.sites.by_name("b").unwrap().tier, Tier::Static);
 }
@@ -204,6 +207,8 @@ fn sites_that_cannot_be() {
     help: without a login its mail would go to whoever asks: write `LOGIN=`
     "#);
     assert_snapshot!(site("DOMAINS=a.example\nTIER=turned\nTARGET=x.example"), @r#"
+    sites.cnf:1:7: warning[turned-without-service]: the site `a` takes its mail by ATRN, and no service offers that
+    help: write a section `[SERVICE=ODMR]` into dispatcher.cnf, or `ATRN=1` into that of another service
     sites.cnf:3:6: error[tier-without-login]: the site `a` is of tier `turned` and has no login
     help: ATRN needs a login: write `LOGIN=`
     sites.cnf:4:1: error[site-options-disagree]: `TARGET` has no effect for the site `a` of tier `turned`
@@ -219,13 +224,13 @@ fn sites_that_cannot_be() {
     sites.cnf:4:8: error[bad-site-host]: `a b` is neither a host name nor an address
     help: write a name such as `mail.example.com`, or an address in brackets: `[192.0.2.7]`, `[IPv6:2001:db8::7]`
     "#);
-    assert_snapshot!(site("DOMAINS=a.example\nTIER=dinamic\nCOVERS=all\nCOUNTS=2\nPORT=0\nON_LINK_UP=yes"), @r#"
+    assert_snapshot!(site("DOMAINS=a.example\nTIER=dinamic\nCOVERS=all\nCOUNTS=two\nPORT=0\nON_LINK_UP=yes"), @r#"
     sites.cnf:3:6: error[bad-option-value]: `dinamic` is no value for `TIER` (`none`, `static`, `dynamic`, `turned`)
     help: did you mean `dynamic`?
     sites.cnf:4:8: error[bad-option-value]: `all` is no value for `COVERS` (`name`, `site`)
     help: there are `name`, `site`
-    sites.cnf:5:8: error[bad-option-value]: `2` is no value for `COUNTS` (0 or 1)
-    help: write 0 or 1
+    sites.cnf:5:8: error[bad-option-value]: `two` is no value for `COUNTS` (`yes`, `some`, `no`, `1`, `0`)
+    help: there are `yes`, `some`, `no`, `1`, `0`
     sites.cnf:6:6: error[bad-option-value]: `0` is no value for `PORT` (a port)
     help: write a number from 1 to 65535
     sites.cnf:7:12: error[bad-option-value]: `yes` is no value for `ON_LINK_UP` (0 or 1)

@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sluice_config::{Config, Demand, Service};
+use sluice_config::{Atrn, Config, Demand, Service};
 use sluice_diag::{Code, Diagnostic, Span};
 use sluice_smtpd::{Certificates, Users};
 
@@ -80,6 +80,18 @@ fn missing(config: &Config, keys: &Keys, found: &mut Vec<Diagnostic>) {
     let certificate_is_missed = !found.is_empty();
     if files_are_broken {
         return;
+    }
+    for service in config.services.iter().filter(|service| service.atrn != Atrn::No) {
+        if keys.users.is_none() {
+            let message = format!(
+                "there is no PASSWORD_FILE for the service `{}`: nobody can log in for ATRN",
+                service.name
+            );
+            found
+                .push(remark("login-without-users", message, service.span).help(
+                    "write `PASSWORD_FILE=passwords` into option.dat, then `sluice password set NAME`",
+                ));
+        }
     }
     let entry = |channel: &sluice_config::Channel| {
         config.services.iter().any(|service| service.channel.eq_ignore_ascii_case(&channel.name))

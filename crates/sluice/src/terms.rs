@@ -14,7 +14,7 @@
 use std::net::IpAddr;
 
 use sluice_config::{
-    Channel, Config, Demand, EtrnPolicy, Ident, LineEnds, ServerOptions, Settings, SwitchChannel,
+    Atrn, Channel, Config, Demand, EtrnPolicy, Ident, LineEnds, ServerOptions, Settings, SwitchChannel,
 };
 use sluice_dispatch::Loaded;
 use sluice_mail::Address;
@@ -61,12 +61,13 @@ pub(crate) fn of(
         source.settings.source_block_limit,
     ];
     let defaults = Limits::default();
+    let atrn = atrn_policy(config, &connection.service);
     Admission {
         source_channel: source.name.clone(),
         banner_host: banner_host.unwrap_or_else(|| config.channels.local().official_host.clone()),
         etrn: etrn_policy(source),
-        atrn: AtrnPolicy::No,
-        safety: safety(source, keys, &connection.service),
+        atrn,
+        safety: safety(source, keys, &connection.service, atrn),
         is_known,
         limits: Limits {
             max_message_size: largest.into_iter().flatten().filter(|size| *size > 0).min().unwrap_or(0),
@@ -81,7 +82,10 @@ pub(crate) fn of(
             .unwrap_or(defaults.max_recipients),
             max_errors: source.settings.disconnect_bad_command_limit.unwrap_or(defaults.max_errors),
             quotas: quotas(&source.settings, &default.server),
-            etrn_per_session: default.server.allow_etrns_per_session.unwrap_or(ETRNS_PER_SESSION_MIN),
+            etrn_per_session: default
+                .server
+                .allow_etrns_per_session
+                .unwrap_or_else(|| ETRNS_PER_SESSION_MIN.max(nodes_of(config, session))),
             max_received_lines: options.max_received_lines,
             command_timeout: default.server.command_receive_time,
             data_timeout: default.server.data_receive_time,
@@ -96,8 +100,26 @@ pub(crate) fn of(
     }
 }
 
+/// How many nodes the login of a session owns: so many ETRN commands must be possible.
+fn nodes_of(config: &Config, session: Option<&Session>) -> u32 {
+    let Some(login) = session.and_then(|session| session.login.as_ref()) else { return 0 };
+    let nodes = config.sites.by_login(&login.name);
+    let nodes: usize = nodes.map(|site| site.domains.len() + usize::from(site.queue_name.is_some())).sum();
+    u32::try_from(nodes).unwrap_or(u32::MAX)
+}
+
+/// Whether sessions of a service may be turned round.
+fn atrn_policy(config: &Config, service: &str) -> AtrnPolicy {
+    let service = config.services.iter().find(|one| one.name == service);
+    match service.map(|service| service.atrn).unwrap_or_default() {
+        Atrn::No => AtrnPolicy::No,
+        Atrn::Offered => AtrnPolicy::Offered,
+        Atrn::Only => AtrnPolicy::Only,
+    }
+}
+
 /// What protects a session. Where the means are missing, what is only offered is not; what is demanded still is.
-fn safety(source: &Channel, keys: &Keys, service: &str) -> Safety {
+fn safety(source: &Channel, keys: &Keys, service: &str, atrn: AtrnPolicy) -> Safety {
     let demand = |wanted: Demand, possible: bool| match wanted {
         Demand::Must => sluice_smtpd::Demand::Must,
         Demand::May if possible => sluice_smtpd::Demand::May,
@@ -113,11 +135,22 @@ fn safety(source: &Channel, keys: &Keys, service: &str) -> Safety {
         }
     };
     Safety {
-        tls: demand(source.settings.tls_server, keys.certificates(service).is_some()),
-        auth: demand(source.settings.sasl_server, !mechanisms.is_empty()),
+        tls: demand(
+            at_least_may(source.settings.tls_server, atrn == AtrnPolicy::Only),
+            keys.certificates(service).is_some(),
+        ),
+        auth: demand(
+            at_least_may(source.settings.sasl_server, atrn != AtrnPolicy::No),
+            !mechanisms.is_empty(),
+        ),
         mechanisms,
         max_auth_failures: source.settings.disconnect_bad_auth_limit,
     }
+}
+
+/// ATRN needs a login, and the service ODMR has no other keywords than its channel's to say so.
+fn at_least_may(wanted: Demand, needed: bool) -> Demand {
+    if needed && wanted == Demand::No { Demand::May } else { wanted }
 }
 
 /// The channel that `switchchannel` moves a client to: the one that the client's address rewrites to, or else its name, if

@@ -202,11 +202,11 @@ static TABLE: &[SiteOption] = &[
     ),
     site(
         "COUNTS",
-        "0 or 1",
-        "1",
+        "`yes`, `some` or `no` (or 1, 0)",
+        "`yes`",
         ONCE,
-        "0: the site is not told how much waits.",
-        "Requests are then answered with 250, whether mail waits or not, instead of 251 and 253. Strangers are never told.",
+        "What the site is told of how much waits: how many messages, whether there are any, or nothing.",
+        "`yes`: ETRN is answered with 251 or 253, which has the number. `some`: with 251 or 252. `no`: with 250 in any case. Strangers are never told.",
     ),
     site(
         "COVERS",

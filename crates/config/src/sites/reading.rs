@@ -4,10 +4,10 @@ use super::activators::{Activator, ActivatorLogin, Method, Password, Tls};
 use super::one_value::{LENGTH_HELP, length};
 use super::options::{self, SITE_FILE, SiteOption, SiteSection};
 use super::words;
-use super::{Covers, Site, SiteDomain, Sites, Tier};
+use super::{Counts, Covers, Site, SiteDomain, Sites, Tier};
 use crate::codes;
 use crate::lines::{Reader, Text, place};
-use crate::model::Service;
+use crate::model::{Atrn, Service};
 use crate::option_file::{self, Form, Section, Setting};
 use crate::timetable::{Mistake, Timetable, Windows, Zone};
 use crate::{public_suffix::is_public_suffix, values};
@@ -66,6 +66,7 @@ pub(crate) fn read(text: &Text, around: &Surroundings<'_>, reader: &mut Reader<'
         }
     }
     all.check_listeners(&activators);
+    all.check_turned(&sites);
     sites.shrink_to_fit();
     Sites::new(sites, activators)
 }
@@ -156,6 +157,14 @@ impl All<'_, '_> {
             let help = "larger messages would wait for ever: write a `WINDOW`, or take the line out";
             self.say(&codes::SITE_OPTIONS_DISAGREE, message, setting.span, help);
         }
+        let counts = [
+            ("yes", Counts::Yes),
+            ("some", Counts::Some),
+            ("no", Counts::No),
+            ("1", Counts::Yes),
+            ("0", Counts::No),
+        ];
+        let counts = self.choice(section, "COUNTS", &counts);
         let covers = self.choice(section, "COVERS", &[("name", Covers::Name), ("site", Covers::Site)]);
         Site {
             name: section.name.as_str().into(),
@@ -171,7 +180,7 @@ impl All<'_, '_> {
             windows,
             schedule,
             max_size_in_window: max_size,
-            counts: self.switch(section, "COUNTS").unwrap_or(true),
+            counts: counts.unwrap_or_default(),
             covers: covers.unwrap_or_default(),
             on_link_up: self.switch(section, "ON_LINK_UP").unwrap_or(false),
             span: section.span,
@@ -545,12 +554,25 @@ impl All<'_, '_> {
         }
     }
 
+    /// Who takes mail by ATRN must find somebody who offers it.
+    fn check_turned(&mut self, sites: &[Site]) {
+        let Some(first) = sites.iter().find(|site| site.tier == Tier::Turned) else { return };
+        if self.around.services.iter().any(|service| service.atrn != Atrn::No) {
+            return;
+        }
+        let message = format!("the site `{}` takes its mail by ATRN, and no service offers that", first.name);
+        let help =
+            "write a section `[SERVICE=ODMR]` into dispatcher.cnf, or `ATRN=1` into that of another service";
+        self.say(&codes::TURNED_WITHOUT_SERVICE, message, first.span, help);
+    }
+
     /// Who asks by ETRN must be reachable for what comes then.
     fn check_listeners(&mut self, activators: &[Activator]) {
         let Some(first) = activators.iter().find(|activator| activator.method == Method::Etrn) else {
             return;
         };
-        let services = self.around.services.iter();
+        // The service ODMR takes no mail.
+        let services = self.around.services.iter().filter(|service| service.atrn != Atrn::Only);
         let addresses: Vec<Option<IpAddr>> =
             services.flat_map(|service| &service.listen).map(|(address, _)| *address).collect();
         let message = if addresses.is_empty() {
