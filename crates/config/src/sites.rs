@@ -15,6 +15,7 @@
 mod activators;
 mod one_value;
 mod options;
+mod reach;
 mod reading;
 mod words;
 
