@@ -10,7 +10,8 @@
 use crate::codes;
 use crate::databases::Databases;
 use crate::lines::{Line, Manner, Reader};
-use sluice_diag::{Diagnostic, Span, nearest};
+use crate::written::foreign_comment;
+use sluice_diag::{Diagnostic, Span, errors_in, nearest};
 use sluice_mail::Address;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -31,6 +32,9 @@ pub(crate) const ALIAS_FILE: &str = "aliases";
 const NAME_LENGTH_MAX: usize = 60;
 /// Characters of an address that the products read.
 const ADDRESS_LENGTH_MAX: usize = 252;
+
+/// How sendmail's alias files name a list.
+const INCLUDE: &str = ":include:";
 
 /// The aliases of the alias file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -173,6 +177,7 @@ impl Alias {
                 }
                 Item::List(_) => Err("the list file is read when the configuration is".to_owned()),
                 Item::Ldap => Err("a directory is not asked".to_owned()),
+                Item::Open(text) => Err(format!("`{text}` has no `]`")),
                 Item::Empty => Err("an address is missing between commas".to_owned()),
             };
             wrong.extend(said.err());
@@ -207,7 +212,17 @@ pub(crate) fn read(folder: &Path, domains: u32, databases: &Databases, reader: &
     let Some(text) = reader.read_optional_as(&folder.join(ALIAS_FILE), Manner::ALIASES) else {
         return aliases;
     };
+    let mut unfinished = false;
     for line in text.lines.iter().filter(|line| !line.is_blank()) {
+        let goes_on = std::mem::replace(&mut unfinished, line.text.ends_with(','));
+        // The comma at the end of the line above has its remark, which says how to go on here.
+        if goes_on && line.text.starts_with([' ', '\t']) && colon(&line.text).is_none() {
+            continue;
+        }
+        if let Some(remark) = foreign_comment(&line.text, line.whole()) {
+            reader.push(remark);
+            continue;
+        }
         let Some((alias, span)) = alias(line, domains, reader) else { continue };
         match aliases.by_name.entry(alias.name.to_lowercase()) {
             Entry::Vacant(place) => {
@@ -292,11 +307,14 @@ fn alias(line: &Line, domains: u32, reader: &mut Reader<'_>) -> Option<(Alias, S
         );
     }
     never_asked(name, domains, span, reader);
-    check_continuation(line, reader);
     let mut alias = Alias { name: name.to_owned(), span: Some(span), ..Alias::default() };
     let value = &line.text[colon + 1..];
     let before = reader.diagnostics.len();
     take_all(&mut alias, value, colon + 1, line, reader);
+    // An address that goes on behind a `\` without a comma is wrong for that very reason.
+    if !errors_in(&reader.diagnostics[before..]) {
+        check_continuation(line, reader);
+    }
     if alias.members.is_empty() && !alias.is_list && reader.diagnostics.len() == before {
         let message = format!("no equivalence addresses for alias `{name}`");
         let remark = Diagnostic::new(&codes::ALIAS_WITHOUT_ADDRESSES, message).at(span);
@@ -410,6 +428,11 @@ fn take(
                 }
             }
         }
+        Item::Open(text) => {
+            let message = format!("`{text}` of the alias `{}` has no `]`", alias.name);
+            let remark = Diagnostic::new(&codes::BAD_ALIAS_PARAMETER, message).at(span);
+            reader.push(remark.help("close the bracket behind the name of the parameter"));
+        }
         Item::Parameter { name, value, value_range } => {
             let value_span = line.span(&value_range);
             parameter(alias, (name, span), (value, value_span), reader);
@@ -426,6 +449,18 @@ fn member(alias: &mut Alias, text: &str, span: Span, reader: &mut Reader<'_>) {
                 .at(span)
                 .help("the products read 252; it works here"),
         );
+    }
+    if let Some(file) = text.get(..INCLUDE.len()).filter(|head| head.eq_ignore_ascii_case(INCLUDE)) {
+        let message = format!("bad equivalence for alias `{}`: `{file}` is no word of this file", alias.name);
+        let remark = Diagnostic::new(&codes::BAD_ALIAS_ADDRESS, message).at(span);
+        return reader.push(remark.help(format!("write `<{}`", text[INCLUDE.len()..].trim())));
+    }
+    let plain = unquoted(text);
+    // Addresses of gateways look like files too: `/S=Bloggs/O=Example/`.
+    if plain.starts_with('|') || (plain.starts_with('/') && !plain.contains(['=', '@'])) {
+        let message = format!("`{text}` of the alias `{}` is taken as the name of a mailbox", alias.name);
+        let remark = Diagnostic::new(&codes::ALIAS_PROGRAM, message).at(span);
+        reader.push(remark.help("aliases run no programs and write no files; write an address"));
     }
     match address(text) {
         Ok(address) => alias.members.push(Member { address, span: Some(span) }),
@@ -460,6 +495,10 @@ fn list_file(file: &str, alias: &str, span: Span, reader: &mut Reader<'_>) -> Op
     let lines = text.lines.iter().filter(|line| !line.is_blank());
     let mut found = Vec::new();
     for line in lines {
+        if let Some(remark) = foreign_comment(&line.text, line.whole()) {
+            reader.push(remark);
+            continue;
+        }
         for (item, range) in items(&line.text, 0) {
             match item {
                 Item::Address(text) => found.push((text.to_owned(), line.span(&range))),

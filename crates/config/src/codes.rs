@@ -50,6 +50,10 @@ codes! {
     DUPLICATE_ALIAS Warning "duplicate-alias"
         "duplicate aliases found"
         "A name stands in the alias file, or in what it includes, twice. The first one counts. Names are compared without case."
+    ALIAS_PROGRAM Warning "alias-program-or-file"
+        "an alias names a program or a file"
+        "`|program` and `/file` are words of other mail systems. Here they are names of mailboxes, as in PMDF, and mail to them \
+         fails. Programs are run by a channel that does so (PMDF's is `pipe`); write an address of such a channel, or of a mailbox."
     ALIAS_WITHOUT_ADDRESSES Error "alias-without-addresses"
         "no equivalence addresses for alias"
         "Nothing stands behind the colon, so mail for the alias would go nowhere. To throw mail away on purpose, give it an \
@@ -244,7 +248,8 @@ codes! {
     MISPLACED_COMMENT Error "misplaced-comment"
         "`!` makes a comment only in column one"
         "Anywhere else it is an ordinary character, because addresses and templates use it. What was meant as a comment \
-         would be read as words of the line. Put the comment on a line of its own, with `!` as its first character."
+         would be read as words of the line. Put the comment on a line of its own, with `!` as its first character. `#` and `;` make \
+         comments in option files only; such a line is passed over elsewhere, with a warning."
     MISPLACED_INCLUDE Error "misplaced-include"
         "`<` includes a file only in column one"
         "With blanks in front of it the line is an ordinary line. Move the `<` to the first column."
@@ -375,8 +380,8 @@ codes! {
          shares its limit."
     NOT_AN_OPTION Error "not-an-option"
         "a line of an option file is not `NAME=value`"
-        "Option files have one `NAME=value` on a line, sections `[KIND=name]` where the file has sections, comments with `!` in \
-         column one, and blank lines."
+        "Option files have one `NAME=value` on a line, sections `[KIND=name]` where the file has sections, comments with `!`, `#` or \
+         `;` in column one, and blank lines."
     UNKNOWN_OPTION Warning "unknown-option"
         "an option has a name that is not known"
         "It is kept and has no effect. The reference lists the options of each file; a channel's option file also holds the \
@@ -399,6 +404,10 @@ codes! {
         "a service has no port to listen on"
         "Only the services `SMTP` and `SUBMIT` have a customary port. Write `PORT=` into the section, such as \
          `PORT=2525` or `PORT=[127.0.0.1]2525`."
+    PORT_TWICE Error "port-twice"
+        "two services have one port"
+        "Only one listener can have a port; the hub would not start. A service without `INTERFACE_ADDRESS=` takes its ports on all \
+         addresses. `SMTP` listens on 25 and `SUBMIT` on 587 where no `PORT=` is written."
     SERVICE_NOT_SERVED Warning "service-not-served"
         "a service runs a program that is no SMTP server"
         "Sluice speaks SMTP on every port that it listens on. A service whose `IMAGE=` is another program (POP, IMAP, HTTP, \

@@ -314,6 +314,11 @@ impl Databases {
         self.by_name.insert(name.to_lowercase(), Arc::new(database));
     }
 
+    /// Takes the database of that name out.
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.by_name.remove(name);
+    }
+
     /// The value of a key in the database of that name.
     #[must_use]
     pub fn value(&self, name: &str, key: &str) -> Option<&str> {

@@ -23,6 +23,8 @@ pub(crate) struct Manner {
     line_length_max: usize,
     /// What is said of an included file that cannot be read: the code, and the words in front of its name.
     not_included: (&'static sluice_diag::Code, &'static str),
+    /// Characters that make a comment of a line when they stand in column one.
+    comments: &'static [char],
 }
 
 impl Manner {
@@ -30,16 +32,22 @@ impl Manner {
     pub(crate) const ORDINARY: Manner = Manner {
         line_length_max: 252,
         not_included: (&codes::CANNOT_READ_FILE, "cannot read the included file"),
+        comments: &['!'],
     };
     /// The alias file and the lists that it names.
     pub(crate) const ALIASES: Manner = Manner {
         line_length_max: 1024,
         not_included: (&codes::CANNOT_OPEN_ALIAS_FILE, "cannot open alias include file"),
+        ..Manner::ORDINARY
     };
     /// `sites.cnf`, which the products do not have.
     pub(crate) const SITES: Manner = Manner { line_length_max: 16_384, ..Manner::ORDINARY };
     /// Text databases: their own limits are on keys and values.
     pub(crate) const DATABASE: Manner = Manner { line_length_max: 1024, ..Manner::ORDINARY };
+    /// Files of `NAME=value` lines: comments begin with `!`, `#` or `;` (Messaging Server Administration Guide, "Option
+    /// File"). A value may be long: Messaging Server's delivery options are.
+    pub(crate) const OPTIONS: Manner =
+        Manner { line_length_max: 1024, comments: &['!', '#', ';'], ..Manner::ORDINARY };
 }
 /// Lines with broken characters that are reported for one file; a picture has thousands.
 const BAD_LINES_REPORTED_MAX: usize = 20;
@@ -410,7 +418,7 @@ impl Reader<'_> {
         let mut odd_lines = 0;
         for line in physical {
             let text = &sources.text(line.source)[line.start..line.end];
-            if text.starts_with('!') {
+            if text.starts_with(self.manner.comments) {
                 continue;
             }
             self.check_length(*line, text);

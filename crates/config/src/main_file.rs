@@ -118,7 +118,8 @@ impl<'a> Main<'a, '_> {
         self.push(remark.help("put a blank line in front of this line"));
     }
 
-    /// Whether the line is a comment or an include that does not begin in column one; reports it.
+    /// Whether the line is a comment or an include that does not begin in column one, or a comment of another language;
+    /// reports it.
     fn misplaced(&mut self, line: &Line) -> bool {
         let text = line.text.trim_start();
         let indent = line.text.len() - text.len();
@@ -130,6 +131,8 @@ impl<'a> Main<'a, '_> {
         } else if text.starts_with('<') {
             let remark = Diagnostic::new(&codes::MISPLACED_INCLUDE, "`<` includes a file only in column one");
             self.push(remark.at(span).help("take out the blanks in front of it"));
+        } else if let Some(remark) = written::foreign_comment(text, span) {
+            self.push(remark);
         } else {
             return false;
         }

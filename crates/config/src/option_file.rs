@@ -6,11 +6,11 @@
 
 use crate::codes;
 use crate::grammar;
-use crate::keyword::Status;
+use crate::keyword::{Status, keyword};
 use crate::lines::{Line, Reader, Text};
 use crate::options::{OptionInfo, OptionKind, Options, OtherOption, ServerOptions};
 use crate::settings::PerPriority;
-use crate::tables;
+use crate::tables::{self, products};
 use crate::values;
 use sluice_diag::{Diagnostic, Severity, Span, nearest};
 use std::collections::HashMap;
@@ -217,15 +217,37 @@ fn setting(line: &Line, reader: &mut Reader<'_>) -> Option<Setting> {
 pub(crate) fn check(table: &'static [OptionInfo], setting: &Setting, reader: &mut Reader<'_>) {
     match tables::find(table, &setting.name) {
         Some(info) => check_value(info, setting, reader),
+        None if std::ptr::eq(table, tables::GLOBAL) && products::why_unused(&setting.name).is_some() => {}
         None => {
             let remark =
                 Diagnostic::new(&codes::UNKNOWN_OPTION, format!("`{}` is not an option", setting.name));
             let remark = remark.at(setting.span);
-            reader.push(match nearest(&setting.name, table.iter().map(|info| info.name)) {
-                Some(near) => remark.help(format!("did you mean `{near}`?")),
-                None => remark.help("it is ignored; the reference lists the options of each file"),
-            });
+            let near = || nearest(&setting.name, table.iter().map(|info| info.name));
+            reader.push(
+                match at_home(table, setting).or_else(|| Some(format!("did you mean `{}`?", near()?))) {
+                    Some(help) => remark.help(help),
+                    None => remark.help("it is ignored; the reference lists the options of each file"),
+                },
+            );
         }
+    }
+}
+
+/// Where an option is at home that stands in the wrong place.
+fn at_home(table: &'static [OptionInfo], setting: &Setting) -> Option<String> {
+    let (name, value) = (setting.name.as_str(), setting.value.as_str());
+    let of_channel = tables::find(tables::SERVER, name).or_else(|| tables::find(tables::CLIENT, name));
+    if std::ptr::eq(table, tables::DISPATCHER) && name == "CHANNEL" {
+        Some(format!("write `PARAMETER=CHANNEL={value}`"))
+    } else if of_channel.is_some() {
+        Some("it belongs into the option file of a channel, such as `tcp_local_option`".to_owned())
+    } else if let Some(info) = keyword(name) {
+        let word = info.name;
+        Some(format!("`{word}` is a keyword: write it behind the name of a channel, or on a `defaults` line"))
+    } else if !std::ptr::eq(table, tables::GLOBAL) && tables::find(tables::GLOBAL, name).is_some() {
+        Some("it belongs into option.dat".to_owned())
+    } else {
+        None
     }
 }
 
@@ -254,6 +276,7 @@ pub(crate) fn check_value(info: &OptionInfo, setting: &Setting, reader: &mut Rea
             }
             OptionKind::Duration => "write a time such as `30s`, `4h` or `PT4H`".to_owned(),
             OptionKind::Ports => "write `25`, or `[127.0.0.1]2525`, with commas in between".to_owned(),
+            _ if value.contains(" !") => "a comment has a line of its own, with `!` in column one".to_owned(),
             _ => format!("the default is {}", info.default),
         };
         let remark = remark.help(help);
@@ -314,6 +337,10 @@ pub(crate) fn global(text: &Text, folder: &Path, reader: &mut Reader<'_>) -> Opt
     set(&mut options.max_alias_levels, settings.count("MAX_ALIAS_LEVELS"));
     set(&mut options.use_reverse_database, settings.count("USE_REVERSE_DATABASE"));
     set(&mut options.use_forward_database, settings.count("USE_FORWARD_DATABASE"));
+    set(&mut options.use_alias_database, settings.count("USE_ALIAS_DATABASE").map(|value| value != 0));
+    set(&mut options.use_domain_database, settings.count("USE_DOMAIN_DATABASE").map(|value| value != 0));
+    options.unknown_host_text = settings.text("ERROR_TEXT_UNKNOWN_HOST");
+    options.unknown_alias_text = settings.text("ERROR_TEXT_UNKNOWN_ALIAS");
     options.access_orcpt = settings.switch("ACCESS_ORCPT");
     set(&mut options.reverse_envelope, settings.count("REVERSE_ENVELOPE").map(|value| value != 0));
     set(&mut options.missing_recipient_policy, settings.count("MISSING_RECIPIENT_POLICY"));

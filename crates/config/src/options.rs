@@ -84,6 +84,14 @@ pub struct Options {
     pub access_orcpt: bool,
     /// `TIME_ZONE`: a name or a rule, and where it stands.
     pub time_zone: Option<(String, Span)>,
+    /// `USE_ALIAS_DATABASE`: whether the alias database is asked.
+    pub use_alias_database: bool,
+    /// `USE_DOMAIN_DATABASE`: whether the domain database is asked.
+    pub use_domain_database: bool,
+    /// `ERROR_TEXT_UNKNOWN_HOST`: why an address is refused that no rule knows.
+    pub unknown_host_text: Option<String>,
+    /// `ERROR_TEXT_UNKNOWN_ALIAS`: why an address is refused that no alias leads to where one must.
+    pub unknown_alias_text: Option<String>,
     /// `PASSWORD_FILE`: who may log in.
     pub password_file: Option<(PathBuf, Span)>,
     /// Lines whose option does nothing in this release or is not known at all, as written.
@@ -251,6 +259,10 @@ impl Default for Options {
             exproute_forward: true,
             improute_forward: true,
             use_forward_database: 0,
+            use_alias_database: true,
+            use_domain_database: true,
+            unknown_host_text: None,
+            unknown_alias_text: None,
             access_orcpt: false,
             time_zone: None,
             password_file: None,

@@ -72,7 +72,7 @@ pub fn read_text(text: &str) -> (Option<Config>, Sources, Vec<Diagnostic>) {
 pub fn read_options(files: &dyn Files, place: &Place) -> (Options, Sources, Vec<Diagnostic>) {
     let (folder, main) = locate(files, place);
     let mut reader = Reader::new(files, &folder, Manner::ORDINARY);
-    let options = match reader.read_optional(&main.with_file_name("option.dat")) {
+    let options = match reader.read_optional_as(&main.with_file_name("option.dat"), Manner::OPTIONS) {
         Some(text) => option_file::global(&text, &folder, &mut reader),
         None => Options::default(),
     };
@@ -112,11 +112,11 @@ fn read_all(reader: &mut Reader<'_>, folder: &Path, main: &Path, whole_folder: b
     let neighbour = |name: &str| main.parent().unwrap_or(Path::new("")).join(name);
     let text = reader.read(main)?;
     let written = main_file::read(&text, reader);
-    let options = match reader.read_optional(&neighbour("option.dat")) {
+    let options = match reader.read_optional_as(&neighbour("option.dat"), Manner::OPTIONS) {
         Some(text) => option_file::global(&text, folder, reader),
         None => Options::default(),
     };
-    let jobs = match reader.read_optional(&neighbour("job_controller.cnf")) {
+    let jobs = match reader.read_optional_as(&neighbour("job_controller.cnf"), Manner::OPTIONS) {
         Some(text) => services::job_controller(&text, folder, reader),
         None => JobController::default(),
     };
@@ -127,8 +127,8 @@ fn read_all(reader: &mut Reader<'_>, folder: &Path, main: &Path, whole_folder: b
         blocks.iter().filter(|_| text.complete).map(|block| block.name.clone()).collect();
     let mut channels = channels(blocks, &options, &jobs, reader);
     for channel in &mut channels {
-        if let Some(text) = reader.read_optional(&neighbour(&format!("{}{OPTION_FILE_SUFFIX}", channel.name)))
-        {
+        let name = neighbour(&format!("{}{OPTION_FILE_SUFFIX}", channel.name));
+        if let Some(text) = reader.read_optional_as(&name, Manner::OPTIONS) {
             (channel.option_file, channel.server) = option_file::of_channel(&text, reader);
         }
         let settings = &channel.settings;
@@ -156,7 +156,7 @@ fn read_all(reader: &mut Reader<'_>, folder: &Path, main: &Path, whole_folder: b
         check_option_files(folder, &names, reader);
     }
     let start = Span::new(text.source, 0, 0);
-    let services = match reader.read_optional(&neighbour("dispatcher.cnf")) {
+    let services = match reader.read_optional_as(&neighbour("dispatcher.cnf"), Manner::OPTIONS) {
         Some(text) => services::dispatcher(&text, &names, reader),
         None => vec![services::default_service(start)],
     };
@@ -182,7 +182,12 @@ fn read_all(reader: &mut Reader<'_>, folder: &Path, main: &Path, whole_folder: b
         return None;
     }
     let beside = main.parent().unwrap_or(Path::new(""));
-    let databases = databases::read_all(beside, reader);
+    let mut databases = databases::read_all(beside, reader);
+    for (name, used) in [("alias", options.use_alias_database), ("domain", options.use_domain_database)] {
+        if !used {
+            databases.remove(name);
+        }
+    }
     let aliases = aliases::read(beside, options.alias_domains, &databases, reader);
     let channels = Channels::new(channels);
     let checks_loops = channels.iter().any(|channel| channel.has("loopcheck"));
@@ -443,6 +448,11 @@ fn pool(block: &Block, jobs: &JobController, reader: &mut Reader<'_>) -> String 
         return pool.name.clone();
     }
     if name.chars().count() > POOL_NAME_LENGTH_MAX {
+        return DEFAULT_POOL.to_owned();
+    }
+    let said =
+        |remark: &Diagnostic| remark.code.name == codes::UNDEFINED_POOL.name && remark.span == Some(span);
+    if !jobs.complete || reader.diagnostics.iter().any(said) {
         return DEFAULT_POOL.to_owned();
     }
     let message = format!("the pool `{name}` is not defined; the channel `{}` uses DEFAULT", block.name);

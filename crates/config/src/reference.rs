@@ -5,6 +5,7 @@
 use crate::keyword::{KeywordInfo, Origin, Status, keywords};
 use crate::sites::{SiteSection, site_options};
 use crate::tables::option_tables;
+use crate::tables::products::UNUSED;
 use sluice_diag::Code;
 use std::fmt::Write as _;
 
@@ -91,8 +92,8 @@ fn areas() -> Vec<&'static str> {
 pub fn reference_options() -> String {
     let mut page = String::from(
         "# Options\n\n\
-         Option files have one `NAME=value` on a line. `!` in column one makes a comment, `<` in column one includes a file, `\\` at \
-         the end continues a line. Case does not count in names. Integers may have a base: `16%ff` is 255. Relative paths start from \
+         Option files have one `NAME=value` on a line. `!`, `#` or `;` in column one makes a comment, `<` in column one includes a \
+         file, `\\` at the end continues a line. Case does not count in names. Integers may have a base: `16%ff` is 255. Relative paths start from \
          the configuration folder. An option that is **recognised** is accepted and changes nothing in this release.\n",
     );
     for table in option_tables() {
@@ -108,6 +109,15 @@ pub fn reference_options() -> String {
                 cell(info.help)
             );
         }
+    }
+    page.push_str(
+        "\n## option.dat, options of the products\n\n\
+         These are known too, from PMDF or Messaging Server, and change nothing here. `*` stands for any characters.\n\n\
+         | Why | Options |\n|---|---|\n",
+    );
+    for unused in UNUSED {
+        let names: Vec<String> = unused.names.iter().map(|name| format!("`{name}`")).collect();
+        let _ = writeln!(page, "| {} | {} |", cell(unused.why), names.join(" "));
     }
     page
 }

@@ -7,7 +7,7 @@ use crate::option_file::{self, Section, Setting, Settings};
 use crate::settings::DEFAULT_POOL;
 use crate::tables;
 use crate::values;
-use sluice_diag::{Diagnostic, Span, nearest};
+use sluice_diag::{Diagnostic, Span, errors_in, nearest};
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -61,7 +61,42 @@ pub(crate) fn dispatcher(text: &Text, channels: &[String], reader: &mut Reader<'
         }
         services.push(service(&section, &head, channels, reader));
     }
+    check_ports(&services, reader);
     services
+}
+
+/// Two listeners cannot have one port, unless each has an address of its own.
+fn check_ports(services: &[Service], reader: &mut Reader<'_>) {
+    let ports = services.iter().flat_map(|service| {
+        service
+            .listen
+            .iter()
+            .chain(&service.listen_tls)
+            .map(move |(address, port)| (service, *address, *port))
+    });
+    let mut taken: Vec<(&Service, Option<IpAddr>, u16)> = Vec::new();
+    for (service, address, port) in ports {
+        let meets = |other: &&(&Service, Option<IpAddr>, u16)| {
+            other.2 == port && (other.1 == address || other.1.is_none() || address.is_none())
+        };
+        let Some((first, ..)) = taken.iter().find(meets) else {
+            taken.push((service, address, port));
+            continue;
+        };
+        let message = match std::ptr::eq(*first, service) {
+            true => format!("the service `{}` has the port {port} twice", service.name),
+            false => {
+                format!(
+                    "the port {port} of the service `{}` is that of `{}` already",
+                    service.name, first.name
+                )
+            }
+        };
+        let remark = Diagnostic::new(&codes::PORT_TWICE, message).at(service.span);
+        let remark = remark.note(first.span, "the first is here");
+        reader.push(remark.help("give one of the two another port, or each an `INTERFACE_ADDRESS`"));
+        return;
+    }
 }
 
 /// Whether the program of a worker is the products' SMTP server, `tcp_smtp_server` in some folder.
@@ -182,6 +217,8 @@ fn merged(sections: Vec<Section>) -> Vec<Section> {
 pub(crate) struct JobController {
     /// `DEFAULT` is always among them.
     pub(crate) pools: Vec<Pool>,
+    /// Whether every section could be read; if not, a pool that seems to be missing may be in the one that could not.
+    pub(crate) complete: bool,
     sections: Vec<ChannelSection>,
 }
 
@@ -197,6 +234,7 @@ impl Default for JobController {
     fn default() -> JobController {
         JobController {
             pools: vec![Pool { name: DEFAULT_POOL.to_owned(), job_limit: JOB_LIMIT }],
+            complete: true,
             sections: Vec::new(),
         }
     }
@@ -205,9 +243,11 @@ impl Default for JobController {
 /// Reads `job_controller.cnf`.
 pub(crate) fn job_controller(text: &Text, folder: &Path, reader: &mut Reader<'_>) -> JobController {
     let kinds = ["POOL", "QUEUE", "CHANNEL", "PERIODIC_JOB"];
+    let before = reader.diagnostics.len();
     let (head, sections) = option_file::read(text, tables::JOB_CONTROLLER, &kinds, reader);
+    let complete = text.complete && !errors_in(&reader.diagnostics[before..]);
     let general = head.count("JOB_LIMIT").filter(|limit| *limit > 0).unwrap_or(JOB_LIMIT);
-    let mut controller = JobController { pools: Vec::new(), sections: Vec::new() };
+    let mut controller = JobController { pools: Vec::new(), complete, sections: Vec::new() };
     for section in merged(sections) {
         match section.kind.as_str() {
             "POOL" | "QUEUE" => {

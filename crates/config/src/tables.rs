@@ -10,6 +10,8 @@ use crate::options::OptionKind::{
 };
 use crate::options::{OptionInfo, OptionKind};
 
+pub(crate) mod products;
+
 const COUNT: OptionKind = Integer { least: 0, most: 2_147_483_647 };
 const POSITIVE: OptionKind = Integer { least: 1, most: 2_147_483_647 };
 
@@ -186,9 +188,27 @@ pub(crate) static GLOBAL: &[OptionInfo] = &[
         "Template that stands for the rest of a rule when the directory fails.",
     ),
     option("DOMAIN_UPLEVEL", COUNT, "0", Recognised, "Whether the domains above a domain are asked for too."),
-    option("ERROR_TEXT_UNKNOWN_ALIAS", Text, "unknown or illegal alias", Recognised, "Text of a refusal."),
-    option("ERROR_TEXT_UNKNOWN_HOST", Text, "unknown host or domain", Recognised, "Text of a refusal."),
-    option("ERROR_TEXT_UNKNOWN_USER", Text, "unknown or illegal user", Recognised, "Text of a refusal."),
+    option(
+        "ERROR_TEXT_UNKNOWN_ALIAS",
+        Text,
+        "unknown or illegal alias",
+        Acts,
+        "Why an address is refused that no alias leads to, where viaaliasrequired wants one.",
+    ),
+    option(
+        "ERROR_TEXT_UNKNOWN_HOST",
+        Text,
+        "unknown host or domain",
+        Acts,
+        "Why an address is refused that no rule knows and that `$?` has no text for.",
+    ),
+    option(
+        "ERROR_TEXT_UNKNOWN_USER",
+        Text,
+        "unknown or illegal user",
+        Recognised,
+        "Text of a refusal; which users there are is known where mail is delivered.",
+    ),
     option(
         "EXPROUTE_FORWARD",
         Switch,
@@ -217,8 +237,8 @@ pub(crate) static GLOBAL: &[OptionInfo] = &[
     option("PERSONAL_NAMES", COUNT, "0", Recognised, "What becomes of personal names in addresses."),
     option("RECEIVED_DOMAIN", Text, "none", Recognised, "Name of this host in Received lines."),
     option("REVERSE_ENVELOPE", Switch, "1", Acts, "Whether envelope senders are reversed too."),
-    option("USE_ALIAS_DATABASE", COUNT, "1", Recognised, "Whether the alias database is asked."),
-    option("USE_DOMAIN_DATABASE", COUNT, "1", Recognised, "Whether the domain database is asked."),
+    option("USE_ALIAS_DATABASE", COUNT, "1", Acts, "0: the alias database is not asked."),
+    option("USE_DOMAIN_DATABASE", COUNT, "1", Acts, "0: the domain database is not asked."),
     option(
         "USE_FORWARD_DATABASE",
         Integer { least: 0, most: 1023 },

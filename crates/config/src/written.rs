@@ -53,12 +53,23 @@ pub(crate) fn read_keywords(
     line: &Line,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> (Vec<Keyword>, Vec<String>) {
-    let mut reader = Reader { words, line, next: 0, found: Vec::new(), groups: Vec::new(), diagnostics };
+    let mut reader = Reader {
+        words,
+        line,
+        next: 0,
+        found: Vec::new(),
+        groups: Vec::new(),
+        doubtful: Vec::new(),
+        diagnostics,
+    };
     while reader.next < words.len() {
         reader.keyword();
     }
-    let Reader { found, groups, .. } = reader;
+    let Reader { found, groups, doubtful, .. } = reader;
     for (index, later) in found.iter().enumerate() {
+        if doubtful.contains(&later.span) {
+            continue;
+        }
         let earlier = found[..index].iter().rev().find(|earlier| replaces(later.info, earlier.info));
         if let Some(earlier) = earlier {
             let (now, before) = (later.info.name, earlier.info.name);
@@ -82,6 +93,8 @@ struct Reader<'a> {
     found: Vec<Keyword>,
     /// Words that are no keywords.
     groups: Vec<String>,
+    /// Keywords that stand where an argument must: they may be meant as that.
+    doubtful: Vec<Span>,
     diagnostics: &'a mut Vec<Diagnostic>,
 }
 
@@ -280,6 +293,7 @@ impl Reader<'_> {
             let message =
                 format!("`{}` needs an argument ({what}), and `{}` is a keyword", info.name, word.text);
             self.diagnostics.push(remark(message));
+            self.doubtful.push(self.span(&word));
             return None;
         }
         self.next += 1;
@@ -361,19 +375,20 @@ impl Reader<'_> {
         let Some(first) = self.required(info, span) else { return Vec::new() };
         let mut words = vec![first];
         while let Some(more) = self.words.get(self.next) {
-            if !looks_like_duration(more) || values::iso_duration(&words[words.len() - 1].text).is_none() {
+            // `5m` is no duration, but nothing else either: behind one that is wrong it belongs to the list.
+            let wrong = values::iso_duration(&words[words.len() - 1].text).is_none();
+            let number = more.text.starts_with(|c: char| c.is_ascii_digit()) && !is_keyword(more);
+            if !if wrong { number } else { looks_like_duration(more) } {
                 break;
             }
             words.push(more.clone());
             self.next += 1;
         }
-        for word in &words {
-            if values::iso_duration(&word.text).is_none() {
-                let span = self.span(word);
-                let message = format!("`{}` in `{}` is no ISO 8601 duration", word.text, info.name);
-                let remark = Diagnostic::new(&codes::BAD_ARGUMENT, message).at(span);
-                self.diagnostics.push(remark.help("durations look like PT30M, PT4H or P1D"));
-            }
+        if let Some(word) = words.iter().find(|word| values::iso_duration(&word.text).is_none()) {
+            let span = self.span(word);
+            let message = format!("`{}` in `{}` is no ISO 8601 duration", word.text, info.name);
+            let remark = Diagnostic::new(&codes::BAD_ARGUMENT, message).at(span);
+            self.diagnostics.push(remark.help("durations look like PT30M, PT4H or P1D"));
         }
         if let Some(ninth) = words.get(DURATIONS_MAX) {
             let span = self.span(ninth);
@@ -393,6 +408,14 @@ impl Reader<'_> {
 fn bad_argument(info: &KeywordInfo, message: String) -> Diagnostic {
     let help = format!("`sluice explain {}` tells what it takes", info.name);
     Diagnostic::new(&codes::BAD_ARGUMENT, message).help(help)
+}
+
+/// What is said about a line that begins with `#` or `;`, which no host, channel or alias does: it is passed over.
+pub(crate) fn foreign_comment(text: &str, at: Span) -> Option<Diagnostic> {
+    let sign = text.chars().next().filter(|c| matches!(c, '#' | ';'))?;
+    let remark =
+        Diagnostic::new(&codes::MISPLACED_COMMENT, format!("`{sign}` makes no comment in this file"));
+    Some(remark.at(at).severity(Severity::Warning).help("write `!` in column one; the line is passed over"))
 }
 
 /// Whether a text has a blank that separates nothing: from a web page, or an editor that helps with typesetting.

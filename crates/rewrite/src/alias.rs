@@ -410,15 +410,20 @@ impl<'r, 'c, 't> Walk<'r, 'c, 't> {
             return result;
         }
         if channel.settings.via_alias_required && self.open.is_empty() {
-            return self.refuse(address, rejected(NO_ALIAS_TEXT, Status::NO_SUCH_USER));
+            let written = self.rewriter.config().options.unknown_alias_text.as_deref();
+            return self.refuse(address, rejected(written.unwrap_or(NO_ALIAS_TEXT), Status::NO_SUCH_USER));
         }
         self.recipient(route, copy);
         Ok(())
     }
 
     fn recipient(&mut self, route: Route, copy: &Copy) {
-        let address = route.final_address().to_string();
-        if !self.seen.insert((route.channel.clone(), address.clone())) {
+        let found = route.final_address();
+        // Letter case counts in the local part and nowhere else.
+        let hosts = found.route.iter().chain(&found.host).map(|host| host.to_lowercase()).collect::<Vec<_>>();
+        let key = format!("{}@{}", found.local, hosts.join("@"));
+        if !self.seen.insert((route.channel.clone(), key)) {
+            let address = found.to_string();
             self.step(|depth| AliasStep::Twice { depth, address });
             return;
         }

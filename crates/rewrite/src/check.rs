@@ -3,6 +3,7 @@
 //! # Not here
 //! The texts that explain each kind of remark (`codes`).
 
+mod patterns;
 mod reach;
 
 use std::collections::HashSet;
@@ -11,6 +12,7 @@ use std::ops::Range;
 use sluice_config::{Config, Rule};
 use sluice_diag::{Diagnostic, Span};
 
+use self::patterns::{asterisks_lead, changed_places, no_host};
 use crate::codes;
 use crate::glob::Glob;
 use crate::guess::{ChannelNames, Guesses};
@@ -89,6 +91,9 @@ impl<'c> Checker<'c> {
 
     pub(crate) fn rule(&mut self, index: usize, rule: &'c Rule, template: &Template) {
         self.pattern(rule);
+        if changed_places(rule) {
+            return;
+        }
         for problem in &template.problems {
             self.problem(rule, problem.kind, problem.place.clone());
         }
@@ -144,13 +149,21 @@ impl<'c> Checker<'c> {
         let untagged = pattern.rfind('|').map_or(&*pattern, |bar| &pattern[bar + 1..]);
         if untagged.starts_with('$') && !matches!(untagged, "$*" | "$%" | "$!") {
             let message = format!("no host is ever compared with `{}`", rule.pattern);
-            self.found.push(Diagnostic::new(&codes::UNKNOWN_PATTERN, message).at(rule.span));
+            let help = match changed_places(rule) {
+                true => "pattern and template have changed places: the pattern comes first",
+                false => "the patterns with `$` are `$*`, `$%` and `$!`",
+            };
+            self.found.push(Diagnostic::new(&codes::UNKNOWN_PATTERN, message).at(rule.span).help(help));
         } else if !self.may_match(&pattern, untagged) {
             let message = format!("`{}` never matches: `*` replaces whole leading labels only", rule.pattern);
             let mut diagnostic = Diagnostic::new(&codes::ASTERISK, message).at(rule.span);
-            if let Some(rest) = untagged.strip_prefix(".*.") {
-                diagnostic = diagnostic.help(format!("to match any host under it, write `.{rest}`"));
-            }
+            diagnostic = diagnostic.help(match untagged.rsplit_once('*') {
+                Some((_, rest)) if rest.starts_with('.') && rest.len() > 1 => {
+                    format!("to match any host under it, write `{rest}`")
+                }
+                _ => "write one `*` for each leading label, or begin with a dot for any number of them"
+                    .to_owned(),
+            });
             self.found.push(diagnostic);
         } else if let Some((why, help)) = no_host(untagged) {
             let message = format!("`{}` never matches: {why}", rule.pattern);
@@ -356,8 +369,9 @@ impl<'c> Checker<'c> {
                 match parts.iter().skip(1).position(Vec::is_empty) {
                     Some(_) => "a host of the template is empty",
                     None => {
+                        self.user(rule, template, parts);
                         if separators != [Percent] {
-                            self.routing_system(rule, parts);
+                            self.routing_system(rule, template, parts);
                         }
                         return;
                     }
@@ -370,7 +384,42 @@ impl<'c> Checker<'c> {
         self.found.push(Diagnostic::new(&codes::SHAPE, message).at(rule.template_span).help(help));
     }
 
-    fn routing_system(&mut self, rule: &Rule, parts: &Parts<'_>) {
+    /// A user part in which a sign is missing: `U` for everybody, or the host directly behind the user.
+    fn user(&mut self, rule: &Rule, template: &Template, parts: &Parts<'_>) {
+        let Some(first) = parts.first() else { return };
+        let letter = match first[..] {
+            [(Op::Text(text), place)] if text.eq_ignore_ascii_case("u") => Some((place, text)),
+            _ => None,
+        };
+        let joined = first.windows(2).find_map(|pair| match (&pair[0].0, &pair[1].0) {
+            (Op::User | Op::UserWithoutSubaddress, Op::Domain(_) | Op::Host(_)) => {
+                Some((&pair[0].1, &pair[1].1))
+            }
+            _ => None,
+        });
+        let (message, place, help) = match (letter, joined) {
+            (Some((place, text)), _) => {
+                let message = format!("mail for everybody goes to one mailbox, `{text}`");
+                (message, place.clone(), format!("write `${text}` for the user of the address"))
+            }
+            (None, Some((user, host))) => {
+                let (user, host) = (user.start..host.end, &rule.template[host.clone()]);
+                let message = format!("`{}` makes one word of user and host", &rule.template[user.clone()]);
+                let separators = template.ops.iter().any(|(op, _)| *op == Op::Separator(Separator::Percent));
+                let sign = if separators { "$%" } else { "%" };
+                (message, user, format!("write `{sign}` in front of `{host}`"))
+            }
+            (None, None) => return,
+        };
+        let span = rule.template_part(place.start, place.end);
+        self.found.push(Diagnostic::new(&codes::ODD_USER, message).at(span).help(help));
+    }
+
+    fn routing_system(&mut self, rule: &Rule, template: &Template, parts: &Parts<'_>) {
+        // A reason that is written out is for just this: the address is to be refused.
+        if template.ops.iter().any(|(op, _)| matches!(op, Op::ErrorText { .. })) {
+            return;
+        }
         let Some(last) = parts.last() else { return };
         let mut system = String::new();
         for (op, _) in last {
@@ -401,6 +450,10 @@ impl<'c> Checker<'c> {
             diagnostic = diagnostic.help(format!(
                 "a rule for `{system}` is not used for it: write the routing system of that rule here"
             ));
+        } else {
+            diagnostic = diagnostic.help(format!(
+                "write the host of a channel; if the refusal is meant, give its reason: `$?no mail for {system}`"
+            ));
         }
         self.found.push(diagnostic);
     }
@@ -415,7 +468,8 @@ impl<'c> Checker<'c> {
             self.found.push(
                 Diagnostic::new(&codes::UNREACHABLE, message)
                     .at(rule.span)
-                    .note(first.span, "the rule that always applies"),
+                    .note(first.span, "the rule that always applies")
+                    .help("put the rule with conditions first, or take one of the two out"),
             );
             return false;
         }
@@ -437,71 +491,6 @@ impl<'c> Checker<'c> {
             );
         }
     }
-}
-
-/// Why a pattern is like no host that an address can have, and what to write instead.
-fn no_host(pattern: &str) -> Option<(String, String)> {
-    if pattern.starts_with('$') || pattern == "." {
-        return None;
-    }
-    if let Some((_, host)) = pattern.split_once('@') {
-        return Some((
-            "patterns are compared with hosts, not with whole addresses".to_owned(),
-            format!(
-                "write `{host}`; `$U` is the user; an alias or the table FORWARD changes single addresses"
-            ),
-        ));
-    }
-    if let Some(c) = pattern.chars().find(|c| matches!(c, '%' | '!' | ',' | ':' | '<' | '>' | ';'))
-        && !pattern.starts_with('[')
-    {
-        return Some((
-            format!("no host holds `{c}`"),
-            "write the name of one host, or of a domain".to_owned(),
-        ));
-    }
-    if let Some(inside) = pattern.strip_prefix('[') {
-        let Some(inside) = inside.strip_suffix(']') else {
-            return Some(("the literal has no `]`".to_owned(), format!("write `{pattern}]`")));
-        };
-        let numbers: Vec<&str> = inside.split('.').collect();
-        let quad = inside.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'/'));
-        if quad && inside.contains('/') {
-            let help =
-                "write whole elements, as in `[10.1.]`; for other networks use a mapping table".to_owned();
-            return Some(("literals are compared element by element, not by bits".to_owned(), help));
-        }
-        let too_high = |number: &&&str| number.parse::<u32>().is_ok_and(|number| number > 255);
-        if let Some(number) = numbers.iter().find(too_high).filter(|_| quad) {
-            return Some((
-                format!("{number} is no element of an IPv4 address"),
-                "elements go from 0 to 255".to_owned(),
-            ));
-        }
-        if quad && !inside.is_empty() && !inside.ends_with('.') && numbers.len() < 4 {
-            let help = format!("for all addresses that begin so, write `[{inside}.]`");
-            return Some(("an IPv4 address has four elements".to_owned(), help));
-        }
-        return None;
-    }
-    let labels = pattern.strip_prefix('.').unwrap_or(pattern);
-    if labels.split('.').any(str::is_empty) {
-        let right = labels.split('.').filter(|label| !label.is_empty()).collect::<Vec<_>>().join(".");
-        let dot = if pattern.starts_with('.') { "." } else { "" };
-        return Some(("no host has an empty label".to_owned(), format!("write `{dot}{right}`")));
-    }
-    None
-}
-
-/// A `*` may only stand for whole leading labels, or for every element of a domain literal.
-fn asterisks_lead(pattern: &str) -> bool {
-    if !pattern.contains('*') || pattern == "$*" {
-        return true;
-    }
-    if let Some(inside) = pattern.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        return inside.split('.').all(|label| label == "*");
-    }
-    pattern.split('.').skip_while(|label| *label == "*").all(|label| !label.contains('*'))
 }
 
 /// Its parts cannot be counted in advance.

@@ -7,11 +7,12 @@ pub fn codes() -> &'static [&'static Code] {
     &CODES
 }
 
-static CODES: [&Code; 26] = [
+static CODES: [&Code; 27] = [
     &UNKNOWN_SEQUENCE,
     &UNCLOSED,
     &NO_NAME,
     &SHAPE,
+    &ODD_USER,
     &ASTERISK,
     &UNKNOWN_CHANNEL,
     &NO_CHANNEL_HOST,
@@ -79,6 +80,14 @@ as `*.b.c`, `*.*.c` and `*.*.*`. A pattern such as `a.*.com` or `a*.com` therefo
 any number of labels begin the pattern with a dot: `.b.c`.",
 };
 
+pub(crate) static ODD_USER: Code = Code {
+    name: "rewrite-odd-user",
+    severity: Severity::Warning,
+    summary: "the user part of a template lacks a sign",
+    explanation: "`U%$H@host` sends mail for everybody to the mailbox `U`, as a word without `$` stands for itself; `$U$D@host` makes one word of user \
+and host. Both are allowed and hardly ever meant: write `$U`, and `%` between user and host.",
+};
+
 pub(crate) static UNKNOWN_CHANNEL: Code = Code {
     name: "rewrite-unknown-channel",
     severity: Severity::Warning,
@@ -93,7 +102,7 @@ pub(crate) static NO_CHANNEL_HOST: Code = Code {
     summary: "the routing system of a template is no host of any channel",
     explanation: "The last part of a template is looked up among the official host names and the further host names of all channel blocks. \
 It is not rewritten again, and when it is not found the address is refused at once: no other rule is tried. That may be intended, to stop \
-unknown hosts of a domain; then this warning can be left alone.",
+unknown hosts of a domain; a template that gives its own reason with `$?` says so, and gets no warning.",
 };
 
 pub(crate) static UNREACHABLE: Code = Code {

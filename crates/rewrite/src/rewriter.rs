@@ -419,10 +419,12 @@ impl<'r> Walk<'r, '_, '_> {
     }
 
     fn reject(&self) -> Rejected {
+        let written = self.rewriter.config.options.unknown_host_text.as_deref();
+        let unknown_host = written.unwrap_or(DEFAULT_ERROR_TEXT);
         match &self.error {
             Some(error) if !error.text.is_empty() => Rejected::new(&*error.text, error.status()),
-            Some(error) => Rejected::new(DEFAULT_ERROR_TEXT, error.status()),
-            None => Rejected::new(DEFAULT_ERROR_TEXT, Status::NO_SUCH_HOST),
+            Some(error) => Rejected::new(unknown_host, error.status()),
+            None => Rejected::new(unknown_host, Status::NO_SUCH_HOST),
         }
     }
 

@@ -21,6 +21,8 @@ pub(super) enum Item<'t> {
     },
     /// An address behind a list: not a member, but for errors, answers and warnings, by its place.
     Positional(&'t str),
+    /// `[NAME` without its partner, up to the next blank.
+    Open(&'t str),
     /// Nothing between two commas.
     Empty,
 }
@@ -111,9 +113,8 @@ fn parameters<'t>(text: &'t str, start: usize, items: &mut Vec<(Item<'t>, Range<
     while at < text.len() {
         let rest = &text[at..];
         let Some(close) = rest.find(']') else {
-            let (name, whole) = (rest[1..].trim(), start + at..start + text.len());
-            let value_range = whole.end..whole.end;
-            return items.push((Item::Parameter { name, value: "", value_range }, whole));
+            let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
+            return items.push((Item::Open(&rest[..end]), start + at..start + at + end));
         };
         let behind = &rest[close + 1..];
         let end = close + 1 + parameter_start(behind).unwrap_or(behind.len());
@@ -169,6 +170,7 @@ mod tests {
                         format!("{name}={text} at {place}, {}", value.get(value_range).unwrap_or("outside"))
                     }
                     Item::Positional(text) => format!("behind {text} at {place}"),
+                    Item::Open(text) => format!("open {text} at {place}"),
                     Item::Empty => "empty".to_owned(),
                 }
             })
@@ -208,7 +210,7 @@ mod tests {
         );
         assert_eq!(shown("\"<l, [TAG] x\", b"), ["list l at <l", "TAG=x at [TAG] x, x", "b at b"]);
         assert_eq!(shown("\"<ldap:///o=x?mail?sub?(a=b)>\""), ["ldap at <ldap:///o=x?mail?sub?(a=b)>"]);
-        assert_eq!(shown("[öpen"), ["öpen= at [öpen, "]);
+        assert_eq!(shown("[öpen"), ["open [öpen at [öpen"]);
         // What follows a list inside the same quotes belongs to it.
         assert_eq!(
             shown("a, <l, [TAG] x, o@h, *, e@h*"),

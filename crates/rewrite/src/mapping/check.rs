@@ -1,6 +1,7 @@
 //! What can be said about entries when they are read: mistakes, and entries that do nothing.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use sluice_config::{MappingEntry, Mappings};
 use sluice_diag::{Diagnostic, Span, nearest};
@@ -113,7 +114,26 @@ impl<'c> Checker<'c> {
             self.op(op, pattern, mistakes.is_empty(), span);
         }
         if mistakes.is_empty() {
+            self.bare_network(entry);
             self.reach(entry, pattern, template);
+        }
+    }
+
+    /// A field of the pattern that is a network and nothing else.
+    fn bare_network(&mut self, entry: &MappingEntry) {
+        let mut start = 0;
+        for field in entry.pattern.split('|') {
+            let network = field.split_once('/').is_some_and(|(address, bits)| {
+                address.parse::<IpAddr>().is_ok() && bits.parse::<u8>().is_ok_and(|bits| bits <= 128)
+            });
+            if network {
+                let message = format!("`{field}` is compared as text, and no address holds a `/`");
+                let span = entry.pattern_part(start, start + field.len());
+                let (open, close) = if field.contains(':') { ("${", "}") } else { ("$(", ")") };
+                let remark = Diagnostic::new(&codes::BARE_NETWORK, message).at(span);
+                self.found.push(remark.help(format!("write `{open}{field}{close}`")));
+            }
+            start += field.len() + 1;
         }
     }
 

@@ -45,6 +45,10 @@ codes! {
         "an address in a pattern is not well formed"
         "`$(a.b.c.d/n)` matches the IPv4 addresses whose first n bits are these (32 if left out), `$<a.b.c.d/n>` those that differ in the last n \
          bits only (0 if left out), `${address/n}` IPv6 addresses with these first n bits (128 if left out). All four numbers must be there."
+    BARE_NETWORK Warning "mapping-bare-network"
+        "a network in a pattern is compared as text"
+        "`10.0.0.0/8` without a `$` fits the text `10.0.0.0/8` and no address. `$(10.0.0.0/8)` fits the IPv4 addresses that begin with these 8 \
+         bits, `${2001:db8::/32}` IPv6 addresses."
     LOOK_UP Error "mapping-bad-lookup"
         "a look-up or number in a template is not well formed"
         "`$|table;text|`, `${text}`, `$]url[`, `$[image,routine,text]`, `$}domain,attribute{`, `$#file|radix|width|modulus#` and `$?percent?` end \

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use sluice_diag::{Code, Diagnostic, Severity};
+use sluice_config::Config;
+use sluice_diag::{Code, Diagnostic, Severity, nearest};
 use sluice_mail::{Refusal, Status};
 use sluice_rewrite::mapping::Flags;
 
@@ -288,6 +289,7 @@ pub(crate) fn check(rewriter: &sluice_rewrite::Rewriter) -> Vec<Diagnostic> {
         }
     }
     let config = rewriter.config();
+    check_names(config, &mut found);
     if config.databases.get("forward").is_some() && config.options.use_forward_database & 1 == 0 {
         let remark = Diagnostic::new(&NOT_ASKED, "the forward database is there, and nobody asks it");
         found.push(remark.help("write `USE_FORWARD_DATABASE=1` into option.dat"));
@@ -295,8 +297,49 @@ pub(crate) fn check(rewriter: &sluice_rewrite::Rewriter) -> Vec<Diagnostic> {
     found
 }
 
+/// Tables that nobody asks and whose name is nearly that of one that the hub asks.
+fn check_names(config: &Config, found: &mut Vec<Diagnostic>) {
+    let asked = TABLES.into_iter().map(|(name, _)| name);
+    let asked: Vec<&str> = asked.chain(["INTERNAL_IP"]).collect();
+    for table in config.mappings.iter() {
+        let name = table.name.to_uppercase();
+        let Some(near) = nearest(&name, asked.iter().copied()).filter(|near| *near != name) else { continue };
+        if asked.contains(&name.as_str()) || !nearly_equal(&name, near) || is_called(config, &name) {
+            continue;
+        }
+        let message = format!("nobody asks the table `{}`", table.name);
+        let remark = Diagnostic::new(&TABLE_NOT_ASKED, message).at(table.span);
+        found.push(remark.help(format!("did you mean `{near}`?")));
+    }
+}
+
+/// Do they differ in one place, by two letters at most? `MY_MAIL_ACCESS` is a name that somebody chose.
+fn nearly_equal(one: &str, other: &str) -> bool {
+    let head = one.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
+    let tail = one.bytes().rev().zip(other.bytes().rev()).take_while(|(a, b)| a == b).count();
+    head + tail + 2 >= one.len().max(other.len())
+}
+
+/// Whether a rule, another table or a list asks the table.
+fn is_called(config: &Config, name: &str) -> bool {
+    let (rule, table) = (format!("${{{name},"), format!("$|{name};"));
+    let holds = |text: &str, call: &str| text.contains('$') && text.to_uppercase().contains(call);
+    config.rules.iter().any(|one| holds(&one.template, &rule))
+        || config.mappings.iter().any(|one| one.entries.iter().any(|entry| holds(&entry.template, &table)))
+        || config.aliases.iter().any(|alias| alias.tables().any(|table| table.eq_ignore_ascii_case(name)))
+}
+
 /// The kinds of remark that [`check`] makes.
-pub(crate) static CODES: [&Code; 3] = [&NO_EFFECT, &GROUP, &NOT_ASKED];
+pub(crate) static CODES: [&Code; 4] = [&NO_EFFECT, &GROUP, &NOT_ASKED, &TABLE_NOT_ASKED];
+
+static TABLE_NOT_ASKED: Code = Code {
+    name: "mapping-table-not-asked",
+    severity: Severity::Warning,
+    summary: "a mapping table has nearly the name of one that the hub asks",
+    explanation: "The hub asks its tables by name (`ORIG_SEND_ACCESS`, `PORT_ACCESS`, `REVERSE` and others); one that is misspelt is never asked, and \
+what it was to keep out comes in. Tables of any name can be asked by rewrite rules (`${TABLE,text}`), by other tables \
+(`$|TABLE;text|`) and by lists; nothing of that kind asks this one.",
+};
 
 static NOT_ASKED: Code = Code {
     name: "forward-database-not-asked",
