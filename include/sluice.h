@@ -270,6 +270,10 @@ typedef struct sluice_delivery {
     const sluice_piece *pieces;
     /* How many pieces; 0 is an empty message. */
     size_t piece_count;
+    /* Where this delivery goes in place of where the channel's settings say: host, host:port, [address]:port, or
+     * unix:/path of a socket; absent for "as configured". Not in a delivery whose size is 120.
+     */
+    sluice_text next_hop;
 } sluice_delivery;
 
 /* What became of one recipient. Borrowed for the length of the call to Host.settle. */

@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 use core::ffi::c_void;
+use core::mem::offset_of;
 
 /// The version of this contract. A plugin is loaded only when its table says exactly this number.
 pub const ABI_VERSION: u32 = 1;
@@ -270,6 +271,14 @@ pub struct Delivery {
     pub pieces: *const Piece,
     /// How many pieces; 0 is an empty message.
     pub piece_count: usize,
+    /// Where this delivery goes in place of where the channel's settings say: `host`, `host:port`, `[address]:port`, or
+    /// `unix:/path` of a socket; absent for "as configured". Not in a delivery whose `size` is 120.
+    pub next_hop: Text,
+}
+
+impl Delivery {
+    /// Size of this structure before it had [`Delivery::next_hop`]: what a plugin may rely on from any host.
+    pub const SIZE_FIRST: usize = offset_of!(Delivery, next_hop);
 }
 
 /// What became of one recipient. Borrowed for the length of the call to [`Host::settle`].

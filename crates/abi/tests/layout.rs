@@ -66,6 +66,7 @@ fn layouts() -> Vec<Layout> {
             reserved,
             pieces,
             piece_count,
+            next_hop,
         }),
         layout!(Outcome { size, kind, class, subject, detail, reserved, text, peer }),
         layout!(Submitted { address, original }),

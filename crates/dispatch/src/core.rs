@@ -23,9 +23,11 @@ use crate::event::{Event, Loaded, Question};
 use crate::expiry::Patrol;
 use crate::handle::Shared;
 use crate::lookout::Lookout;
+use crate::order::ReleaseId;
 use crate::policy::Policy;
 use crate::record::Promised;
 use crate::runner::Runner;
+use crate::runs::Run;
 use crate::settle::PendingNotice;
 
 /// A channel, configured or not.
@@ -109,6 +111,9 @@ pub(crate) struct Lease {
     pub(crate) tokens: Vec<u64>,
     /// Of all its entries.
     pub(crate) recipients: u64,
+    /// The release whose turned connection it goes down, and whether the plugin was told that more follows.
+    pub(crate) turned: Option<ReleaseId>,
+    pub(crate) more: bool,
 }
 
 /// A delivery under way: one entry, or several of one message that share a transaction.
@@ -117,6 +122,8 @@ pub(crate) struct InFlight {
     /// For the records of a channel with `logging`.
     pub(crate) record: Option<Promised>,
     pub(crate) others: Option<Box<Others>>,
+    /// The release whose turned connection it goes down.
+    pub(crate) turned: Option<ReleaseId>,
 }
 
 /// An entry that is being delivered.
@@ -163,6 +170,9 @@ pub(crate) struct Core {
     pub(crate) pollers: Vec<ChannelKey>,
     /// Channels that may run for an operator and for a peer's ETRN, in order.
     pub(crate) runnable: [Arc<[ChannelKey]>; 2],
+    /// Releases under way that have a run of their own, and the number of the last one.
+    pub(crate) runs: HashMap<ReleaseId, Run>,
+    pub(crate) last_release: ReleaseId,
     pub(crate) leases: HashMap<u64, Lease>,
     pub(crate) deliveries: HashMap<u64, InFlight>,
     pub(crate) notices: HashMap<u64, PendingNotice>,
@@ -197,7 +207,8 @@ impl Core {
                 self.accept(&ticket, now);
             }
             Event::Notice { number, end } => self.notice_ended(number, end, now),
-            Event::Release { selector, requester, done } => done(self.release(selector, &requester, now)),
+            Event::Release { order, done } => done(self.release(order, now)),
+            Event::EndRelease(id) => self.end_release(id, now),
             Event::Host { channel, generation, event } => self.host_event(channel, generation, event, now),
             Event::Returned { lease, not_taken, from } => self.lease_returned(lease, not_taken, from, now),
             Event::Unreadable { token, what } => self.unreadable(token, &what, now),
@@ -221,6 +232,7 @@ impl Core {
         self.service(now);
         self.walk_patrol(now);
         self.look_out(now);
+        self.note_ended_runs();
     }
 
     /// Starts what may start.

@@ -43,6 +43,10 @@ pub(crate) struct LeaseJob {
     pub(crate) canonical: Option<Arc<Loaded>>,
     /// What stands for the null reverse-path there, where something does.
     pub(crate) null_sender: Option<NullSender>,
+    /// Where it goes in place of where the channel is configured to.
+    pub(crate) next_hop: Option<Arc<str>>,
+    /// Another lease over the same connection follows.
+    pub(crate) more_follows: bool,
     /// For events about it.
     pub(crate) from: ChannelKey,
 }
@@ -174,6 +178,7 @@ impl Desk {
                     if let Some(null_sender) = &job.null_sender {
                         null_sender.replace(&mut delivery);
                     }
+                    delivery.next_hop.clone_from(&job.next_hop);
                     deliveries.push(delivery);
                 }
                 Err(what) => {
@@ -181,6 +186,9 @@ impl Desk {
                     let _ = self.inbox.send(Event::Unreadable { token: item.token, what });
                 }
             }
+        }
+        if let Some(last) = deliveries.last_mut() {
+            last.more_follows = job.more_follows;
         }
         let lease = Lease { lease: job.lease, poll: job.poll, deliveries };
         let returned = if lease.deliveries.is_empty() && !lease.poll {
@@ -237,6 +245,7 @@ impl Desk {
             eight_bit: envelope.eight_bit,
             smtputf8: envelope.smtputf8,
             more_follows: false,
+            next_hop: None,
         })
     }
 }

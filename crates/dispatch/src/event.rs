@@ -15,6 +15,7 @@ use sluice_rewrite::Rewriter;
 use sluice_spool::{EntryId, Location};
 
 use crate::closed::{Closing, ClosingDone, ClosingError};
+use crate::order::{Order, ReleaseId, Released};
 use crate::policy::{Policy, Schedule};
 use crate::runner::{NotTaken, Runner};
 
@@ -61,66 +62,6 @@ pub struct Ticket {
     pub deferred_source: Option<Duration>,
     /// Where its recipients go.
     pub parts: Vec<Part>,
-}
-
-/// Who asks for a release. Policy depends on it, and the log tells it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Requester {
-    /// A peer, by ETRN.
-    Etrn {
-        /// The channel its session is on; its rewrite rules apply.
-        source_channel: String,
-        /// Its address and what it calls itself, for the log.
-        peer: String,
-    },
-    /// Somebody at the control socket.
-    Operator,
-    /// The periodic service.
-    Schedule,
-}
-
-impl fmt::Display for Requester {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            // A peer's own words are shown with escapes: they go into logs that people read in terminals.
-            Self::Etrn { source_channel, peer } => {
-                write!(out, "etrn from {} on {source_channel}", peer.escape_debug())
-            }
-            Self::Operator => out.write_str("operator"),
-            Self::Schedule => out.write_str("periodic service"),
-        }
-    }
-}
-
-/// Whether what was named is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Matched {
-    /// It is ours to run, whether or not anything waits.
-    Known,
-    /// We know no such channel, domain or message.
-    Unknown,
-    /// It is only on channels that ETRN must not run (`blocketrn`).
-    Blocked,
-    /// It is ours, and an operator has closed all ways to it: channels are stopped, or the domain is suspended.
-    Closed,
-}
-
-/// What a release has done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Released {
-    /// What was asked for.
-    pub selector: Selector,
-    /// Channels that run because of it, by name, in order.
-    pub channels: Vec<String>,
-    /// Messages with at least one recipient that it covers, each counted once, at that moment; those in delivery
-    /// count, those on hold do not.
-    pub messages: u64,
-    /// Whether what was named is there.
-    pub matched: Matched,
-    /// Similar names, when it is not there and an operator asked.
-    pub nearest: Vec<String>,
-    /// What keeps some of it back: `channel NAME is stopped`, `@example.com is suspended`.
-    pub closed: Vec<String>,
 }
 
 /// A channel as `channel list` shows it.
@@ -228,7 +169,9 @@ pub(crate) enum Event {
     /// A notice has been dealt with.
     Notice { number: u64, end: NoticeEnd },
     /// Somebody opens the gate.
-    Release { selector: Selector, requester: Requester, done: Answer<Released> },
+    Release { order: Order, done: Answer<Released> },
+    /// The session behind a turned release is over.
+    EndRelease(ReleaseId),
     /// An operator closes or opens a channel or a domain.
     Close { closing: Closing, done: Answer<Result<Vec<ClosingDone>, ClosingError>> },
     /// An instance tells what happened.

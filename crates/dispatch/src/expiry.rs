@@ -14,6 +14,7 @@ use sluice_queue::{Entry, EntryKey, Message, State};
 use crate::core::Core;
 use crate::notice::News;
 use crate::policy::by_priority;
+use crate::settle::Pace;
 
 /// Entries looked at in one step of the loop: well under a millisecond.
 const STEP: u32 = 4096;
@@ -102,7 +103,7 @@ impl Core {
         let status = Status { class: 4, subject: 4, detail: 7 };
         let text = format!("could not be delivered within {}", in_words(now.since(message.arrived)));
         let outcome = Outcome::Failed { status, text, peer: String::new() };
-        self.notify(Some(key), News::AllFailed(outcome), Vec::new(), false, now);
+        self.notify(Some(key), News::AllFailed(outcome), Vec::new(), Pace::Same, now);
     }
 
     fn verdict(&self, entry: &Entry, message: &Message, now: Time) -> Verdict {

@@ -18,7 +18,8 @@ use sluice_queue::{EntryView, QueueSummary, Selector};
 use sluice_spool::{EntryId, ReadError, SealError, Spool};
 
 use crate::closed::{Closing, ClosingDone, ClosingError};
-use crate::event::{Answer, ChannelReport, Event, Loaded, Question, Released, Requester};
+use crate::event::{Answer, ChannelReport, Event, Loaded, Question};
+use crate::order::{Order, ReleaseId, Released};
 use crate::policy::Policy;
 use crate::record;
 use crate::runner::{PluginInfo, Runners};
@@ -205,17 +206,21 @@ impl Handle {
         self.commit(draft, envelope, content, done);
     }
 
-    /// Makes what waits under the selector due now. `done` runs on the dispatcher's thread.
+    /// Makes what waits under the order's selectors due now. `done` runs on the dispatcher's thread.
     ///
     /// # Errors
     /// [`Busy`] when the dispatcher cannot take note of it; `done` is then not called.
-    pub fn release(
-        &self,
-        selector: Selector,
-        requester: Requester,
-        done: impl FnOnce(Released) + Send + 'static,
-    ) -> Result<(), Busy> {
-        self.tell(Event::Release { selector, requester, done: Box::new(done) })
+    pub fn release(&self, order: Order, done: impl FnOnce(Released) + Send + 'static) -> Result<(), Busy> {
+        self.tell(Event::Release { order, done: Box::new(done) })
+    }
+
+    /// The session behind a release that goes down a turned connection is over: what is left waits as before. Any other
+    /// release ends by itself, and this does nothing to it.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub fn end_release(&self, id: ReleaseId) -> Result<(), Busy> {
+        self.tell(Event::EndRelease(id))
     }
 
     /// What waits, by channel and domain.

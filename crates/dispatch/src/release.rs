@@ -12,105 +12,89 @@
 use std::sync::Arc;
 
 use sluice_mail::{Address, ReversedDomain, Time};
-use sluice_queue::{ChannelKey, Collect, QueueKey, Selector};
+use sluice_queue::{ChannelKey, Collect, Count, QueueKey, Selector, State};
 use sluice_rewrite::{Context, Kind};
+use sluice_spool::EntryId;
 
 use crate::core::Core;
-use crate::event::{Matched, Released, Requester};
 use crate::notice::PROCESS_CHANNEL;
+use crate::order::{Matched, Order, ReleaseId, Released, Requester, written};
+use crate::runs::Run;
 
 /// How many similar names are offered for one that is unknown.
 const NEAREST_MAX: usize = 3;
 
-/// What a selector names.
+/// What the selectors of an order name.
 #[derive(Default)]
 struct Named {
     queues: Vec<QueueKey>,
     channels: Vec<ChannelKey>,
     /// Channels named whole: their queues yet to come are covered too.
     whole: Vec<ChannelKey>,
-    /// The configuration knows the name, whether or not there is mail.
+    /// Domains named with everything below them.
+    subnets: Vec<String>,
+    /// Messages named by their id, those that are there.
+    messages: Vec<EntryId>,
+    /// The configuration knows a name, whether or not there is mail.
     is_known: bool,
-    /// The message is there.
-    message: bool,
+}
+
+const fn is_channel(selector: &Selector) -> bool {
+    matches!(selector, Selector::Channel(_))
 }
 
 impl Core {
-    /// Makes what waits under the selector due now, as far as the requester may.
-    pub(crate) fn release(&mut self, selector: Selector, requester: &Requester, now: Time) -> Released {
-        let named = self.named(&selector, requester);
-        let is_known = named.is_known || !named.queues.is_empty() || named.message;
+    /// Makes what waits under the order's selectors due now, as far as its requester may.
+    pub(crate) fn release(&mut self, order: Order, now: Time) -> Released {
+        let id = self.next_release(now);
+        let Order { selectors, requester, via, site } = order;
+        let mut named = Named::default();
+        for selector in &selectors {
+            self.name(selector, &requester, &mut named);
+        }
+        let is_known = named.is_known || !named.queues.is_empty() || !named.messages.is_empty();
+        named.channels.sort_unstable();
+        named.channels.dedup();
         let is_blocked = |core: &Self, key: ChannelKey| {
-            matches!(requester, Requester::Etrn { .. })
-                && core.policy(key).is_some_and(|policy| policy.block_etrn)
+            requester.peer().is_some() && core.policy(key).is_some_and(|policy| policy.block_etrn)
         };
         let blocked = named.channels.iter().filter(|&&key| is_blocked(self, key)).count();
         let all_blocked = blocked > 0 && blocked == named.channels.len();
-        let mut running: Vec<ChannelKey> = named
-            .channels
-            .iter()
-            .copied()
-            .filter(|&key| !is_blocked(self, key) && !self.is_stopped(key) && self.may_run(key, requester))
-            .collect();
-        running.sort_unstable();
-        running.dedup();
-        let (is_closed, closed) = self.closed_ways(&selector, &named);
-        let mut queues: Vec<QueueKey> = named
-            .queues
-            .into_iter()
-            .filter(|&queue| {
-                running.binary_search(&self.queues.queue_names(queue).0).is_ok()
-                    && !self.queues.is_suspended(queue)
-            })
-            .collect();
+        let may_run = |core: &Self, key| {
+            !is_blocked(core, key) && !core.is_stopped(key) && core.may_run(key, &requester)
+        };
+        let mut running: Vec<ChannelKey> =
+            named.channels.iter().copied().filter(|&key| may_run(self, key)).collect();
+        let (is_closed, closed) = self.closed_ways(&selectors, &named);
+        let mut queues = named.queues;
+        queues.retain(|&queue| {
+            running.binary_search(&self.queues.queue_names(queue).0).is_ok()
+                && !self.queues.is_suspended(queue)
+        });
         queues.sort_unstable();
         queues.dedup();
-        let messages = match &selector {
-            Selector::Message(id) => {
-                let list = self.queues.list_message(*id);
-                let covered = |entry: &sluice_queue::EntryView| entry.state != sluice_queue::State::Held;
-                if list.iter().any(covered) && !queues.is_empty() {
-                    self.queues.release_message(*id, now);
-                    1
-                } else {
-                    0
-                }
-            }
-            _ => self.queues.count_messages(&queues),
-        };
-        match &selector {
-            Selector::Message(_) => {}
-            Selector::Subnet(domain) => {
-                let collect = Collect::Subnet(ReversedDomain::new(domain), self.runnable(requester));
-                self.queues.release(&queues, collect, now);
-            }
-            Selector::Host(_) | Selector::Channel(_) => {
-                for &channel in named.whole.iter().filter(|key| running.contains(key)) {
-                    let own: Vec<QueueKey> = queues
-                        .iter()
-                        .copied()
-                        .filter(|&queue| self.queues.queue_names(queue).0 == channel)
-                        .collect();
-                    self.queues.release(&own, Collect::Channel(channel), now);
-                }
-                let others: Vec<QueueKey> = queues
-                    .iter()
-                    .copied()
-                    .filter(|&queue| !named.whole.contains(&self.queues.queue_names(queue).0))
-                    .collect();
-                self.queues.release(&others, Collect::Named, now);
-            }
+        if via.is_turned() {
+            self.keep_one_channel(&mut queues, &mut running);
+        }
+        let mut collects = Vec::new();
+        for domain in &named.subnets {
+            collects.push(Collect::Subnet(ReversedDomain::new(domain), self.runnable(&requester)));
+        }
+        collects
+            .extend(named.whole.iter().filter(|key| running.contains(key)).map(|&key| Collect::Channel(key)));
+        let mut covered = self.queues.count(&queues);
+        let mut with = self.begin_run(id, &via, &queues, collects, now);
+        for message in named.messages {
+            covered += self.release_message(id, message, &running, &mut with, now);
         }
         // An operator who runs a channel also asks its peer for what that holds for us.
-        if matches!((&selector, requester), (Selector::Channel(_), Requester::Operator)) {
-            for &key in &running {
-                let asks = self.policy(key).is_some_and(|policy| policy.asks);
-                if asks {
-                    self.poll(key);
-                }
+        if requester == Requester::Operator {
+            let named_whole = named.whole.iter().filter(|key| running.contains(key));
+            let asks = |&&key: &&ChannelKey| self.policy(key).is_some_and(|policy| policy.asks);
+            let asking: Vec<ChannelKey> = named_whole.filter(asks).copied().collect();
+            if selectors.iter().any(is_channel) {
+                asking.into_iter().for_each(|key| self.poll(key));
             }
-        }
-        if *requester == Requester::Operator {
             // Somebody has looked, and perhaps mended the plugin: not the moment to sit out a pause. A peer's ETRN has
             // no such power, else it could have a broken plugin started as often as it likes.
             running.iter().for_each(|&key| self.wake_channel(key));
@@ -124,53 +108,95 @@ impl Core {
             (true, false) if is_closed => Matched::Closed,
             (true, false) => Matched::Known,
         };
-        let nearest = match (matched, requester) {
-            (Matched::Unknown, Requester::Operator) => self.nearest(&selector),
+        let nearest = match (matched, &requester, selectors.as_slice()) {
+            (Matched::Unknown, Requester::Operator, [selector]) => self.nearest(selector),
             _ => Vec::new(),
         };
-        let selector_text = selector.to_string();
-        let channels_text = channels.join(" ");
-        tracing::info!(selector = selector_text, %requester, messages, channels = channels_text, ?matched, closed = closed.join(", "), "release");
-        Released { selector, channels, messages, matched, nearest, closed }
+        let (selector, channels_text) = (written(&selectors), channels.join(" "));
+        let messages = covered.messages;
+        let joined = with.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        tracing::info!(%id, selector, %requester, site, %via, messages, channels = channels_text, joined, ?matched, closed = closed.join(", "), "release");
+        Released { id, selectors, channels, messages, covered, with, matched, nearest, closed }
     }
 
-    /// Whether an operator has closed all that a selector names, and what is closed of it.
-    fn closed_ways(&self, selector: &Selector, named: &Named) -> (bool, Vec<String>) {
+    /// Whether an operator has closed all that the selectors name, and what is closed of it.
+    fn closed_ways(&self, selectors: &[Selector], named: &Named) -> (bool, Vec<String>) {
         let stopped: Vec<ChannelKey> =
             named.channels.iter().copied().filter(|&key| self.is_stopped(key)).collect();
         let suspended: Vec<QueueKey> =
             named.queues.iter().copied().filter(|&queue| self.queues.is_suspended(queue)).collect();
-        let whole = match selector {
+        let suspension = |selector: &Selector| match selector {
             Selector::Host(domain) => self.closed.suspension_of(domain),
             Selector::Subnet(domain) => self.closed.suspension_below(domain),
             Selector::Channel(_) | Selector::Message(_) => None,
         };
+        let whole: Vec<_> = selectors.iter().map(suspension).collect();
         let all_stopped = !named.channels.is_empty() && stopped.len() == named.channels.len();
-        let all_suspended = match whole {
-            // A name may also be that of a fixed peer, whose mail is for other domains.
-            Some(_) => suspended.len() == named.queues.len(),
-            None => !named.queues.is_empty() && suspended.len() == named.queues.len(),
-        };
+        // A name may also be that of a fixed peer, whose mail is for other domains.
+        let all_suspended = suspended.len() == named.queues.len()
+            && (!named.queues.is_empty() || (!whole.is_empty() && whole.iter().all(Option::is_some)));
         let names =
             stopped.iter().map(|&key| format!("channel {} is stopped", self.queues.channel_name(key)));
         let domains =
             suspended.iter().filter_map(|&queue| self.closed.suspension_of(self.queues.queue_names(queue).1));
-        let domains = domains.chain(whole).map(|one| format!("{one} is suspended"));
+        let domains = domains.chain(whole.into_iter().flatten()).map(|one| format!("{one} is suspended"));
         let mut closed: Vec<String> = names.chain(domains).collect();
         closed.sort_unstable();
         closed.dedup();
         (all_stopped || all_suspended, closed)
     }
 
-    fn named(&mut self, selector: &Selector, requester: &Requester) -> Named {
-        let mut named = Named::default();
+    /// What is released of one message, by itself.
+    fn release_message(
+        &mut self,
+        id: ReleaseId,
+        message: EntryId,
+        running: &[ChannelKey],
+        with: &mut Vec<ReleaseId>,
+        now: Time,
+    ) -> Count {
+        let list = self.queues.list_message(message);
+        let runs = |entry: &sluice_queue::EntryView| {
+            self.queues.known_channel(&entry.channel).is_some_and(|key| running.contains(&key))
+        };
+        let covered = |entry: &&sluice_queue::EntryView| {
+            runs(entry) && !matches!(entry.state, State::Held | State::Deferred)
+        };
+        let Some(size) = list.iter().find(covered).map(|entry| entry.size) else { return Count::default() };
+        let queues = self.queues.release_message(id.0, message, now);
+        if self.queues.tally(id.0).is_some() {
+            self.runs.insert(id, Run::as_configured());
+        }
+        with.extend(queues.iter().filter_map(|&queue| self.queues.run_of(queue).map(ReleaseId)));
+        with.sort_unstable();
+        with.dedup();
+        let recipients = self.queues.recipients_of_message(message);
+        Count { messages: 1, recipients, bytes: size }
+    }
+
+    /// A turned connection has one plugin at its other end: the channel with most of the mail gets it.
+    fn keep_one_channel(&self, queues: &mut Vec<QueueKey>, running: &mut Vec<ChannelKey>) {
+        let channel_of = |queue: QueueKey| self.queues.queue_names(queue).0;
+        let mail_of = |key: ChannelKey| {
+            let own: Vec<QueueKey> = queues.iter().copied().filter(|&one| channel_of(one) == key).collect();
+            self.queues.count(&own).messages
+        };
+        let Some(best) = running.iter().copied().max_by_key(|&key| mail_of(key)) else { return };
+        queues.retain(|&queue| channel_of(queue) == best);
+        running.retain(|&key| key == best);
+    }
+
+    /// Adds what a selector names.
+    fn name(&mut self, selector: &Selector, requester: &Requester, named: &mut Named) {
         match selector {
-            Selector::Host(domain) => self.name_host(domain, requester, &mut named),
+            Selector::Host(domain) => self.name_host(domain, requester, named),
             Selector::Subnet(domain) => {
-                named.queues = self.queues.queues_of_subnet(domain);
-                named.channels = named.queues.iter().map(|&queue| self.queues.queue_names(queue).0).collect();
+                let queues = self.queues.queues_of_subnet(domain);
+                named.channels.extend(queues.iter().map(|&queue| self.queues.queue_names(queue).0));
+                named.queues.extend(queues);
+                named.subnets.push(domain.clone());
                 let routed = self.route(domain, requester);
-                named.is_known = routed.is_some() || self.loaded.rewriter.knows_under(domain);
+                named.is_known |= routed.is_some() || self.loaded.rewriter.knows_under(domain);
                 if let Some((channel, _)) = routed {
                     named.channels.push(channel);
                 }
@@ -180,29 +206,32 @@ impl Core {
                 if let Some(key) =
                     self.queues.known_channel(name).filter(|key| key.index() < self.channels.len())
                 {
-                    named.queues = self.queues.queues_of_channel(key);
-                    if configured || !named.queues.is_empty() {
+                    let queues = self.queues.queues_of_channel(key);
+                    if configured || !queues.is_empty() {
                         named.channels.push(key);
                         named.whole.push(key);
                     }
+                    named.queues.extend(queues);
                 }
-                named.is_known = configured;
+                named.is_known |= configured;
             }
             Selector::Message(id) => {
                 let list = self.queues.list_message(*id);
-                named.message = !list.is_empty();
+                if !list.is_empty() {
+                    named.messages.push(*id);
+                }
                 for entry in list {
                     let key = self.channel(&entry.channel);
                     named.channels.push(key);
-                    named.queues.extend(self.queues.queue(key, &entry.domain));
                 }
             }
         }
-        named
     }
 
     fn name_host(&mut self, domain: &str, requester: &Requester, named: &mut Named) {
-        named.queues = self.queues.queues_of_domain(domain);
+        let queues = self.queues.queues_of_domain(domain);
+        named.channels.extend(queues.iter().map(|&queue| self.queues.queue_names(queue).0));
+        named.queues.extend(queues);
         // A fixed peer, by its name: the whole channel is for it.
         for &key in self.peers.get(domain).into_iter().flatten() {
             named.is_known = true;
@@ -218,21 +247,13 @@ impl Core {
                 named.queues.extend(self.queues.queue(channel, &host));
             }
         }
-        let own: Vec<ChannelKey> =
-            named.queues.iter().map(|&queue| self.queues.queue_names(queue).0).collect();
-        named.channels.extend(own);
-        named.channels.sort_unstable();
-        named.channels.dedup();
     }
 
     /// Channel and host that mail for a domain goes to.
     fn route(&mut self, domain: &str, requester: &Requester) -> Option<(ChannelKey, String)> {
         let address =
             Address { route: Vec::new(), local: "postmaster".to_owned(), host: Some(domain.to_owned()) };
-        let source_channel = match requester {
-            Requester::Etrn { source_channel, .. } => source_channel.as_str(),
-            Requester::Operator | Requester::Schedule => PROCESS_CHANNEL,
-        };
+        let source_channel = requester.peer().map_or(PROCESS_CHANNEL, |peer| peer.source_channel.as_str());
         let context = Context { kind: Kind::EnvelopeTo, source_channel, destination_channel: None };
         let rewriter = Arc::clone(&self.loaded.rewriter);
         let route = rewriter.route(&address, &context, None).ok()?;
@@ -241,7 +262,7 @@ impl Core {
 
     /// Whether there is anything to run at all.
     pub(crate) fn may_run(&self, key: ChannelKey, requester: &Requester) -> bool {
-        let is_kept_back = matches!(requester, Requester::Etrn { .. }) && self.is_local(key);
+        let is_kept_back = requester.peer().is_some() && self.is_local(key);
         !is_kept_back && self.policy(key).is_some_and(crate::policy::Policy::runs)
     }
 
@@ -251,7 +272,7 @@ impl Core {
 
     fn runnable(&self, requester: &Requester) -> Arc<[ChannelKey]> {
         let [operators, peers] = &self.runnable;
-        Arc::clone(if matches!(requester, Requester::Etrn { .. }) { peers } else { operators })
+        Arc::clone(if requester.peer().is_some() { peers } else { operators })
     }
 
     /// Names like the one that nobody knows.

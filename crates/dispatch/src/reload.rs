@@ -9,7 +9,8 @@ use sluice_mail::Time;
 use sluice_queue::ChannelKey;
 
 use crate::core::{Core, RunnerState};
-use crate::event::{Loaded, Requester};
+use crate::event::Loaded;
+use crate::order::Requester;
 use crate::policy::{Policy, Schedule};
 
 impl Core {

@@ -23,6 +23,7 @@ use crate::event::{Event, Loaded};
 use crate::expiry::Patrol;
 use crate::handle::{Handle, INBOX, NOTICES, PERMITS, Shared};
 use crate::journal::Checkpoint;
+use crate::order::ReleaseId;
 use crate::policy::Policy;
 use crate::runner::Runners;
 
@@ -99,6 +100,8 @@ impl Dispatcher {
             peers: std::collections::HashMap::new(),
             pollers: Vec::new(),
             runnable: [Arc::default(), Arc::default()],
+            runs: std::collections::HashMap::new(),
+            last_release: ReleaseId(0),
             leases: std::collections::HashMap::new(),
             deliveries: std::collections::HashMap::new(),
             notices: std::collections::HashMap::new(),

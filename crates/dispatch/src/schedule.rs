@@ -20,9 +20,11 @@ use sluice_queue::{ChannelKey, Collect, EntryKey, Placement};
 use crate::core::{Core, InFlight, Lease, Others, Owners, Pool, RunnerState, Taken};
 use crate::desk::{Job, LeaseItem, LeaseJob, NullSender, Share, With};
 use crate::event::Event;
+use crate::order::Via;
 use crate::policy::{PRIORITIES, PerJob, Schedule, by_priority};
 use crate::record::Promised;
 use crate::runner::{NotTaken, Runner};
+use crate::runs::Way;
 
 /// Pause after an instance could not be started, or has ended; it doubles with each failure in a row.
 const START_PAUSE: Duration = Duration::from_secs(5);
@@ -63,7 +65,10 @@ impl Core {
                 Schedule::Periodic | Schedule::Immediate if some.is_some() => {
                     self.queues.make_due_of(&queues, &some.unwrap_or_default(), now);
                 }
-                Schedule::Periodic => self.queues.release(&queues, Collect::Channel(key), now),
+                Schedule::Periodic => {
+                    let id = self.next_release(now);
+                    self.begin_run(id, &Via::Channel, &queues, vec![Collect::Channel(key)], now);
+                }
                 // Mail below the channel's `imm…` priority waits for this; retries may as well take part.
                 Schedule::Immediate => self.queues.make_due(&queues, now),
                 Schedule::Slave => {}
@@ -159,7 +164,9 @@ impl Core {
         let Some((only, pool)) = self.free_pool(key, slot) else { return false };
         let mut taken = Vec::new();
         let queue = self.queues.lease(key, only, depth, &mut taken, now);
-        let poll = std::mem::take(&mut self.channels[key.index()].poll);
+        let way = queue.map(|queue| self.way_of(queue)).unwrap_or_default();
+        // Nobody is asked for mail down a connection that he has turned.
+        let poll = way.turned.is_none() && std::mem::take(&mut self.channels[key.index()].poll);
         let domain = match queue {
             Some(queue) => Arc::clone(self.queues.queue_names(queue).1),
             None if poll => Arc::from(""),
@@ -170,13 +177,18 @@ impl Core {
         let mut recipients = 0;
         for entry in taken {
             let token = self.number();
-            let others = gathers.and_then(|most| self.gather(entry, most, now));
+            let others = gathers.and_then(|most| self.gather(entry, most, &way, now));
             let record = self.queues.entry(entry);
             let message = self.queues.message(record.message);
             let open = self.queues.open(entry).map(Into::into);
             let (id, at, attempts) = (message.id, message.at, record.attempts);
             let record = logging.then(Promised::default);
-            let delivery = InFlight { entry: self.taken(entry, now), record: record.clone(), others };
+            let delivery = InFlight {
+                entry: self.taken(entry, now),
+                record: record.clone(),
+                others,
+                turned: way.turned,
+            };
             recipients += delivery.all().map(|taken| self.recipients_of(taken.entry)).sum::<u64>();
             let with = delivery.others.as_deref().map(|others| self.shares(others));
             items.push(LeaseItem { token, id, at, attempts, open, with, record });
@@ -188,10 +200,24 @@ impl Core {
         channel.jobs += 1;
         channel.recipients_leased += recipients;
         self.pools.entry(pool.clone()).or_default().jobs += 1;
-        self.leases.insert(lease, Lease { channel: key, pool, poll, tokens, recipients });
+        let Way { next_hop, turned } = way;
+        let more = turned.is_some_and(|run| self.queues.run_has_ready(run.0));
+        self.leases.insert(lease, Lease { channel: key, pool, poll, tokens, recipients, turned, more });
         let channel = Arc::clone(self.queues.channel_name(key));
         let canonical = canonical.then(|| Arc::clone(&self.loaded));
-        let job = LeaseJob { lease, poll, runner, channel, domain, items, canonical, null_sender, from: key };
+        let job = LeaseJob {
+            lease,
+            poll,
+            runner,
+            channel,
+            domain,
+            items,
+            canonical,
+            null_sender,
+            next_hop,
+            more_follows: more,
+            from: key,
+        };
         // The desk ends after the dispatcher; were it gone, the entries would stay leased until the next start.
         let _ = self.desk.send(Job::Lease(job));
         true
@@ -261,8 +287,9 @@ impl Core {
     }
 
     /// Takes the other entries of the message on the channel that are due, to go in the same transaction.
-    fn gather(&mut self, entry: EntryKey, most: u64, now: Time) -> Option<Box<Others>> {
-        let siblings = self.queues.due_siblings(entry);
+    fn gather(&mut self, entry: EntryKey, most: u64, way: &Way, now: Time) -> Option<Box<Others>> {
+        let mut siblings = self.queues.due_siblings(entry);
+        siblings.retain(|&other| self.way_of(self.queues.entry(other).queue) == *way);
         let mut recipients = self.recipients_of(entry);
         let mut entries = Vec::new();
         for sibling in siblings {
@@ -317,10 +344,14 @@ impl Core {
         now: Time,
     ) {
         let Some(lease) = self.free_slot(lease) else { return };
-        for token in lease.tokens {
-            if let Some(delivery) = self.deliveries.remove(&token) {
+        for token in &lease.tokens {
+            if let Some(delivery) = self.deliveries.remove(token) {
                 self.put_back_untried(&delivery, now);
             }
+        }
+        if let Some(run) = lease.turned {
+            // Nobody has touched the connection: the run goes on.
+            self.queues.end_turn(run.0, now);
         }
         if let Some(NotTaken { why, pause }) = not_taken {
             tracing::debug!(channel = %self.queues.channel_name(from), why, ?pause, "an instance did not take a lease");
@@ -428,14 +459,18 @@ impl Core {
             HostEvent::LeaseDone { lease } => {
                 self.went_on(key, now);
                 // The host has told of each delivery before this; one that it has not would stay leased for ever.
-                for token in self.free_slot(lease).map(|lease| lease.tokens).unwrap_or_default() {
-                    if let Some(delivery) = self.deliveries.remove(&token) {
+                let lease = self.free_slot(lease);
+                for token in lease.iter().flat_map(|lease| &lease.tokens) {
+                    if let Some(delivery) = self.deliveries.remove(token) {
                         tracing::error!(
                             token,
                             "a lease is done but one of its deliveries was not told of; it is due again"
                         );
                         self.put_back_untried(&delivery, now);
                     }
+                }
+                if let Some(lease) = lease {
+                    self.turned_lease_over(&lease, now);
                 }
             }
             HostEvent::WorkerFailed { failure, pause, .. } => {

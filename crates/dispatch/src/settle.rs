@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use sluice_mail::{Outcome, Status, Time};
-use sluice_queue::{ChannelKey, EntryKey, EntryView, Finished, Placement};
+use sluice_queue::{ChannelKey, EntryKey, EntryView, Finished, Placement, Settled};
 use sluice_spool::Durability;
 
 use crate::core::{Channel, Core, InFlight, Taken};
@@ -23,6 +23,17 @@ const NOTICE_RETRY: Duration = Duration::from_secs(30);
 /// How long one word about deferred deliveries counts for all that are deferred for the same reason.
 const DEFERRALS_TOLD: Duration = Duration::from_secs(60);
 
+/// When what was put off is due again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// By the next step of its schedule.
+    Next,
+    /// By its schedule, but not sooner than it was, and with no step taken.
+    Same,
+    /// As if nobody had tried.
+    AsBefore,
+}
+
 /// A notice under way, or waiting to be.
 pub(crate) struct PendingNotice {
     /// The entry it is about, which stays leased until this is over; `None` for a notice of delay.
@@ -31,7 +42,7 @@ pub(crate) struct PendingNotice {
     news: News,
     /// Recipients that wait on when the failed ones are settled.
     open: Vec<u32>,
-    advance: bool,
+    pace: Pace,
     /// Whom it is for; there may be another one after it.
     audience: Option<Audience>,
     not_before: Time,
@@ -47,7 +58,13 @@ impl Core {
             let lines = outcomes.iter().filter_map(|one| record::settled(channel, blocks, facts, one));
             lines.for_each(|line| record::write(&line));
         }
-        let Some(others) = &delivery.others else { return self.settle_entry(delivery.entry, outcomes, now) };
+        let turned = delivery.turned;
+        if let Some(run) = turned {
+            outcomes.iter().for_each(|(_, outcome)| self.turned_outcome(run, outcome));
+        }
+        let Some(others) = &delivery.others else {
+            return self.settle_entry(delivery.entry, outcomes, turned.is_some(), now);
+        };
         let owners = others.owners.get().map(Vec::as_slice).unwrap_or_default();
         let mut shares: Vec<Vec<(u32, Outcome)>> = vec![Vec::new(); 1 + others.entries.len()];
         for (index, outcome) in outcomes {
@@ -58,11 +75,11 @@ impl Core {
             }
         }
         for (taken, share) in delivery.all().zip(shares) {
-            self.settle_entry(taken, share, now);
+            self.settle_entry(taken, share, turned.is_some(), now);
         }
     }
 
-    fn settle_entry(&mut self, taken: Taken, outcomes: Vec<(u32, Outcome)>, now: Time) {
+    fn settle_entry(&mut self, taken: Taken, outcomes: Vec<(u32, Outcome)>, turned: bool, now: Time) {
         let Taken { entry, early } = taken;
         let record = self.queues.entry_mut(entry);
         record.attempts = record.attempts.saturating_add(1);
@@ -70,7 +87,7 @@ impl Core {
         let queue = record.queue;
         let id = self.queues.message(message).id;
         let channel = self.queues.queue_names(queue).0;
-        let (mut open, mut failed, mut delivered) = (Vec::new(), Vec::new(), 0u32);
+        let (mut open, mut failed, mut delivered) = (Vec::new(), Vec::new(), 0u64);
         let mut reached = false;
         for (index, outcome) in outcomes {
             match &outcome {
@@ -95,10 +112,18 @@ impl Core {
             return self.hold(entry, "a delivery came back without a word about any recipient", now);
         }
         open.sort_unstable();
-        // A release that found nobody at home does not push the schedule out.
-        let advance = reached || !early;
+        // A release that found nobody at home does not push the schedule out, and neither does a connection that the site
+        // has opened: it will open another one.
+        let pace = match (turned, reached || !early) {
+            (true, _) => Pace::AsBefore,
+            (false, true) => Pace::Next,
+            (false, false) => Pace::Same,
+        };
+        // Those who have failed stay open until the sender's notice is durable.
+        let still_open = (open.len() + failed.len()) as u64;
+        self.queues.settle(entry, Settled { delivered, bounced: 0, open: still_open });
         if failed.is_empty() {
-            return self.conclude(entry, &open, delivered > 0, advance, now);
+            return self.conclude(entry, &open, delivered > 0, pace, now);
         }
         if delivered > 0 || !open.is_empty() {
             let mut rest: Vec<u32> =
@@ -107,7 +132,7 @@ impl Core {
             self.queues.set_open(entry, &rest);
             self.write_state(message, Durability::Lazy, now);
         }
-        self.notify(Some(entry), News::Failed(failed), open, advance, now);
+        self.notify(Some(entry), News::Failed(failed), open, pace, now);
     }
 
     /// Says in the log that a delivery was deferred. Of many for one reason it says the first of each minute, and how many
@@ -136,7 +161,7 @@ impl Core {
     }
 
     /// Nobody's turn any more: the entry is finished, or waits for the recipients that are still open.
-    fn conclude(&mut self, entry: EntryKey, open: &[u32], partly: bool, advance: bool, now: Time) {
+    fn conclude(&mut self, entry: EntryKey, open: &[u32], partly: bool, pace: Pace, now: Time) {
         if open.is_empty() {
             return self.finish(entry, now);
         }
@@ -152,12 +177,14 @@ impl Core {
         let policy = self.policy(self.queues.queue_names(record.queue).0);
         let mut placement =
             policy.map_or(Placement::UntilReleased, |policy| policy.after_failure(priority, step, now));
-        if advance {
-            self.queues.entry_mut(entry).step = step.saturating_add(1);
-        } else if let (Placement::At(_), Some(due)) = (placement, due)
-            && due > now
-        {
-            placement = Placement::At(due);
+        match (pace, due) {
+            (Pace::Next, _) => self.queues.entry_mut(entry).step = step.saturating_add(1),
+            (Pace::AsBefore, None) => placement = Placement::UntilReleased,
+            (Pace::AsBefore, Some(due)) if due > now => placement = Placement::At(due),
+            (Pace::Same, Some(due)) if due > now && matches!(placement, Placement::At(_)) => {
+                placement = Placement::At(due);
+            }
+            _ => {}
         }
         self.queues.put_back(entry, placement, now);
         self.write_state(message, Durability::Lazy, now);
@@ -189,7 +216,7 @@ impl Core {
         entry: Option<EntryKey>,
         news: News,
         open: Vec<u32>,
-        advance: bool,
+        pace: Pace,
         now: Time,
     ) {
         let Some(key) = entry else { return };
@@ -199,7 +226,7 @@ impl Core {
             view,
             news,
             open,
-            advance,
+            pace,
             audience: None,
             not_before: now,
         });
@@ -214,7 +241,7 @@ impl Core {
             view,
             news,
             open,
-            advance: false,
+            pace: Pace::Same,
             audience: None,
             not_before: now,
         });
@@ -299,7 +326,10 @@ impl Core {
             return;
         }
         if let (true, Some(entry)) = (settled, pending.entry) {
-            self.conclude(entry, &pending.open, true, pending.advance, now);
+            let open = pending.open.len() as u64;
+            let bounced = self.queues.recipients(entry).saturating_sub(open);
+            self.queues.settle(entry, Settled { delivered: 0, bounced, open });
+            self.conclude(entry, &pending.open, true, pending.pace, now);
         }
     }
 }

@@ -50,6 +50,7 @@ fn main() {
                     eight_bit: false,
                     smtputf8: false,
                     more_follows: false,
+                    next_hop: None,
                 })
                 .collect(),
         });

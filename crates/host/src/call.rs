@@ -192,6 +192,7 @@ impl Lent {
             reserved: 0,
             pieces: pieces.as_ptr(),
             piece_count: pieces.len(),
+            next_hop: source.next_hop.as_deref().map_or(abi::Text::NONE, abi::Text::of),
         });
         Ok(Lent { delivery, source, _recipients: recipients, _pieces: pieces })
     }

@@ -48,6 +48,8 @@ pub struct Delivery {
     pub smtputf8: bool,
     /// More for the same destination follows soon, in another lease. Within a lease the host knows by itself.
     pub more_follows: bool,
+    /// Where it goes in place of where the channel's settings say.
+    pub next_hop: Option<Arc<str>>,
 }
 
 /// One recipient of a delivery.

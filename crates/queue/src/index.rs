@@ -16,9 +16,10 @@ use crate::entry::{
     State, Then,
 };
 use crate::queue::Queue;
-use crate::release::RunRecord;
+use crate::release::{Run, RunNumber};
 use crate::slab::Slab;
 use crate::suspend::Suspended;
+use crate::tally::Tally;
 
 /// A channel's number, for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,7 +67,14 @@ pub struct Queues {
     pub(crate) messages: Slab<Message>,
     pub(crate) entries: Slab<Entry>,
     pub(crate) queues: Slab<Queue>,
-    pub(crate) runs: Slab<RunRecord>,
+    pub(crate) runs: Slab<Run>,
+    pub(crate) run_numbers: HashMap<RunNumber, u32>,
+    /// Runs that cover queues yet to come.
+    pub(crate) collecting: Vec<u32>,
+    /// Entries that were released by themselves: their run, and whether they were tried under it.
+    pub(crate) alone: HashMap<EntryKey, (u32, bool)>,
+    /// Runs that are over, until somebody asks.
+    pub(crate) ended: Vec<(RunNumber, Tally)>,
     pub(crate) channels: Vec<Channel>,
     /// Channels in which something has become ready, or has changed beside what is ready, since they were last asked for.
     stirred: Vec<ChannelKey>,
@@ -98,6 +106,10 @@ impl Queues {
             entries: Slab::new(),
             queues: Slab::new(),
             runs: Slab::new(),
+            run_numbers: HashMap::new(),
+            collecting: Vec::new(),
+            alone: HashMap::new(),
+            ended: Vec::new(),
             channels: Vec::new(),
             stirred: Vec::new(),
             occupied: BTreeSet::new(),
@@ -222,6 +234,7 @@ impl Queues {
             if let Some(open) = new.open {
                 self.open.insert(entry, open.into());
             }
+            self.weigh(entry, true);
             self.touch(queue_key, now);
         }
         let first = self.messages.get(key.0)?.first;
@@ -236,6 +249,9 @@ impl Queues {
                     queue.spread.insert(entry);
                 }
             }
+        }
+        for entry in self.entries_of(key).collect::<Vec<_>>() {
+            self.enter(entry);
         }
         Some(key)
     }
@@ -315,7 +331,27 @@ impl Queues {
 
     /// Notes that only these recipients are still open.
     pub fn set_open(&mut self, key: EntryKey, open: &[u32]) {
+        self.weigh(key, false);
         self.open.insert(key, open.into());
+        self.weigh(key, true);
+    }
+
+    /// Adds an entry to what a release of its queue covers, or takes it out.
+    pub(crate) fn weigh(&mut self, key: EntryKey, add: bool) {
+        let entry = self.entry(key);
+        if !is_covered(entry.state) {
+            return;
+        }
+        let (queue, bytes, recipients) =
+            (entry.queue, self.message(entry.message).size, self.recipients(key));
+        let Some(queue) = self.queues.get_mut(queue.0) else { return };
+        if add {
+            queue.covered.recipients += recipients;
+            queue.covered.bytes += bytes;
+        } else {
+            queue.covered.recipients -= recipients;
+            queue.covered.bytes -= bytes;
+        }
     }
 
     /// The queue of exactly this channel and domain.
@@ -354,6 +390,7 @@ impl Queues {
 impl Queues {
     /// The entry is settled whole, or taken away by its age: it is gone, and its number with it.
     pub fn finish(&mut self, key: EntryKey, now: Time) -> Finished {
+        self.leave(key);
         self.take_off_shelf(key);
         self.open.remove(&key);
         let Some(entry) = self.entries.remove(key.0) else { return Finished::InPart };
@@ -389,8 +426,12 @@ impl Queues {
     /// Puts an entry where it shall wait from now on, wherever it stands. A run does not make it ready again: what has
     /// failed under a release goes by its own schedule.
     pub fn put_back(&mut self, key: EntryKey, placement: Placement, now: Time) {
-        self.take_off_shelf(key);
         let (state, due, then) = stand(placement, false, now);
+        let was_within = is_covered(self.entry(key).state) && !self.is_outside(key);
+        if !is_covered(state) {
+            self.leave(key);
+        }
+        self.take_off_shelf(key);
         let place = self.place(key);
         let entry = self.entry_mut(key);
         entry.state = state;
@@ -402,6 +443,13 @@ impl Queues {
             if matches!(state, State::Delayed | State::Deferred) && due != NEVER {
                 queue.due.insert((due, key));
             }
+        }
+        self.weigh(key, true);
+        if is_covered(state) && !was_within {
+            self.enter(key);
+        }
+        if state == State::Delayed {
+            self.alone_waits(key);
         }
         self.touch(queue_key, now);
     }
@@ -431,6 +479,7 @@ impl Queues {
     }
 
     pub(crate) fn take_off_shelf(&mut self, key: EntryKey) {
+        self.weigh(key, false);
         let place = self.place(key);
         let entry = self.entry(key);
         let (state, due, queue) = (entry.state, entry.due, entry.queue);
@@ -464,6 +513,7 @@ impl Queues {
             self.wakes.pop_first();
             let Some(queue) = self.queues.get_mut(key.0) else { continue };
             queue.wake = None;
+            let mut in_reach = Vec::new();
             while let Some(&(due, entry)) = queue.due.first() {
                 if due > now {
                     break;
@@ -474,6 +524,7 @@ impl Queues {
                 let place = Place::of(record.priority, message.id, entry);
                 if record.state == State::Deferred {
                     queue.deferred.remove(&place);
+                    in_reach.push(entry);
                     if record.then == Then::UntilReleased && queue.run.is_none() {
                         (record.state, record.due) = (State::Delayed, NEVER);
                         queue.delayed.insert(place);
@@ -485,8 +536,13 @@ impl Queues {
                 }
                 record.state = State::Ready;
             }
+            for entry in in_reach {
+                self.weigh(entry, true);
+                self.enter(entry);
+            }
+            let Some(queue) = self.queues.get(key.0) else { continue };
             let over = |since: Time| since.plus(self.grace) <= now;
-            if queue.is_idle() && queue.run.and_then(|run| run.idle_since).is_some_and(over) {
+            if queue.is_idle() && queue.run.as_ref().and_then(|run| run.idle_since).is_some_and(over) {
                 self.end_run(key);
             }
             self.touch(key, now);
@@ -513,7 +569,7 @@ impl Queues {
             run.idle_since = if idle { run.idle_since.or(Some(now)) } else { None };
         }
         let due = queue.due.first().map(|&(due, _)| due);
-        let grace = queue.run.and_then(|run| run.idle_since).map(|since| since.plus(self.grace));
+        let grace = queue.run.as_ref().and_then(|run| run.idle_since).map(|since| since.plus(self.grace));
         let wake = [due, grace].into_iter().flatten().min();
         if wake != queue.wake {
             if let Some(old) = std::mem::replace(&mut queue.wake, wake) {
@@ -545,6 +601,11 @@ impl Queues {
             }
         }
     }
+}
+
+/// Whether a release of its queue covers an entry that stands there.
+const fn is_covered(state: State) -> bool {
+    !matches!(state, State::Held | State::Deferred)
 }
 
 fn shelf(queue: &mut Queue, state: State) -> &mut crate::queue::Shelf {

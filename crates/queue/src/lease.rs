@@ -50,6 +50,7 @@ impl Queues {
                     queue.due.remove(&(record.due, entry));
                 }
                 self.channels[channel.0 as usize].leased += taken.len() - before;
+                self.begin_turn(key);
                 self.touch(key, now);
                 return Some(key);
             }
@@ -59,6 +60,7 @@ impl Queues {
 
     /// Puts one waiting entry under a lease of its own, for work that is not delivery, such as giving it up.
     pub fn take(&mut self, key: EntryKey, now: Time) {
+        self.stand_aside(key);
         self.take_off_shelf(key);
         let place = self.place(key);
         let entry = self.entry_mut(key);
@@ -68,6 +70,7 @@ impl Queues {
             queue.leased.insert(place);
             self.channels[queue.channel.0 as usize].leased += 1;
         }
+        self.weigh(key, true);
         self.touch(queue_key, now);
     }
 
@@ -109,7 +112,8 @@ impl Queues {
         let (mut entries, mut recipients) = (0, 0);
         for priority in PRIORITIES {
             for key in &rings[priority as usize] {
-                let lends = |queue: &&Queue| queue.channel == channel && !queue.is_suspended;
+                let lends =
+                    |queue: &&Queue| queue.channel == channel && !queue.is_suspended && !queue.is_barred;
                 let Some(queue) = self.queues.get(key.0).filter(lends) else { continue };
                 for place in queue.ready.range(Place::all_of(priority)) {
                     entries += 1;

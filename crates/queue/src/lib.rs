@@ -30,10 +30,12 @@ mod release;
 mod selector;
 mod slab;
 mod suspend;
+mod tally;
 mod view;
 
 pub use entry::{Entry, EntryKey, Message, MessageKey, NewEntry, NewMessage, Placement, State, Then};
 pub use index::{ChannelKey, Finished, QueueKey, Queues};
-pub use release::Collect;
+pub use release::{Collect, Lanes, RunNumber};
 pub use selector::{Selector, SelectorError};
+pub use tally::{Count, Settled, Tally};
 pub use view::{EntryView, QueueSummary};

@@ -16,6 +16,13 @@ use crate::release::QueueRun;
 /// A shelf of entries, first to be taken first.
 pub(crate) type Shelf = BTreeSet<Place>;
 
+/// Sums over entries.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Load {
+    pub(crate) recipients: u64,
+    pub(crate) bytes: u64,
+}
+
 #[derive(Debug)]
 pub(crate) struct Queue {
     pub(crate) channel: ChannelKey,
@@ -30,6 +37,10 @@ pub(crate) struct Queue {
     pub(crate) due: BTreeSet<(Time, EntryKey)>,
     /// Octets of all entries' messages.
     pub(crate) bytes: u64,
+    /// The same and the recipients, of those entries that a release covers.
+    pub(crate) covered: Load,
+    /// The single run that it is under has its lease: nothing else of it may be taken.
+    pub(crate) is_barred: bool,
     /// Entries here whose message has other entries, here or elsewhere: what a count of messages must not count twice.
     pub(crate) spread: HashSet<EntryKey>,
     /// Some message has had several entries here: then its messages are fewer than its entries.
@@ -57,6 +68,8 @@ impl Queue {
             held: Shelf::new(),
             due: BTreeSet::new(),
             bytes: 0,
+            covered: Load::default(),
+            is_barred: false,
             spread: HashSet::new(),
             is_split: false,
             is_suspended: false,
@@ -91,7 +104,8 @@ impl Queue {
 
     /// Whether a lease would find something.
     pub(crate) fn has_ready(&self, priority: Priority) -> bool {
-        !self.is_suspended && self.ready.range(Place::all_of(priority)).next().is_some()
+        let is_closed = self.is_suspended || self.is_barred;
+        !is_closed && self.ready.range(Place::all_of(priority)).next().is_some()
     }
 
     /// Makes all that is delayed ready. One shelf is empty almost always, and then this is one exchange. Otherwise the

@@ -1,8 +1,12 @@
-//! Releases: what they match, how many messages that is, and how long they go on collecting.
+//! Releases: what they match, how many messages that is, how long they go on collecting, and what they come to.
 //!
 //! A released queue is *under a run*: mail that comes in for it is due at once, until the queue has been idle for
-//! the time of grace ([`Queues::set_grace`]). A second release of the queue joins the run. A release of a channel or a subnet also covers queues
-//! that come into being while any of its queues is under the run.
+//! the time of grace ([`Queues::set_grace`]). A second release of the queue joins the run or takes it over, as the caller
+//! says. A release of a channel or a subnet also covers queues that come into being while any of its queues is under the
+//! run. A *single* run has one lease at a time, over all of its queues: its mail goes over one connection.
+//!
+//! What becomes of the mail of a run is counted (`tally`). A run is over when its last queue has left it; it is then told
+//! of once, by [`Queues::take_ended`].
 
 use std::collections::HashSet;
 use std::ops::Bound;
@@ -10,9 +14,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_mail::{Priority, ReversedDomain, Time};
+use sluice_spool::EntryId;
 
-use crate::entry::{MessageKey, State};
+use crate::entry::{EntryKey, MessageKey, NEVER, State};
 use crate::index::{ChannelKey, QueueKey, Queues};
+use crate::tally::{Count, Entrance, Ledger, Settled, Tally, Whose};
+
+/// Rules for queues yet to come that a run keeps; further ones of orders that joined it go without.
+const COLLECTS_MAX: usize = 64;
 
 /// Which queues that do not exist yet a release covers.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,28 +34,52 @@ pub enum Collect {
     Subnet(ReversedDomain, Arc<[ChannelKey]>),
 }
 
+/// How many leases of a run there may be at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lanes {
+    /// As many as the channel allows.
+    Many,
+    /// One: all of it goes over one connection.
+    Single,
+}
+
+/// A run as the caller names it: by a number of his own, used once.
+pub type RunNumber = u64;
+
 /// A queue's part in a run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct QueueRun {
-    /// The record among [`Queues::runs`] that covers queues yet to come.
-    pub(crate) record: Option<u32>,
+    /// Its place among [`Queues::runs`].
+    pub(crate) run: u32,
     /// Since when the queue has been idle; `None` while it is not.
     pub(crate) idle_since: Option<Time>,
+    /// Entries that were tried under this run and are still open.
+    tried: HashSet<EntryKey>,
+    /// Entries that this run does not count (any more): settled ones, and those that are under way by another connection
+    /// than its own.
+    outside: HashSet<EntryKey>,
 }
 
-/// A run that covers queues yet to come; lives as long as a queue is under it.
+/// A release under way; lives as long as a queue is under it.
 #[derive(Debug)]
-pub(crate) struct RunRecord {
-    pub(crate) collect: Collect,
-    pub(crate) queues: u32,
+pub(crate) struct Run {
+    number: RunNumber,
+    lanes: Lanes,
+    /// A single run has its lease.
+    is_busy: bool,
+    collects: Vec<Collect>,
+    queues: HashSet<QueueKey>,
+    /// Entries that were released by themselves, whose queues are under no run.
+    alone: HashSet<EntryKey>,
+    ledger: Ledger,
 }
 
-impl RunRecord {
+impl Collect {
     fn covers(&self, channel: ChannelKey, reversed: &ReversedDomain) -> bool {
-        match &self.collect {
-            Collect::Named => false,
-            Collect::Channel(own) => *own == channel,
-            Collect::Subnet(root, channels) => {
+        match self {
+            Self::Named => false,
+            Self::Channel(own) => *own == channel,
+            Self::Subnet(root, channels) => {
                 let (from, to) = root.subtree_range();
                 channels.binary_search(&channel).is_ok()
                     && match from {
@@ -64,6 +97,7 @@ impl RunRecord {
     }
 }
 
+/// Beginning, joining, ending.
 impl Queues {
     /// How long a run goes on collecting after its queue has become idle. Nothing, at first: what comes in after the run
     /// waits for the next release. Runs under way end by the new time.
@@ -71,25 +105,286 @@ impl Queues {
         self.grace = grace;
     }
 
-    /// Makes everything that waits in these queues due now, held and deferred entries excepted, and keeps them collecting.
-    pub fn release(&mut self, queues: &[QueueKey], collect: Collect, now: Time) {
-        let record = self.record_for(queues, collect);
-        for &key in queues {
+    /// Begins a run: makes everything that waits in these queues due now, held and deferred entries excepted, and keeps
+    /// them collecting. A queue that is under another run leaves it. Without any queue nothing begins.
+    pub fn begin_run(
+        &mut self,
+        number: RunNumber,
+        lanes: Lanes,
+        queues: &[QueueKey],
+        collects: Vec<Collect>,
+        now: Time,
+    ) {
+        let queues: Vec<QueueKey> =
+            queues.iter().copied().filter(|key| self.queues.get(key.0).is_some()).collect();
+        if queues.is_empty() {
+            return;
+        }
+        for &key in &queues {
+            self.leave_run(key);
+        }
+        let run = self.new_run(number, lanes);
+        self.add_collects(run, collects);
+        let mut ledger = Ledger::default();
+        for &key in &queues {
             let Some(queue) = self.queues.get_mut(key.0) else { continue };
             queue.release();
-            let before = queue.run.and_then(|run| run.record);
+            // What is in delivery now goes by a connection that is not this run's.
+            let outside = match lanes {
+                Lanes::Many => HashSet::new(),
+                Lanes::Single => queue.leased.iter().map(|place| place.entry()).collect(),
+            };
             let idle_since = queue.is_idle().then_some(now);
-            queue.run = Some(QueueRun { record: record.or(before), idle_since });
-            if record.is_some() && record != before {
-                self.leave_record(before);
-                if let Some(record) = record.and_then(|record| self.runs.get_mut(record)) {
-                    record.queues += 1;
-                }
+            queue.run = Some(QueueRun { run, idle_since, tried: HashSet::new(), outside });
+            self.enter_queue(key, &mut ledger);
+            if let Some(run) = self.runs.get_mut(run) {
+                run.queues.insert(key);
+            }
+            self.touch(key, now);
+        }
+        if let Some(run) = self.runs.get_mut(run) {
+            run.ledger = ledger;
+        }
+    }
+
+    /// An order joins the run of that number: what has been put off since is due again, and the run covers what the order
+    /// does. A single run gives everybody one chance, so that nothing is made due again there.
+    pub fn join(&mut self, number: RunNumber, queues: &[QueueKey], collects: Vec<Collect>, now: Time) {
+        let Some(&index) = self.run_numbers.get(&number) else { return };
+        self.add_collects(index, collects);
+        if self.runs.get(index).is_some_and(|run| run.lanes == Lanes::Single) {
+            return;
+        }
+        for &key in queues {
+            let Some(queue) = self.queues.get_mut(key.0) else { continue };
+            if queue.run.as_ref().is_some_and(|run| run.run == index) {
+                queue.release();
+                self.touch(key, now);
+            }
+        }
+    }
+
+    /// The run that a queue is under.
+    #[must_use]
+    pub fn run_of(&self, key: QueueKey) -> Option<RunNumber> {
+        let index = self.queues.get(key.0)?.run.as_ref()?.run;
+        self.runs.get(index).map(|run| run.number)
+    }
+
+    /// The run that counts an entry, if one does.
+    #[must_use]
+    pub fn run_of_entry(&self, key: EntryKey) -> Option<RunNumber> {
+        self.counted_by(key).and_then(|(index, _)| self.runs.get(index)).map(|run| run.number)
+    }
+
+    /// Whether there is something that a lease of the run could take.
+    #[must_use]
+    pub fn run_has_ready(&self, number: RunNumber) -> bool {
+        let run = self.run_numbers.get(&number).and_then(|&index| self.runs.get(index));
+        run.is_some_and(|run| {
+            let ready = |key: &QueueKey| {
+                self.queues.get(key.0).is_some_and(|queue| !queue.is_suspended && !queue.ready.is_empty())
+            };
+            run.queues.iter().any(ready)
+        })
+    }
+
+    /// What a run has come to so far.
+    #[must_use]
+    pub fn tally(&self, number: RunNumber) -> Option<Tally> {
+        let index = self.run_numbers.get(&number)?;
+        self.runs.get(*index).map(|run| run.ledger.tally)
+    }
+
+    /// The runs that have ended since this was last asked, and what they have come to.
+    pub fn take_ended(&mut self) -> Vec<(RunNumber, Tally)> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// The lease of a single run is over; the next one may be taken.
+    pub fn end_turn(&mut self, number: RunNumber, now: Time) {
+        let Some(run) = self.run_numbers.get(&number).and_then(|&index| self.runs.get_mut(index)) else {
+            return;
+        };
+        run.is_busy = false;
+        let queues: Vec<QueueKey> = run.queues.iter().copied().collect();
+        for key in queues {
+            if let Some(queue) = self.queues.get_mut(key.0) {
+                queue.is_barred = false;
             }
             self.touch(key, now);
         }
     }
 
+    /// Ends a run whatever is left of it. What it made due waits as it did before; what came in during it is due or, with
+    /// `until_released`, waits for the next release.
+    pub fn end_run_now(&mut self, number: RunNumber, until_released: bool, now: Time) {
+        let Some(run) = self.run_numbers.get(&number).and_then(|&index| self.runs.get(index)) else {
+            return;
+        };
+        let queues: Vec<QueueKey> = run.queues.iter().copied().collect();
+        for key in queues {
+            self.end_run(key);
+            self.put_to_wait(key, until_released, now);
+            self.touch(key, now);
+        }
+    }
+
+    /// What a release has made ready and nobody has taken waits again.
+    fn put_to_wait(&mut self, key: QueueKey, until_released: bool, now: Time) {
+        let Some(queue) = self.queues.get_mut(key.0) else { return };
+        let ready = std::mem::take(&mut queue.ready);
+        for place in ready {
+            let Some(record) = self.entries.get_mut(place.entry().0) else { continue };
+            let waits = match record.state {
+                State::Delayed => record.due > now,
+                State::Ready if until_released => {
+                    (record.state, record.due) = (State::Delayed, NEVER);
+                    true
+                }
+                _ => false,
+            };
+            if waits { &mut queue.delayed } else { &mut queue.ready }.insert(place);
+        }
+    }
+
+    fn new_run(&mut self, number: RunNumber, lanes: Lanes) -> u32 {
+        let index = self.runs.insert(Run {
+            number,
+            lanes,
+            is_busy: false,
+            collects: Vec::new(),
+            queues: HashSet::new(),
+            alone: HashSet::new(),
+            ledger: Ledger::default(),
+        });
+        self.run_numbers.insert(number, index);
+        index
+    }
+
+    fn add_collects(&mut self, index: u32, collects: Vec<Collect>) {
+        let Some(run) = self.runs.get_mut(index) else { return };
+        let had = !run.collects.is_empty();
+        for collect in collects {
+            if collect != Collect::Named
+                && run.collects.len() < COLLECTS_MAX
+                && !run.collects.contains(&collect)
+            {
+                run.collects.push(collect);
+            }
+        }
+        if !had && !run.collects.is_empty() {
+            self.collecting.push(index);
+        }
+    }
+
+    /// Ends the run of a queue.
+    pub(crate) fn end_run(&mut self, key: QueueKey) {
+        let Some(queue) = self.queues.get(key.0) else { return };
+        let Some(run) = &queue.run else { return };
+        let index = run.run;
+        // Messages with entries elsewhere are remembered by number; those numbers will be others' once they are settled.
+        let concerned: Vec<EntryKey> =
+            queue.spread.iter().copied().filter(|&entry| self.counted_by(entry).is_some()).collect();
+        for entry in concerned {
+            let Some((_, tried)) = self.counted_by(entry) else { continue };
+            let (whose, recipients) = (self.whose(entry), self.recipients(entry));
+            let Some(run) = self.runs.get_mut(index) else { continue };
+            if tried {
+                run.ledger.conclude(whose);
+            } else {
+                run.ledger.leave(whose, recipients, false);
+            }
+        }
+        self.detach(key, index);
+    }
+
+    /// Takes a queue out of its run, if it is under one, with all that it holds.
+    fn leave_run(&mut self, key: QueueKey) {
+        if !self.alone.is_empty() {
+            let own: Vec<EntryKey> =
+                self.alone.keys().copied().filter(|&entry| self.entry(entry).queue == key).collect();
+            for entry in own {
+                self.leave(entry);
+            }
+        }
+        let Some(queue) = self.queues.get(key.0) else { return };
+        let Some(run) = &queue.run else { return };
+        let index = run.run;
+        let covered: Vec<EntryKey> = [&queue.ready, &queue.delayed, &queue.leased]
+            .into_iter()
+            .flat_map(|shelf| shelf.iter().map(|place| place.entry()))
+            .collect();
+        for entry in covered {
+            self.leave(entry);
+        }
+        self.detach(key, index);
+    }
+
+    fn detach(&mut self, key: QueueKey, index: u32) {
+        if let Some(queue) = self.queues.get_mut(key.0) {
+            queue.run = None;
+            queue.is_barred = false;
+        }
+        if let Some(run) = self.runs.get_mut(index) {
+            run.queues.remove(&key);
+        }
+        self.end_if_empty(index);
+    }
+
+    fn end_if_empty(&mut self, index: u32) {
+        let is_over = self.runs.get(index).is_some_and(|run| run.queues.is_empty() && run.alone.is_empty());
+        if !is_over {
+            return;
+        }
+        let Some(mut run) = self.runs.remove(index) else { return };
+        self.run_numbers.remove(&run.number);
+        self.collecting.retain(|&other| other != index);
+        run.ledger.tally.close();
+        self.ended.push((run.number, run.ledger.tally));
+    }
+
+    /// Puts a queue that has just come into being under a run that covers it.
+    pub(crate) fn join_run(&mut self, key: QueueKey, now: Time) {
+        let Some(queue) = self.queues.get(key.0) else { return };
+        let covers = |index: &&u32| {
+            self.runs.get(**index).is_some_and(|run| {
+                run.collects.iter().any(|collect| collect.covers(queue.channel, &queue.reversed))
+            })
+        };
+        let Some(index) = self.collecting.iter().find(covers).copied() else { return };
+        let Some(run) = self.runs.get_mut(index) else { return };
+        run.queues.insert(key);
+        let is_barred = run.is_busy;
+        if let Some(queue) = self.queues.get_mut(key.0) {
+            queue.is_barred = is_barred;
+            queue.run = Some(QueueRun {
+                run: index,
+                idle_since: Some(now),
+                tried: HashSet::new(),
+                outside: HashSet::new(),
+            });
+        }
+    }
+
+    /// A lease of this queue was taken: if its run is single, that is the only one now.
+    pub(crate) fn begin_turn(&mut self, key: QueueKey) {
+        let Some(index) = self.queues.get(key.0).and_then(|queue| queue.run.as_ref()).map(|run| run.run)
+        else {
+            return;
+        };
+        let Some(run) = self.runs.get_mut(index).filter(|run| run.lanes == Lanes::Single) else { return };
+        run.is_busy = true;
+        for key in &run.queues {
+            if let Some(queue) = self.queues.get_mut(key.0) {
+                queue.is_barred = true;
+            }
+        }
+    }
+}
+
+/// Making due, and counting.
+impl Queues {
     /// Makes everything that waits in these queues due now, once, without a run: what comes later keeps its schedule.
     pub fn make_due(&mut self, queues: &[QueueKey], now: Time) {
         for &key in queues {
@@ -110,11 +405,13 @@ impl Queues {
         }
     }
 
-    /// Makes one message due now, in whatever queues it waits, suspended ones excepted. Returns the queues where it is ready or under way. Walks
+    /// Makes one message due now, in whatever queues it waits, suspended ones excepted, and counts what becomes of it as the
+    /// run of that number; entries whose queue is under a run stay with that. Returns the queues where it is ready or under way. Walks
     /// the messages, since nothing but this needs to find one by its id; a million take some milliseconds.
-    pub fn release_message(&mut self, id: sluice_spool::EntryId, now: Time) -> Vec<QueueKey> {
+    pub fn release_message(&mut self, number: RunNumber, id: EntryId, now: Time) -> Vec<QueueKey> {
         let Some(message) = self.find_message(id) else { return Vec::new() };
         let mut queues = Vec::new();
+        let mut alone = Vec::new();
         for entry in self.entries_of(message).collect::<Vec<_>>() {
             let (queue, state) = (self.entry(entry).queue, self.entry(entry).state);
             match state {
@@ -124,69 +421,204 @@ impl Queues {
                 State::Delayed | State::Ready | State::Leased => {}
             }
             queues.push(queue);
+            if self.queues.get(queue.0).is_some_and(|queue| queue.run.is_none())
+                && !self.alone.contains_key(&entry)
+            {
+                alone.push(entry);
+            }
+        }
+        if !alone.is_empty() {
+            let index = self.new_run(number, Lanes::Many);
+            for entry in alone {
+                let (whose, recipients) = (self.whose(entry), self.recipients(entry));
+                if let Some(run) = self.runs.get_mut(index) {
+                    run.alone.insert(entry);
+                    run.ledger.enter(whose, recipients, Entrance::Promised);
+                }
+                self.alone.insert(entry, (index, false));
+            }
         }
         queues
     }
 
-    /// How many messages these queues hold that a release covers (all but held and deferred ones), each counted once however many of
-    /// the queues it is in. Costs by the queues, and by the messages in them that have several destinations.
+    /// How many messages, recipients and octets these queues hold that a release covers (all but held and deferred ones), each message counted
+    /// once however many of the queues it is in. Costs by the queues, and by the messages in them that have several
+    /// destinations.
     #[must_use]
-    pub fn count_messages(&self, queues: &[QueueKey]) -> u64 {
+    pub fn count(&self, queues: &[QueueKey]) -> Count {
         let found = || queues.iter().filter_map(|key| self.queues.get(key.0));
-        let total = found().map(crate::queue::Queue::releasable).sum();
+        let mut total = Count::default();
+        for queue in found() {
+            total.messages += queue.releasable();
+            total.recipients += queue.covered.recipients;
+            total.bytes += queue.covered.bytes;
+        }
         if queues.len() < 2 && !found().any(|queue| queue.is_split) {
             return total;
         }
         let mut seen: HashSet<MessageKey> = HashSet::new();
-        let mut twice = 0;
         for queue in found() {
             for &entry in &queue.spread {
                 let entry = self.entry(entry);
                 if !matches!(entry.state, State::Held | State::Deferred) && !seen.insert(entry.message) {
-                    twice += 1;
+                    total.messages -= 1;
+                    total.bytes -= self.message(entry.message).size;
                 }
             }
         }
-        total - twice
+        total
+    }
+}
+
+/// What becomes of entries.
+impl Queues {
+    /// An attempt has come to this. To be told before anything else is done with the entry: before
+    /// [`Queues::set_open`], [`Queues::put_back`] and [`Queues::finish`]. True when a run counts it.
+    pub fn settle(&mut self, key: EntryKey, settled: Settled) -> bool {
+        let Some((index, tried)) = self.counted_by(key) else { return false };
+        let (whose, known) = (self.whose(key), self.recipients(key));
+        let Some(run) = self.runs.get_mut(index) else { return false };
+        let is_done = run.ledger.settle(whose, known, tried, settled);
+        if let Some(own) = self.alone.get_mut(&key) {
+            own.1 = true;
+            if is_done {
+                self.drop_alone(key);
+            }
+            return true;
+        }
+        let queue = self.entry(key).queue;
+        if let Some(run) = self.queues.get_mut(queue.0).and_then(|queue| queue.run.as_mut()) {
+            if is_done {
+                run.tried.remove(&key);
+                run.outside.insert(key);
+            } else {
+                run.tried.insert(key);
+            }
+        }
+        true
     }
 
-    /// The record that covers queues yet to come: an equal one that runs already, or a new one. None when nothing is
-    /// matched, for a release that finds nothing starts nothing.
-    fn record_for(&mut self, queues: &[QueueKey], collect: Collect) -> Option<u32> {
-        if collect == Collect::Named || !queues.iter().any(|key| self.queues.get(key.0).is_some()) {
+    /// How many recipients of an entry are open, as far as the index knows.
+    #[must_use]
+    pub fn recipients(&self, key: EntryKey) -> u64 {
+        match self.open(key) {
+            Some(open) => open.len() as u64,
+            None => u64::from(self.entry(key).recipients.max(1)),
+        }
+    }
+
+    /// The run that counts an entry, and whether the entry was tried under it.
+    fn counted_by(&self, key: EntryKey) -> Option<(u32, bool)> {
+        if let Some(&own) = self.alone.get(&key) {
+            return Some(own);
+        }
+        let entry = self.entry(key);
+        if matches!(entry.state, State::Held | State::Deferred) {
             return None;
         }
-        if let Some((record, _)) = self.runs.iter().find(|(_, run)| run.collect == collect) {
-            return Some(record);
-        }
-        Some(self.runs.insert(RunRecord { collect, queues: 0 }))
+        let run = self.queues.get(entry.queue.0)?.run.as_ref()?;
+        (!run.outside.contains(&key)).then(|| (run.run, run.tried.contains(&key)))
     }
 
-    fn leave_record(&mut self, record: Option<u32>) {
-        let Some(number) = record else { return };
-        let Some(run) = self.runs.get_mut(number) else { return };
-        run.queues -= 1;
-        if run.queues == 0 {
-            self.runs.remove(number);
-        }
+    fn whose(&self, key: EntryKey) -> Whose {
+        let entry = self.entry(key);
+        let several = self.queues.get(entry.queue.0).is_some_and(|queue| queue.spread.contains(&key));
+        Whose { message: entry.message, bytes: self.message(entry.message).size, several }
     }
 
-    /// Ends the run of a queue.
-    pub(crate) fn end_run(&mut self, key: QueueKey) {
-        let record = self.queues.get_mut(key.0).and_then(|queue| queue.run.take()).and_then(|run| run.record);
-        self.leave_record(record);
-    }
-
-    /// Puts a queue that has just come into being under a run that covers it.
-    pub(crate) fn join_run(&mut self, key: QueueKey, now: Time) {
+    /// All that a queue under a run holds is promised by it.
+    fn enter_queue(&self, key: QueueKey, ledger: &mut Ledger) {
         let Some(queue) = self.queues.get(key.0) else { return };
-        let found = self.runs.iter().find(|(_, run)| run.covers(queue.channel, &queue.reversed));
-        let Some(record) = found.map(|(record, _)| record) else { return };
-        if let Some(run) = self.runs.get_mut(record) {
-            run.queues += 1;
+        let Some(run) = &queue.run else { return };
+        let mut plain = Count {
+            messages: queue.releasable(),
+            recipients: queue.covered.recipients,
+            bytes: queue.covered.bytes,
+        };
+        let others = run.outside.iter().filter(|entry| !queue.spread.contains(entry));
+        for &entry in queue.spread.iter().chain(others) {
+            let record = self.entry(entry);
+            if matches!(record.state, State::Held | State::Deferred) {
+                continue;
+            }
+            let (whose, recipients) = (self.whose(entry), self.recipients(entry));
+            plain -= Count { messages: 1, recipients, bytes: whose.bytes };
+            if !run.outside.contains(&entry) {
+                ledger.enter(whose, recipients, Entrance::Promised);
+            }
         }
-        if let Some(queue) = self.queues.get_mut(key.0) {
-            queue.run = Some(QueueRun { record: Some(record), idle_since: Some(now) });
+        ledger.enter_many(plain);
+    }
+
+    /// An entry of a queue under a run is there now, or is in reach again: it goes with the run.
+    pub(crate) fn enter(&mut self, key: EntryKey) {
+        let entry = self.entry(key);
+        if matches!(entry.state, State::Held | State::Deferred) || self.alone.contains_key(&key) {
+            return;
         }
+        let queue = entry.queue;
+        let (whose, recipients) = (self.whose(key), self.recipients(key));
+        let Some(run) = self.queues.get_mut(queue.0).and_then(|queue| queue.run.as_mut()) else { return };
+        run.outside.remove(&key);
+        if let Some(run) = self.runs.get_mut(run.run) {
+            run.ledger.enter(whose, recipients, Entrance::Joined);
+        }
+    }
+
+    /// An entry goes out of its run, if one counts it.
+    pub(crate) fn leave(&mut self, key: EntryKey) {
+        let Some((index, tried)) = self.counted_by(key) else {
+            let queue = self.entry(key).queue;
+            if let Some(run) = self.queues.get_mut(queue.0).and_then(|queue| queue.run.as_mut()) {
+                run.outside.remove(&key);
+            }
+            return;
+        };
+        let (whose, recipients) = (self.whose(key), self.recipients(key));
+        if let Some(run) = self.runs.get_mut(index) {
+            run.ledger.leave(whose, recipients, tried);
+        }
+        if self.alone.contains_key(&key) {
+            return self.drop_alone(key);
+        }
+        let queue = self.entry(key).queue;
+        if let Some(run) = self.queues.get_mut(queue.0).and_then(|queue| queue.run.as_mut()) {
+            run.tried.remove(&key);
+        }
+    }
+
+    /// An entry that was released by itself has had its turn, and waits as others do.
+    pub(crate) fn alone_waits(&mut self, key: EntryKey) {
+        let Some(&(index, true)) = self.alone.get(&key) else { return };
+        let whose = self.whose(key);
+        if let Some(run) = self.runs.get_mut(index) {
+            run.ledger.conclude(whose);
+        }
+        self.drop_alone(key);
+    }
+
+    fn drop_alone(&mut self, key: EntryKey) {
+        let Some((index, _)) = self.alone.remove(&key) else { return };
+        if let Some(run) = self.runs.get_mut(index) {
+            run.alone.remove(&key);
+        }
+        self.end_if_empty(index);
+    }
+
+    /// An entry that is out of reach of its queue's run is taken for work that is not delivery.
+    pub(crate) fn stand_aside(&mut self, key: EntryKey) {
+        let entry = self.entry(key);
+        if matches!(entry.state, State::Held | State::Deferred) {
+            let queue = entry.queue;
+            if let Some(run) = self.queues.get_mut(queue.0).and_then(|queue| queue.run.as_mut()) {
+                run.outside.insert(key);
+            }
+        }
+    }
+
+    /// Whether an entry stands aside from the run that its queue is under.
+    pub(crate) fn is_outside(&self, key: EntryKey) -> bool {
+        let queue = self.queues.get(self.entry(key).queue.0);
+        queue.and_then(|queue| queue.run.as_ref()).is_some_and(|run| run.outside.contains(&key))
     }
 }

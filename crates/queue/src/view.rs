@@ -101,6 +101,14 @@ impl Queues {
         message.map(|key| self.entries_of(key).map(|entry| self.view(entry)).collect()).unwrap_or_default()
     }
 
+    /// Recipients of a message that a release covers, in all its entries.
+    #[must_use]
+    pub fn recipients_of_message(&self, id: EntryId) -> u64 {
+        let Some(message) = self.find_message(id) else { return 0 };
+        let covered = |entry: &EntryKey| !matches!(self.entry(*entry).state(), State::Held | State::Deferred);
+        self.entries_of(message).filter(covered).map(|entry| self.recipients(entry)).sum()
+    }
+
     /// Whether mail that comes in for this queue is due at once because a release is under way.
     #[must_use]
     pub fn is_collecting(&self, key: QueueKey) -> bool {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use sluice_mail::{Priority, ReversedDomain, Time};
 use sluice_queue::{
-    ChannelKey, Collect, EntryKey, Finished, NewEntry, NewMessage, Placement, QueueKey, Queues, State, Then,
+    ChannelKey, Collect, Count, EntryKey, Finished, Lanes, NewEntry, NewMessage, Placement, QueueKey, Queues,
+    Settled, State, Tally, Then,
 };
 use sluice_spool::{EntryId, Location};
 
@@ -29,7 +30,7 @@ enum Step {
     Insert { priority: u8, entries: Vec<(usize, usize, u8, u64)> },
     Advance(u64),
     Lease { channel: usize, max: usize },
-    Finish(usize),
+    Finish(usize, u8),
     PutBack(usize, u8, u64),
     ReleaseSubnet(usize),
     ReleaseChannel(usize),
@@ -44,7 +45,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (0..3u8, prop::collection::vec(entry, 1..5)).prop_map(|(priority, entries)| Step::Insert { priority, entries }),
         3 => (0..40_000u64).prop_map(Step::Advance),
         3 => (0..CHANNELS.len(), 1..5usize).prop_map(|(channel, max)| Step::Lease { channel, max }),
-        3 => any::<usize>().prop_map(Step::Finish),
+        3 => (any::<usize>(), 0..3u8).prop_map(|(which, how)| Step::Finish(which, how)),
         3 => (any::<usize>(), 0..4u8, 0..100_000u64).prop_map(|(which, how, wait)| Step::PutBack(which, how, wait)),
         1 => (0..DOMAINS.len()).prop_map(Step::ReleaseSubnet),
         1 => (0..CHANNELS.len()).prop_map(Step::ReleaseChannel),
@@ -71,6 +72,9 @@ struct Model {
     entries: BTreeMap<EntryKey, Expected>,
     /// Queues under a run, with since when they have been idle; and the runs that cover queues to come.
     idle: BTreeMap<(usize, usize), Option<u64>>,
+    /// Runs that were begun, and entries that were tried under them.
+    runs: BTreeSet<u64>,
+    tried: BTreeSet<(u64, EntryKey)>,
 }
 
 impl Model {
@@ -123,6 +127,7 @@ fn run(steps: Vec<Step>) {
     let channels = CHANNELS.map(|name| queues.channel(name));
     let mut now = 1_000_000u64;
     let mut next_id = 1;
+    let mut next_run = 0;
     let mut leased: Vec<EntryKey> = Vec::new();
     let mut known_ready: BTreeSet<ChannelKey> = BTreeSet::new();
     for step in steps {
@@ -219,9 +224,16 @@ fn run(steps: Vec<Step>) {
                 }
                 leased.extend(taken);
             }
-            Step::Finish(which) => {
+            Step::Finish(which, how) => {
                 let Some(index) = which.checked_rem(leased.len()) else { continue };
                 let key = leased.swap_remove(index);
+                // Delivered, bounced, or taken away by somebody.
+                match how {
+                    0 => drop(queues.settle(key, Settled { delivered: 1, ..Settled::default() })),
+                    1 => drop(queues.settle(key, Settled { bounced: 1, ..Settled::default() })),
+                    _ => {}
+                }
+                model.tried.retain(|&(_, other)| other != key);
                 let gone = model.entries.remove(&key).unwrap();
                 let left = model.entries.values().any(|entry| entry.id == gone.id);
                 let finished = queues.finish(key, Time(now));
@@ -230,6 +242,14 @@ fn run(steps: Vec<Step>) {
             Step::PutBack(which, how, wait) => {
                 let Some(index) = which.checked_rem(leased.len()) else { continue };
                 let key = leased.swap_remove(index);
+                if how != 0 {
+                    let run = queues.run_of_entry(key);
+                    assert_eq!(queues.settle(key, Settled { open: 1, ..Settled::default() }), run.is_some());
+                    model.tried.extend(run.map(|run| (run, key)));
+                }
+                if how == 3 {
+                    model.tried.retain(|&(_, other)| other != key);
+                }
                 queues.put_back(key, placement(how, now + wait), Time(now));
                 let entry = model.entries.get_mut(&key).unwrap();
                 entry.due = None;
@@ -252,6 +272,7 @@ fn run(steps: Vec<Step>) {
                 }
                 entry.state = State::Held;
                 entry.due = None;
+                model.tried.retain(|&(_, other)| other != key);
                 queues.put_back(key, Placement::Held, Time(now));
             }
             Step::ReleaseMessage(which) => {
@@ -265,7 +286,9 @@ fn run(steps: Vec<Step>) {
                         entry.due = None;
                     }
                 }
-                let found = queues.release_message(EntryId(id), Time(now));
+                next_run += 1;
+                model.runs.insert(next_run);
+                let found = queues.release_message(next_run, EntryId(id), Time(now));
                 assert_eq!(names(&queues, &found), expected);
             }
             Step::ReleaseSubnet(_) | Step::ReleaseChannel(_) | Step::ReleaseHost(_) => {
@@ -293,13 +316,24 @@ fn run(steps: Vec<Step>) {
                     .filter(|e| matches(e) && e.state != State::Held)
                     .map(|e| e.id)
                     .collect();
-                assert_eq!(queues.count_messages(&found), expected.len() as u64, "each message once");
-                queues.release(&found, collect, Time(now));
-                assert_eq!(
-                    queues.count_messages(&found),
-                    expected.len() as u64,
-                    "a release changes no count"
-                );
+                let covered = model.entries.values().filter(|e| matches(e) && e.state != State::Held);
+                let sizes: BTreeMap<u64, u64> = covered.clone().map(|e| (e.id, e.size)).collect();
+                let count = Count {
+                    messages: expected.len() as u64,
+                    recipients: covered.count() as u64,
+                    bytes: sizes.values().sum(),
+                };
+                assert_eq!(queues.count(&found), count, "each message once");
+                next_run += 1;
+                queues.begin_run(next_run, Lanes::Many, &found, vec![collect], Time(now));
+                assert_eq!(queues.count(&found), count, "a release changes no count");
+                if !found.is_empty() {
+                    model.runs.insert(next_run);
+                    assert_eq!(queues.tally(next_run).unwrap().promised, count);
+                    let taken: BTreeSet<EntryKey> =
+                        model.entries.iter().filter(|(_, e)| matches(e)).map(|(&key, _)| key).collect();
+                    model.tried.retain(|&(_, key)| !taken.contains(&key));
+                }
                 for (channel, domain) in names(&queues, &found) {
                     let was = model.idle.get(&(channel, domain)).copied();
                     let busy = model.in_queue(channel, domain).any(|e| e.state != State::Held);
@@ -329,6 +363,7 @@ fn run(steps: Vec<Step>) {
             let has_queue = !queues.queues_of_channel(key).is_empty();
             assert_eq!(queues.occupied_channels().any(|occupied| occupied == key), has_queue);
         }
+        books_are_right(&mut queues, &mut model);
         // Queues that a run brought in are taken over, so that the model knows what collects.
         for key in queues.all_queues() {
             let (channel, domain) = *names(&queues, &[key]).first().unwrap();
@@ -344,6 +379,33 @@ fn run(steps: Vec<Step>) {
             names(&queues, &collecting.into_iter().collect::<Vec<_>>()),
             model.idle.keys().copied().collect()
         );
+    }
+}
+
+/// What has come into a run is somewhere, and what has not been tried is what waits.
+fn books_are_right(queues: &mut Queues, model: &mut Model) {
+    let balanced = |number: u64, tally: &Tally| {
+        assert!(tally.is_balanced(), "run {number} does not add up: {tally:#?}");
+    };
+    for (number, tally) in queues.take_ended() {
+        balanced(number, &tally);
+        assert!(tally.waiting.is_zero(), "nothing waits in a run that is over: {tally:#?}");
+        assert!(model.runs.remove(&number), "run {number} ended twice, or never began");
+        assert_eq!(queues.tally(number), None);
+        model.tried.retain(|&(run, _)| run != number);
+    }
+    model.runs.retain(|&number| queues.tally(number).is_some());
+    for &number in &model.runs {
+        let tally = queues.tally(number).unwrap();
+        balanced(number, &tally);
+        let counted: Vec<_> =
+            model.entries.iter().filter(|&(&key, _)| queues.run_of_entry(key) == Some(number)).collect();
+        let untried: Vec<_> =
+            counted.iter().filter(|(key, _)| !model.tried.contains(&(number, **key))).collect();
+        assert_eq!(tally.waiting.recipients, untried.len() as u64, "run {number}: {tally:#?}");
+        let messages: BTreeMap<u64, u64> = untried.iter().map(|(_, e)| (e.id, e.size)).collect();
+        assert_eq!(tally.waiting.messages, messages.len() as u64, "run {number}: {tally:#?}");
+        assert_eq!(tally.waiting.bytes, messages.values().sum::<u64>(), "run {number}: {tally:#?}");
     }
 }
 
@@ -392,13 +454,14 @@ struct Index {
     queues: Queues,
     now: Time,
     next: u64,
+    runs: u64,
 }
 
 impl Index {
     fn new() -> Self {
         let mut queues = Queues::new();
         queues.set_grace(GRACE);
-        Self { queues, now: Time(1_000_000), next: 1 }
+        Self { queues, now: Time(1_000_000), next: 1, runs: 0 }
     }
 
     fn add(&mut self, channel: &str, domains: &[&str], placement: Placement) -> u64 {
@@ -434,6 +497,11 @@ impl Index {
         taken.into_iter().map(|key| (key, id(key))).collect()
     }
 
+    fn release(&mut self, queues: &[QueueKey], collect: Collect) {
+        self.runs += 1;
+        self.queues.begin_run(self.runs, Lanes::Many, queues, vec![collect], self.now);
+    }
+
     fn after(&mut self, wait: Duration) {
         self.now = self.now.plus(wait);
         self.queues.advance(self.now);
@@ -458,7 +526,7 @@ fn mail_that_arrives_during_a_run_and_its_grace_joins_it() {
     index.add("tcp_dialup", &["site.example"], Placement::UntilReleased);
     assert!(index.take("tcp_dialup", 9).is_empty());
     let found = index.queues.queues_of_domain("site.example");
-    index.queues.release(&found, Collect::Named, index.now);
+    index.release(&found, Collect::Named);
     let first = index.take("tcp_dialup", 9);
     assert_eq!(first.len(), 1);
     // Long after, but still under way: joins.
@@ -485,7 +553,7 @@ fn a_run_of_a_channel_covers_domains_that_come_during_it() {
     index.add("tcp_dialup", &["site.example"], Placement::UntilReleased);
     let channel = index.queues.channel("tcp_dialup");
     let found = index.queues.queues_of_channel(channel);
-    index.queues.release(&found, Collect::Channel(channel), index.now);
+    index.release(&found, Collect::Channel(channel));
     index.add("tcp_dialup", &["other.site.example"], Placement::UntilReleased);
     index.add("tcp_other", &["other.site.example"], Placement::UntilReleased);
     assert_eq!(index.take("tcp_dialup", 1).len() + index.take("tcp_dialup", 1).len(), 2);
@@ -497,11 +565,11 @@ fn what_fails_under_a_run_is_not_tried_again_by_it() {
     let mut index = Index::new();
     index.add("tcp_dialup", &["site.example"], Placement::UntilReleased);
     let found = index.queues.queues_of_domain("site.example");
-    index.queues.release(&found, Collect::Named, index.now);
+    index.release(&found, Collect::Named);
     let taken = index.take("tcp_dialup", 9);
     index.queues.put_back(taken[0].0, Placement::UntilReleased, index.now);
     assert!(index.take("tcp_dialup", 9).is_empty());
-    index.queues.release(&found, Collect::Named, index.now);
+    index.release(&found, Collect::Named);
     assert_eq!(index.take("tcp_dialup", 9).len(), 1, "but by the next one");
 }
 
@@ -531,9 +599,10 @@ fn a_release_costs_by_queues_and_not_by_their_mail() {
     let filling = started.elapsed();
     let found = index.queues.queues_of_domain("site.example");
     let started = std::time::Instant::now();
+    index.release(&found, Collect::Named);
     for _ in 0..1_000 {
-        index.queues.release(&found, Collect::Named, index.now);
-        assert_eq!(index.queues.count_messages(&found), 60_000);
+        index.queues.join(1, &found, Vec::new(), index.now);
+        assert_eq!(index.queues.count(&found).messages, 60_000);
     }
     assert!(
         started.elapsed() < filling,
@@ -588,7 +657,7 @@ fn recipients_that_wait_apart_are_entries_of_their_own() {
     let id = add_split(&mut index, [Priority::Normal; 3]);
     let queue = index.queues.queues_of_domain("site.example");
     assert_eq!(index.queues.summaries().next().unwrap().messages, 3);
-    assert_eq!(index.queues.count_messages(&queue), 1, "they are one message all the same");
+    assert_eq!(index.queues.count(&queue).messages, 1, "they are one message all the same");
     let (first, _) = index.take("tcp_single", 1)[0];
     assert_eq!(index.queues.open(first), Some(&[0][..]), "in the order of the envelope");
     assert_eq!(index.queues.due_siblings(first).len(), 2);
@@ -649,11 +718,11 @@ fn only_time_moves_what_is_deferred() {
     for name in ["tcp_local", "tcp_slow"] {
         let channel = index.queues.channel(name);
         let queues = index.queues.queues_of_channel(channel);
-        assert_eq!(index.queues.count_messages(&queues), 0, "a release has nothing to do with it");
-        index.queues.release(&queues, Collect::Channel(channel), index.now);
+        assert_eq!(index.queues.count(&queues).messages, 0, "a release has nothing to do with it");
+        index.release(&queues, Collect::Channel(channel));
         index.queues.make_due_of(&queues, &[Priority::Normal], index.now);
     }
-    assert_eq!(index.queues.release_message(EntryId(ready), index.now), []);
+    assert_eq!(index.queues.release_message(99, EntryId(ready), index.now), []);
     let view = &index.queues.list_message(EntryId(ready))[0];
     assert_eq!((view.state, view.due), (State::Deferred, Some(until)));
     index.after(GRACE);

@@ -167,6 +167,13 @@ impl<'w> Delivery<'w> {
         self.raw.get().flags & sluice_abi::DELIVERY_MORE != 0
     }
 
+    /// Where this delivery goes in place of where the channel's settings say: `host`, `host:port`, `[address]:port`, or
+    /// `unix:/path`. `None`: as configured. Whoever keeps connections keeps them by this.
+    #[must_use]
+    pub fn next_hop(&self) -> Option<&str> {
+        self.raw.next_hop()
+    }
+
     /// Deliveries with the same number came as one batch, for one destination.
     #[must_use]
     pub fn lease(&self) -> u64 {

@@ -427,16 +427,27 @@ impl<'w> RawWorker<'w> {
 
     /// Looks at every text once, so that nobody has to afterwards.
     fn accept(&self, lent: *const abi::Delivery) -> Option<RawDelivery<'w>> {
-        // SAFETY: the host stored a pointer to a delivery that lives until `finish` or the end of `run`.
-        let delivery = unsafe { lent.as_ref() }?;
-        let raw = RawDelivery { lent: delivery, worker: *self };
-        let sized = delivery.size as usize >= size_of::<abi::Delivery>()
+        // SAFETY: the host stored a pointer to a delivery that lives until `finish` or the end of `run`; the size comes
+        // first in every version.
+        let size = unsafe { lent.cast::<u32>().as_ref() }.map(|size| *size as usize)?;
+        // What an older host does not have stays null.
+        let mut delivery = std::mem::MaybeUninit::<abi::Delivery>::zeroed();
+        // SAFETY: as many bytes as the host says that it has, and no more than there is room for. All fields are integers
+        // and pointers, for which zero and whatever the host wrote are values.
+        let delivery = unsafe {
+            let room = size.min(size_of::<abi::Delivery>());
+            std::ptr::copy_nonoverlapping(lent.cast::<u8>(), delivery.as_mut_ptr().cast::<u8>(), room);
+            delivery.assume_init()
+        };
+        let raw = RawDelivery { lent: Box::new(delivery), worker: *self };
+        let sized = size >= abi::Delivery::SIZE_FIRST
             && delivery.recipient_size as usize >= size_of::<abi::Recipient>();
         // SAFETY: the host's texts live as long as the delivery.
         let readable = |text: &abi::Text| unsafe { borrowed(text) }.is_some();
         let fits = sized
             && readable(&delivery.id)
             && readable(&delivery.sender)
+            && readable(&delivery.next_hop)
             && (0..delivery.recipient_count).all(|position| {
                 let one = raw.at(position);
                 readable(&one.address) && readable(&one.original) && readable(&one.domain)
@@ -473,7 +484,8 @@ unsafe extern "C" fn answered(context: *mut c_void, position: u32, outcome: *con
 /// A delivery across the edge. Gives itself back when it is dropped.
 #[derive(Debug)]
 pub struct RawDelivery<'w> {
-    lent: &'w abi::Delivery,
+    /// A copy of the structure; what it leads to is the host's.
+    lent: Box<abi::Delivery>,
     worker: RawWorker<'w>,
 }
 
@@ -484,7 +496,7 @@ unsafe impl Sync for RawDelivery<'_> {}
 
 impl RawDelivery<'_> {
     pub(crate) fn get(&self) -> &abi::Delivery {
-        self.lent
+        &self.lent
     }
 
     pub(crate) fn log(&self) -> RawLog {
@@ -497,6 +509,10 @@ impl RawDelivery<'_> {
 
     pub(crate) fn sender(&self) -> &str {
         self.text(&self.lent.sender)
+    }
+
+    pub(crate) fn next_hop(&self) -> Option<&str> {
+        Some(self.text(&self.lent.next_hop)).filter(|text| !text.is_empty())
     }
 
     pub(crate) fn recipient_count(&self) -> usize {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sluice_admin::protocol::{ChannelRow, EntryRow, HubRow, PluginRow, SummaryRow, Triggered};
 use sluice_admin::{Control, Fault, FaultKind, Request};
-use sluice_dispatch::{Busy, Matched, PluginInfo, Requester, ask};
+use sluice_dispatch::{Busy, Matched, Order, PluginInfo, Requester, ask};
 use sluice_mail::{Time, rfc3339};
 use sluice_queue::{Selector, State};
 
@@ -31,10 +31,10 @@ impl Console {
 
     fn trigger(&self, text: &str, row: Rows<'_>) -> Result<(), Fault> {
         let selector = selector(text)?;
-        let released =
-            ask(|done| self.hub.dispatcher().release(selector, Requester::Operator, done)).map_err(busy)?;
+        let order = Order::new(selector.clone(), Requester::Operator);
+        let released = ask(|done| self.hub.dispatcher().release(order, done)).map_err(busy)?;
         if released.matched == Matched::Unknown {
-            let what = match &released.selector {
+            let what = match &selector {
                 Selector::Channel(name) => format!("there is no channel `{name}`"),
                 Selector::Message(id) => format!("there is no message {id} in the queue"),
                 Selector::Host(_) | Selector::Subnet(_) => {
@@ -46,7 +46,7 @@ impl Console {
         put(
             row,
             &Triggered {
-                selector: released.selector.to_string(),
+                selector: selector.to_string(),
                 channels: released.channels,
                 messages: released.messages,
             },

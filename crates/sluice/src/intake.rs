@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use sluice_config::{Ident, Vrfy};
-use sluice_dispatch::{Loaded, Matched, Released, Requester};
+use sluice_dispatch::{Loaded, Matched, Order, Peer, Released, Requester};
 use sluice_mail::{Address, Recipient, Refusal, Status};
 use sluice_queue::Selector;
 use sluice_rewrite::{Context, Kind};
@@ -212,14 +212,14 @@ impl Intake for Door {
             Node::Name(_) => return done(EtrnAnswer { reply: replies::etrn_syntax() }),
         };
         let selector = instead.map_or(selector, |channel| Selector::Channel(channel.to_lowercase()));
-        let requester = Requester::Etrn {
-            peer: match &session.login {
-                Some(login) => format!("{} ({}, {})", session.connection.peer, session.helo, login.name),
-                None => format!("{} ({})", session.connection.peer, session.helo),
-            },
+        let requester = Requester::Etrn(Peer {
             source_channel: session.admission.source_channel.clone(),
-        };
-        let asked = self.hub.dispatcher().release(selector, requester, move |released| {
+            address: session.connection.peer.ip().to_string(),
+            helo: session.helo.clone(),
+            login: session.login.as_ref().map(|login| login.name.clone()),
+            argument: argument.to_owned(),
+        });
+        let asked = self.hub.dispatcher().release(Order::new(selector, requester), move |released| {
             done(EtrnAnswer { reply: etrn_reply(&answers, &released) });
         });
         if let Err(busy) = asked {

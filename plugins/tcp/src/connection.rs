@@ -12,6 +12,7 @@
 
 use std::io::{self, IoSlice, Read};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,8 @@ use crate::halt::Halt;
 use crate::pieces::{is_wire_form, last_two, plain};
 use crate::pool::Slot;
 use crate::settings::{Settings, Times};
-use crate::targets::{Target, outward};
+use crate::socket::Socket;
+use crate::targets::{Approach, Place, Target, outward};
 use crate::tls::Wire;
 use crate::trace::Trace;
 
@@ -50,6 +52,10 @@ pub(crate) struct Message<'a> {
     pub(crate) size: u64,
     pub(crate) eight_bit: bool,
     pub(crate) smtputf8: bool,
+    /// Where it goes in place of where the channel would take it.
+    pub(crate) next_hop: Option<&'a str>,
+    /// Another message for the same place follows.
+    pub(crate) more_follows: bool,
     /// Whether the host still leaves the message to us. When it has given it to another worker, ours must not go out too.
     pub(crate) ours: &'a dyn Fn() -> bool,
 }
@@ -100,7 +106,11 @@ impl Connection {
         slot: Slot,
         trace: Trace,
     ) -> Result<Connection, Outcome> {
-        let mut opening = Opening { tls: settings.tls.demand, etrn: settings.etrn.as_deref() };
+        let is_local = target.approach == Approach::Local;
+        let mut opening = Opening {
+            tls: if is_local { Demand::No } else { settings.tls.demand },
+            etrn: settings.etrn.as_deref().filter(|_| !is_local),
+        };
         let (mut slot, mut trace, mut etrn_trouble) = (slot, trace, None);
         loop {
             let opened = Connection::open_with(opening, target, settings, runtime, halt, slot, trace);
@@ -138,18 +148,26 @@ impl Connection {
     ) -> Result<Connection, (Outcome, Option<Box<Connection>>)> {
         let no_answer =
             |text: String| Outcome::deferred(Status::new(4, 4, 1), text).from_peer(target.name.as_str());
-        trace.step(&format!("connecting to {}", target.address));
-        let connected = runtime.block_on(connect(target.address, settings, halt));
-        let stream = connected.map_err(|why| {
-            (no_answer(format!("no connection to {} at {}: {why}", target.name, target.address)), None)
-        })?;
-        let mut safety = Safety {
-            tls: opening.tls,
-            secured: settings.tls.implicit,
-            auth: settings.auth,
-            credentials: settings.credentials.clone(),
-            ..Safety::default()
+        trace.step(&format!("connecting to {}", target.place));
+        let connected = match &target.place {
+            Place::Net(address) => runtime.block_on(connect(*address, settings, halt)).map(Socket::Tcp),
+            Place::Unix(path) => {
+                UnixStream::connect(path).map(Socket::Unix).map_err(|error| error.to_string())
+            }
         };
+        let stream = connected.map_err(|why| {
+            (no_answer(format!("no connection to {} at {}: {why}", target.name, target.place)), None)
+        })?;
+        let is_local = target.approach == Approach::Local;
+        let implicit_tls = settings.tls.implicit && !is_local;
+        let (auth, credentials) = match (target.approach, settings.auth) {
+            (Approach::Configured, auth) => (auth, settings.credentials.clone()),
+            // Whoever must have a login there gets no mail through without one.
+            (Approach::Named, Demand::Must) => (Demand::Must, None),
+            (Approach::Named | Approach::Local, _) => (Demand::No, None),
+        };
+        let mut safety =
+            Safety { tls: opening.tls, secured: implicit_tls, auth, credentials, ..Safety::default() };
         let source = rustls::crypto::aws_lc_rs::default_provider().secure_random;
         if source.fill(&mut safety.random).is_err() {
             // Without a nonce of our own nothing is proved.
@@ -183,7 +201,7 @@ impl Connection {
             trace,
             _slot: slot,
         };
-        if settings.tls.implicit {
+        if implicit_tls {
             connection.secure();
         }
         match connection.pump(None) {
@@ -404,12 +422,7 @@ impl Connection {
     /// came in part is acknowledged before the rest is waited for. Servers that send them together, as RFC 2920 section
     /// 3.2 asks, never get here.
     fn acknowledge(&self) {
-        #[cfg(target_os = "linux")]
-        {
-            use std::os::linux::net::TcpStreamExt;
-            // Without it everything is only slower.
-            drop(self.stream.socket().set_quickack(true));
-        }
+        self.stream.socket().acknowledge();
     }
 
     fn limit(&self, wait: Wait, message: Option<&Message<'_>>) -> Duration {

@@ -28,6 +28,7 @@ mod outbox;
 mod pieces;
 mod pool;
 mod settings;
+mod socket;
 mod targets;
 mod tls;
 mod trace;
@@ -118,6 +119,8 @@ fn deliver(outbox: &mut Outbox<'_>, delivery: &Delivery<'_>) {
         size: delivery.body_size(),
         eight_bit: delivery.eight_bit(),
         smtputf8: delivery.smtputf8(),
+        next_hop: delivery.next_hop(),
+        more_follows: delivery.more_follows(),
         ours: &|| !delivery.remaining().is_zero(),
     };
     outbox.deliver(&message, &mut |recipient, outcome| delivery.settle(indexes[recipient], outcome));

@@ -23,7 +23,7 @@ use crate::memory::{Batch, Rests};
 use crate::names::Names;
 use crate::pool::{Found, Pool, Slot};
 use crate::settings::Settings;
-use crate::targets::{self, Sought, Target, outward};
+use crate::targets::{self, Approach, Hop, Place, Sought, Target, outward};
 use crate::trace::{Log, Trace};
 
 /// A connection that was used this recently is taken without a look at it.
@@ -53,6 +53,15 @@ impl Shared {
     }
 }
 
+/// Where a message goes.
+#[derive(Debug, Clone, Copy)]
+enum To<'a> {
+    /// To one of the hosts of somebody.
+    Hosts(Sought<'a>),
+    /// To a socket of this machine, whose other end is called `peer` in outcomes.
+    Socket { path: &'a str, peer: &'a str },
+}
+
 /// One worker's messages.
 pub(crate) struct Outbox<'s> {
     shared: &'s Shared,
@@ -67,11 +76,15 @@ impl<'s> Outbox<'s> {
     /// Delivers a message: `settle` is called once for each recipient, by position.
     pub(crate) fn deliver(&mut self, message: &Message<'_>, settle: &mut dyn FnMut(usize, Outcome)) {
         self.batch.begin(message.lease);
-        let key = self.shared.settings.peer.as_deref().unwrap_or(message.domain).to_owned();
-        let sought = match &self.shared.settings.peer {
-            Some(peer) => Sought::Configured(peer),
-            None => Sought::Destination(message.domain),
+        let hop = match message.next_hop.map(Hop::read).transpose() {
+            Ok(hop) => hop,
+            Err(outcome) => {
+                return (0..message.recipients.len())
+                    .for_each(|recipient| settle(recipient, outcome.clone()));
+            }
         };
+        let (key, to) = destination(&self.shared.settings, message, hop.as_ref());
+        let last_of_local = matches!(to, To::Socket { .. }) && !message.more_follows;
         let settings = &self.shared.settings;
         let mut fitted: Option<Fitted> = None;
         let mut left: Vec<usize> = (0..message.recipients.len()).collect();
@@ -82,7 +95,7 @@ impl<'s> Outbox<'s> {
         // Each turn either settles at least one recipient, or replaces a stale connection by a new one, which is not
         // stale at its first transaction.
         while !left.is_empty() {
-            let mut connection = match self.connect(&key, sought) {
+            let mut connection = match self.connect(&key, to) {
                 Ok(connection) => connection,
                 Err(outcome) => {
                     left.drain(..).for_each(|recipient| settle(recipient, outcome.clone()));
@@ -104,7 +117,7 @@ impl<'s> Outbox<'s> {
                         }
                         Some((_, Err(outcome))) => {
                             left.drain(..).for_each(|recipient| settle(recipient, outcome.clone()));
-                            return self.keep(&key, connection);
+                            return self.leave(&key, connection, last_of_local);
                         }
                         None => message,
                     }
@@ -130,9 +143,15 @@ impl<'s> Outbox<'s> {
                     settle(recipient, outcome);
                 }
             }
+            let ends = last_of_local && surplus.is_empty();
             left = surplus;
-            self.keep(&key, connection);
+            self.leave(&key, connection, ends);
         }
+    }
+
+    /// Keeps the connection, or ends it when somebody at its other end waits for that.
+    fn leave(&self, key: &str, connection: Connection, ends: bool) {
+        if ends { connection.quit() } else { self.keep(key, connection) }
     }
 
     /// Asks the fixed peer for its mail (`sendetrn`), over a connection of its own when there is none young enough.
@@ -181,7 +200,7 @@ impl<'s> Outbox<'s> {
     }
 
     /// A connection for the next message: a kept one that is alive, or a new one.
-    fn connect(&mut self, key: &str, sought: Sought<'_>) -> Result<Connection, Outcome> {
+    fn connect(&mut self, key: &str, to: To<'_>) -> Result<Connection, Outcome> {
         let shared = self.shared;
         loop {
             match shared.pool.find(Some(key), SLOT_TIME, &shared.halt) {
@@ -190,7 +209,12 @@ impl<'s> Outbox<'s> {
                         return Ok(*connection);
                     }
                 }
-                Some(Found::Slot(slot)) => return self.open(sought, slot),
+                Some(Found::Slot(slot)) => {
+                    return match to {
+                        To::Hosts(sought) => self.open(sought, slot),
+                        To::Socket { path, peer } => self.open_socket(path, peer, slot),
+                    };
+                }
                 None => return Err(self.none_free()),
             }
         }
@@ -216,8 +240,10 @@ impl<'s> Outbox<'s> {
         if let Some(connection) = self.open_any(sought, &mut slot, &mut why) {
             return Ok(connection);
         }
-        // A destination that does not exist is not a destination that cannot be reached.
-        if let Some(host) = &self.shared.settings.last_resort
+        // A destination that does not exist is not a destination that cannot be reached; and where the hub has named a
+        // host, no other will do.
+        if !matches!(sought, Sought::Named { .. })
+            && let Some(host) = &self.shared.settings.last_resort
             && !matches!(why, Some(Outcome::Failed { .. }))
             && let Some(connection) = self.open_last_resort(host, &mut slot, &mut why)
         {
@@ -226,6 +252,19 @@ impl<'s> Outbox<'s> {
         Err(why.unwrap_or_else(|| {
             Outcome::deferred(Status::new(4, 4, 4), format!("no host for {}", sought.name()))
         }))
+    }
+
+    /// Connects to a socket of this machine.
+    fn open_socket(&self, path: &str, peer: &str, slot: Slot) -> Result<Connection, Outcome> {
+        let shared = self.shared;
+        if shared.halt.is_told() {
+            return Err(Outcome::deferred(Status::new(4, 3, 2), "the channel is stopping"));
+        }
+        let place = Place::Unix(path.to_owned());
+        let target = Target { name: peer.to_owned(), place, approach: Approach::Local };
+        let log = shared.settings.debug.then(|| Arc::clone(&shared.log));
+        let trace = Trace::new(log, &target.name);
+        Connection::open(&target, &shared.settings, &shared.runtime, &shared.halt, slot, trace)
     }
 
     /// Tries all hosts of a destination in order.
@@ -282,8 +321,12 @@ impl<'s> Outbox<'s> {
         why: &mut Option<Outcome>,
     ) -> Option<Connection> {
         let shared = self.shared;
-        let (cache, address) = (shared.settings.host_cache, target.address);
-        let known = self.batch.known(address).or_else(|| shared.rests.known(address));
+        let Place::Net(address) = target.place else { return None };
+        let cache = shared.settings.host_cache;
+        // Whoever has named a host for a release is there now: it does not rest for what was before, and what it does
+        // says nothing about the next release.
+        let rests = (target.approach == Approach::Configured).then_some(&shared.rests);
+        let known = self.batch.known(address).or_else(|| rests.and_then(|rests| rests.known(address)));
         let outcome = match known {
             Some(known) => known,
             None if shared.halt.is_told() => {
@@ -303,12 +346,16 @@ impl<'s> Outbox<'s> {
                 match Connection::open(target, &shared.settings, &shared.runtime, &shared.halt, slot, trace) {
                     Ok(connection) => {
                         self.batch.reached(cache, address);
-                        shared.rests.reached(address);
+                        if let Some(rests) = rests {
+                            rests.reached(address);
+                        }
                         self.say_etrn(target, &connection);
                         return Some(connection);
                     }
                     Err(outcome) => {
-                        shared.rests.failed(address, &outcome);
+                        if let Some(rests) = rests {
+                            rests.failed(address, &outcome);
+                        }
                         self.batch.failed(cache, address, outcome.clone());
                         outcome
                     }
@@ -323,7 +370,10 @@ impl<'s> Outbox<'s> {
         if let Some(why) = connection.login_trouble() {
             (self.shared.log)(Level::Warn, &format!("not logged in to {}: {why}", target.name));
         }
-        let Some(name) = &self.shared.settings.etrn else { return };
+        let Some(name) = &self.shared.settings.etrn.as_ref().filter(|_| target.approach != Approach::Local)
+        else {
+            return;
+        };
         let (level, text) = match (connection.etrn_reply(), connection.etrn_trouble()) {
             (_, Some(why)) => {
                 (Level::Warn, format!("ETRN {name} to {}: {why}; mail goes without asking", target.name))
@@ -352,5 +402,22 @@ impl<'s> Outbox<'s> {
         let most = self.shared.settings.connections_max;
         let text = format!("all {most} connections of the channel are busy (MAX_CLIENT_THREADS)");
         Outcome::deferred(Status::new(4, 3, 2), text)
+    }
+}
+
+/// Under which name connections for this message are kept, and where it goes.
+fn destination<'m>(settings: &'m Settings, message: &Message<'m>, hop: Option<&'m Hop>) -> (String, To<'m>) {
+    match (hop, &settings.peer) {
+        // No domain has a blank in it: what is kept for a next hop serves nobody else.
+        (Some(hop), _) => {
+            let key = format!("hop {}", message.next_hop.unwrap_or_default());
+            let to = match hop {
+                Hop::Host { host, port, mx } => To::Hosts(Sought::Named { host, port: *port, mx: *mx }),
+                Hop::Unix(path) => To::Socket { path, peer: message.domain },
+            };
+            (key, to)
+        }
+        (None, Some(peer)) => (peer.clone(), To::Hosts(Sought::Configured(peer))),
+        (None, None) => (message.domain.to_owned(), To::Hosts(Sought::Destination(message.domain))),
     }
 }

@@ -4,20 +4,53 @@
 //! The lookups themselves (`names`), trying the addresses (`outbox`).
 
 use std::collections::hash_map::RandomState;
+use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use sluice_mail::{Host, NextHop};
 use sluice_sdk::{Outcome, Status};
 
 use crate::names::{Answer, Exchange, Names};
 use crate::settings::{Lookups, Settings};
 
-/// An address to connect to.
+/// A place to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     /// Name of the host; a literal when it has none.
     pub(crate) name: String,
-    pub(crate) address: SocketAddr,
+    pub(crate) place: Place,
+    /// Whose place it is.
+    pub(crate) approach: Approach,
+}
+
+/// Where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    Net(SocketAddr),
+    /// A socket of this machine, by its path.
+    Unix(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Net(address) => address.fmt(out),
+            Place::Unix(path) => out.write_str(path),
+        }
+    }
+}
+
+/// What a connection may be asked for, and what it is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Approach {
+    /// The host is the one that the channel is configured for: all of its settings apply.
+    Configured,
+    /// The hub has named another host for this delivery. The channel's login is for the configured one, and is not shown
+    /// to any other.
+    Named,
+    /// A program of this machine, or a connection that a site has opened and turned: no TLS, no login, no ETRN.
+    Local,
 }
 
 /// Who is looked for: what a failed lookup means depends on it.
@@ -28,19 +61,49 @@ pub(crate) enum Sought<'a> {
     /// A host that the configuration names (`daemon`, `lastresort`). The operator wants the mail to go there; when it
     /// is not found (a dial-up site between two addresses, a name server gone wrong) the mail waits.
     Configured(&'a str),
+    /// A host that the hub has named for this delivery: by its addresses, at this port, unless its MX records are asked
+    /// for. The mail waits when it is not found.
+    Named { host: &'a str, port: Option<u16>, mx: bool },
 }
 
 impl<'a> Sought<'a> {
     pub(crate) fn name(self) -> &'a str {
-        let (Sought::Destination(name) | Sought::Configured(name)) = self;
+        let (Sought::Destination(name) | Sought::Configured(name) | Sought::Named { host: name, .. }) = self;
         name
+    }
+
+    fn approach(self) -> Approach {
+        match self {
+            Sought::Destination(_) | Sought::Configured(_) => Approach::Configured,
+            Sought::Named { .. } => Approach::Named,
+        }
+    }
+
+    /// The port to use in place of the channel's.
+    fn port(self, settings: &Settings) -> u16 {
+        match self {
+            Sought::Named { port: Some(port), .. } => port,
+            _ => settings.port,
+        }
+    }
+
+    /// Whether MX records are asked for.
+    fn follows_mx(self, settings: &Settings) -> bool {
+        match self {
+            Sought::Named { mx, .. } => mx,
+            Sought::Destination(_) | Sought::Configured(_) => {
+                !matches!(settings.lookups, Lookups::Addresses | Lookups::HostTable)
+            }
+        }
     }
 
     /// A lookup that ended with nothing.
     fn missing(self, subject: u16, detail: u16, text: String) -> Outcome {
         match self {
             Sought::Destination(_) => Outcome::failed(Status::new(5, subject, detail), text),
-            Sought::Configured(_) => Outcome::deferred(Status::new(4, subject, detail), text),
+            Sought::Configured(_) | Sought::Named { .. } => {
+                Outcome::deferred(Status::new(4, subject, detail), text)
+            }
         }
     }
 }
@@ -52,7 +115,7 @@ pub(crate) fn hosts(
     sought: Sought<'_>,
 ) -> Result<Vec<String>, Outcome> {
     let domain = sought.name();
-    if matches!(settings.lookups, Lookups::Addresses | Lookups::HostTable) || literal(domain).is_some() {
+    if !sought.follows_mx(settings) || literal(domain).is_some() {
         return Ok(vec![domain.to_owned()]);
     }
     match names.exchanges(domain) {
@@ -102,8 +165,37 @@ pub(crate) fn addresses(
     Ok(found
         .into_iter()
         .take(settings.addresses_max)
-        .map(|ip| Target { name: name.clone(), address: SocketAddr::new(ip, settings.port) })
+        .map(|ip| Target {
+            name: name.clone(),
+            place: Place::Net(SocketAddr::new(ip, sought.port(settings))),
+            approach: sought.approach(),
+        })
         .collect())
+}
+
+/// Where the hub wants a delivery to go in place of where the channel would take it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Hop {
+    Host { host: String, port: Option<u16>, mx: bool },
+    Unix(String),
+}
+
+impl Hop {
+    /// Reads what the hub said; an outcome tells what is wrong with it.
+    pub(crate) fn read(text: &str) -> Result<Hop, Outcome> {
+        match text.parse::<NextHop>() {
+            Ok(NextHop::Unix(path)) => Ok(Hop::Unix(path)),
+            Ok(NextHop::Host { host, port, mx }) => {
+                let host = match host {
+                    Host::Name(name) => name,
+                    Host::Address(address) => format!("[{address}]"),
+                };
+                Ok(Hop::Host { host, port, mx })
+            }
+            // RFC 3463 X.3.5: the system is not set up for it.
+            Err(error) => Err(Outcome::deferred(Status::new(4, 3, 5), format!("the next hop: {error}"))),
+        }
+    }
 }
 
 fn trouble(name: &str, why: &str) -> Outcome {
@@ -275,7 +367,7 @@ mod tests {
             addresses(&Zone, &settings(pairs), Sought::Destination(domain), host).map_or_else(
                 |outcome| told(&outcome),
                 |targets| {
-                    let shown = targets.iter().map(|target| format!("{}={}", target.name, target.address));
+                    let shown = targets.iter().map(|target| format!("{}={}", target.name, target.place));
                     shown.collect::<Vec<_>>().join(" ")
                 },
             )

@@ -4,5 +4,6 @@
 
 mod dialogues;
 mod dns;
+mod hops;
 mod secure;
 mod support;

@@ -7,7 +7,6 @@
 //! When TLS begins (`sluice_smtp::client`), what a failure means (`connection`, `outbox`).
 
 use std::io::{self, IoSlice, Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,6 +15,8 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use crate::socket::Socket;
 
 /// Whom we believe to be the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,17 +109,17 @@ impl ServerCertVerifier for Anybody {
 /// A connection, with TLS or without.
 #[derive(Debug)]
 pub(crate) struct Wire {
-    socket: TcpStream,
+    socket: Socket,
     tls: Option<Box<ClientConnection>>,
 }
 
 impl Wire {
-    pub(crate) fn new(socket: TcpStream) -> Wire {
+    pub(crate) fn new(socket: Socket) -> Wire {
         Wire { socket, tls: None }
     }
 
     /// The socket below: for its timeouts, never for octets.
-    pub(crate) fn socket(&self) -> &TcpStream {
+    pub(crate) fn socket(&self) -> &Socket {
         &self.socket
     }
 
@@ -167,7 +168,7 @@ impl Wire {
 
     /// Takes some octets. Under TLS they may be sent later, by the next call or [`Wire::send_rest`].
     pub(crate) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let Some(connection) = &mut self.tls else { return (&self.socket).write_vectored(slices) };
+        let Some(connection) = &mut self.tls else { return self.socket.write_vectored(slices) };
         while connection.wants_write() {
             connection.write_tls(&mut self.socket)?;
         }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use sluice_config::{MemoryFiles, Place};
 use sluice_dispatch::{
-    ChannelReport, Clock, Dispatcher, EntryView, Handle, Instance, Loaded, NotTaken, Parts, PluginInfo,
-    QueueSummary, Released, Requester, Runner, Runners, Selector, ask,
+    ChannelReport, Clock, Dispatcher, EntryView, Handle, Instance, Loaded, NotTaken, Order, Parts, Peer,
+    PluginInfo, QueueSummary, Released, Requester, Runner, Runners, Via, ask,
 };
 use sluice_host::{Cause, Events, HostEvent, Lease, StopReason};
 use sluice_mail::{Envelope, Outcome, Priority, Recipient, Status, Time};
@@ -57,6 +57,8 @@ pub struct Got {
     pub to: Vec<String>,
     pub attempts: u32,
     pub content: String,
+    pub next_hop: Option<String>,
+    pub more_follows: bool,
 }
 
 struct Kept {
@@ -138,6 +140,8 @@ impl Runner for Actor {
                     to: delivery.recipients.iter().map(|recipient| recipient.address.clone()).collect(),
                     attempts: delivery.attempts,
                     content: String::from_utf8(content).unwrap(),
+                    next_hop: delivery.next_hop.as_deref().map(str::to_owned),
+                    more_follows: delivery.more_follows,
                 });
                 let acts: Vec<(u32, Act)> = delivery
                     .recipients
@@ -297,6 +301,17 @@ pub fn read_with_options(text: &str, jobs: &str, options: &str) -> Arc<Loaded> {
     let config = Arc::new(config.unwrap_or_else(|| panic!("{diagnostics:#?}")));
     let (rewriter, _) = Rewriter::compile(Arc::clone(&config));
     Arc::new(Loaded { config, rewriter: Arc::new(rewriter) })
+}
+
+/// A peer that asks for something.
+pub fn etrn_of(argument: &str) -> Requester {
+    Requester::Etrn(Peer {
+        source_channel: "tcp_local".to_owned(),
+        address: "192.0.2.1".to_owned(),
+        helo: "site.example".to_owned(),
+        login: None,
+        argument: argument.to_owned(),
+    })
 }
 
 pub struct House {
@@ -508,14 +523,22 @@ impl House {
     }
 
     pub fn etrn(&self, selector: &str) -> Released {
-        let requester =
-            Requester::Etrn { source_channel: "tcp_local".to_owned(), peer: "[192.0.2.1]".to_owned() };
-        self.release_by(selector, requester)
+        self.release_by(selector, etrn_of(selector))
     }
 
     fn release_by(&self, selector: &str, requester: Requester) -> Released {
-        let selector: Selector = selector.parse().unwrap();
-        ask(|done| self.handle().release(selector, requester, done)).unwrap()
+        self.order(Order::new(selector.parse().unwrap(), requester))
+    }
+
+    /// A site's order for one or more things, separated by blanks, to go some other way than configured.
+    pub fn etrn_via(&self, selectors: &str, via: Via) -> Released {
+        let selectors = selectors.split(' ').map(|one| one.parse().unwrap()).collect();
+        let requester = etrn_of("site");
+        self.order(Order { selectors, requester, via, site: Some("site".to_owned()) })
+    }
+
+    pub fn order(&self, order: Order) -> Released {
+        ask(|done| self.handle().release(order, done)).unwrap()
     }
 
     /// Waits until the queue is as given.

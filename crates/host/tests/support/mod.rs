@@ -117,6 +117,7 @@ pub(crate) fn delivery(number: u64, recipients: &[u32]) -> Delivery {
         eight_bit: false,
         smtputf8: false,
         more_follows: false,
+        next_hop: None,
     }
 }
 

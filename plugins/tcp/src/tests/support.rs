@@ -79,7 +79,7 @@ impl Peer {
     }
 }
 
-fn play(stream: TcpStream, script: Vec<Do>, mut note: impl FnMut(String)) {
+pub(super) fn play(stream: TcpStream, script: Vec<Do>, mut note: impl FnMut(String)) {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut writer = stream.try_clone().unwrap();
     let mut reader = BufReader::new(stream);
@@ -170,6 +170,8 @@ pub(super) fn message<'a>(recipients: &[&'a str]) -> Message<'a> {
         size: 27,
         eight_bit: false,
         smtputf8: false,
+        next_hop: None,
+        more_follows: false,
         ours: &|| true,
     }
 }

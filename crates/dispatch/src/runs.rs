@@ -1,0 +1,163 @@
+//! Runs under way: which way the mail of a release goes, and when a release is over.
+//!
+//! A run belongs to the queues that it covers (`sluice_queue` keeps which). Its way is known here, and every lease taken
+//! from one of its queues gets it. An order for queues that are under a run already joins that run and goes its way,
+//! unless it names another target and the run may be moved; what goes down a turned connection is never moved.
+//!
+//! # A turned run
+//! One lease at a time, of one channel, over the one connection that the site has opened. It is over when nothing is left,
+//! when the connection fails, or when the session says so; what is left then waits as it did before, for the site's next
+//! request, with no step taken in its schedule.
+
+use std::sync::Arc;
+
+use sluice_mail::{Outcome, Time};
+use sluice_queue::{ChannelKey, Collect, Lanes, QueueKey};
+
+use crate::core::{Core, Lease};
+use crate::order::{ReleaseId, Via};
+use crate::policy::Schedule;
+
+/// A run under way.
+pub(crate) struct Run {
+    pub(crate) via: Via,
+    /// Its next hop as plugins are told.
+    next_hop: Option<Arc<str>>,
+    /// For a turned run: the channel whose plugin has the connection.
+    channel: Option<ChannelKey>,
+    /// For a turned run: its connection has failed.
+    is_broken: bool,
+}
+
+impl Run {
+    /// One whose mail goes as configured.
+    pub(crate) const fn as_configured() -> Self {
+        Self { via: Via::Channel, next_hop: None, channel: None, is_broken: false }
+    }
+}
+
+/// Which way the mail of a queue goes.
+#[derive(Clone, Default)]
+pub(crate) struct Way {
+    pub(crate) next_hop: Option<Arc<str>>,
+    /// The run, where it goes down a turned connection.
+    pub(crate) turned: Option<ReleaseId>,
+}
+
+impl PartialEq for Way {
+    fn eq(&self, other: &Self) -> bool {
+        self.next_hop == other.next_hop && self.turned == other.turned
+    }
+}
+
+impl Core {
+    /// The number of a new release: the time, or the one after the last.
+    pub(crate) fn next_release(&mut self, now: Time) -> ReleaseId {
+        self.last_release = ReleaseId(now.0.max(self.last_release.0 + 1));
+        self.last_release
+    }
+
+    /// Makes what waits in the queues due, under a run of its own or under those that are on their way already. Returns
+    /// those that it has joined, in order.
+    pub(crate) fn begin_run(
+        &mut self,
+        id: ReleaseId,
+        via: &Via,
+        queues: &[QueueKey],
+        collects: Vec<Collect>,
+        now: Time,
+    ) -> Vec<ReleaseId> {
+        let (mut own, mut theirs): (Vec<QueueKey>, Vec<(ReleaseId, QueueKey)>) = (Vec::new(), Vec::new());
+        for &queue in queues {
+            match self.queues.run_of(queue).map(ReleaseId) {
+                Some(run) if self.stays(run, via) => theirs.push((run, queue)),
+                _ => own.push(queue),
+            }
+        }
+        theirs.sort_unstable();
+        let groups: Vec<(ReleaseId, Vec<QueueKey>)> = theirs
+            .chunk_by(|a, b| a.0 == b.0)
+            .map(|group| (group[0].0, group.iter().map(|&(_, queue)| queue).collect()))
+            .collect();
+        for (run, queues) in &groups {
+            let collects = if own.is_empty() { collects.clone() } else { Vec::new() };
+            self.queues.join(run.0, queues, collects, now);
+        }
+        if !own.is_empty() {
+            let lanes = if via.is_turned() { Lanes::Single } else { Lanes::Many };
+            let channel = via.is_turned().then(|| self.queues.queue_names(own[0]).0);
+            let next_hop = via.next_hop().map(|hop| hop.to_string().into());
+            self.runs.insert(id, Run { via: via.clone(), next_hop, channel, is_broken: false });
+            self.queues.begin_run(id.0, lanes, &own, collects, now);
+        }
+        groups.into_iter().map(|(run, _)| run).collect()
+    }
+
+    /// Whether queues under that run stay with it when an order for them goes this way. A peer that names no target cannot
+    /// move mail away from one.
+    fn stays(&self, run: ReleaseId, via: &Via) -> bool {
+        let Some(run) = self.runs.get(&run) else { return false };
+        run.via.is_turned() || *via == Via::Channel || run.via == *via
+    }
+
+    /// Which way the mail of a queue goes now.
+    pub(crate) fn way_of(&self, queue: QueueKey) -> Way {
+        let id = self.queues.run_of(queue).map(ReleaseId);
+        let Some((id, run)) = id.and_then(|id| self.runs.get(&id).map(|run| (id, run))) else {
+            return Way::default();
+        };
+        Way { next_hop: run.next_hop.clone(), turned: run.via.is_turned().then_some(id) }
+    }
+
+    /// A recipient of a turned run was put off: was that the connection's doing?
+    pub(crate) fn turned_outcome(&mut self, id: ReleaseId, outcome: &Outcome) {
+        // RFC 3463 subject 4 is the network, and X.3.2 a peer that takes nothing now (421).
+        let status = outcome.status();
+        let is_network = status.subject == 4 || (status.subject == 3 && status.detail == 2);
+        if let Outcome::Deferred { .. } = outcome
+            && is_network
+            && let Some(run) = self.runs.get_mut(&id)
+        {
+            run.is_broken = true;
+        }
+    }
+
+    /// A lease of a turned run is over.
+    pub(crate) fn turned_lease_over(&mut self, lease: &Lease, now: Time) {
+        let Some(id) = lease.turned else { return };
+        let Some(run) = self.runs.get(&id) else { return };
+        // The plugin has said QUIT behind a delivery that it took for the last one.
+        let goes_on = lease.more && !run.is_broken && self.queues.run_has_ready(id.0);
+        if goes_on {
+            self.queues.end_turn(id.0, now);
+        } else {
+            self.end_turned(id, now);
+        }
+    }
+
+    /// Ends a release that goes down a turned connection, for its session is over. Others end by themselves.
+    pub(crate) fn end_release(&mut self, id: ReleaseId, now: Time) {
+        if self.runs.get(&id).is_some_and(|run| run.via.is_turned()) {
+            self.end_turned(id, now);
+        }
+    }
+
+    fn end_turned(&mut self, id: ReleaseId, now: Time) {
+        let channel = self.runs.get(&id).and_then(|run| run.channel);
+        let policy = channel.and_then(|key| self.policy(key));
+        let waits = policy.is_none_or(|policy| policy.schedule != Schedule::Immediate);
+        self.queues.end_run_now(id.0, waits, now);
+    }
+
+    /// Takes note of runs that are over.
+    pub(crate) fn note_ended_runs(&mut self) {
+        for (number, tally) in self.queues.take_ended() {
+            let id = ReleaseId(number);
+            if self.runs.remove(&id).is_some() {
+                let (delivered, deferred) = (tally.delivered.messages, tally.deferred.messages);
+                let (bounced, left) = (tally.bounced.messages, tally.left.messages);
+                tracing::info!(%id, delivered, deferred, bounced, left, "release is over");
+            }
+        }
+    }
+}
