@@ -12,8 +12,7 @@ use sluice_mail::{ReversedDomain, Time};
 use sluice_spool::{EntryId, Location};
 
 use crate::entry::{
-    Entry, EntryKey, Message, MessageKey, NEVER, NONE, NewEntry, NewMessage, PRIORITIES, Place, Placement,
-    State, Then,
+    Entry, EntryKey, Message, MessageKey, NEVER, NONE, NewEntry, NewMessage, Place, Placement, State, Then,
 };
 use crate::queue::Queue;
 use crate::release::{Run, RunNumber};
@@ -40,11 +39,11 @@ pub struct QueueKey(pub(crate) u32);
 #[derive(Debug)]
 pub(crate) struct Channel {
     pub(crate) name: Arc<str>,
-    queues: HashMap<Arc<str>, QueueKey>,
+    pub(crate) queues: HashMap<Arc<str>, QueueKey>,
     pub(crate) rings: [VecDeque<QueueKey>; 3],
     pub(crate) leased: usize,
     /// It is among [`Queues::stirred`].
-    is_stirred: bool,
+    pub(crate) is_stirred: bool,
 }
 
 /// What became of a message when one of its entries was finished.
@@ -77,12 +76,12 @@ pub struct Queues {
     pub(crate) ended: Vec<(RunNumber, Tally)>,
     pub(crate) channels: Vec<Channel>,
     /// Channels in which something has become ready, or has changed beside what is ready, since they were last asked for.
-    stirred: Vec<ChannelKey>,
+    pub(crate) stirred: Vec<ChannelKey>,
     /// Channels that have a queue.
-    occupied: BTreeSet<ChannelKey>,
+    pub(crate) occupied: BTreeSet<ChannelKey>,
     channel_keys: HashMap<Arc<str>, ChannelKey>,
     pub(crate) domains: BTreeMap<ReversedDomain, Vec<QueueKey>>,
-    wakes: BTreeSet<(Time, QueueKey)>,
+    pub(crate) wakes: BTreeSet<(Time, QueueKey)>,
     /// Open recipients of entries that were settled in part.
     open: HashMap<EntryKey, Box<[u32]>>,
     /// See [`Queues::set_grace`].
@@ -493,113 +492,6 @@ impl Queues {
         };
         debug_assert!(found, "an entry stands on its shelf");
         queue.due.remove(&(due, key));
-    }
-}
-
-/// Time.
-impl Queues {
-    /// When [`Queues::advance`] has something to do next.
-    #[must_use]
-    pub fn next_wake(&self) -> Option<Time> {
-        self.wakes.first().map(|&(time, _)| time)
-    }
-
-    /// Makes ready what has become due, and ends runs whose grace is over.
-    pub fn advance(&mut self, now: Time) {
-        while let Some(&(time, key)) = self.wakes.first() {
-            if time > now {
-                return;
-            }
-            self.wakes.pop_first();
-            let Some(queue) = self.queues.get_mut(key.0) else { continue };
-            queue.wake = None;
-            let mut in_reach = Vec::new();
-            while let Some(&(due, entry)) = queue.due.first() {
-                if due > now {
-                    break;
-                }
-                queue.due.pop_first();
-                let Some(record) = self.entries.get_mut(entry.0) else { continue };
-                let Some(message) = self.messages.get(record.message.0) else { continue };
-                let place = Place::of(record.priority, message.id, entry);
-                if record.state == State::Deferred {
-                    queue.deferred.remove(&place);
-                    in_reach.push(entry);
-                    if record.then == Then::UntilReleased && queue.run.is_none() {
-                        (record.state, record.due) = (State::Delayed, NEVER);
-                        queue.delayed.insert(place);
-                        continue;
-                    }
-                    queue.ready.insert(place);
-                } else if queue.delayed.remove(&place) {
-                    queue.ready.insert(place);
-                }
-                record.state = State::Ready;
-            }
-            for entry in in_reach {
-                self.weigh(entry, true);
-                self.enter(entry);
-            }
-            let Some(queue) = self.queues.get(key.0) else { continue };
-            let over = |since: Time| since.plus(self.grace) <= now;
-            if queue.is_idle() && queue.run.as_ref().and_then(|run| run.idle_since).is_some_and(over) {
-                self.end_run(key);
-            }
-            self.touch(key, now);
-        }
-    }
-
-    /// Brings rings, wake time and the queue's own existence in line with its shelves.
-    pub(crate) fn touch(&mut self, key: QueueKey, now: Time) {
-        let Some(queue) = self.queues.get_mut(key.0) else { return };
-        for priority in PRIORITIES {
-            if !queue.in_ring[priority as usize] && queue.has_ready(priority) {
-                queue.in_ring[priority as usize] = true;
-                self.channels[queue.channel.0 as usize].rings[priority as usize].push_back(key);
-            }
-        }
-        if !queue.ready.is_empty() {
-            let channel = &mut self.channels[queue.channel.0 as usize];
-            if !std::mem::replace(&mut channel.is_stirred, true) {
-                self.stirred.push(queue.channel);
-            }
-        }
-        let idle = queue.is_idle();
-        if let Some(run) = &mut queue.run {
-            run.idle_since = if idle { run.idle_since.or(Some(now)) } else { None };
-        }
-        let due = queue.due.first().map(|&(due, _)| due);
-        let grace = queue.run.as_ref().and_then(|run| run.idle_since).map(|since| since.plus(self.grace));
-        let wake = [due, grace].into_iter().flatten().min();
-        if wake != queue.wake {
-            if let Some(old) = std::mem::replace(&mut queue.wake, wake) {
-                self.wakes.remove(&(old, key));
-            }
-            if let Some(wake) = wake {
-                self.wakes.insert((wake, key));
-            }
-        }
-        if queue.is_empty() && queue.run.is_none() {
-            self.forget(key);
-        }
-    }
-
-    fn forget(&mut self, key: QueueKey) {
-        let Some(queue) = self.queues.remove(key.0) else { return };
-        if let Some(wake) = queue.wake {
-            self.wakes.remove(&(wake, key));
-        }
-        let channel = &mut self.channels[queue.channel.0 as usize];
-        channel.queues.remove(&queue.domain);
-        if channel.queues.is_empty() {
-            self.occupied.remove(&queue.channel);
-        }
-        if let Some(queues) = self.domains.get_mut(&queue.reversed) {
-            queues.retain(|&other| other != key);
-            if queues.is_empty() {
-                self.domains.remove(&queue.reversed);
-            }
-        }
     }
 }
 

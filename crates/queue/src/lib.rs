@@ -22,9 +22,11 @@
 
 #![forbid(unsafe_code)]
 
+mod counting;
 mod entry;
 mod index;
 mod lease;
+mod passing;
 mod queue;
 mod release;
 mod selector;
