@@ -155,6 +155,30 @@ fn host_line_by_grammar(text: &str) -> Option<(Word, Option<Word>, Option<Word>)
 
 /// Name and value of an option.
 pub(crate) fn option_line(text: &str) -> Option<(Word, Word)> {
+    if !is_ascii_text(text) {
+        return option_line_by_grammar(text);
+    }
+    let begin = skip_blanks(text, 0);
+    let end = begin + text[begin..].find(['=', '[', ' ', '\t'])?;
+    let equals = skip_blanks(text, end);
+    if begin == end || !text[equals..].starts_with('=') {
+        return None;
+    }
+    let value = skip_blanks(text, equals + 1);
+    Some((Word::plain(text, begin..end), Word::plain(text, value..text.len())))
+}
+
+/// Whether a line has only printable ASCII characters, blanks and tabs.
+fn is_ascii_text(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' ' | b'\t') || byte.is_ascii_graphic())
+}
+
+/// The place of the first character at or behind `from` that is no blank.
+fn skip_blanks(text: &str, from: usize) -> usize {
+    text.len() - text[from..].trim_start_matches([' ', '\t']).len()
+}
+
+fn option_line_by_grammar(text: &str) -> Option<(Word, Word)> {
     let pieces = pieces(Rule::option_line, text);
     Some((Word::bare(pieces.first()?), Word::bare(pieces.get(1)?)))
 }
@@ -173,6 +197,24 @@ pub(crate) fn mapping_entry(text: &str) -> Option<(Word, Option<Word>)> {
 
 /// Kind and name of a section.
 pub(crate) fn section_line(text: &str) -> Option<(Word, Word)> {
+    if !is_ascii_text(text) {
+        return section_line_by_grammar(text);
+    }
+    let open = skip_blanks(text, 0);
+    text[open..].strip_prefix('[')?;
+    let kind = skip_blanks(text, open + 1);
+    let kind_end = kind + text[kind..].find(['=', ']', ' ', '\t'])?;
+    let equals = skip_blanks(text, kind_end);
+    text[equals..].strip_prefix('=')?;
+    let name = skip_blanks(text, equals + 1);
+    let name_end = name + text[name..].find([']', ' ', '\t'])?;
+    let close = skip_blanks(text, name_end);
+    let rest = text[close..].strip_prefix(']')?;
+    let fine = kind < kind_end && name < name_end && skip_blanks(rest, 0) == rest.len();
+    fine.then(|| (Word::plain(text, kind..kind_end), Word::plain(text, name..name_end)))
+}
+
+fn section_line_by_grammar(text: &str) -> Option<(Word, Word)> {
     let pieces = pieces(Rule::section_line, text);
     Some((Word::bare(pieces.first()?), Word::bare(pieces.get(1)?)))
 }
@@ -191,6 +233,8 @@ mod tests {
         assert_eq!(rule_line(text), rule_line_by_grammar(text), "{text:?} as a rule");
         assert_eq!(channel_line(text), channel_line_by_grammar(text), "{text:?} as a channel line");
         assert_eq!(host_line(text), host_line_by_grammar(text), "{text:?} as a line of hosts");
+        assert_eq!(option_line(text), option_line_by_grammar(text), "{text:?} as an option");
+        assert_eq!(section_line(text), section_line_by_grammar(text), "{text:?} as a section");
         if let Some((first, second)) = first_words(text) {
             let words = channel_line_by_grammar(text);
             assert!(words.iter().all(Word::is_bare), "{text:?}");
@@ -213,6 +257,21 @@ mod tests {
         }
         for line in &lines {
             both_ways_agree(line);
+        }
+    }
+
+    /// All lines of up to seven characters of those that options and sections are made of.
+    #[test]
+    fn options_and_sections_are_read_as_the_grammar_reads_them() {
+        let kinds = ['a', ' ', '=', '[', ']', '"'];
+        let mut lines = vec![String::new()];
+        for _ in 0..7 {
+            let longer = lines.iter().flat_map(|line| kinds.iter().map(move |kind| format!("{line}{kind}")));
+            lines = longer.collect();
+            for line in &lines {
+                assert_eq!(option_line(line), option_line_by_grammar(line), "{line:?} as an option");
+                assert_eq!(section_line(line), section_line_by_grammar(line), "{line:?} as a section");
+            }
         }
     }
 
