@@ -199,6 +199,14 @@ codes! {
         "we ask for mail and cannot be reached"
         "A server that is asked by ETRN connects to us and delivers there. No service of dispatcher.cnf listens on an address that others can \
          reach, so nothing will come. Let one listen on all addresses or on the public one; ATRN needs no listener."
+    BAD_ACTIVATOR_PASSWORD Error "bad-activator-password"
+        "the password of an activator cannot be used"
+        "The file that PASSWORD_FILE names is not there, empty, or open to everybody; or PASSWORD stands in a file that is. A password that all \
+         users of the machine may read is no secret: `chmod 640` the file and let it belong to the account of the hub."
+    SITE_LOGIN_UNKNOWN Warning "site-login-unknown"
+        "the login of a site is not in the password file"
+        "Nobody can log in by that name, so nobody can ask for the site's mail. Give the name a password with `sluice password set NAME`, or \
+         look for a slip in `LOGIN`."
     CANNOT_READ_FILE Error "cannot-read-file"
         "a file of the configuration cannot be read"
         "The main file, an included file, or a neighbour that exists but may not be opened. Without it half of the mail \

@@ -58,6 +58,7 @@ pub use print::print;
 pub use public_suffix::is_public_suffix;
 pub use reading::{
     is_of_products, main_file_of, nearest_keyword, read, read_options, read_text, read_with_errors,
+    site_file_of,
 };
 pub use reference::{
     reference_diagnostics, reference_keywords, reference_options, reference_sites, reference_without_effect,

@@ -85,6 +85,13 @@ pub fn main_file_of(files: &dyn Files, place: &Place) -> PathBuf {
     locate(files, place).1
 }
 
+/// The file of sites and activators of a place, whether it is there or not.
+#[must_use]
+pub fn site_file_of(files: &dyn Files, place: &Place) -> PathBuf {
+    let (folder, main) = locate(files, place);
+    Reader::new(files, &folder, Manner::ORDINARY).here(&main.with_file_name(SITE_FILE))
+}
+
 /// Is it a file of PMDF or Messaging Server, by its name?
 #[must_use]
 pub fn is_of_products(main: &Path) -> bool {

@@ -30,6 +30,8 @@ use weekly::Week;
 const INTERVAL_LEAST: Duration = Duration::from_secs(1);
 /// The longest interval; what is rarer is a date, and for those there is cron.
 const INTERVAL_MOST: Duration = Duration::from_secs(366 * 86_400);
+/// Moments of a schedule that are compared with windows: more than a year of days has.
+const MOMENTS_MAX: usize = 1000;
 /// Entries in one timetable.
 const ENTRIES_MAX: usize = 64;
 /// Seconds after the epoch up to which moments are worked out: the year 9000, within all calendars used here.
@@ -129,6 +131,23 @@ impl Timetable {
     #[must_use]
     pub fn next(&self, after: Time) -> Option<Time> {
         self.entries.iter().filter_map(|entry| self.next_of(entry, after)).min()
+    }
+
+    /// As [`Timetable::next`], the first moment at which a window is open too. `None` when none of the next thousand moments is
+    /// in a window.
+    #[must_use]
+    pub fn next_within(&self, windows: Option<&Windows>, after: Time) -> Option<Time> {
+        let Some(windows) = windows else { return self.next(after) };
+        let mut at = after;
+        for _ in 0..MOMENTS_MAX {
+            at = self.next(at)?;
+            if windows.is_open(at) {
+                return Some(at);
+            }
+            // Straight to the next window, of whose first moment the schedule may be one.
+            at = at.max(windows.opens_after(at)?.minus(Duration::from_millis(1)));
+        }
+        None
     }
 
     fn next_of(&self, entry: &Entry, after: Time) -> Option<Time> {

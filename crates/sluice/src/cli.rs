@@ -2,9 +2,13 @@
 //!
 //! Not here: what a subcommand does; each has its module in [`crate::commands`].
 
+mod sites;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use sites::{Activator, ActivatorAdd, ActivatorSet, Editing, Removal, Site, SiteAdd, SiteSet};
 
 /// What `--help` says below the list of subcommands.
 const AFTER_HELP: &str = "\
@@ -123,6 +127,18 @@ pub(crate) enum Command {
     /// without showing them, or from standard input, one line. The hub takes note at the next `sluice reload`.
     #[command(subcommand)]
     Password(Password),
+    /// Says who is given what mail: the sites of sites.cnf.
+    ///
+    /// A site is somebody who is not always there and asks for its mail, by ETRN or ATRN. The commands edit sites.cnf in
+    /// place, keeping comments and order; what they would write is checked with the whole configuration first (exit status
+    /// 78, nothing written), and a running hub takes it into force at once.
+    #[command(subcommand)]
+    Site(Site),
+    /// Says whom we ask for our own mail, and when: the activators of sites.cnf.
+    ///
+    /// The commands edit sites.cnf as those of `sluice site` do.
+    #[command(subcommand)]
+    Activator(Activator),
     /// Makes a Sluice configuration of a PMDF or Messaging Server one.
     ///
     /// Reads the table directory of the product (pmdf.cnf or imta.cnf, mappings, aliases, the option files, and what

@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sluice_config::{Atrn, Config, Demand, Service};
-use sluice_diag::{Code, Diagnostic, Span};
+use sluice_diag::{Code, Diagnostic, Sources, Span};
 use sluice_smtpd::{Certificates, Users};
+
+use crate::site_keys;
 
 /// Names of the files where none are written, those of PMDF's table directory.
 const CERTIFICATE_FILE: &str = "server-pub.pem";
@@ -41,7 +43,7 @@ impl Keys {
 }
 
 /// Reads all files that the configuration names. What is wrong with one of them is an error, what is missing a warning.
-pub(crate) fn read(config: &Config) -> (Keys, Vec<Diagnostic>) {
+pub(crate) fn read(config: &Config, sources: &Sources) -> (Keys, Vec<Diagnostic>) {
     let (mut keys, mut found) = (Keys::default(), Vec::new());
     let mut said = Vec::new();
     for service in &config.services {
@@ -70,6 +72,7 @@ pub(crate) fn read(config: &Config) -> (Keys, Vec<Diagnostic>) {
         }
     }
     missing(config, &keys, &mut found);
+    site_keys::check(config, keys.users.as_deref(), sources, &mut found);
     (keys, found)
 }
 
@@ -196,13 +199,14 @@ fn users(path: &Path, span: Span) -> Result<Users, Box<Diagnostic>> {
 }
 
 /// Why a secret cannot be read.
-enum Trouble {
+pub(crate) enum Trouble {
     Unreadable(io::Error),
     /// Everybody may do something with it; the mode.
     Open(u32),
 }
 
-fn read_secret(path: &Path) -> Result<Vec<u8>, Trouble> {
+/// The content of a file that others may not read.
+pub(crate) fn read_secret(path: &Path) -> Result<Vec<u8>, Trouble> {
     let mode = std::fs::metadata(path).map_err(Trouble::Unreadable)?.mode() & 0o777;
     if mode & OTHERS != 0 {
         return Err(Trouble::Open(mode));
@@ -210,7 +214,7 @@ fn read_secret(path: &Path) -> Result<Vec<u8>, Trouble> {
     std::fs::read(path).map_err(Trouble::Unreadable)
 }
 
-fn remark(code: &str, message: String, span: Span) -> Diagnostic {
+pub(crate) fn remark(code: &str, message: String, span: Span) -> Diagnostic {
     Diagnostic::new(self::code(code), message).at(span)
 }
 
@@ -230,6 +234,8 @@ mod tests {
             "tls-without-certificate",
             "bad-password-file",
             "login-without-users",
+            "bad-activator-password",
+            "site-login-unknown",
         ] {
             assert_eq!(super::code(name).name, name);
         }

@@ -82,7 +82,7 @@ pub(crate) struct Reading {
 /// A configuration with the secrets that a hub needs to run.
 pub(crate) fn with_keys(mut reading: Reading) -> Reading {
     let Some(loaded) = &reading.loaded else { return reading };
-    let (keys, found) = keys::read(&loaded.config);
+    let (keys, found) = keys::read(&loaded.config, &reading.sources);
     reading.diagnostics.extend(found);
     reading.diagnostics.sort_by_key(|diagnostic| diagnostic.span.map(|span| (span.source, span.start)));
     if errors_in(&reading.diagnostics) {
@@ -103,6 +103,11 @@ pub(crate) fn read(path: &Path) -> Reading {
 /// As [`read`], to judge it: a word that is no keyword is an error.
 pub(crate) fn judge(path: &Path) -> Reading {
     read_and_change(path, Strangers::Refuse, |_| {})
+}
+
+/// As [`read`], with another text in the place of one file of the folder, which may not be there yet.
+pub(crate) fn read_with_file(path: &Path, file: &Path, text: &str) -> Reading {
+    read_from(&Draft { file, text }, path, Strangers::Warn, |_| {})
 }
 
 /// As [`read`], for a hub that listens and keeps its mail elsewhere than the files say.
@@ -194,9 +199,19 @@ fn control_in(spool: &Path) -> PathBuf {
 
 /// As [`read`], with a chance to change the configuration before it is compiled.
 fn read_and_change(path: &Path, strangers: Strangers, change: impl FnOnce(&mut Config)) -> Reading {
+    read_from(&Disk, path, strangers, change)
+}
+
+/// As [`read_and_change`], from files that are not all as the disk has them.
+fn read_from(
+    files: &dyn Files,
+    path: &Path,
+    strangers: Strangers,
+    change: impl FnOnce(&mut Config),
+) -> Reading {
     let place = place(path);
-    let (config, sources, mut diagnostics) = sluice_config::read_with_errors(&Disk, &place);
-    let of_products = sluice_config::is_of_products(&sluice_config::main_file_of(&Disk, &place));
+    let (config, sources, mut diagnostics) = sluice_config::read_with_errors(files, &place);
+    let of_products = sluice_config::is_of_products(&sluice_config::main_file_of(files, &place));
     if strangers == Strangers::Warn && of_products {
         for remark in diagnostics.iter_mut().filter(|remark| remark.code.name == STRANGER) {
             remark.severity = Severity::Warning;
@@ -287,6 +302,32 @@ impl Files for Renamed<'_> {
     }
 }
 
+/// The disk, with another text in the place of one file.
+struct Draft<'a> {
+    file: &'a Path,
+    text: &'a str,
+}
+
+impl Files for Draft<'_> {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        if path == self.file { Ok(self.text.as_bytes().to_vec()) } else { Disk.read(path) }
+    }
+
+    fn modified(&self, path: &Path) -> io::Result<SystemTime> {
+        Disk.modified(path)
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        let mut names = Disk.list(folder)?;
+        let name = self.file.file_name().map(|name| name.to_string_lossy().into_owned());
+        if let Some(name) = name.filter(|name| self.file.parent() == Some(folder) && !names.contains(name)) {
+            names.push(name);
+            names.sort_unstable();
+        }
+        Ok(names)
+    }
+}
+
 /// Says that a channel named on the command line is not there.
 pub(crate) fn complain_of_channel(config: &Config, channel: &str) {
     if config.channels.by_name(channel).is_none() {
@@ -347,6 +388,16 @@ pub(crate) fn password_file(path: &Path) -> Result<PathBuf, Failure> {
             Err(Failure::new(Exit::Config, error))
         }
     }
+}
+
+/// The main file of the configuration at `path`.
+pub(crate) fn main_file(path: &Path) -> PathBuf {
+    sluice_config::main_file_of(&Disk, &place(path))
+}
+
+/// The file of sites and activators of the configuration at `path`.
+pub(crate) fn site_file(path: &Path) -> PathBuf {
+    sluice_config::site_file_of(&Disk, &place(path))
 }
 
 /// The folder that the configuration at `path` stands in.

@@ -12,6 +12,7 @@ mod commands;
 mod control;
 mod exit;
 mod hub;
+mod in_place;
 mod inner_door;
 mod intake;
 mod keys;
@@ -27,6 +28,9 @@ mod recipients;
 mod report;
 mod routines;
 mod sendmail_cf;
+mod site_arguments;
+mod site_file;
+mod site_keys;
 mod terms;
 
 use std::io::{self, Write};
@@ -34,7 +38,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Channel, Cli, Command, Password, Plugin, Queue, Test};
+use crate::cli::{Activator, Channel, Cli, Command, Password, Plugin, Queue, Site, Test};
 use crate::exit::{Exit, Failure};
 
 fn main() -> ExitCode {
@@ -81,6 +85,18 @@ fn carry_out(command: Command) -> Result<Exit, Failure> {
         Command::Password(Password::Remove(remove)) => commands::password::remove(&remove),
         Command::Password(Password::List(list)) => commands::password::list(&list),
         Command::Password(Password::Check(check)) => commands::password::check(&check),
+        Command::Site(Site::Add(add)) => commands::site_edit::add_site(&add),
+        Command::Site(Site::Set(set)) => commands::site_edit::set_site(&set),
+        Command::Site(Site::Remove(removal)) => commands::site_edit::remove_sites(&removal),
+        Command::Site(Site::List(list)) => commands::site_show::list_sites(&list.common),
+        Command::Site(Site::Show(show)) => commands::site_show::show_sites(&show.common, &show.names),
+        Command::Activator(Activator::Add(add)) => commands::site_edit::add_activator(&add),
+        Command::Activator(Activator::Set(set)) => commands::site_edit::set_activator(&set),
+        Command::Activator(Activator::Remove(removal)) => commands::site_edit::remove_activators(&removal),
+        Command::Activator(Activator::List(list)) => commands::site_show::list_activators(&list.common),
+        Command::Activator(Activator::Show(show)) => {
+            commands::site_show::show_activators(&show.common, &show.names)
+        }
         Command::Import(import) => commands::import::import(&import),
         Command::Reload(reload) => commands::remote::reload(&reload.common),
     }

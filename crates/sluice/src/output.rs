@@ -63,7 +63,7 @@ pub(crate) fn line(text: &str) -> io::Result<()> {
 }
 
 /// A JSON value as people read it. Control characters, which a stranger may have put into an address, are escaped.
-fn cell(value: &Value) -> String {
+pub(crate) fn cell(value: &Value) -> String {
     let text = match value {
         Value::Null => "-".to_owned(),
         Value::String(text) if text.is_empty() => "-".to_owned(),

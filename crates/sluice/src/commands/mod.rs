@@ -9,6 +9,8 @@ pub(crate) mod password;
 pub(crate) mod plugin_list;
 pub(crate) mod remote;
 pub(crate) mod run;
+pub(crate) mod site_edit;
+pub(crate) mod site_show;
 pub(crate) mod test_alias;
 pub(crate) mod test_channel;
 pub(crate) mod test_mapping;

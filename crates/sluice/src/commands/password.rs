@@ -1,12 +1,10 @@
 //! `sluice password`: the file of those who may log in.
 //!
-//! The file is replaced whole, by a rename, so that a hub that reads it never sees half of it; who changes it at the
-//! same time waits. A new file belongs to whoever makes it and can be read by nobody else; an existing one keeps owner
-//! and mode.
+//! The file is changed in place, whole or not at all ([`crate::in_place`]). A new one belongs to whoever makes it and can be
+//! read by nobody else.
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, BufRead, IsTerminal, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs;
+use std::io::{self, BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -15,6 +13,7 @@ use sluice_sasl::users::{SALT_OCTETS, User, Users, changed, checked_name};
 
 use crate::cli::{Format, PasswordCheck, PasswordFile, PasswordList, PasswordRemove, PasswordSet};
 use crate::exit::{Exit, ExitWith, Failure};
+use crate::in_place::{self, New};
 use crate::{complain, load, output};
 
 /// Gives a user a password.
@@ -109,7 +108,7 @@ fn read(path: &Path) -> Result<Users, Failure> {
 }
 
 /// A password: from the terminal without showing it, or the first line of standard input.
-fn ask(prompt: &str, twice: bool) -> Result<String, Failure> {
+pub(crate) fn ask(prompt: &str, twice: bool) -> Result<String, Failure> {
     let mut line = String::new();
     if io::stdin().is_terminal() {
         line = rpassword::prompt_password(prompt).context("cannot read a password").exit_with(Exit::Data)?;
@@ -125,46 +124,5 @@ fn ask(prompt: &str, twice: bool) -> Result<String, Failure> {
 
 /// Replaces the file by what `change` makes of its text; false when that is nothing.
 fn change(path: &Path, change: impl FnOnce(&str) -> Option<String>) -> Result<bool, Failure> {
-    let in_file = || format!("cannot change {}", path.display());
-    // A link stays one, and what it points to is replaced.
-    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let lock = File::open(folder).with_context(in_file).exit_with(Exit::Data)?;
-    // Held until the end: two who change the file one after the other both have their way.
-    lock.lock().with_context(in_file)?;
-    let (text, existing) = match fs::read_to_string(path) {
-        Ok(text) => (text, Some(fs::metadata(path).with_context(in_file)?)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => (String::new(), None),
-        Err(error) => return Err(error).with_context(in_file).exit_with(Exit::Data),
-    };
-    let Some(text) = change(&text) else { return Ok(false) };
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let new = folder.join(name);
-    // What a run that was stopped has left.
-    let _ = fs::remove_file(&new);
-    let written = write(&new, &text, existing.as_ref())
-        .and_then(|()| fs::rename(&new, path))
-        .and_then(|()| lock.sync_all());
-    if written.is_err() {
-        let _ = fs::remove_file(&new);
-    }
-    written.with_context(in_file).exit_with(Exit::Data)?;
-    Ok(true)
-}
-
-fn write(path: &Path, text: &str, like: Option<&fs::Metadata>) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())?;
-    if let Some(like) = like {
-        // Whoever may read the file now, the hub's account above all, may read it afterwards.
-        if (like.uid(), like.gid()) != (file.metadata()?.uid(), file.metadata()?.gid()) {
-            std::os::unix::fs::chown(path, Some(like.uid()), Some(like.gid()))?;
-        }
-        file.set_permissions(Permissions::from_mode(like.mode() & 0o777))?;
-    }
-    file.sync_all()
+    in_place::change(path, New::Private, |text| Ok(change(text)))
 }
