@@ -72,6 +72,30 @@ fn who_is_refused_the_second_time_makes_a_notice_and_the_others_get_theirs() {
 }
 
 #[test]
+fn a_list_at_the_domain_of_the_process_channel_is_expanded_when_it_comes_in_again() {
+    let sink = Sink::start();
+    // As PMDF's generator writes them, and as its manual builds a list ("Basic Mailing List Example").
+    let rules = "process $U%process.hub.example@PROCESS-DAEMON\n\
+                 process.hub.example $U%process.hub.example@PROCESS-DAEMON\n";
+    let to = [Destination::direct("tcp_next", "next.example", sink.port())];
+    let mut hub = hub("process-list", "", rules, "process\nPROCESS-DAEMON\n", &to);
+    hub.write(
+        "aliases",
+        "staff: stafflist@process\nstafflist: <staff.dis, [ENVELOPE_FROM] owner@next.example\n",
+    );
+    hub.write("staff.dis", "ann@next.example\nbob@next.example\n");
+    hub.start();
+    hub.talk().deliver("writer@next.example", &["staff@hub.example"], &message(9, 700)).expect("an answer");
+    let arrived = sink.wait(1, SOON);
+    hub.wait_for_waiting(None, 0, SOON);
+    let arrived = if arrived.len() > 1 { arrived } else { sink.wait(1, SOON) };
+    let to: BTreeSet<&str> = arrived.iter().flat_map(|one| &one.to).map(String::as_str).collect();
+    assert_eq!(to, BTreeSet::from(["ann@next.example", "bob@next.example"]));
+    assert!(arrived.iter().all(|one| one.from == "owner@next.example" && received(one) == 2));
+    hub.stop();
+}
+
+#[test]
 fn mail_that_goes_in_circles_ends_on_hold() {
     let rules = "loop.example $U%loop.example@REPROCESS-DAEMON\n";
     let mut hub = hub("reprocess-loop", "", rules, REPROCESS, &[]);

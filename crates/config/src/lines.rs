@@ -276,7 +276,7 @@ impl Reader<'_> {
             let remark = Diagnostic::new(&codes::NOT_UTF8, format!("byte 0x{byte:02X} is not UTF-8 text"))
                 .at(Span::new(source, at, at + '\u{FFFD}'.len_utf8() as u32))
                 .help("save the file as ASCII or UTF-8");
-            self.push(if comment { remark.severity(Severity::Warning) } else { remark });
+            self.push(if comment { remark.severity(Severity::Info) } else { remark });
         }
         (source, true)
     }

@@ -21,8 +21,10 @@ use std::path::{Path, PathBuf};
 
 /// Names of the main file in a folder, the first that exists.
 const MAIN_FILES: [&str; 3] = ["sluice.cnf", "pmdf.cnf", "imta.cnf"];
-/// Characters in the name of a pool; a longer one has been reported where it stands.
+/// Characters in the name of a pool (Messaging Server; PMDF's own examples of a queue have 14). A longer one behind the
+/// keyword `pool` has been reported where it stands.
 const POOL_NAME_LENGTH_MAX: usize = 12;
+const QUEUE_NAME_LENGTH_MAX: usize = 40;
 /// Behind the name of a channel: its option file.
 const OPTION_FILE_SUFFIX: &str = "_option";
 /// Behind the name of a channel and an underscore: its header option files.
@@ -454,7 +456,12 @@ fn pool(block: &Block, jobs: &JobController, reader: &mut Reader<'_>) -> String 
     if let Some(pool) = jobs.pools.iter().find(|pool| pool.name.eq_ignore_ascii_case(&name)) {
         return pool.name.clone();
     }
-    if name.chars().count() > POOL_NAME_LENGTH_MAX {
+    let is_keyword = keyword.is_some_and(|keyword| keyword.argument_spans.first() == Some(&span));
+    let most = match keyword.filter(|_| is_keyword).map(|keyword| keyword.info.name) {
+        Some("pool") => POOL_NAME_LENGTH_MAX,
+        _ => QUEUE_NAME_LENGTH_MAX,
+    };
+    if name.chars().count() > most {
         return DEFAULT_POOL.to_owned();
     }
     let said =

@@ -409,7 +409,7 @@ fn bytes_that_are_no_text_are_said() {
     let files = sluice_config::MemoryFiles::new().with("/etc/sluice/sluice.cnf", text);
     assert_eq!(
         diagnose(&files),
-        "sluice.cnf:2:6: warning[not-utf8]: byte 0xE9 is not UTF-8 text\nhelp: save the file as ASCII or UTF-8\n\
+        "sluice.cnf:2:6: info[not-utf8]: byte 0xE9 is not UTF-8 text\nhelp: save the file as ASCII or UTF-8\n\
          sluice.cnf:5:7: error[not-utf8]: byte 0xE9 is not UTF-8 text\nhelp: save the file as ASCII or UTF-8"
     );
 }

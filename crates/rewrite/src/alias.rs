@@ -387,6 +387,10 @@ impl<'r, 'c, 't> Walk<'r, 'c, 't> {
         let channels = &self.rewriter.config().channels;
         let local = channels.local();
         let channel = channels.by_name(&route.channel).unwrap_or(local);
+        if self.again && is_own_domain(channel, &route.address) {
+            let host = Some(local.official_host.clone());
+            return self.visit(&Address { route: Vec::new(), host, ..route.address }, copy);
+        }
         if (channel.name == local.name || channel.settings.alias_local) && route.address.route.is_empty() {
             let rewritten = route.address.clone();
             if let Some(found) = self.look_up(&rewritten, channel) {
@@ -549,6 +553,19 @@ impl<'r, 'c, 't> Walk<'r, 'c, 't> {
         }
         None
     }
+}
+
+/// Is it at a domain that stands for a channel which brings mail in again, such as `process.hub.example`? What such a channel
+/// brings in for its own domain is for the local channel (PMDF System Manager's Guide, "Processing and Reprocessing
+/// Channels"): lists are expanded later so, `staff: stafflist@process`.
+fn is_own_domain(channel: &Channel, address: &Address) -> bool {
+    let Some(host) = &address.host else { return false };
+    let labels = host.get(..channel.name.len()).filter(|head| head.eq_ignore_ascii_case(&channel.name));
+    let named =
+        labels.is_some_and(|head| host[head.len()..].is_empty() || host[head.len()..].starts_with('.'));
+    channel.plugin.as_deref() == Some("reprocess")
+        && address.route.is_empty()
+        && (named || channel.hosts.iter().any(|other| other.name.eq_ignore_ascii_case(host)))
 }
 
 fn rejected(text: impl Into<String>, status: Status) -> Rejected {
