@@ -360,8 +360,8 @@ fn entries_with_files(databases: &Databases, reader: &mut Reader<'_>) -> HashMap
     let mut found = HashMap::new();
     let Some(database) = databases.get("alias") else { return found };
     let mut compiled = None;
-    // Nearly all entries of a large database have neither sign.
-    for (key, value) in database.iter().filter(|(_, value)| value.contains(['<', '['])) {
+    // A large database has few entries with one of the signs, or none, and is then not read.
+    for (key, value) in database.with_brackets() {
         if !names_files(value) {
             continue;
         }

@@ -109,7 +109,15 @@ codes! {
     BAD_COMPILED_DATABASE Warning "bad-compiled-database"
         "a compiled database is damaged or of another version"
         "`sluice compile` writes each text database as one file, NAME.db, which is used while it is newer than NAME.txt. This \
-         one cannot be used; the text is read in its place, if there is one. Run `sluice compile` again."
+         one cannot be used; the text is read in its place, if there is one. Run `sluice compile` again.\n\n\
+         `sluice check` looks at all of the file. A hub that starts looks at its beginning, so that a large one costs nothing to \
+         open; an entry that turns out to be damaged later makes the mail that asks for it wait."
+    DATABASE_NOT_MAPPED Warning "database-not-mapped"
+        "a compiled database was read into memory, because others may write to it"
+        "A compiled database is mapped: its pages are read when they are asked for, and shared. Whoever cuts a mapped file short \
+         ends the program that has mapped it, so that is done only with a file that nobody but root and the user who runs the hub may \
+         write. This one is whole and is used, but all of it is held in memory, and reading it takes longer.\n\n\
+         `sluice compile`, run by the user of the hub or by root, writes a file with the right owner and mode."
     DUPLICATE_SITE Error "duplicate-site"
         "two sections of sites.cnf have one name"
         "Sites, and activators, are told apart by their names. Rename one of the two, or write the lines of both into one section."

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
+
+use crate::databases::{Database, DatabaseError};
 
 /// A place that files are read from.
 pub trait Files {
@@ -28,6 +31,43 @@ pub trait Files {
         let _ = path;
         Err(io::Error::from(io::ErrorKind::Unsupported))
     }
+
+    /// A compiled database. Unless the place has a better way, the file is read whole and all of it is checked.
+    ///
+    /// # Errors
+    /// [`CompiledError`]; the text of the database is read then.
+    fn compiled(&self, path: &Path) -> Result<Compiled, CompiledError> {
+        let octets = self.read(path).map_err(CompiledError::Read)?;
+        let database = Database::from_image(octets).map_err(CompiledError::Unusable)?;
+        Ok(Compiled { database: Arc::new(database), in_memory: None })
+    }
+}
+
+/// A compiled database as a place gives it.
+#[derive(Debug, Clone)]
+pub struct Compiled {
+    /// The database, which may be in use already.
+    pub database: Arc<Database>,
+    /// Why it was read into memory, by a place that would rather have mapped it.
+    pub in_memory: Option<InMemory>,
+}
+
+/// Why a compiled database was not mapped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InMemory {
+    /// The reason.
+    pub text: String,
+    /// What to do.
+    pub help: String,
+}
+
+/// Why there is no compiled database where a file of that name is.
+#[derive(Debug)]
+pub enum CompiledError {
+    /// It cannot be read.
+    Read(io::Error),
+    /// Its octets are not those of a compiled database.
+    Unusable(DatabaseError),
 }
 
 /// What is to be read.

@@ -45,8 +45,10 @@ mod written;
 pub use aliases::{Alias, Aliases, ListParameter, Member, list_parameters};
 pub use books::sources;
 pub use codes::codes;
-pub use databases::{DATABASES, Database, DatabaseError, Databases, read_database};
-pub use files::{Files, MemoryFiles, Place};
+pub use databases::{
+    DATABASES, Database, DatabaseError, Databases, Image, Unavailable, damaged_databases, read_database,
+};
+pub use files::{Compiled, CompiledError, Files, InMemory, MemoryFiles, Place};
 pub use header_options::{HeaderOption, HeaderOptions};
 pub use keyword::{Arguments, KeywordInfo, Origin, Status, keyword, keywords};
 pub use mappings::{MappingEntry, MappingTable, Mappings, read_mappings, read_mappings_and_databases};

@@ -620,7 +620,7 @@ fn a_folder_of_another_system_is_read_as_it_stands() {
     assert_eq!(config.channels.by_name("tcp_local").unwrap().server.allow_etrns_per_session, Some(2));
     assert_eq!(config.services[0].listen, [(None, 2525)]);
     assert!(config.pool("FAST").is_some());
-    assert_eq!(config.databases.value("general", "a"), Some("b"));
+    assert_eq!(config.databases.value("general", "a"), Ok(Some("b")));
     let wrong = folder(&[("PMDF.CNF", ". $U%$H@h\n\nl\nh\n"), ("Option.Dat", "x\n")]);
     assert!(diagnose(&wrong).starts_with("Option.Dat:1:1: error"), "{}", diagnose(&wrong));
 }

@@ -20,7 +20,7 @@ use sluice_mail::notice::{Action, Notice, Report, Returned};
 use sluice_mail::wire::{self, Unstuffer};
 use sluice_mail::{Address, Envelope, Outcome, Priority, Recipient, Status, Time};
 use sluice_queue::EntryView;
-use sluice_rewrite::{Context, Kind as AddressKind, Route};
+use sluice_rewrite::{Context, Kind as AddressKind, Rejected, Route};
 use sluice_spool::{EntryId, Spool};
 
 use crate::desk::{self, open_recipients};
@@ -286,7 +286,8 @@ impl NoticeJob {
         if !sender.is_empty() {
             match self.route(sender) {
                 Ok(found) => recipients.extend(found),
-                Err(why) => trouble = Some(format!("no way to the sender {sender:?}: {why}")),
+                Err(NoWay::NotNow(why)) => return Err(NoticeEnd::NotNow(why)),
+                Err(NoWay::Never(why)) => trouble = Some(format!("no way to the sender {sender:?}: {why}")),
             }
         }
         let copy = match (self.copies, sender.is_empty(), trouble.is_some()) {
@@ -303,11 +304,14 @@ impl NoticeJob {
                         |one: &Recipient| recipients.iter().all(|other| other.address != one.address);
                     copies = found.into_iter().filter(is_new).collect();
                 }
-                Err(why) if recipients.is_empty() => {
+                Err(NoWay::NotNow(why)) => return Err(NoticeEnd::NotNow(why)),
+                Err(NoWay::Never(why)) if recipients.is_empty() => {
                     let also = trouble.map(|trouble| format!("{trouble}; ")).unwrap_or_default();
                     return Err(NoticeEnd::NoRoute(format!("{also}no way to {postmaster}: {why}")));
                 }
-                Err(why) => tracing::warn!(%postmaster, why, "no copy of a notice to the postmaster"),
+                Err(NoWay::Never(why)) => {
+                    tracing::warn!(%postmaster, why, "no copy of a notice to the postmaster");
+                }
             }
         }
         match (recipients.is_empty() && copies.is_empty(), trouble) {
@@ -318,15 +322,18 @@ impl NoticeJob {
     }
 
     /// Whom an address stands for: the postmaster may be an alias, and so may a sender here.
-    fn route(&self, address: &str) -> Result<Vec<Recipient>, String> {
-        let parsed = Address::parse(address).map_err(|error| error.to_string())?;
+    fn route(&self, address: &str) -> Result<Vec<Recipient>, NoWay> {
+        let parsed = Address::parse(address).map_err(|error| NoWay::Never(error.to_string()))?;
         let context = Context {
             kind: AddressKind::EnvelopeTo,
             source_channel: source_channel(&self.loaded, &self.terms),
             destination_channel: None,
         };
         let expansion = self.loaded.rewriter.expand(&parsed, "", &context, None);
-        let expansion = expansion.map_err(|rejected| rejected.text)?;
+        let expansion = expansion.map_err(|rejected| {
+            let is_now = rejected == Rejected::unavailable();
+            if is_now { NoWay::NotNow(rejected.text) } else { NoWay::Never(rejected.text) }
+        })?;
         let recipient = |route: Route| Recipient {
             address: route.final_address().to_string(),
             original: address.to_owned(),
@@ -340,6 +347,13 @@ impl NoticeJob {
     pub(crate) fn local_host(&self) -> &str {
         &self.loaded.config.channels.local().official_host
     }
+}
+
+/// Why an address of a notice leads nowhere, in words.
+enum NoWay {
+    /// A database cannot be asked at the moment.
+    NotNow(String),
+    Never(String),
 }
 
 /// A text with one address in the place of another, whatever its case: a remote system repeats what it was given.

@@ -217,7 +217,13 @@ impl Rewriter {
         trace: Option<&mut Vec<AliasStep>>,
     ) -> Result<Expansion, Rejected> {
         let mut walk = Walk::new(self, context, again, sender, trace);
-        walk.visit(address, &Copy::default())?;
+        let unanswered = self.lookups.unanswered();
+        let result = walk.visit(address, &Copy::default());
+        if self.lookups.unanswered() != unanswered {
+            // A list must not lose the members that could not be looked at, nor let in whom its tables keep out.
+            return Err(Rejected::unavailable());
+        }
+        result?;
         let found = walk.found;
         match (found.recipients.is_empty(), found.lost.first()) {
             (true, Some((_, rejected))) => Err(rejected.clone()),

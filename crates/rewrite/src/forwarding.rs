@@ -72,9 +72,14 @@ impl Rewriter {
             return Ok(found);
         }
         let left = self.config().options.max_alias_levels;
-        Walk { rewriter: self, sender, asked_with: &asked_with, context, input, found: &mut found }
-            .visit(recipient, left)?;
-        Ok(found)
+        let unanswered = self.lookups.unanswered();
+        let result =
+            Walk { rewriter: self, sender, asked_with: &asked_with, context, input, found: &mut found }
+                .visit(recipient, left);
+        if self.lookups.unanswered() != unanswered {
+            return Err(Rejected::unavailable());
+        }
+        result.map(|()| found)
     }
 }
 

@@ -18,6 +18,13 @@ pub trait Lookups: Send + Sync {
     /// The value of a key in one of [`DATABASES`], letter case of the key aside; `None` when it is not there.
     fn database(&self, name: &str, key: &str) -> Option<String>;
 
+    /// How many look-ups of this thread could not be answered so far, though there may be an answer: a database has come to
+    /// harm. Whoever sees this number grow while something is worked out takes the result for void and the address for one to
+    /// be tried again later ([`Rejected::unavailable`](crate::Rejected::unavailable)), for a rule may have been passed over.
+    fn unanswered(&self) -> u64 {
+        0
+    }
+
     /// Adds one to the number kept in a sequence file (PMDF System Manager's Guide, chapter 5, "sequence numbers") and
     /// gives the sum. `None` when there is no such file, or it holds no number. The name is as written in the
     /// configuration, never from a stranger.
@@ -42,10 +49,11 @@ pub trait Lookups: Send + Sync {
     }
 }
 
-/// The text databases of the configuration, and no sequences.
+/// The text databases of the configuration, and no sequences. For looking at the rules: a database that has come to harm has
+/// nothing here.
 impl Lookups for Config {
     fn database(&self, name: &str, key: &str) -> Option<String> {
-        self.databases.value(name, key).map(str::to_owned)
+        self.databases.value(name, key).ok().flatten().map(str::to_owned)
     }
 }
 

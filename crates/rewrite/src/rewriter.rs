@@ -211,7 +211,10 @@ impl Rewriter {
             kind: context.kind,
             source_channel: context.source_channel.to_owned(),
         });
+        let unanswered = self.lookups.unanswered();
         let result = walk.route(address);
+        let result =
+            if self.lookups.unanswered() == unanswered { result } else { Err(Rejected::unavailable()) };
         match &result {
             Ok(route) => walk
                 .step(|| Step::Done { address: route.address.to_string(), channel: route.channel.clone() }),

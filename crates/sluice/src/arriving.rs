@@ -26,6 +26,7 @@ use sluice_rewrite::{Context, Kind};
 use sluice_smtpd::{Done, Incoming, Origin, Parcel, Session, Transaction};
 
 use crate::hub::Hub;
+use crate::lookups;
 use crate::notices::Head;
 
 /// Time for the header of one message. What has not been rewritten by then stays as it is. Rewriting takes microseconds; only
@@ -155,6 +156,7 @@ impl Arriving {
             drafts: vec![(0, draft)],
             head: Head::of(transaction),
         };
+        let unanswered = arriving.loaded.rewriter.lookups().unanswered();
         for index in 0..arriving.copies.len() {
             let copy = &arriving.copies[index];
             let own = copy.own_sender.as_deref().unwrap_or(&arriving.sender);
@@ -165,7 +167,16 @@ impl Arriving {
             };
             arriving.copies[index].sender = sender;
         }
+        arriving.void_unless_answered(unanswered);
         arriving
+    }
+
+    /// Refuses the message for now if a database could not be asked since there were so many unanswered look-ups: it would go
+    /// on with addresses that the world is not to see.
+    fn void_unless_answered(&mut self, unanswered: u64) {
+        if self.loaded.rewriter.lookups().unanswered() != unanswered {
+            self.refusal = Some(lookups::unavailable());
+        }
     }
 
     /// A reverse-path as it goes to a channel. One that no rule knows is kept: mail from strangers must not depend on our
@@ -195,6 +206,7 @@ impl Arriving {
         // Behind the header: the body as far as enclosed headers go.
         let body = &octets[came.len()..self.prefix_length];
         let loaded = Arc::clone(&self.loaded);
+        let unanswered = loaded.rewriter.lookups().unanswered();
         let channels = &loaded.config.channels;
         let source = channels.by_name(&self.source_channel);
         let completed = end.filter(|_| !self.again).and_then(|_| self.completed(came, source));
@@ -255,6 +267,7 @@ impl Arriving {
         if late() {
             tracing::warn!(id = %self.id, "the header has so many addresses that some of them were not rewritten");
         }
+        self.void_unless_answered(unanswered);
     }
 
     /// The headers of enclosed messages, where a channel of the copies wants them rewritten.
@@ -471,7 +484,8 @@ impl Incoming for Arriving {
         let mut notices = Vec::new();
         if let (Some(head), false) = (&mut self.head, refused.is_empty()) {
             head.remember(&tail);
-            match head.notices(&self.hub, &self.source_channel, refused, arrived) {
+            let (hub, source) = (&self.hub, &self.source_channel);
+            match lookups::answered(&self.loaded, || head.notices(hub, source, refused, arrived)) {
                 Ok(made) => notices = made,
                 Err(refusal) => return done(Err(refusal)),
             }

@@ -21,6 +21,7 @@ use sluice_smtpd::{
 use crate::access::Access;
 use crate::arriving::Arriving;
 use crate::hub::{self, Hub};
+use crate::lookups;
 use crate::names::{self, Names};
 use crate::recipients::Recipients;
 use crate::terms;
@@ -48,7 +49,14 @@ impl Door {
         let loaded = self.hub.loaded();
         let address = Address::parse(path).map_err(|error| bad_address(5, 1, 3, path, &error))?;
         let mut ordered = orders.clone();
-        let accepted = Recipients { loaded: &loaded, session, sender, path }.accept(&address, &mut ordered);
+        let accepted = lookups::answered(&loaded, || {
+            Recipients { loaded: &loaded, session, sender, path }.accept(&address, &mut ordered)
+        });
+        let accepted = accepted.map_err(|refusal| {
+            // The terms of the session may come from a time when the database could not be asked.
+            let doubtful = refusal.code >= 500 && loaded.config.databases.any_is_lost();
+            if doubtful { lookups::unavailable() } else { refusal }
+        });
         match accepted {
             Ok(_) => *orders = ordered,
             // What was said about a recipient who is refused concerns nobody else, but the client may well wait.
@@ -91,8 +99,14 @@ impl Intake for Door {
             let text = format!("{} does not take mail at the moment", config.channels.local().official_host);
             return Err(Refusal { code: 421, status: Status { class: 4, subject: 3, detail: 2 }, text });
         };
-        Access::of_connection(&loaded, connection).connect()?;
-        Ok(terms::of(&loaded, &self.hub.keys(), default, connection, None))
+        let before = loaded.rewriter.lookups().unanswered();
+        let admitted = Access::of_connection(&loaded, connection)
+            .connect()
+            .map(|()| terms::of(&loaded, &self.hub.keys(), default, connection, None));
+        if loaded.rewriter.lookups().unanswered() != before {
+            return Err(lookups::closed_for_now());
+        }
+        admitted
     }
 
     fn readmit(&self, session: &Session) -> Option<Admission> {
@@ -128,7 +142,9 @@ impl Intake for Door {
             return Ok(());
         }
         let source_channel = session.admission.source_channel.as_str();
-        access.sender(source_channel, &hub::rewritten(&loaded, path, source_channel), orders)
+        lookups::answered(&loaded, || {
+            access.sender(source_channel, &hub::rewritten(&loaded, path, source_channel), orders)
+        })
     }
 
     fn recipient(

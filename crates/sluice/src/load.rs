@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use sluice_config::{Config, DATABASES, Files, Options, Place};
-use sluice_diag::{Diagnostic, Severity, Sources, errors_in};
+use sluice_config::{Compiled, CompiledError, Config, DATABASES, Files, Options, Place};
+use sluice_diag::{Diagnostic, Severity, Sources, Span, errors_in};
 use sluice_dispatch::Loaded;
 use sluice_rewrite::Rewriter;
 
@@ -18,7 +18,7 @@ use crate::exit::{Exit, Failure};
 use crate::keys::{self, Keys};
 use crate::lookups::Outside;
 use crate::routines::Routines;
-use crate::{access, report};
+use crate::{access, mapped, report};
 
 /// Remarks about rules that depend on which channels and hosts there are.
 const ABOUT_CHANNELS: [&str; 2] = ["rewrite-unknown-channel", "rewrite-no-channel-host"];
@@ -54,6 +54,10 @@ impl Files for Disk {
 
     fn modified(&self, path: &Path) -> io::Result<SystemTime> {
         std::fs::metadata(path)?.modified()
+    }
+
+    fn compiled(&self, path: &Path) -> Result<Compiled, CompiledError> {
+        mapped::compiled(path)
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
@@ -101,8 +105,18 @@ pub(crate) fn read(path: &Path) -> Reading {
 }
 
 /// As [`read`], to judge it: a word that is no keyword is an error.
+///
+/// Compiled databases are read whole, so that damage anywhere in them is found.
 pub(crate) fn judge(path: &Path) -> Reading {
-    read_and_change(path, Strangers::Refuse, |_| {})
+    let mut damaged = Vec::new();
+    let mut reading = read_and_change(path, Strangers::Refuse, |config| {
+        damaged = sluice_config::damaged_databases(config);
+    });
+    for (file, remark) in damaged {
+        let source = reading.sources.add(&file, String::new());
+        reading.diagnostics.push(remark.at(Span::new(source, 0, 0)));
+    }
+    reading
 }
 
 /// As [`read`], with another text in the place of one file of the folder, which may not be there yet.
@@ -237,7 +251,7 @@ fn read_from(
         diagnostics.extend(routines.check(&rewriter));
         diagnostics.sort_by_key(|diagnostic| diagnostic.span.map(|span| (span.source, span.start)));
         if !errors_in(&diagnostics) {
-            let rewriter = rewriter.with_lookups(Arc::new(Outside::new(Arc::clone(&config), routines)));
+            let rewriter = rewriter.with_lookups(Arc::new(Outside::new(&config, routines)));
             loaded = Some(Loaded { config, rewriter: Arc::new(rewriter) });
         }
     }

@@ -3,51 +3,97 @@
 //!
 //! A sequence file holds one number in digits, or nothing yet. It must exist: the operator makes it, so that a slip in a
 //! template makes no files. Counting is safe between threads and processes (the file is locked meanwhile).
+//!
+//! A compiled database that comes to harm while it is in use answers nothing any more. That is counted for each thread
+//! ([`Lookups::unanswered`]), so that whatever was worked out meanwhile is taken for void ([`answered`]), and logged once.
 
+use std::cell::Cell;
 use std::fs::OpenOptions;
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use sluice_config::{Config, Databases};
-use sluice_rewrite::Lookups;
+use sluice_config::{Config, DATABASES, Databases, Unavailable};
+use sluice_dispatch::Loaded;
+use sluice_mail::{Refusal, Status};
+use sluice_rewrite::{Lookups, Rejected};
 
 use crate::routines::Routines;
 
 /// Octets of a sequence file: twenty digits and some blanks.
 const SEQUENCE_LENGTH_MAX: u64 = 64;
 
-/// Databases, and the folder that names of sequence files start from.
-pub(crate) struct Outside {
-    databases: Arc<dyn Lookups>,
-    folder: PathBuf,
-    routines: Option<Routines>,
+thread_local! {
+    /// Look-ups of this thread that could not be answered.
+    static UNANSWERED: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Databases that belong to no configuration.
-struct Alone(Databases);
+/// Databases, and the folder that names of sequence files start from.
+pub(crate) struct Outside {
+    databases: Databases,
+    folder: PathBuf,
+    routines: Option<Routines>,
+    /// Of which databases the log has been told that they cannot be asked; in the order of [`DATABASES`].
+    told: [AtomicBool; DATABASES.len()],
+}
 
-impl Lookups for Alone {
-    fn database(&self, name: &str, key: &str) -> Option<String> {
-        self.0.value(name, key).map(str::to_owned)
-    }
+/// What `work` comes to, unless a database could not be asked meanwhile: then it is to be tried again later.
+pub(crate) fn answered<T>(loaded: &Loaded, work: impl FnOnce() -> Result<T, Refusal>) -> Result<T, Refusal> {
+    let lookups = loaded.rewriter.lookups();
+    let before = lookups.unanswered();
+    let result = work();
+    if lookups.unanswered() == before { result } else { Err(unavailable()) }
+}
+
+/// What a client is told when a database cannot be asked.
+pub(crate) fn unavailable() -> Refusal {
+    let Rejected { text, status, code } = Rejected::unavailable();
+    Refusal::new(code, status, text)
+}
+
+/// The same in place of a greeting, where no other code ends a session (RFC 5321 section 3.8).
+pub(crate) fn closed_for_now() -> Refusal {
+    Refusal::new(421, Status::new(4, 3, 0), unavailable().text)
 }
 
 impl Outside {
     /// What a configuration knows.
-    pub(crate) fn new(config: Arc<Config>, routines: Routines) -> Outside {
-        Outside { folder: config.folder.clone(), databases: config, routines: Some(routines) }
+    pub(crate) fn new(config: &Config, routines: Routines) -> Outside {
+        Outside::of(config.databases.clone(), &config.folder, Some(routines))
     }
 
     /// What is known with these databases, for files in this folder.
     pub(crate) fn of(databases: Databases, folder: &Path, routines: Option<Routines>) -> Outside {
-        Outside { databases: Arc::new(Alone(databases)), folder: folder.to_owned(), routines }
+        Outside { databases, folder: folder.to_owned(), routines, told: Default::default() }
+    }
+
+    fn note(&self, name: &str, why: Unavailable) {
+        UNANSWERED.set(UNANSWERED.get().wrapping_add(1));
+        let told = DATABASES.iter().zip(&self.told).find(|(known, _)| **known == name);
+        if told.is_none_or(|(_, told)| !told.swap(true, Ordering::Relaxed)) {
+            let file = self.folder.join(format!("{name}.db"));
+            tracing::error!(
+                file = %file.display(),
+                "{why}; what asks for it is told to come again later. Run `sluice compile`, then `sluice reload`; do not write over \
+                 a compiled database or cut it short, but put another file in its place"
+            );
+        }
     }
 }
 
 impl Lookups for Outside {
     fn database(&self, name: &str, key: &str) -> Option<String> {
-        self.databases.database(name, key)
+        match self.databases.value(name, key) {
+            Ok(value) => value.map(str::to_owned),
+            Err(why) => {
+                self.note(name, why);
+                None
+            }
+        }
+    }
+
+    fn unanswered(&self) -> u64 {
+        UNANSWERED.get()
     }
 
     fn routine(&self, image: &str, routine: &str, argument: &str) -> Option<String> {

@@ -20,6 +20,7 @@ mod links;
 mod load;
 mod log;
 mod lookups;
+mod mapped;
 mod names;
 mod notices;
 mod output;

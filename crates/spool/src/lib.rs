@@ -61,7 +61,7 @@ pub use checkpoint::Cut;
 pub use disk::Disk;
 pub use error::{CheckpointError, OpenError, ReadError, SealError};
 pub use ids::{EntryId, Location, NotAnEntryId};
-pub use map::Map;
+pub use map::{Map, MappedFile, NotMapped};
 pub use quarantine::Damage;
 pub use recovery::{Live, Recovered, Torn};
 pub use spool::{Done, Draft, Durability, FILE_SIZE_MAX, FILE_SIZE_MIN, Health, Options, Spool, Stats};

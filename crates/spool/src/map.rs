@@ -1,4 +1,5 @@
-//! Read-only maps of segment files: the only `unsafe` of this crate.
+//! Read-only maps of files: the only `unsafe` of this crate. A [`Map`] is for segments, a [`MappedFile`] for files that others
+//! write (compiled databases).
 //!
 //! A [`Map`] never hands out the whole file as a slice, because the tail of a segment is still being written. It hands
 //! out ranges, and the rest of the crate asks only for ranges that no writer touches any more.
@@ -10,15 +11,26 @@
 //! * *Bytes behind a slice do not change while the slice lives.* The writer only appends, at offsets at or above the
 //!   published end of a segment, and readers stay below it (`SegmentFile::view`).
 //!
+//!
+//! # The same for files of others
+//! * *The file is not made shorter.* Nobody but root and the user of this process may write it, which [`MappedFile::open`] has
+//!   looked at; those two replace it by another file of its name (`sluice compile`), and the old one then stays whole under
+//!   the map. Should one of them cut it short all the same, [`MappedFile::octets`] sees that, and nothing is touched. What
+//!   is left is the instant between that look and the last use of what it gave: it is for the same two not to do it.
+//! * *Its octets do not change while a slice lives.* The same two see to it in the same way.
+//!
 //! A disk that fails to read a mapped page also ends in `SIGBUS`; there is no way to get an `EIO` from a map.
 
 #![allow(unsafe_code)]
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
 
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{Mmap, MmapOptions, MmapRaw};
+use rustix::fs::OFlags;
 
 /// A whole file, mapped for reading.
 #[derive(Debug)]
@@ -62,10 +74,130 @@ impl Map {
     }
 }
 
+/// A file of somebody else's, mapped for reading and kept open, so that it can be seen whether it is still whole.
+#[derive(Debug)]
+pub struct MappedFile {
+    file: File,
+    /// `None` for an empty file.
+    map: Option<Mmap>,
+}
+
+/// Why a file is not mapped.
+#[derive(Debug, thiserror::Error)]
+pub enum NotMapped {
+    /// It cannot be opened, looked at or mapped.
+    #[error("it cannot be mapped")]
+    System(#[source] io::Error),
+    /// It is a folder, a device, a pipe.
+    #[error("it is not a regular file")]
+    NotAFile,
+    /// It is somebody's who is neither root nor the user of this process; whose.
+    #[error("it belongs to user {0}, who is neither root nor the user who runs this program")]
+    Owner(u32),
+    /// Others may write to it; its mode.
+    #[error("its mode {0:04o} lets others write to it")]
+    Writable(u32),
+}
+
+impl MappedFile {
+    /// Maps a file as long as it is now, privately and for reading.
+    ///
+    /// # Errors
+    /// [`NotMapped`]. One that others may write to is not mapped: they could end this program.
+    pub fn open(path: &Path) -> Result<MappedFile, NotMapped> {
+        // A pipe must not keep us waiting for somebody who writes.
+        let flags = OFlags::NONBLOCK.bits().cast_signed();
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(NotMapped::System)?;
+        let found = file.metadata().map_err(NotMapped::System)?;
+        if !found.is_file() {
+            return Err(NotMapped::NotAFile);
+        }
+        if found.uid() != 0 && found.uid() != rustix::process::geteuid().as_raw() {
+            return Err(NotMapped::Owner(found.uid()));
+        }
+        if found.mode() & 0o022 != 0 {
+            return Err(NotMapped::Writable(found.mode() & 0o7777));
+        }
+        if found.len() == 0 {
+            return Ok(MappedFile { file, map: None });
+        }
+        // SAFETY: root and the user of this process alone may write the file, as was seen just above, and both replace it
+        // under its name instead of writing to it (see the module's head). `octets` looks at the length before each use.
+        let map = unsafe { MmapOptions::new().map_copy_read_only(&file) }.map_err(NotMapped::System)?;
+        Ok(MappedFile { file, map: Some(map) })
+    }
+
+    /// All of it; `None` when the file is no longer as long as what was mapped. To be asked for before each use, and not
+    /// to be held.
+    pub fn octets(&self) -> Option<&[u8]> {
+        let Some(map) = &self.map else { return Some(&[]) };
+        let length = self.file.metadata().ok()?.len();
+        (length >= map.len() as u64).then_some(map)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// A file with this mode and content in a folder of its own.
+    fn written(content: &[u8], mode: u32) -> (tempfile::TempDir, std::path::PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("general.db");
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn a_file_that_is_cut_short_is_noticed_and_one_that_grows_is_not_minded() {
+        let (_folder, path) = written(&[7; 10_000], 0o644);
+        let mapped = MappedFile::open(&path).unwrap();
+        assert_eq!(mapped.octets(), Some(&[7; 10_000][..]));
+        let file = OpenOptions::new().write(true).open(&path).unwrap();
+        file.set_len(20_000).unwrap();
+        assert_eq!(mapped.octets(), Some(&[7; 10_000][..]));
+        for length in [9_999, 1, 0] {
+            file.set_len(length).unwrap();
+            assert_eq!(mapped.octets(), None, "{length}");
+        }
+        let mapped = MappedFile::open(&path).unwrap();
+        assert_eq!(mapped.octets(), Some(&[][..]));
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_or_removed_stays_whole_under_its_map() {
+        let (folder, path) = written(b"the old one", 0o600);
+        let mapped = MappedFile::open(&path).unwrap();
+        let beside = folder.path().join("new");
+        std::fs::write(&beside, b"new").unwrap();
+        std::fs::rename(&beside, &path).unwrap();
+        assert_eq!(mapped.octets(), Some(&b"the old one"[..]));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(mapped.octets(), Some(&b"the old one"[..]));
+    }
+
+    #[test]
+    fn what_others_may_write_and_what_is_no_file_is_not_mapped() {
+        for mode in [0o664, 0o646, 0o666] {
+            let (_folder, path) = written(b"x", mode);
+            let why = MappedFile::open(&path).unwrap_err();
+            assert!(matches!(why, NotMapped::Writable(found) if found == mode), "{why}");
+        }
+        let (folder, path) = written(b"x", 0o644);
+        assert!(matches!(MappedFile::open(folder.path()), Err(NotMapped::NotAFile)));
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        assert!(matches!(MappedFile::open(&pipe), Err(NotMapped::NotAFile)));
+        assert!(matches!(MappedFile::open(&folder.path().join("none")), Err(NotMapped::System(_))));
+        // Only root can give files away.
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&path, Some(65_534), None).unwrap();
+            assert!(matches!(MappedFile::open(&path), Err(NotMapped::Owner(65_534))));
+        }
+    }
 
     #[test]
     fn a_map_gives_ranges_inside_the_file_only() {

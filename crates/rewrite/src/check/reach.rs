@@ -295,6 +295,11 @@ impl Rules<'_> {
             return;
         }
         let used = self.used_by_other_files();
+        // To open a large compiled database, hardly any of it is read; this is no reason to read all of it.
+        let databases = sluice_config::DATABASES.iter().filter_map(|name| self.config.databases.get(name));
+        if databases.map(|database| database.image().len()).sum::<usize>() > SEARCHED_MAX {
+            return;
+        }
         let other_files = self.other_files();
         let mut searched = 0;
         for channel in candidates {

@@ -2,8 +2,9 @@
 //!
 //! A file is written under another name, synced and renamed; the rename is the instant at which it is there.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -53,9 +54,17 @@ pub(crate) fn compile(compile: &Compile) -> Result<Exit, Failure> {
     Ok(if failed { Exit::Config } else { Exit::Ok })
 }
 
+/// Never writes to the file of that name: a hub that has mapped it keeps it whole until it takes the new one.
 fn write(path: &Path, database: &Database) -> std::io::Result<()> {
     let beside = path.with_extension(format!("db.{}", std::process::id()));
-    let written = File::create(&beside).and_then(|mut file| {
+    // What a run that was killed has left.
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // Nobody else may write to it, whatever the umask, or the hub would not map it.
+    let created = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&beside);
+    let written = created.and_then(|mut file| {
         file.write_all(database.image())?;
         file.sync_all()?;
         fs::rename(&beside, path)
