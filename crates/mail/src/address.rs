@@ -223,12 +223,16 @@ fn join_quoted(local: &str) -> String {
     let mut joined = String::with_capacity(local.len() + 2);
     let mut start = 0;
     let mut quoted = false;
+    let mut in_literal = false;
     let mut escaped = false;
     for (at, byte) in local.bytes().enumerate() {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if quoted => escaped = true,
             b'"' => quoted = !quoted,
+            // What separates hosts elsewhere is a part of a literal (and quotes do not stand in one).
+            b'[' if !quoted => in_literal = true,
+            _ if in_literal => in_literal = byte != b']',
             b'%' | b'!' if !quoted => {
                 push_joined(&mut joined, &local[start..at]);
                 joined.push(char::from(byte));
@@ -328,6 +332,8 @@ mod tests {
         assert_eq!(parts(r#"a."b"@h"#).1, r#""a.b""#);
         assert_eq!(parts(r#""a"."b\"c".d@h"#).1, r#""a.b\"c.d""#);
         assert_eq!(parts(r#"a."b"%x@h"#).1, r#""a.b"%x"#);
+        assert_eq!(parts(r#""a b"[x!y]"#).1, r#""a b[x!y]""#);
+        assert_eq!(parts(r#""a b"[x!y]!z"#).1, r#""a b[x!y]"!z"#);
         assert_eq!(parts(r#"x!"a b"%y@h"#).1, r#"x!"a b"%y"#);
     }
 
