@@ -78,10 +78,8 @@ pub(crate) fn read(config: &Config, sources: &Sources) -> (Keys, Vec<Diagnostic>
 
 /// Channels whose keywords ask for what there is not.
 fn missing(config: &Config, keys: &Keys, found: &mut Vec<Diagnostic>) {
-    // Where files are broken, or a port has no certificate, that has been said.
-    let files_are_broken = sluice_diag::errors_in(found);
-    let certificate_is_missed = !found.is_empty();
-    if files_are_broken {
+    // Where files are broken, that has been said.
+    if sluice_diag::errors_in(found) {
         return;
     }
     for service in config.services.iter().filter(|service| service.atrn != Atrn::No) {
@@ -96,11 +94,17 @@ fn missing(config: &Config, keys: &Keys, found: &mut Vec<Diagnostic>) {
                 ));
         }
     }
+    // Where a port of the same channel has no certificate, too.
+    let is_said = |channel: &sluice_config::Channel| {
+        config.services.iter().any(|service| {
+            !service.listen_tls.is_empty() && service.channel.eq_ignore_ascii_case(&channel.name)
+        })
+    };
     let entry = |channel: &sluice_config::Channel| {
         config.services.iter().any(|service| service.channel.eq_ignore_ascii_case(&channel.name))
     };
     for channel in config.channels.iter().filter(|channel| entry(channel)) {
-        if channel.settings.tls_server != Demand::No && keys.by_service.is_empty() && !certificate_is_missed {
+        if channel.settings.tls_server != Demand::No && keys.by_service.is_empty() && !is_said(channel) {
             let (what, severity) = consequence(channel.settings.tls_server, "STARTTLS is not offered");
             let message = format!("there is no certificate for the channel `{}`: {what}", channel.name);
             found.push(remark("tls-without-certificate", message, channel.span).severity(severity).help(

@@ -19,7 +19,7 @@ const TEXT_DATABASES: [&str; 5] = ["general.txt", "domain.txt", "alias.txt", "re
 /// Longest file that is taken for configuration; a queue or a log that lies about is not read into memory.
 const FILE_SIZE_MAX: usize = 256 << 20;
 /// Delivery programs of the products and the plugins that do their work.
-const PLUGINS: [(&str, &str); 8] = [
+const PLUGINS: [(&str, &str); 11] = [
     ("tcp_smtp_client", "tcp"),
     ("tcp_smtp_master", "tcp"),
     ("tcp_master", "tcp"),
@@ -28,6 +28,9 @@ const PLUGINS: [(&str, &str); 8] = [
     ("local_master", "local"),
     ("bitbucket_master", "bitbucket"),
     ("bitbucket", "bitbucket"),
+    ("reprocess", "reprocess"),
+    ("process", "reprocess"),
+    ("conversion", "reprocess"),
 ];
 
 /// What an import does.
@@ -354,10 +357,12 @@ fn left_behind(name: &str, real: &str) -> Option<Finding> {
     }
     if ends(&[".db", "db.dat", ".pag", ".dir"]) || name.ends_with("database.dat") {
         let text = "a compiled database, which nobody else can read";
-        return Some(Finding::new(Kind::Decide, real, text).fix(
-            "write it out with the product's own dump utility, as key, blanks, value, into general.txt, domain.txt, \
-             alias.txt, reverse.txt or forward.txt",
-        ));
+        let into = TEXT_DATABASES.iter().find(|file| name.contains(file.trim_end_matches(".txt")));
+        let into = into.map_or_else(|| TEXT_DATABASES.join(", or "), |file| (*file).to_owned());
+        return Some(Finding::new(Kind::Decide, real, text).fix(format!(
+            "write it out with the product's own dump utility, as key, blanks, value, into {into}; import again, or put the file \
+             into the new folder"
+        )));
     }
     match name {
         "conversions" => {

@@ -214,6 +214,74 @@ fn aliases_mappings_and_option_files_go_along() {
 }
 
 #[test]
+fn tables_that_something_calls_are_not_called_idle() {
+    let main = "[] $E$R${INTERNAL_IP,$L}$U%[$L]@hub.example\nhub.example $U@hub.example\n\nl\nhub.example\n";
+    let plan = import(&[
+        ("pmdf.cnf", main),
+        (
+            "mappings",
+            "INTERNAL_IP\n\n  * $Y\n\nPORT_ACCESS\n\n  * $|site_list;$0|$Y\n\nSITE_LIST\n\n  * $Y\n\nINTERNAL\n\n  * $Y\n\nLISTS\n\n  * $Y\n",
+        ),
+        ("aliases", "staff: <staff.dis, [AUTH_MAPPING] lists\n"),
+        ("staff.dis", "fred@hub.example\n"),
+    ]);
+    let by = "is asked by the rewrite rules or tables that call it";
+    assert_eq!(found(&plan, Kind::Works, "mapping INTERNAL_IP"), format!("mappings:1 {by}"));
+    assert_eq!(found(&plan, Kind::Works, "mapping SITE_LIST"), format!("mappings:9 {by}"));
+    assert_eq!(
+        found(&plan, Kind::Works, "mapping LISTS"),
+        "mappings:17 is asked by the aliases that name it"
+    );
+    assert!(found(&plan, Kind::Dropped, "mapping INTERNAL").starts_with("mappings:13 nobody asks it"));
+    assert!(found(&plan, Kind::Dropped, "mapping INTERNAL_IP").is_empty());
+}
+
+#[test]
+fn certificates_and_users_that_keywords_wait_for_are_to_be_decided() {
+    let main =
+        "hub.example $U@hub.example\n\nl\nhub.example\n\ntcp_local smtp maytls maysaslserver\nTCP-DAEMON\n";
+    let plan = import(&[("pmdf.cnf", main)]);
+    for (code, what) in [("tls-without-certificate", "STARTTLS"), ("login-without-users", "AUTH")] {
+        let text = found(&plan, Kind::Decide, &format!("warning[{code}]"));
+        assert!(text.starts_with("sluice.cnf:6 ") && text.contains(what), "{code}: {text}");
+    }
+    assert!(plan.loads);
+}
+
+#[test]
+fn what_an_administrator_would_ask_next_is_answered() {
+    let main = "hub.example $U@hub.example\na.example $U%$D@A\n.example $U%$H$D@TCP-DAEMON\n\nl\nhub.example\n\n\
+                tcp_local smtp\nTCP-DAEMON\n\ntcp_submit smtp mustsaslserver\nTCP-SUBMIT\n\ntcp_lost smtp\nB.EXAMPLE\n\nreprocess\nREPROCESS-DAEMON\n";
+    let plan = import(&[
+        ("pmdf.cnf", main),
+        ("option.dat", "ALIAS_URL0=ldap:///$V?*?sub?$R\nNONSENSE=1\n"),
+        ("mappings", "CHARSET-CONVERSION\n\n  * Yes\n"),
+        ("job_controller.cnf", "[CHANNEL=reprocess]\nMASTER_COMMAND=IMTA_BIN:reprocess\n"),
+        (
+            "dispatcher.cnf",
+            "[SERVICE=SMTP]\nPORT=2525\n[SERVICE=SUBMIT]\nPORT=2587\nPARAMETER=CHANNEL=tcp_submit\n",
+        ),
+        ("PMDF_REVERSE_DATABASE.DAT;3", "x"),
+    ]);
+    let unknown = found(&plan, Kind::Decide, "warning[unknown-option]");
+    assert!(unknown.contains("option.dat:1 `ALIAS_URL0` is about an LDAP directory"), "{unknown}");
+    assert!(unknown.contains("option.dat:2 `NONSENSE` is not an option"), "{unknown}");
+    let table = found(&plan, Kind::Dropped, "mapping CHARSET-CONVERSION");
+    assert!(table.contains("character set that they came in"), "{table}");
+    assert!(text(&plan, "job_controller.cnf").contains("MASTER_PLUGIN=reprocess"));
+    let lost = found(&plan, Kind::Decide, "info[rewrite-channel-not-reached]");
+    assert!(lost.contains("`tcp_lost`"), "{lost}");
+    let relay = found(&plan, Kind::Decide, "relay policy of tcp_submit");
+    assert!(relay.contains("without a login"), "{relay}");
+    let fix = plan
+        .findings
+        .iter()
+        .find(|found| found.subject.starts_with("PMDF_REVERSE"))
+        .and_then(|found| found.fix.clone());
+    assert!(fix.is_some_and(|fix| fix.contains("into reverse.txt;")));
+}
+
+#[test]
 fn what_is_not_there_is_said() {
     let one = files(&[("imta.cnf", MAIN)]);
     let error = plan(&one, Product::Pmdf, Path::new("/old"), Path::new("/new")).unwrap_err();

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use sluice_config::{Config, MemoryFiles, Place, Status, SwitchChannel, option_tables};
+use sluice_config::{Config, Demand, MemoryFiles, Place, Status, SwitchChannel, option_tables};
 use sluice_diag::{Diagnostic, Severity, Sources, errors_in};
 use sluice_rewrite::Rewriter;
 
 use super::edit::{Lines, option};
 use super::finding::{Finding, Kind};
 use super::plan::Planned;
+use crate::keys;
 
 /// Ports below this one need a privilege.
 const PRIVILEGED_PORTS: u16 = 1024;
@@ -30,6 +31,26 @@ const TABLES_ASKED: [&str; 9] = [
 /// Remarks that are told in other words here.
 const TOLD_OTHERWISE: [&str; 3] = ["keyword-without-effect", "channel-without-plugin", "service-not-served"];
 
+/// Remarks that are no mistakes, and that somebody who moves to another system should look at all the same.
+const NEEDS_A_LOOK: [&str; 2] = ["rewrite-channel-not-reached", "alias-positional-parameter"];
+/// Tables that the products ask and the hub does not, each with the reason.
+const TABLES_IDLE: [(&str, &str); 11] = [
+    ("CONVERSIONS", CONVERSIONS_TEXT),
+    ("CHARSET-CONVERSION", "texts are passed on in the character set that they came in"),
+    ("COMMENT_STRINGS", "comments in headers are passed on as they are"),
+    ("PERSONAL_NAMES", "names in headers are passed on as they are"),
+    ("AUTH_REWRITE", "`authrewrite` acts without asking a table"),
+    ("NOTIFICATION_LANGUAGE", "notices are in English"),
+    ("DISPOSITION_LANGUAGE", "the hub sends no disposition notifications"),
+    ("X-ATT-NAMES", GATEWAY_TEXT),
+    ("MIME-CONTENT-TYPES-TO-MR", GATEWAY_TEXT),
+    ("PAGER", GATEWAY_TEXT),
+    ("DOMAIN_DC", "no directory is asked"),
+];
+const CONVERSIONS_TEXT: &str =
+    "parts of messages are not converted; conversion channels pass them on as they are";
+const GATEWAY_TEXT: &str = "for a gateway to another kind of mail, which no plugin of this release is";
+
 /// Looks at the planned files; also tells whether they are free of errors.
 pub(crate) fn survey(planned: &[Planned], folder: &Path) -> (Vec<Finding>, bool) {
     let files = planned
@@ -38,10 +59,12 @@ pub(crate) fn survey(planned: &[Planned], folder: &Path) -> (Vec<Finding>, bool)
     let (config, sources, mut diagnostics) =
         sluice_config::read_with_errors(&files, &Place::Folder(folder.to_path_buf()));
     let mut findings = Vec::new();
-    if let Some(config) = config {
-        let config = Arc::new(config);
-        diagnostics.extend(Rewriter::compile(Arc::clone(&config)).1);
-        let mut survey = Survey { config: &config, sources: &sources, folder, findings: &mut findings };
+    let config = config.map(Arc::new);
+    if let Some(config) = &config {
+        diagnostics.extend(Rewriter::compile(Arc::clone(config)).1);
+        // Certificates and users are never among the files of the products; what waits for them is to be decided.
+        diagnostics.extend(keys::read(config).1.into_iter().map(|remark| remark.severity(Severity::Warning)));
+        let mut survey = Survey { config, sources: &sources, folder, findings: &mut findings };
         survey.what_works();
         survey.keywords();
         survey.channels();
@@ -50,15 +73,40 @@ pub(crate) fn survey(planned: &[Planned], folder: &Path) -> (Vec<Finding>, bool)
         survey.spool(planned);
     }
     options(planned, &mut findings);
-    mapping_tables(planned, &mut findings);
+    if let Some(config) = &config {
+        mapping_tables(planned, config, &mut findings);
+    }
     for remark in diagnostics.iter().filter(|remark| !TOLD_OTHERWISE.contains(&remark.code.name)) {
-        findings.push(from_remark(remark, &sources, folder));
+        let mut finding = from_remark(remark, &sources, folder);
+        if remark.code.name == "unknown-option" {
+            ask_of_a_directory(remark, &sources, &mut finding);
+        }
+        findings.push(finding);
     }
     (findings, !errors_in(&diagnostics))
 }
 
+/// An option that is unknown because it is about a directory deserves more than to be called unknown: mail depends on it.
+fn ask_of_a_directory(remark: &Diagnostic, sources: &Sources, finding: &mut Finding) {
+    let Some(span) = remark.span else { return };
+    let name = sources.text(span.source).get(span.start as usize..span.end as usize).unwrap_or_default();
+    let name = name.to_uppercase();
+    let starts = |with: &[&str]| with.iter().any(|start| name.starts_with(start));
+    if starts(&["ALIAS_URL", "REVERSE_URL", "DELIVERY_OPTIONS", "LDAP_", "DOMAIN_MATCH_URL", "MAILBOX_"]) {
+        finding.text = format!(
+            "`{name}` is about an LDAP directory, and none is asked here: whom it knows is unknown to the hub"
+        );
+        finding.fix = Some(
+            "write its addresses into alias.txt (and those that go out under another name into reverse.txt), or lead the mail of its domains \
+             to the system that has the directory"
+                .to_owned(),
+        );
+    }
+}
+
 fn from_remark(remark: &Diagnostic, sources: &Sources, folder: &Path) -> Finding {
-    let kind = if remark.severity == Severity::Info { Kind::Dropped } else { Kind::Decide };
+    let idle = remark.severity == Severity::Info && !NEEDS_A_LOOK.contains(&remark.code.name);
+    let kind = if idle { Kind::Dropped } else { Kind::Decide };
     let subject = format!("{}[{}]", remark.severity, remark.code.name);
     let mut finding = Finding::new(kind, subject, remark.message.clone());
     finding.fix.clone_from(&remark.help);
@@ -206,7 +254,12 @@ impl Survey<'_> {
         for service in &self.config.services {
             let Some(channel) = self.config.channels.by_name(&service.channel) else { continue };
             let switches = channel.settings.switch_channel == SwitchChannel::Switch;
+            let with_login = channel.settings.sasl_server == Demand::Must;
             let text = match (switches, channel.server.allow_relay) {
+                _ if with_login => format!(
+                    "nobody may send on {} without a login, and whoever has logged in may send to everywhere",
+                    channel.name
+                ),
                 (_, true) => "ALLOW_RELAY=1 lets everybody send through the hub to everywhere".to_owned(),
                 (true, _) if literal_rules > 0 || internal_ip => format!(
                     "clients whose address a rule or table leads to another channel may send to everywhere, all \
@@ -227,10 +280,14 @@ impl Survey<'_> {
             let (file, line) = self.place(channel.span);
             let finding = Finding::new(Kind::Decide, format!("relay policy of {}", channel.name), text);
             let finding = if main.is_some() { finding.at(&file, Some(line)) } else { finding };
-            self.findings.push(finding.fix(
+            self.findings.push(if with_login {
+                finding.fix("make the users with `sluice password set NAME`; the access tables hold for them too")
+            } else {
+                finding.fix(
                 "compare it with the access tables of the old system; a rule such as `[10.] $E$R$U%[10.$L]@INTERNAL-DAEMON` leads \
                  clients of a network to the channel of that host",
-            ));
+                )
+            });
         }
     }
 
@@ -285,8 +342,39 @@ fn options(planned: &[Planned], findings: &mut Vec<Finding>) {
     }
 }
 
-/// The tables of the mapping file by name, and which of them the hub never asks by itself.
-fn mapping_tables(planned: &[Planned], findings: &mut Vec<Finding>) {
+/// Every text that may call a mapping table, in upper case: `$(…)` leads to templates too, so databases count.
+fn callers(config: &Config) -> Vec<String> {
+    let rules = config.rules.iter().map(|rule| rule.template.as_str());
+    let entries =
+        config.mappings.iter().flat_map(|table| &table.entries).map(|entry| entry.template.as_str());
+    let values = config.databases.iter().flat_map(|(_, database)| database.iter().map(|(_, value)| value));
+    let all = rules.chain(entries).chain(values);
+    all.filter(|text| text.contains("${") || text.contains("$|")).map(str::to_uppercase).collect()
+}
+
+/// Who asks a table that the hub does not ask by itself.
+fn caller(table: &str, config: &Config, callers: &[String]) -> Option<&'static str> {
+    let table = table.to_uppercase();
+    let calls = |text: &String| {
+        // The name ends at a comma in a rule, at a semicolon or a comma in a table.
+        ["${", "$|"].iter().any(|start| {
+            text.match_indices(start).any(|(at, _)| {
+                let rest = text[at + 2..].trim_start();
+                rest.strip_prefix(&table).is_some_and(|rest| rest.trim_start().starts_with([',', ';']))
+            })
+        })
+    };
+    if callers.iter().any(calls) {
+        return Some("is asked by the rewrite rules or tables that call it");
+    }
+    let by_alias =
+        config.aliases.iter().any(|alias| alias.tables().any(|name| name.eq_ignore_ascii_case(&table)));
+    by_alias.then_some("is asked by the aliases that name it")
+}
+
+/// The tables of the mapping file by name, and which of them nobody asks.
+fn mapping_tables(planned: &[Planned], config: &Config, findings: &mut Vec<Finding>) {
+    let callers = callers(config);
     for file in planned.iter().filter(|file| file.name == "mappings") {
         let lines = Lines::new(&file.bytes);
         for index in 0..lines.len() {
@@ -296,13 +384,19 @@ fn mapping_tables(planned: &[Planned], findings: &mut Vec<Finding>) {
                 continue;
             }
             let asked = TABLES_ASKED.contains(&name.to_ascii_uppercase().as_str());
-            let finding = match asked {
-                true => Finding::new(Kind::Works, format!("mapping {name}"), "is asked by the hub"),
-                false => Finding::new(
-                    Kind::Dropped,
-                    format!("mapping {name}"),
-                    "is asked only where a rewrite rule or another table calls it",
-                ),
+            let subject = format!("mapping {name}");
+            let finding = match (asked, caller(name, config, &callers)) {
+                (true, _) => Finding::new(Kind::Works, subject, "is asked by the hub"),
+                (false, Some(who)) => Finding::new(Kind::Works, subject, who),
+                (false, None) => {
+                    let known = TABLES_IDLE.iter().find(|(idle, _)| name.eq_ignore_ascii_case(idle));
+                    let text = known.map_or(
+                        "nobody asks it: the hub does not know it, and no rule, table or alias calls it"
+                            .to_owned(),
+                        |(_, why)| format!("is not asked: {why}"),
+                    );
+                    Finding::new(Kind::Dropped, subject, text)
+                }
             };
             findings.push(finding.at(&file.name, Some(index as u32 + 1)));
         }
