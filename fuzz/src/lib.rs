@@ -11,7 +11,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sluice_config::{Config, MemoryFiles, Place};
+use sluice_config::{Config, Database, Image, MemoryFiles, Place};
 use sluice_mail::{Address, Envelope};
 use sluice_rewrite::mapping::{Flags, LonePattern, MappingTables};
 use sluice_rewrite::{Context, Kind, NoLookups, Rewriter, Trace};
@@ -23,13 +23,14 @@ use sluice_spool::{Disk, Options, Spool};
 pub type Body = fn(&[u8]);
 
 /// Every body with its name: that of its target and of its folder in `corpus/`.
-pub const BODIES: [(&str, Body); 14] = [
+pub const BODIES: [(&str, Body); 15] = [
     ("main_file", main_file),
     ("configuration_line", configuration_line),
     ("template", template),
     ("mappings", mappings),
     ("pattern", pattern),
     ("aliases", aliases),
+    ("database", database),
     ("options", options),
     ("header", header),
     ("address", address),
@@ -164,6 +165,39 @@ pub fn options(bytes: &[u8]) {
         .with("c/tcp_x_option", bytes)
         .with("c/general.txt", bytes);
     read(&files);
+}
+
+/// Octets that stay as they are.
+#[derive(Debug)]
+struct Octets(Vec<u8>);
+
+impl Image for Octets {
+    fn octets(&self) -> Option<&[u8]> {
+        Some(&self.0)
+    }
+}
+
+/// A compiled database: first the octets as they are, then the text in front of the first zero, compiled and damaged in the places
+/// that the rest names, three octets for each. A damaged one is refused, or it answers as the whole one does, or not at all.
+pub fn database(bytes: &[u8]) {
+    let _ = Database::from_image(bytes.to_vec());
+    let end = bytes.iter().position(|octet| *octet == 0).unwrap_or(bytes.len());
+    let Ok(text) = std::str::from_utf8(&bytes[..end]) else { return };
+    let pairs = text.lines().filter_map(|line| line.split_once(' '));
+    let whole = Database::from_pairs(pairs);
+    let mut image = whole.image().to_vec();
+    for change in bytes[end..].get(1..).unwrap_or_default().chunks_exact(3) {
+        let at = usize::from(u16::from_le_bytes([change[0], change[1]])) % image.len();
+        image[at] ^= change[2];
+    }
+    let changed = image != whole.image();
+    assert_eq!(Database::from_image(image.clone()).is_err(), changed, "all damage is found");
+    let Ok(opened) = Database::from_map(Arc::new(Octets(image))) else { return };
+    for (key, value) in whole.iter() {
+        assert!(opened.get(key).is_err() || opened.get(key) == Ok(Some(value)), "{key:?}");
+    }
+    assert!(opened.get("a key that nobody has").is_err() || opened.get("a key that nobody has") == Ok(None));
+    let _ = (opened.iter().count(), opened.with_brackets().count(), opened.sources().count());
 }
 
 /// A header and its addresses.
