@@ -136,7 +136,7 @@ fn a_large_database_costs_its_file_and_a_probe_costs_nothing() {
         assert_eq!(counted.count_total, 0, "{key}");
     }
     let counted = allocation_counter::measure(|| {
-        assert!(matches!(database.get("USER0000042@example.com"), Ok(Some(_))))
+        assert!(matches!(database.get("USER0000042@example.com"), Ok(Some(_))));
     });
     assert_eq!(counted.count_total, 1, "a key in capitals is written in small letters first");
 }
