@@ -63,7 +63,9 @@ pub(crate) fn survey(planned: &[Planned], folder: &Path) -> (Vec<Finding>, bool)
     if let Some(config) = &config {
         diagnostics.extend(Rewriter::compile(Arc::clone(config)).1);
         // Certificates and users are never among the files of the products; what waits for them is to be decided.
-        diagnostics.extend(keys::read(config).1.into_iter().map(|remark| remark.severity(Severity::Warning)));
+        diagnostics.extend(
+            keys::read(config, &sources).1.into_iter().map(|remark| remark.severity(Severity::Warning)),
+        );
         let mut survey = Survey { config, sources: &sources, folder, findings: &mut findings };
         survey.what_works();
         survey.keywords();
