@@ -310,12 +310,16 @@ impl Run<'_> {
                 text = Text::new(&string, &table.sieve);
             }
             match control {
-                Some(Control::Continue) => at = place + 1,
+                // A later entry overrides the wish of an earlier one for another pass (Messaging Server Administration
+                // Reference, "Mapping Entry Templates").
+                Some(Control::Continue) => (loop_wanted, at) = (false, place + 1),
                 Some(Control::Loop) => {
                     loop_wanted = true;
                     at = place + 1;
                 }
-                Some(Control::Restart) if passes.again(&string) && self.afford(table) => at = 0,
+                Some(Control::Restart) if passes.again(&string) && self.afford(table) => {
+                    (loop_wanted, at) = (false, 0);
+                }
                 Some(Control::Restart | Control::End) | None => break,
             }
         }
