@@ -75,34 +75,35 @@ pub(crate) fn survey(planned: &[Planned], folder: &Path) -> (Vec<Finding>, bool)
         survey.spool(planned);
     }
     options(planned, &mut findings);
+    directory(planned, &mut findings);
     if let Some(config) = &config {
         mapping_tables(planned, config, &mut findings);
     }
     for remark in diagnostics.iter().filter(|remark| !TOLD_OTHERWISE.contains(&remark.code.name)) {
-        let mut finding = from_remark(remark, &sources, folder);
-        if remark.code.name == "unknown-option" {
-            ask_of_a_directory(remark, &sources, &mut finding);
-        }
-        findings.push(finding);
+        findings.push(from_remark(remark, &sources, folder));
     }
     (findings, !errors_in(&diagnostics))
 }
 
-/// An option that is unknown because it is about a directory deserves more than to be called unknown: mail depends on it.
-fn ask_of_a_directory(remark: &Diagnostic, sources: &Sources, finding: &mut Finding) {
-    let Some(span) = remark.span else { return };
-    let name = sources.text(span.source).get(span.start as usize..span.end as usize).unwrap_or_default();
-    let name = name.to_uppercase();
-    let starts = |with: &[&str]| with.iter().any(|start| name.starts_with(start));
-    if starts(&["ALIAS_URL", "REVERSE_URL", "DELIVERY_OPTIONS", "LDAP_", "DOMAIN_MATCH_URL", "MAILBOX_"]) {
-        finding.text = format!(
-            "`{name}` is about an LDAP directory, and none is asked here: whom it knows is unknown to the hub"
-        );
-        finding.fix = Some(
-            "write its addresses into alias.txt (and those that go out under another name into reverse.txt), or lead the mail of its domains \
-             to the system that has the directory"
-                .to_owned(),
-        );
+/// Options about a directory: they change nothing here, and mail depends on what they did.
+fn directory(planned: &[Planned], findings: &mut Vec<Finding>) {
+    const BEGINNINGS: [&str; 5] =
+        ["ALIAS_URL", "REVERSE_URL", "DELIVERY_OPTIONS", "LDAP_", "DOMAIN_MATCH_URL"];
+    for file in planned.iter().filter(|file| file.name == "option.dat") {
+        let lines = Lines::new(&file.bytes);
+        for index in 0..lines.len() {
+            let line = lines.text(index);
+            let Some((name, _)) = option(&line) else { continue };
+            if !BEGINNINGS.iter().any(|start| name.starts_with(start)) {
+                continue;
+            }
+            let text =
+                "is about an LDAP directory, and none is asked here: whom it knows is unknown to the hub";
+            let fix = "write its addresses into alias.txt (and those that go out under another name into reverse.txt), or lead \
+                       the mail of its domains to the system that has the directory";
+            findings
+                .push(Finding::new(Kind::Decide, name, text).at(&file.name, Some(index as u32 + 1)).fix(fix));
+        }
     }
 }
 
