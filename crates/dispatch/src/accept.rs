@@ -43,6 +43,7 @@ impl Core {
                         Placement::Held
                     } else {
                         let (placement, urgency) = policy.at_enqueue(ticket);
+                        let placement = self.within_window(&part.channel, &part.domain, placement, now);
                         priority = urgency;
                         if policy.service_all
                             && !matches!(placement, Placement::UntilReleased | Placement::Deferred { .. })

@@ -29,6 +29,7 @@ use crate::record::Promised;
 use crate::runner::Runner;
 use crate::runs::Run;
 use crate::settle::PendingNotice;
+use crate::sites::SitePlan;
 
 /// A channel, configured or not.
 pub(crate) struct Channel {
@@ -189,6 +190,8 @@ pub(crate) struct Core {
     pub(crate) services: u64,
     pub(crate) next_service: Time,
     pub(crate) patrol: Patrol,
+    /// What the sites ask for.
+    pub(crate) sites: SitePlan,
     /// What an operator has closed.
     pub(crate) closed: Closed,
     /// Notes of later versions, as they are.
@@ -230,6 +233,7 @@ impl Core {
         self.queues.advance(now);
         self.agenda.advance(now);
         self.service(now);
+        self.release_sites(now);
         self.walk_patrol(now);
         self.look_out(now);
         self.note_ended_runs();
@@ -252,6 +256,7 @@ impl Core {
             self.queues.next_wake(),
             self.agenda.next_wake(),
             self.next_notice(),
+            self.sites.next_wake(),
             self.next_suspension_end(),
         ];
         wakes.into_iter().flatten().fold(next, Time::min)

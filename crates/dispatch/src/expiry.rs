@@ -1,10 +1,11 @@
 //! Age limits: a warning at each of the channel's `notices` ages, and the end at the last.
 //!
 //! A *patrol* looks at every entry, at each `RETURN_INTERVAL`, some thousand at a time so that the loop stays quick.
-//! Ages count wherever an entry waits: ready, delayed, in a channel that nobody runs or that no configuration has any
+//! A site may have ages of its own (`sites`). Ages count wherever an entry waits: ready, delayed, in a channel that nobody runs or that no configuration has any
 //! more (which goes by the local channel's ages). What is on hold is left alone, for it waits for a person. What is
 //! under way is looked at when it comes back.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use sluice_config::PerPriority;
@@ -78,7 +79,8 @@ impl Core {
             entry.noticed = passed;
             let message = entry.message;
             let arrived = self.queues.message(message).arrived;
-            let give_up = arrived.plus(self.ages(key).last().copied().unwrap_or_default());
+            let ages = self.ages_for(self.queues.entry(key));
+            let give_up = arrived.plus(ages.last().copied().unwrap_or_default());
             self.notify_delay(self.queues.view(key), give_up, now);
             self.write_state(message, sluice_spool::Durability::Lazy, now);
         }
@@ -117,18 +119,13 @@ impl Core {
         }
     }
 
-    fn ages(&self, key: EntryKey) -> &[Duration] {
-        let entry = self.queues.entry(key);
-        self.ages_for(entry)
-    }
-
-    fn ages_for(&self, entry: &Entry) -> &[Duration] {
+    fn ages_for(&self, entry: &Entry) -> Cow<'_, [Duration]> {
         let (channel, _) = self.queues.queue_names(entry.queue);
         let ages: &PerPriority<Vec<Duration>> = match self.policy(channel) {
             Some(policy) => &policy.notices,
             None => &self.loaded.config.channels.local().settings.notices,
         };
-        by_priority::<Vec<Duration>>(ages, entry.priority)
+        self.ages_of_site(entry.queue, by_priority::<Vec<Duration>>(ages, entry.priority))
     }
 }
 

@@ -44,6 +44,7 @@ mod runner;
 mod runs;
 mod schedule;
 mod settle;
+mod sites;
 mod state;
 mod ticket;
 

@@ -45,8 +45,9 @@ pub(crate) enum News {
     Failed(Vec<(u32, Outcome)>),
     /// All open recipients of the entry have failed, for the same reason.
     AllFailed(Outcome),
-    /// None has failed yet: they are late, and will be given up at that time.
-    Delayed { give_up: Time },
+    /// None has failed yet: they are late, and will be given up at that time. What is known of when they go is empty where
+    /// nothing is.
+    Delayed { give_up: Time, expected: String },
 }
 
 /// Who of those that are to be told a notice is for.
@@ -267,9 +268,9 @@ impl NoticeJob {
                     report(recipient, Action::Failed, outcome.status(), outcome.text(), outcome.peer())
                 })
                 .collect(),
-            News::Delayed { give_up } => of_entry
+            News::Delayed { give_up, expected } => of_entry
                 .map(|(_, recipient)| {
-                    let base = report(recipient, Action::Delayed, STILL_TRIED, "", "");
+                    let base = report(recipient, Action::Delayed, STILL_TRIED, expected, "");
                     Report { retry_until: Some(*give_up), ..base }
                 })
                 .collect(),

@@ -12,6 +12,7 @@ use crate::core::{Core, RunnerState};
 use crate::event::Loaded;
 use crate::order::Requester;
 use crate::policy::{Policy, Schedule};
+use crate::sites::SitePlan;
 
 impl Core {
     /// Puts a configuration in force; `policies` are those of its channels, in their order.
@@ -42,6 +43,7 @@ impl Core {
             self.agenda.list(key);
         }
         self.know_channels();
+        self.sites = SitePlan::of(&config);
         self.queues.set_grace(config.options.release_grace);
         // The next periodic service is not put off by a reload, but may come sooner.
         self.next_service = self.next_service.min(now.plus(config.options.post_interval));

@@ -113,6 +113,7 @@ impl Dispatcher {
             services: 0,
             next_service: now.plus(loaded.config.options.post_interval),
             patrol: Patrol::starting(now),
+            sites: crate::sites::SitePlan::default(),
             closed: Closed::default(),
             foreign_notes: Vec::new(),
             checkpoint: Checkpoint::starting(now),

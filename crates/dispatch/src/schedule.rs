@@ -60,7 +60,8 @@ impl Core {
             }
             let (schedule, polls) = (policy.schedule, policy.polls);
             let some = (policy.periodic.len() < PRIORITIES.len()).then(|| policy.periodic.clone());
-            let queues = self.queues.queues_of_channel(key);
+            let mut queues = self.queues.queues_of_channel(key);
+            self.keep_open_windows(&mut queues, now);
             match schedule {
                 Schedule::Periodic | Schedule::Immediate if some.is_some() => {
                     self.queues.make_due_of(&queues, &some.unwrap_or_default(), now);

@@ -186,6 +186,8 @@ impl Core {
             }
             _ => {}
         }
+        let (channel, domain) = self.queues.queue_names(self.queues.entry(entry).queue);
+        let placement = self.within_window(self.queues.channel_name(channel), domain, placement, now);
         self.queues.put_back(entry, placement, now);
         self.write_state(message, Durability::Lazy, now);
     }
@@ -234,7 +236,8 @@ impl Core {
 
     /// Has the sender told that an entry is late. Nothing waits for it.
     pub(crate) fn notify_delay(&mut self, view: EntryView, give_up: Time, now: Time) {
-        let news = News::Delayed { give_up };
+        let expected = self.expected_of_site(&view.channel, &view.domain, now);
+        let news = News::Delayed { give_up, expected };
         let open = Vec::new();
         self.notices_waiting.push_back(PendingNotice {
             entry: None,

@@ -79,6 +79,19 @@ fn several_entries_add_up() {
 }
 
 #[test]
+fn a_schedule_within_windows_passes_over_what_is_outside() {
+    let utc = Zone::utc();
+    let within = |schedule: &str, text: &str, after: &str| {
+        let timetable = Timetable::read(schedule, &utc, "site").unwrap();
+        let windows = Windows::read(text, &utc).unwrap();
+        shown(timetable.next_within(Some(&windows), time(after)))
+    };
+    assert_eq!(within("0 * * * *", "22:00-06:00", "2026-11-30T12:30:00Z"), "2026-11-30T22:00:00Z");
+    assert_eq!(within("30 * * * *", "22:00-06:00", "2026-12-01T05:30:00Z"), "2026-12-01T22:30:00Z");
+    assert_eq!(within("mon 12:00", "sat, sun", "2026-11-30T12:30:00Z"), "never");
+}
+
+#[test]
 fn intervals_have_moments_of_their_own() {
     let after = time("2026-11-27T12:00:00Z");
     let of = |name| Timetable::read("every 30m", &Zone::utc(), name).unwrap().next(after).unwrap();

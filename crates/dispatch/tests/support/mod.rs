@@ -288,9 +288,19 @@ pub fn read(text: &str, jobs: &str) -> Arc<Loaded> {
     read_with_options(text, jobs, "")
 }
 
+/// Channels with keywords, and sites. Times are UTC.
+pub fn configuration_with_sites(keywords: &[(&str, &str)], sites: &str) -> Arc<Loaded> {
+    let text = format!("{RULES}\n{}", channels_with(keywords));
+    read_files(&text, "", "TIME_ZONE=UTC\n", MemoryFiles::new().with("/house/sites.cnf", sites))
+}
+
 /// The same with further lines in `option.dat`.
 pub fn read_with_options(text: &str, jobs: &str, options: &str) -> Arc<Loaded> {
-    let files = MemoryFiles::new()
+    read_files(text, jobs, options, MemoryFiles::new())
+}
+
+fn read_files(text: &str, jobs: &str, options: &str, files: MemoryFiles) -> Arc<Loaded> {
+    let files = files
         .with("/house/sluice.cnf", text)
         .with(
             "/house/option.dat",

@@ -1,0 +1,238 @@
+//! Sites in the dispatcher: releases by their schedules, the windows in which their mail may go on its own, and their ages.
+//!
+//! A schedule is planned one moment ahead, within the site's windows. A moment that passes while no hub runs is not made up
+//! for: the next one comes. Planning a hundred thousand schedules takes a while, so that it is done in steps between which
+//! the loop goes on.
+//!
+//! A window acts where an entry is put: what would be due while it is closed is due when it opens. Who asks gets mail at any
+//! time, since a release makes due whatever it finds. What is due when the window closes, and has found no free job, still goes.
+//!
+//! # Not here
+//! What a release is (`release`), and whom the server lets ask (`smtpd`).
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluice_config::{Config, Site, Tier};
+use sluice_mail::{Time, rfc5322_date};
+use sluice_queue::{Placement, QueueKey, Selector};
+
+use crate::core::Core;
+use crate::order::{Order, Requester, Via};
+
+/// Schedules that are planned in one step of the loop.
+const PLANNED_MAX: usize = 256;
+/// Releases by schedule in one step of the loop.
+const RELEASED_MAX: usize = 64;
+
+/// What the configuration's sites ask of the dispatcher.
+#[derive(Debug, Default)]
+pub(crate) struct SitePlan {
+    /// The next release of each site with a schedule.
+    next: BTreeSet<(Time, Box<str>)>,
+    /// Sites whose next release is still to be found out.
+    unplanned: Vec<Box<str>>,
+    /// Sites that have a channel to themselves, by its name in lower case.
+    by_channel: HashMap<String, Box<str>>,
+    has_windows: bool,
+    has_ages: bool,
+}
+
+impl SitePlan {
+    pub(crate) fn of(config: &Config) -> Self {
+        let mut plan = Self::default();
+        for site in &config.sites {
+            if site.schedule.is_some() {
+                plan.unplanned.push(site.name.clone());
+            }
+            if let (true, Some(channel)) = (site.domains.is_empty(), &site.channel) {
+                plan.by_channel.insert(channel.to_ascii_lowercase(), site.name.clone());
+            }
+            plan.has_windows |= site.windows.is_some();
+            plan.has_ages |= site.lifetime.is_some() || site.notices.is_some();
+        }
+        plan
+    }
+
+    /// When there is something to do; at once while there are schedules to plan.
+    pub(crate) fn next_wake(&self) -> Option<Time> {
+        if self.unplanned.is_empty() { self.next.first().map(|(at, _)| *at) } else { Some(Time(0)) }
+    }
+}
+
+/// What a release of the whole site names.
+pub(crate) fn selectors_of(site: &Site) -> Vec<Selector> {
+    let of_domain = |own: &sluice_config::SiteDomain| match own.with_below {
+        true => Selector::Subnet(own.domain.to_string()),
+        false => Selector::Host(own.domain.to_string()),
+    };
+    match (&*site.domains, &site.channel) {
+        ([], Some(channel)) => vec![Selector::Channel(channel.to_string())],
+        (domains, _) => domains.iter().map(of_domain).collect(),
+    }
+}
+
+/// Which way the mail of a site goes when nobody has asked for it: to its target, if it has one.
+pub(crate) fn way_of(site: &Site) -> Via {
+    let target = site.target.as_deref().filter(|_| matches!(site.tier, Tier::Static | Tier::Dynamic));
+    let Some(target) = target else { return Via::Channel };
+    let text = site.port.map_or_else(|| target.to_owned(), |port| format!("{target}:{port}"));
+    Via::target(&text).unwrap_or(Via::Channel)
+}
+
+impl Core {
+    /// Releases the sites whose moment has come, and finds out the next one of each.
+    pub(crate) fn release_sites(&mut self, now: Time) {
+        if self.stopping.is_some() {
+            return;
+        }
+        let config = Arc::clone(&self.loaded.config);
+        for _ in 0..PLANNED_MAX {
+            let Some(name) = self.sites.unplanned.pop() else { break };
+            self.plan(&config, name, now);
+        }
+        for _ in 0..RELEASED_MAX {
+            let Some((at, name)) = self.sites.next.pop_first() else { break };
+            if at > now {
+                self.sites.next.insert((at, name));
+                break;
+            }
+            if let Some(site) = config.sites.by_name(&name) {
+                let order = Order {
+                    selectors: selectors_of(site),
+                    requester: Requester::Schedule,
+                    via: way_of(site),
+                    site: Some(site.name.to_string()),
+                };
+                self.release(order, now);
+            }
+            self.plan(&config, name, now);
+        }
+    }
+
+    fn plan(&mut self, config: &Config, name: Box<str>, now: Time) {
+        let Some(site) = config.sites.by_name(&name) else { return };
+        let Some(schedule) = &site.schedule else { return };
+        if let Some(next) = schedule.next_within(site.windows.as_deref(), now) {
+            self.sites.next.insert((next, name));
+        }
+    }
+
+    /// The site whose mail stands in a queue.
+    fn site_of(&self, channel: &str, domain: &str) -> Option<&Site> {
+        let sites = &self.loaded.config.sites;
+        if sites.is_empty() {
+            return None;
+        }
+        let in_channel =
+            |site: &&Site| site.channel.as_deref().is_none_or(|own| own.eq_ignore_ascii_case(channel));
+        let of_channel = || sites.by_name(self.sites.by_channel.get(&channel.to_ascii_lowercase())?);
+        sites.by_domain(domain).filter(in_channel).or_else(of_channel)
+    }
+
+    /// Where mail of a site is put that would be due while its window is closed: until it opens.
+    pub(crate) fn within_window(
+        &self,
+        channel: &str,
+        domain: &str,
+        placement: Placement,
+        now: Time,
+    ) -> Placement {
+        if !self.sites.has_windows {
+            return placement;
+        }
+        let due = match placement {
+            Placement::Ready => now,
+            Placement::At(due) => due.max(now),
+            _ => return placement,
+        };
+        let site = self.site_of(channel, domain);
+        let Some(windows) = site.and_then(|site| site.windows.as_deref()) else { return placement };
+        match windows.opens_after(due) {
+            Some(open) if open > due => Placement::At(open),
+            Some(_) => placement,
+            None => Placement::UntilReleased,
+        }
+    }
+
+    /// Leaves the queues whose site has no open window now.
+    pub(crate) fn keep_open_windows(&self, queues: &mut Vec<QueueKey>, now: Time) {
+        if !self.sites.has_windows {
+            return;
+        }
+        queues.retain(|&queue| {
+            let (key, domain) = self.queues.queue_names(queue);
+            let site = self.site_of(self.queues.channel_name(key), domain);
+            site.and_then(|site| site.windows.as_deref()).is_none_or(|windows| windows.is_open(now))
+        });
+    }
+
+    /// What a sender is told whose mail waits for a site: that it is not always there, and when it is expected if that is
+    /// known. Empty where the mail is no site's.
+    pub(crate) fn expected_of_site(&self, channel: &str, domain: &str, now: Time) -> String {
+        let Some(site) = self.site_of(channel, domain) else { return String::new() };
+        let (windows, schedule) = (site.windows.as_deref(), site.schedule.as_deref());
+        let release = schedule.and_then(|schedule| schedule.next_within(windows, now));
+        let opens =
+            windows.filter(|windows| !windows.is_open(now)).and_then(|windows| windows.opens_after(now));
+        match release.or(opens) {
+            Some(at) => format!(
+                "waits for a host that is not always connected; it is expected on {}",
+                rfc5322_date(at)
+            ),
+            None => "waits for a host that is not always connected; it gets its mail when it asks for it"
+                .to_owned(),
+        }
+    }
+
+    /// The ages of a queue's mail where its site has its own, made of those of the channel.
+    pub(crate) fn ages_of_site<'a>(
+        &self,
+        queue: QueueKey,
+        of_channel: &'a [Duration],
+    ) -> Cow<'a, [Duration]> {
+        if !self.sites.has_ages {
+            return Cow::Borrowed(of_channel);
+        }
+        let (key, domain) = self.queues.queue_names(queue);
+        match self.site_of(self.queues.channel_name(key), domain) {
+            Some(site) if site.lifetime.is_some() || site.notices.is_some() => {
+                Cow::Owned(ages(site.notices.as_deref(), site.lifetime, of_channel))
+            }
+            _ => Cow::Borrowed(of_channel),
+        }
+    }
+}
+
+/// Warnings, and the end: `LIFETIME` is the end, else the last of `NOTICES`; warnings are those of the site, else of the
+/// channel, as far as they come before the end.
+fn ages(notices: Option<&[Duration]>, lifetime: Option<Duration>, of_channel: &[Duration]) -> Vec<Duration> {
+    let warnings = match (notices, lifetime) {
+        (Some(notices), _) => notices,
+        // The last age of a channel is its end, which the site's takes the place of.
+        (None, Some(_)) => of_channel.split_last().map_or(of_channel, |(_, warnings)| warnings),
+        (None, None) => of_channel,
+    };
+    let Some(lifetime) = lifetime else { return warnings.to_vec() };
+    warnings.iter().copied().filter(|age| *age < lifetime).chain([lifetime]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_of_a_site_take_the_place_of_the_channels() {
+        let days =
+            |days: &[u64]| days.iter().map(|day| Duration::from_secs(day * 86_400)).collect::<Vec<_>>();
+        let channel = days(&[3, 6, 9, 12]);
+        let end = |day: u64| Some(Duration::from_secs(day * 86_400));
+        assert_eq!(ages(None, end(60), &channel), days(&[3, 6, 9, 60]));
+        assert_eq!(ages(None, end(5), &channel), days(&[3, 5]));
+        assert_eq!(ages(Some(&days(&[10, 20])), end(60), &channel), days(&[10, 20, 60]));
+        assert_eq!(ages(Some(&days(&[10, 20])), None, &channel), days(&[10, 20]));
+        assert_eq!(ages(None, None, &channel), channel);
+    }
+}

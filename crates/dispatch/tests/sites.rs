@@ -1,0 +1,148 @@
+//! Sites: released by their schedules, kept within their windows, with ages of their own.
+//!
+//! The clock of these houses begins on a Monday at 14:13:20 UTC; the periodic service is held every four hours.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use sluice_dispatch::Via;
+use std::time::Duration;
+use support::{Act, HOUR, House, MINUTE, configuration_with_sites};
+
+fn house(sites: &str) -> House {
+    House::with(configuration_with_sites(&[], sites))
+}
+
+#[test]
+fn a_site_is_released_by_its_schedule() {
+    let house = house("[SITE=slow]\nDOMAINS=@slow.example\nSCHEDULE=mon 15:00, 15:30\n");
+    house.send(&["tcp_slow!a@slow.example", "tcp_slow!b@deep.slow.example"]);
+    house.wait_queue(&["tcp_slow/deep.slow.example 1", "tcp_slow/slow.example 1"]);
+    house.pass(46 * MINUTE);
+    assert_eq!(house.take_got(), [""; 0], "it is 14:59");
+    house.pass(MINUTE);
+    house.wait_queue(&[]);
+    house.wait_got(2);
+    house.take_got();
+    house.send(&["tcp_slow!c@slow.example", "tcp_slow!d@odd.example"]);
+    house.wait_queue(&["tcp_slow/odd.example 1", "tcp_slow/slow.example 1"]);
+    house.pass(30 * MINUTE);
+    house.wait_queue(&["tcp_slow/odd.example 1"]);
+    assert_eq!(house.take_got(), ["tcp_slow c@slow.example"], "nobody else's mail");
+}
+
+#[test]
+fn what_a_schedule_releases_goes_to_the_target() {
+    let house = house(
+        "[SITE=slow]\nDOMAINS=slow.example\nTARGET=192.0.2.7\nPORT=2525\nSCHEDULE=15:00\n[SITE=site]\nCHANNEL=tcp_site\nSCHEDULE=16:00\n",
+    );
+    house.send(&["tcp_slow!a@slow.example"]);
+    house.send(&["tcp_site!b@site.example"]);
+    house.wait_queue(&["tcp_site/site.example 1", "tcp_slow/slow.example 1"]);
+    house.pass(47 * MINUTE);
+    house.wait_queue(&["tcp_site/site.example 1"]);
+    assert_eq!(house.wait_got(1)[0].next_hop.as_deref(), Some("[192.0.2.7]:2525"));
+    house.take_got();
+    house.pass(HOUR);
+    house.wait_queue(&[]);
+    assert_eq!(house.wait_got(1)[0].next_hop, None, "a channel to itself, and no target");
+}
+
+#[test]
+fn outside_its_windows_nothing_of_a_site_goes_on_its_own() {
+    let house = house("[SITE=there]\nDOMAINS=there.example\nWINDOW=22:00-23:00\n");
+    house.send(&["tcp_local!a@there.example"]);
+    house.send(&["tcp_local!b@deep.there.example"]);
+    house.wait_queue(&["tcp_local/there.example 1"]);
+    assert_eq!(house.take_got(), ["tcp_local b@deep.there.example"], "only the site's own domain waits");
+    house.pass(4 * HOUR);
+    house.quiet();
+    assert_eq!(house.take_got(), [""; 0], "nor does the periodic service take it");
+    house.pass(4 * HOUR);
+    house.wait_queue(&[]);
+    assert_eq!(house.take_got(), ["tcp_local a@there.example"], "it is 22:13");
+    house.send(&["tcp_local!c@there.example"]);
+    house.wait_queue(&[]);
+    assert_eq!(house.take_got(), ["tcp_local c@there.example"], "while it is open mail goes at once");
+}
+
+#[test]
+fn a_retry_waits_for_the_window_too() {
+    let house = house("[SITE=there]\nDOMAINS=there.example\nWINDOW=14:00-14:30, 20:00-21:00\n");
+    house.act("a@there.example", Act::Defer);
+    house.send(&["tcp_local!a@there.example"]);
+    house.wait_got(1);
+    house.take_got();
+    house.wait(|| house.summary().first().is_some_and(|queue| queue.active == 0), || "put back".to_owned());
+    let due = house.summary()[0].next_due.unwrap();
+    let opens = house.clock_now().plus(Duration::from_secs(5 * 3600 + 46 * 60 + 40));
+    assert_eq!(due, opens, "20:00, whatever the back-off says");
+}
+
+#[test]
+fn who_asks_gets_mail_at_any_time() {
+    let house = house("[SITE=there]\nDOMAINS=there.example\nWINDOW=22:00-23:00\n");
+    house.send(&["tcp_local!a@there.example"]);
+    house.quiet();
+    assert_eq!(house.take_got(), [""; 0]);
+    assert_eq!(house.etrn_via("there.example", Via::Channel).messages, 1);
+    house.wait_queue(&[]);
+    assert_eq!(house.take_got(), ["tcp_local a@there.example"]);
+}
+
+#[test]
+fn the_periodic_service_passes_a_closed_window_by() {
+    let house = house("[SITE=slow]\nDOMAINS=slow.example\nWINDOW=22:00-23:00\n");
+    house.send(&["tcp_slow!a@slow.example"]);
+    house.send(&["tcp_slow!b@deep.slow.example"]);
+    house.wait_queue(&["tcp_slow/deep.slow.example 1", "tcp_slow/slow.example 1"]);
+    house.pass(4 * HOUR);
+    house.wait_queue(&["tcp_slow/slow.example 1"]);
+    house.pass(4 * HOUR);
+    house.wait_queue(&[]);
+}
+
+#[test]
+fn a_site_has_ages_of_its_own() {
+    // The channel's are 3, 6, 9 and 12 hours.
+    let sites = "[SITE=there]\nDOMAINS=slow.example\nNOTICES=20h\nLIFETIME=40h\nWINDOW=00:00-00:01\n";
+    let house = House::with(configuration_with_sites(&[("l", "notices 3 6 9 12")], sites));
+    house.send(&["tcp_slow!kept@slow.example"]);
+    let waits =
+        |domain: &str| house.queue().iter().any(|queue| queue.starts_with(&format!("tcp_slow/{domain} ")));
+    house.send(&["tcp_called!ordinary@called.example"]);
+    house.wait_queue(&["tcp_called/called.example 1", "tcp_slow/slow.example 1"]);
+    house.pass(13 * HOUR);
+    house.pass(MINUTE);
+    house.wait(
+        || !house.queue().iter().any(|queue| queue.starts_with("tcp_called/")),
+        || "the ordinary one ends".to_owned(),
+    );
+    assert!(waits("slow.example"), "{:?}", house.queue());
+    house.pass(26 * HOUR);
+    house.pass(MINUTE);
+    assert!(waits("slow.example"), "{:?}", house.queue());
+    let told = |got: &support::Got| got.content.contains("kept@slow.example");
+    house.wait(|| house.got().iter().any(told), || "a warning".to_owned());
+    let warning = house.got().into_iter().find(told).unwrap().content;
+    let words = warning.split_whitespace().collect::<Vec<_>>().join(" ");
+    let expected =
+        "waits for a host that is not always connected; it is expected on Thu, 24 Sep 2026 00:00:00 +0000";
+    assert!(words.contains(expected), "{warning}");
+    house.pass(HOUR);
+    house.pass(MINUTE);
+    house.wait(|| !waits("slow.example"), || format!("{:?}", house.queue()));
+}
+
+#[test]
+fn a_reload_takes_schedules_up_anew() {
+    let mut house = house("[SITE=slow]\nDOMAINS=slow.example\nSCHEDULE=15:00\n");
+    house.send(&["tcp_slow!a@slow.example"]);
+    house.wait_queue(&["tcp_slow/slow.example 1"]);
+    house.reload(configuration_with_sites(&[], "[SITE=slow]\nDOMAINS=slow.example\nSCHEDULE=15:30\n"));
+    house.pass(47 * MINUTE);
+    house.quiet();
+    assert_eq!(house.take_got(), [""; 0], "the old moment means nothing any more");
+    house.pass(30 * MINUTE);
+    house.wait_queue(&[]);
+}
