@@ -4,7 +4,7 @@
 //! per priority of the queues that have something ready, from which leases are taken in turn. One ordered set tells
 //! which queue has to be looked at next for its due times; there is no timer per message.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use crate::entry::{
 };
 use crate::queue::Queue;
 use crate::release::{Run, RunNumber};
+use crate::ring::Ring;
 use crate::slab::Slab;
 use crate::suspend::Suspended;
 use crate::tally::Tally;
@@ -40,7 +41,7 @@ pub struct QueueKey(pub(crate) u32);
 pub(crate) struct Channel {
     pub(crate) name: Arc<str>,
     pub(crate) queues: HashMap<Arc<str>, QueueKey>,
-    pub(crate) rings: [VecDeque<QueueKey>; 3],
+    pub(crate) rings: [Ring; 3],
     pub(crate) leased: usize,
     /// It is among [`Queues::stirred`].
     pub(crate) is_stirred: bool,

@@ -8,11 +8,12 @@ use sluice_mail::{Priority, Time};
 use crate::entry::{EntryKey, PRIORITIES, Place, State};
 use crate::index::{ChannelKey, QueueKey, Queues};
 use crate::queue::Queue;
+use crate::ring::{Ring, turn_length};
 
 impl Queues {
     /// Takes up to `max` due entries of one queue of the channel: the most urgent there are, from the queue whose turn
-    /// it is, oldest first; with `only`, none but those of that priority. They are appended to `taken`. `None` when
-    /// nothing is due.
+    /// it is, oldest first, and fewer at its first turns when others wait for theirs; with `only`, none but those of that
+    /// priority. They are appended to `taken`. `None` when nothing is due.
     pub fn lease(
         &mut self,
         channel: ChannelKey,
@@ -22,7 +23,7 @@ impl Queues {
         now: Time,
     ) -> Option<QueueKey> {
         for priority in PRIORITIES.into_iter().filter(|priority| only.is_none_or(|only| only == *priority)) {
-            while let Some(key) = self.channels[channel.0 as usize].rings[priority as usize].pop_front() {
+            while let Some(key) = self.channels[channel.0 as usize].rings[priority as usize].pop() {
                 // A queue that has gone, or whose number another one has now, or that has nothing left to give.
                 let Some(queue) = self.queues.get_mut(key.0).filter(|queue| queue.channel == channel) else {
                     continue;
@@ -30,6 +31,9 @@ impl Queues {
                 if !std::mem::take(&mut queue.in_ring[priority as usize]) || !queue.has_ready(priority) {
                     continue;
                 }
+                let is_alone = self.channels[channel.0 as usize].rings.iter().all(Ring::is_empty);
+                let max = if is_alone { max } else { turn_length(queue.turns, max) };
+                queue.turns = queue.turns.saturating_add(1);
                 let before = taken.len();
                 while taken.len() - before < max {
                     let first = match only {
@@ -78,15 +82,15 @@ impl Queues {
     /// the channel are answered by the first place of each ring. Each place is taken out once, and was put in once.
     pub fn tidy_rings(&mut self, channel: ChannelKey) {
         for priority in PRIORITIES {
-            let ring = &mut self.channels[channel.0 as usize].rings[priority as usize];
-            while let Some(&key) = ring.front() {
-                match self.queues.get_mut(key.0).filter(|queue| queue.channel == channel) {
-                    Some(queue) if queue.in_ring[priority as usize] && queue.has_ready(priority) => break,
-                    Some(queue) => queue.in_ring[priority as usize] = false,
-                    None => {}
-                }
-                ring.pop_front();
-            }
+            let queues = &mut self.queues;
+            self.channels[channel.0 as usize].rings[priority as usize].tidy(|key| {
+                let Some(queue) = queues.get_mut(key.0).filter(|queue| queue.channel == channel) else {
+                    return true;
+                };
+                let stays = queue.in_ring[priority as usize] && queue.has_ready(priority);
+                queue.in_ring[priority as usize] = stays;
+                !stays
+            });
         }
     }
 
@@ -111,7 +115,7 @@ impl Queues {
         let rings = &self.channels[channel.0 as usize].rings;
         let (mut entries, mut recipients) = (0, 0);
         for priority in PRIORITIES {
-            for key in &rings[priority as usize] {
+            for key in rings[priority as usize].iter() {
                 let lends =
                     |queue: &&Queue| queue.channel == channel && !queue.is_suspended && !queue.is_barred;
                 let Some(queue) = self.queues.get(key.0).filter(lends) else { continue };

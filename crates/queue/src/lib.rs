@@ -29,6 +29,7 @@ mod lease;
 mod passing;
 mod queue;
 mod release;
+mod ring;
 mod selector;
 mod slab;
 mod suspend;

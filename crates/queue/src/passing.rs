@@ -67,7 +67,8 @@ impl Queues {
         for priority in PRIORITIES {
             if !queue.in_ring[priority as usize] && queue.has_ready(priority) {
                 queue.in_ring[priority as usize] = true;
-                self.channels[queue.channel.0 as usize].rings[priority as usize].push_back(key);
+                let ring = &mut self.channels[queue.channel.0 as usize].rings[priority as usize];
+                ring.push(key, queue.turns == 0);
             }
         }
         if !queue.ready.is_empty() {
@@ -77,6 +78,9 @@ impl Queues {
             }
         }
         let idle = queue.is_idle();
+        if idle {
+            queue.turns = 0;
+        }
         if let Some(run) = &mut queue.run {
             run.idle_since = if idle { run.idle_since.or(Some(now)) } else { None };
         }

@@ -47,6 +47,8 @@ pub(crate) struct Queue {
     pub(crate) is_split: bool,
     /// An operator wants nothing tried for this domain: no lease takes anything.
     pub(crate) is_suspended: bool,
+    /// Turns that it has had since it last was idle.
+    pub(crate) turns: u8,
     /// The release that this queue is under.
     pub(crate) run: Option<QueueRun>,
     /// In which of its channel's rings it stands, by priority.
@@ -73,6 +75,7 @@ impl Queue {
             spread: HashSet::new(),
             is_split: false,
             is_suspended: false,
+            turns: 0,
             run: None,
             in_ring: [false; 3],
             wake: None,
