@@ -28,7 +28,7 @@ use crate::policy::Policy;
 use crate::record::Promised;
 use crate::runner::Runner;
 use crate::runs::Run;
-use crate::settle::PendingNotice;
+use crate::settle::{PendingNotice, WaitingNotices};
 use crate::sites::SitePlan;
 
 /// A channel, configured or not.
@@ -177,8 +177,8 @@ pub(crate) struct Core {
     pub(crate) leases: HashMap<u64, Lease>,
     pub(crate) deliveries: HashMap<u64, InFlight>,
     pub(crate) notices: HashMap<u64, PendingNotice>,
-    /// Notices that wait for a place among those under way.
-    pub(crate) notices_waiting: VecDeque<PendingNotice>,
+    /// Notices that wait for a place among those under way, or for their time.
+    pub(crate) notices_waiting: WaitingNotices,
     /// Source of lease, delivery and notice numbers.
     pub(crate) next_number: u64,
     /// Old instances that are still finishing.

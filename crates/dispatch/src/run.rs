@@ -105,7 +105,7 @@ impl Dispatcher {
             leases: std::collections::HashMap::new(),
             deliveries: std::collections::HashMap::new(),
             notices: std::collections::HashMap::new(),
-            notices_waiting: std::collections::VecDeque::new(),
+            notices_waiting: crate::settle::WaitingNotices::default(),
             next_number: 0,
             draining: std::collections::HashMap::new(),
             desk: desk_in,

@@ -4,6 +4,7 @@
 //! Delivered recipients are closed at once (lazily journalled: a crash delivers them a second time). Failed ones stay
 //! open until the notice to the sender is durable. Only then is the entry finished, or put back for its deferred ones.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use sluice_mail::{Outcome, Status, Time};
@@ -46,6 +47,29 @@ pub(crate) struct PendingNotice {
     /// Whom it is for; there may be another one after it.
     audience: Option<Audience>,
     not_before: Time,
+}
+
+/// Notices that are not under way yet.
+#[derive(Default)]
+pub(crate) struct WaitingNotices {
+    /// For a place among those under way.
+    ready: VecDeque<PendingNotice>,
+    /// For their time; numbered, since several may have the same.
+    later: BTreeMap<(Time, u64), PendingNotice>,
+    number: u64,
+}
+
+impl WaitingNotices {
+    fn put(&mut self, pending: PendingNotice) {
+        self.number += 1;
+        self.later.insert((pending.not_before, self.number), pending);
+    }
+
+    fn advance(&mut self, now: Time) {
+        while self.later.first_key_value().is_some_and(|(&(time, _), _)| time <= now) {
+            self.ready.extend(self.later.pop_first().map(|(_, pending)| pending));
+        }
+    }
 }
 
 impl Core {
@@ -223,7 +247,7 @@ impl Core {
     ) {
         let Some(key) = entry else { return };
         let view = self.queues.view(key);
-        self.notices_waiting.push_back(PendingNotice {
+        self.notices_waiting.put(PendingNotice {
             entry,
             view,
             news,
@@ -239,7 +263,7 @@ impl Core {
         let expected = self.expected_of_site(&view.channel, &view.domain, now);
         let news = News::Delayed { give_up, expected };
         let open = Vec::new();
-        self.notices_waiting.push_back(PendingNotice {
+        self.notices_waiting.put(PendingNotice {
             entry: None,
             view,
             news,
@@ -252,15 +276,9 @@ impl Core {
 
     /// Hands notices to the desk, as many as have a place.
     pub(crate) fn start_notices(&mut self, now: Time) {
-        for _ in 0..self.notices_waiting.len() {
-            if self.notices.len() >= NOTICES {
-                return;
-            }
-            let Some(mut pending) = self.notices_waiting.pop_front() else { return };
-            if pending.not_before > now {
-                self.notices_waiting.push_back(pending);
-                continue;
-            }
+        self.notices_waiting.advance(now);
+        while self.notices.len() < NOTICES {
+            let Some(mut pending) = self.notices_waiting.ready.pop_front() else { return };
             let number = self.number();
             let policy = self.queues.known_channel(&pending.view.channel).and_then(|key| self.policy(key));
             let copies = match (policy, &pending.news) {
@@ -286,9 +304,9 @@ impl Core {
         }
     }
 
-    /// When a notice that had to wait may be tried again.
+    /// When a notice that had to wait may be tried again. Those that wait for a place are thought of when one ends.
     pub(crate) fn next_notice(&self) -> Option<Time> {
-        self.notices_waiting.iter().map(|pending| pending.not_before).min()
+        self.notices_waiting.later.first_key_value().map(|(&(time, _), _)| time)
     }
 
     /// A notice has been dealt with: now its recipients may be.
@@ -312,8 +330,7 @@ impl Core {
             }
             NoticeEnd::NotNow(why) => {
                 tracing::warn!(%id, why, "a notice has to wait");
-                self.notices_waiting
-                    .push_back(PendingNotice { not_before: now.plus(NOTICE_RETRY), ..pending });
+                self.notices_waiting.put(PendingNotice { not_before: now.plus(NOTICE_RETRY), ..pending });
                 return;
             }
             NoticeEnd::NoRoute(why) | NoticeEnd::Unreadable(why) => {
@@ -325,7 +342,7 @@ impl Core {
             }
         };
         if settled && next.is_some() {
-            self.notices_waiting.push_back(PendingNotice { audience: next, ..pending });
+            self.notices_waiting.put(PendingNotice { audience: next, ..pending });
             return;
         }
         if let (true, Some(entry)) = (settled, pending.entry) {

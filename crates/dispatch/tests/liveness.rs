@@ -63,6 +63,11 @@ fn what_one_event_costs_does_not_grow_with_the_channels() {
 #[test]
 fn channels_without_a_slot_wait_in_line_and_none_is_passed_over() {
     let house = wide(5, "pool narrow threaddepth 1", "[POOL=narrow]\nJOB_LIMIT=1\n");
+    // All instances are alive before the line is made.
+    for n in 0..5 {
+        house.send(&[&format!("tcp_site{n}!a@site{n}.example")]);
+    }
+    house.wait_queue(&[]);
     for n in 0..5 {
         house.act(&format!("tcp_site{n}"), Act::Keep);
     }
@@ -73,8 +78,8 @@ fn channels_without_a_slot_wait_in_line_and_none_is_passed_over() {
     }
     let mut order = Vec::new();
     for turn in 1..=15 {
-        house.wait(|| house.got().len() == turn, || format!("turn {turn}, there are {order:?}"));
-        order.push(house.got()[turn - 1].channel.clone());
+        house.wait(|| house.got().len() == 5 + turn, || format!("turn {turn}, there are {order:?}"));
+        order.push(house.got()[4 + turn].channel.clone());
         assert_eq!(house.kept(), 1, "one slot, one job");
         house.finish_kept(&Act::Deliver);
     }

@@ -1,12 +1,13 @@
 //! A mail server that keeps what it gets and behaves as it is told.
 
 use crate::wait::wait_until;
+use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A message as it arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +48,7 @@ pub struct Manner {
 struct Shared {
     manner: Mutex<Manner>,
     arrived: Mutex<Vec<Arrived>>,
+    heard: Mutex<HashMap<String, Instant>>,
     commands: Mutex<Vec<String>>,
     connections: AtomicUsize,
     stop: AtomicBool,
@@ -134,10 +136,17 @@ impl Sink {
         self.shared.commands.lock().unwrap().clone()
     }
 
+    /// When the first recipient of this domain was named since the sink began, or forgot.
+    #[must_use]
+    pub fn heard_of(&self, domain: &str) -> Option<Instant> {
+        self.shared.heard.lock().unwrap().get(domain).copied()
+    }
+
     /// Forgets what has arrived and what was said.
     pub fn clear(&self) {
         self.shared.arrived.lock().unwrap().clear();
         self.shared.commands.lock().unwrap().clear();
+        self.shared.heard.lock().unwrap().clear();
         self.shared.connections.store(0, Ordering::SeqCst);
     }
 
@@ -216,6 +225,10 @@ fn session(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
                 Some((part, reply)) if line.contains(part.as_str()) => say(reply)?,
                 _ => {
                     to.push(path(&line));
+                    if let Some((_, domain)) = to[to.len() - 1].rsplit_once('@') {
+                        let mut heard = shared.heard.lock().unwrap();
+                        heard.entry(domain.to_owned()).or_insert_with(Instant::now);
+                    }
                     say("250 2.1.5 ok")?;
                 }
             },

@@ -113,6 +113,11 @@ enum Bench {
     /// Up to 1,000,000 rewrite rules, in several shapes. Keeps the results, with the machine and the versions, in
     /// `benches/language.json`. Takes some minutes.
     Language(bench::Language),
+    /// A backlog of 1,000,000 messages for 100,000 sites: what an ETRN costs, and how soon mail leaves after it
+    ///
+    /// Alone, a thousand sites at once, and beside a site that asks a thousand times. Keeps the results in
+    /// `benches/release.json`.
+    Release(bench::Release),
 }
 
 fn main() -> ExitCode {
@@ -128,6 +133,7 @@ fn main() -> ExitCode {
         Verb::Etrn { server, argument } => letters::etrn(server, &argument).map(|reply| println!("{reply}")),
         Verb::Bench(Bench::Relay(load)) => bench::relay(&load),
         Verb::Bench(Bench::Language(options)) => bench::language(&options),
+        Verb::Bench(Bench::Release(options)) => bench::release(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

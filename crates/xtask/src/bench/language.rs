@@ -295,7 +295,7 @@ fn rounded(number: f64) -> f64 {
 }
 
 /// What the results belong to.
-fn machine() -> Value {
+pub(super) fn machine() -> Value {
     let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = processor
         .lines()

@@ -6,6 +6,7 @@
 
 mod language;
 mod relays;
+mod release;
 mod usage;
 
 use crate::cargo::{cargo, root, step, target};
@@ -13,6 +14,7 @@ use crate::peers;
 use anyhow::{Context, Result, bail, ensure};
 pub(crate) use language::{Language, language};
 use relays::{Relay, start_postfix, start_sluice};
+pub(crate) use release::{Release, release};
 use serde_json::json;
 use sluice_testkit::{Program, free_port, wait_until};
 use std::fs;
