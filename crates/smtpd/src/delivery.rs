@@ -287,6 +287,7 @@ impl Arrival {
         }
         let sender = &transaction.sender;
         tracing::info!(%id, %peer, %channel, ?sender, recipients, size = summary.size, held, "message accepted");
+        talk.accepted += 1;
         Received::Safe(id)
     }
 }

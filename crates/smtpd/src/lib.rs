@@ -22,6 +22,7 @@ pub mod inside;
 mod intake;
 mod log;
 mod protection;
+mod reversed;
 mod server;
 mod session;
 mod tls;
@@ -54,6 +55,7 @@ pub use intake::{
     Quotas, Reception, Refused, Session, Transaction,
 };
 pub use log::TARGET as SLAVE_DEBUG;
+pub use reversed::{Stream, serve_reversed};
 pub use sluice_sasl::Mechanism;
 pub use sluice_sasl::users::Users;
 pub use sluice_smtp::server::{Demand, Safety};

@@ -23,7 +23,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::delivery::{self, Arrival, Progress};
-use crate::intake::{Connection, EtrnAnswer, Intake, Lookup, MailParams, Orders, Origin, Session};
+use crate::intake::{Admission, Connection, EtrnAnswer, Intake, Lookup, MailParams, Orders, Origin, Session};
 use crate::protection::{Underway, policy};
 use crate::tls::Wire;
 use crate::turn::{AfterAtrn, AtrnAnswer};
@@ -55,6 +55,10 @@ pub(crate) struct Talk {
     pub(crate) auth_failures: u32,
     /// A message of which some chunks have come.
     arrival: Option<Arrival>,
+    /// Messages that were made safe.
+    pub(crate) accepted: u64,
+    /// Code of the reply that was given last.
+    pub(crate) last_code: u16,
 }
 
 /// What has been read and not yet used.
@@ -144,7 +148,6 @@ pub(crate) async fn serve(
     // Replies are written whole; waiting for more to fill a packet only costs the client time.
     let _ = stream.set_nodelay(true);
     let peer = connection.peer;
-    let mut output = Vec::with_capacity(512);
     if let Some(lookup) = intake.client_name(&connection) {
         connection.name = timeout(LOOKUP_TIME, lookup).await.ok().flatten();
     }
@@ -156,6 +159,7 @@ pub(crate) async fn serve(
                 return;
             }
             // RFC 2034 section 4: no enhanced code in what stands for the greeting.
+            let mut output = Vec::new();
             Reply::from(refusal).without_status().write_to(&mut output);
             let mut stream = Wire::Plain(stream);
             let _ = timeout(LINGER, stream.write_all(&output)).await;
@@ -163,28 +167,7 @@ pub(crate) async fn serve(
         }
     };
     tracing::debug!(%peer, service = %connection.service, channel = %admission.source_channel, "connected");
-    let mut talk = Talk {
-        stream: Some(Wire::Plain(stream)),
-        input: Input::default(),
-        output,
-        lines: LineReader::new(admission.reception.line_ends),
-        server: server::Server::new(policy(&admission)),
-        session: Session {
-            connection,
-            admission,
-            helo: String::new(),
-            extended: false,
-            tls: None,
-            login: None,
-            origin: Origin::Client,
-        },
-        intake,
-        stopping,
-        orders: Orders::default(),
-        exchange: None,
-        auth_failures: 0,
-        arrival: None,
-    };
+    let mut talk = Talk::new(Wire::Plain(stream), connection, admission, intake, stopping);
     match talk.run().await {
         Ok(()) => tracing::debug!(%peer, "disconnected"),
         Err(error) => tracing::debug!(%peer, %error, "connection lost"),
@@ -192,7 +175,41 @@ pub(crate) async fn serve(
 }
 
 impl Talk {
-    async fn run(&mut self) -> io::Result<()> {
+    /// A session that has been admitted and not yet greeted.
+    pub(crate) fn new(
+        stream: Wire,
+        connection: Connection,
+        admission: Admission,
+        intake: Arc<dyn Intake>,
+        stopping: watch::Receiver<bool>,
+    ) -> Talk {
+        Talk {
+            stream: Some(stream),
+            input: Input::default(),
+            output: Vec::with_capacity(512),
+            lines: LineReader::new(admission.reception.line_ends),
+            server: server::Server::new(policy(&admission)),
+            session: Session {
+                connection,
+                admission,
+                helo: String::new(),
+                extended: false,
+                tls: None,
+                login: None,
+                origin: Origin::Client,
+            },
+            intake,
+            stopping,
+            orders: Orders::default(),
+            exchange: None,
+            auth_failures: 0,
+            arrival: None,
+            accepted: 0,
+            last_code: 0,
+        }
+    }
+
+    pub(crate) async fn run(&mut self) -> io::Result<()> {
         if self.session.connection.implicit_tls {
             let Some(certificates) = self.intake.certificates(&self.session.connection) else {
                 let service = &self.session.connection.service;
@@ -497,6 +514,7 @@ impl Talk {
         if self.session.admission.reception.debug {
             log::reply(&self.session, reply);
         }
+        self.last_code = reply.code;
         reply.write_in(charset, &mut self.output);
     }
 

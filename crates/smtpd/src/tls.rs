@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use crate::reversed::Stream;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -83,6 +84,8 @@ pub struct Tls {
 pub(crate) enum Wire {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    /// One that we opened, with whatever protects it.
+    Reversed(Box<dyn Stream>),
 }
 
 impl Wire {
@@ -110,6 +113,7 @@ impl AsyncRead for Wire {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Wire::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Wire::Reversed(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
             Wire::Tls(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
         }
     }
@@ -119,6 +123,7 @@ impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Wire::Plain(stream) => Pin::new(stream).poll_write(context, octets),
+            Wire::Reversed(stream) => Pin::new(stream.as_mut()).poll_write(context, octets),
             Wire::Tls(stream) => Pin::new(stream.as_mut()).poll_write(context, octets),
         }
     }
@@ -126,6 +131,7 @@ impl AsyncWrite for Wire {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Wire::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Wire::Reversed(stream) => Pin::new(stream.as_mut()).poll_flush(context),
             Wire::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(context),
         }
     }
@@ -133,6 +139,7 @@ impl AsyncWrite for Wire {
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Wire::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Wire::Reversed(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),
             Wire::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),
         }
     }
