@@ -189,6 +189,11 @@ codes! {
     WINDOW_NEVER_OPENS Error "window-never-opens"
         "a window ends when it begins"
         "Nothing would ever go. For the whole day write `00:00-24:00`, or the day alone."
+    BAD_ETRN_HOSTS Error "bad-etrn-hosts"
+        "a group of ETRN_HOSTS cannot be read"
+        "ETRN_HOSTS has groups with blanks between them: a server, and behind a colon the names to ask it for, with commas between \
+         them: `s1:c1.1,c1.2 s2:c2.1 s3`. A server without names is asked for all that are ours. A port stands in front of the \
+         names: `s1:2525:c1.1`."
     UNKNOWN_TIME_ZONE Error "unknown-time-zone"
         "TIME_ZONE names no time zone"
         "Times in the configuration would be hours off. Names are those of the files below /usr/share/zoneinfo (package tzdata); a rule in the \

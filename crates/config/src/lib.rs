@@ -18,6 +18,7 @@ mod aliases;
 mod books;
 mod codes;
 mod databases;
+mod etrn_hosts;
 mod files;
 mod grammar;
 mod header_options;
@@ -49,6 +50,9 @@ pub use databases::{
     DATABASES, Database, DatabaseError, Databases, Image, Unavailable, damaged_databases, read_database,
 };
 pub use files::{Compiled, CompiledError, Files, InMemory, MemoryFiles, Place};
+pub use databases::{DATABASES, Database, DatabaseError, Databases, read_database};
+pub use etrn_hosts::EtrnHost;
+pub use files::{Files, MemoryFiles, Place};
 pub use header_options::{HeaderOption, HeaderOptions};
 pub use keyword::{Arguments, KeywordInfo, Origin, Status, keyword, keywords};
 pub use mappings::{MappingEntry, MappingTable, Mappings, read_mappings, read_mappings_and_databases};

@@ -5,6 +5,7 @@
 
 use crate::aliases::Aliases;
 use crate::databases::Databases;
+use crate::etrn_hosts::EtrnHost;
 use crate::header_options::HeaderOptions;
 use crate::keyword::KeywordInfo;
 use crate::mappings::Mappings;
@@ -35,6 +36,8 @@ pub struct Config {
     pub pools: Vec<Pool>,
     /// `sites.cnf`: who is given what mail, and whom we ask for ours.
     pub sites: Sites,
+    /// `ETRN_HOSTS` and `ETRN_HOSTS_FILE`: servers that are asked for our mail when the service starts.
+    pub etrn_hosts: Vec<EtrnHost>,
     /// `TIME_ZONE`: the zone of times in the configuration.
     pub time_zone: Zone,
     /// The text databases of the folder.

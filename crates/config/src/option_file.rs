@@ -5,6 +5,7 @@
 //! values again with the functions of [`crate::values`], which by then cannot fail.
 
 use crate::codes;
+use crate::etrn_hosts::ETRN_HOSTS;
 use crate::grammar;
 use crate::keyword::{Status, keyword};
 use crate::lines::{Line, Reader, Text};
@@ -261,6 +262,10 @@ pub(crate) fn check_value(info: &OptionInfo, setting: &Setting, reader: &mut Rea
         OptionKind::Size { least } => values::size(value).is_some_and(|size| size >= least),
         OptionKind::Duration => values::duration(value).is_some_and(|duration| !duration.is_zero()),
         OptionKind::Minutes => values::minutes(value, 60.0).is_some_and(|time| !time.is_zero()),
+        // White space of any kind is between the groups of ETRN_HOSTS; anywhere else a tab may end up in a header.
+        OptionKind::Text if setting.name == ETRN_HOSTS => {
+            !value.contains(|c: char| c.is_control() && c != '\t')
+        }
         OptionKind::Text => !value.contains(char::is_control),
         OptionKind::Path => !value.is_empty() && !value.contains('\0'),
         OptionKind::Paths => !value.contains('\0'),
@@ -300,6 +305,9 @@ pub(crate) fn global(text: &Text, folder: &Path, reader: &mut Reader<'_>) -> Opt
     options.control_socket =
         path("CONTROL_SOCKET").unwrap_or_else(|| options.spool_dir.join(crate::options::CONTROL_SOCKET));
     options.password_file = settings.path("PASSWORD_FILE", folder);
+    options.etrn_hosts_file = settings.path("ETRN_HOSTS_FILE", folder);
+    let hosts = settings.get(ETRN_HOSTS);
+    options.etrn_hosts = hosts.map(|setting| (setting.value.clone(), setting.value_span));
     let zone = settings.get("TIME_ZONE").filter(|setting| !setting.value.is_empty());
     options.time_zone = zone.map(|setting| (setting.value.clone(), setting.value_span));
     options.plugin_path = paths(settings.text("PLUGIN_PATH").as_deref(), folder);

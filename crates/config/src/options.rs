@@ -92,6 +92,10 @@ pub struct Options {
     pub unknown_host_text: Option<String>,
     /// `ERROR_TEXT_UNKNOWN_ALIAS`: why an address is refused that no alias leads to where one must.
     pub unknown_alias_text: Option<String>,
+    /// `ETRN_HOSTS`, and where its value stands.
+    pub etrn_hosts: Option<(String, Span)>,
+    /// `ETRN_HOSTS_FILE`, and where it is named.
+    pub etrn_hosts_file: Option<(PathBuf, Span)>,
     /// `PASSWORD_FILE`: who may log in.
     pub password_file: Option<(PathBuf, Span)>,
     /// Lines whose option does nothing in this release or is not known at all, as written.
@@ -265,6 +269,8 @@ impl Default for Options {
             unknown_alias_text: None,
             access_orcpt: false,
             time_zone: None,
+            etrn_hosts: None,
+            etrn_hosts_file: None,
             password_file: None,
             others: Vec::new(),
         }

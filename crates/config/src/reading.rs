@@ -1,6 +1,7 @@
 //! Reading a whole folder: all files, what they say together, and the checks that need more than one place.
 
 use crate::codes;
+use crate::etrn_hosts;
 use crate::files::{Files, Names, Place, plain_name};
 use crate::keyword::Arguments;
 use crate::lines::{Manner, Reader, Text};
@@ -174,6 +175,7 @@ fn read_all(reader: &mut Reader<'_>, folder: &Path, main: &Path, whole_folder: b
         None => Mappings::default(),
     };
     let time_zone = time_zone(&options, reader);
+    let etrn_hosts = etrn_hosts::read(&options, reader);
     let sites = match reader.read_optional_as(&neighbour(SITE_FILE), Manner::SITES) {
         Some(text) => {
             let local = channels.iter().find(|channel| is_local_name(&channel.name));
@@ -208,6 +210,7 @@ fn read_all(reader: &mut Reader<'_>, folder: &Path, main: &Path, whole_folder: b
         services,
         pools: jobs.pools,
         sites,
+        etrn_hosts,
         time_zone,
         databases,
         aliases,

@@ -140,6 +140,22 @@ pub(crate) static GLOBAL: &[OptionInfo] = &[
         "How long a plugin may keep a delivery without settling it (ours).",
     ),
     option(
+        "ETRN_HOSTS",
+        Text,
+        "none",
+        Acts,
+        "Servers that are asked for our mail when the service starts, once its listeners accept: groups with blanks between them, \
+         each `server` or `server:name,name`, as in \"s1:c1.1,c1.2 s2:c2.1 s3\". A server without names is asked for every \
+         name that we take mail for; a port may stand in front of the names, `s1:2525:c1.1`. The log has what came of it.",
+    ),
+    option(
+        "ETRN_HOSTS_FILE",
+        Path,
+        "none",
+        Acts,
+        "A file of the form of /etc/default/sendmail with a line ETRN_HOSTS=\"…\"; its servers are asked too.",
+    ),
+    option(
         "PASSWORD_FILE",
         Path,
         "none",

@@ -6,6 +6,7 @@
 //! # Not here
 //! Which servers are asked when (`commands::etrn`, `at_start`), and what a turned connection is used for.
 
+mod outcome;
 mod own_listener;
 mod place;
 mod tls;
@@ -17,10 +18,12 @@ use std::time::Duration;
 use sluice_sasl::client::{Credentials, RANDOM_OCTETS};
 use sluice_smtp::asker::{Answer, Asker, End, Question, Step};
 use sluice_smtp::client::{Demand, Loss, Manner, Safety, Wait};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use sluice_smtpd::Stream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
+pub(crate) use outcome::Standing;
 pub(crate) use own_listener::{accepts_mail, listeners};
 pub(crate) use place::Server;
 pub(crate) use tls::{Trust, trust};
@@ -85,15 +88,13 @@ pub(crate) enum Heard<'a> {
     Received(&'a [u8]),
 }
 
-/// A connection with TLS or without.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
 /// What an errand came to.
 pub(crate) struct Report {
     /// What the server said to each name that was asked for.
     pub(crate) answers: Vec<Answer>,
     pub(crate) ended: Ended,
+    /// Where the server was reached, and our end of that connection.
+    pub(crate) ends: Option<(SocketAddr, SocketAddr)>,
 }
 
 /// How it ended.
@@ -102,8 +103,8 @@ pub(crate) enum Ended {
     NoConnection(String),
     /// The conversation ended so.
     Said(End),
-    /// ATRN was accepted.
-    Turned,
+    /// ATRN was accepted: whoever takes the connection serves SMTP on it, beginning with the greeting.
+    Turned(Box<dyn Stream>),
 }
 
 /// Runs an errand. `hear` is told what happens.
@@ -131,15 +132,19 @@ async fn attempt(
     protection: Protection,
     hear: &mut (dyn FnMut(Heard<'_>) + Send),
 ) -> Result<Report, Failed> {
-    let stream = match connect(errand, hear).await {
+    let (stream, peer) = match connect(errand, hear).await {
         Ok(connected) => connected,
         Err(why) => {
             let ended = Ended::NoConnection(format!("no connection to {}: {why}", errand.server));
-            return Err(Failed { report: Report { answers: Vec::new(), ended }, handshake: false });
+            return Err(Failed {
+                report: Report { answers: Vec::new(), ended, ends: None },
+                handshake: false,
+            });
         }
     };
     // Replies are small and each is waited for; without it commands would wait too.
     let _ = stream.set_nodelay(true);
+    let ends = stream.local_addr().ok().map(|local| (peer, local));
     let mut stream: Box<dyn Stream> = Box::new(stream);
     let mut asker = Asker::new(manner(errand, protection), errand.question.clone());
     let mut no_handshake = false;
@@ -150,7 +155,8 @@ async fn attempt(
                 stream = secured;
             }
             Err(loss) => {
-                let report = Report { answers: Vec::new(), ended: Ended::Said(End::NoTls(words(&loss))) };
+                let ended = Ended::Said(End::NoTls(words(&loss)));
+                let report = Report { answers: Vec::new(), ended, ends };
                 return Err(Failed { report, handshake: true });
             }
         }
@@ -203,7 +209,7 @@ async fn attempt(
             }
             Step::Turned => {
                 let answers = asker.answers().to_vec();
-                return Ok(Report { answers, ended: Ended::Turned });
+                return Ok(Report { answers, ended: Ended::Turned(stream), ends });
             }
             Step::Over => break asker.end().cloned(),
         }
@@ -214,7 +220,7 @@ async fn attempt(
         (true, End::Lost(why)) => End::NoTls(why),
         (_, end) => end,
     };
-    let report = Report { answers: asker.answers().to_vec(), ended: Ended::Said(end) };
+    let report = Report { answers: asker.answers().to_vec(), ended: Ended::Said(end), ends };
     if no_handshake { Err(Failed { report, handshake: true }) } else { Ok(report) }
 }
 
@@ -260,7 +266,10 @@ fn manner(errand: &Errand, protection: Protection) -> Manner {
 }
 
 /// Connects to one of the server's addresses within the time that dialling may take.
-async fn connect(errand: &Errand, hear: &mut (dyn FnMut(Heard<'_>) + Send)) -> Result<TcpStream, String> {
+async fn connect(
+    errand: &Errand,
+    hear: &mut (dyn FnMut(Heard<'_>) + Send),
+) -> Result<(TcpStream, SocketAddr), String> {
     let end = Instant::now() + errand.times.connect;
     loop {
         let (why, again) = match tokio::time::timeout_at(end, connect_once(&errand.server, end, hear)).await {
@@ -281,7 +290,7 @@ async fn connect_once(
     server: &Server,
     end: Instant,
     hear: &mut (dyn FnMut(Heard<'_>) + Send),
-) -> Result<TcpStream, (String, bool)> {
+) -> Result<(TcpStream, SocketAddr), (String, bool)> {
     let found = tokio::net::lookup_host((server.bare_host(), server.port)).await;
     let addresses: Vec<SocketAddr> = match found {
         Ok(addresses) => addresses.collect(),
@@ -300,7 +309,7 @@ async fn connect_once(
         // The time that is left is shared among the addresses that are left.
         let share = left / (count - tried).max(1);
         last = match timeout(share, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Ok(stream)) => return Ok((stream, address)),
             Ok(Err(error)) => {
                 use io::ErrorKind::{HostUnreachable, NetworkDown, NetworkUnreachable};
                 let no_way = matches!(error.kind(), HostUnreachable | NetworkDown | NetworkUnreachable);

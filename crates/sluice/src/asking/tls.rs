@@ -9,10 +9,11 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use sluice_smtp::client::Loss;
+use sluice_smtpd::Stream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::{Errand, Protection, Stream};
+use super::{Errand, Protection};
 
 /// What a handshake needs; nothing where there is to be none.
 #[derive(Debug, Clone, Default)]
