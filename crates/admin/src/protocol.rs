@@ -28,6 +28,15 @@ pub enum Request {
     ChannelList,
     /// One [`PluginRow`] for each plugin that is loaded.
     PluginList,
+    /// How the activators are doing, one [`ActivatorRow`] each.
+    ActivatorStatus,
+    /// Has an activator ask its server now; answers its [`ActivatorRow`] as it is then. The run is over when `runs` has grown.
+    ActivatorRun {
+        /// Its name.
+        name: String,
+    },
+    /// A line has come up: activators with ON_LINK_UP ask their servers; answers `{"activator":…}` for each.
+    ActivatorLinkUp,
     /// Reads the configuration again; answers its diagnostics, and a fault when the old one stays.
     Reload,
     /// Asks nothing; the answer shows that the hub is there ([`HubRow`]).
@@ -136,6 +145,35 @@ pub struct EntryRow {
     pub due: Option<String>,
     /// Why the message cannot be read from the spool; sender and recipients are then not known.
     pub error: Option<String>,
+}
+
+/// A server that is asked for our mail, and how that went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActivatorRow {
+    /// The activator's name.
+    pub activator: String,
+    /// Whom it asks.
+    pub server: String,
+    /// At which port.
+    pub port: u16,
+    /// `etrn` or `atrn`.
+    pub method: String,
+    /// It is asking now.
+    pub running: bool,
+    /// How often it has asked since the hub was started.
+    pub runs: u64,
+    /// When it last asked, since the hub was started; `null` when it has not.
+    pub last_run: Option<String>,
+    /// What came of it: `done`, `later` (it may work soon) or `refused` (somebody must change something).
+    pub standing: Option<String>,
+    /// What the server said, or why it was not asked.
+    pub answer: Option<String>,
+    /// When it asks next; `null` when only a person or a link that comes up makes it.
+    pub next_run: Option<String>,
+    /// Until when mail that the server promised is waited for.
+    pub waits_until: Option<String>,
+    /// What somebody should look at.
+    pub alert: Option<String>,
 }
 
 /// One channel and how it is doing.

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use sites::{Activator, ActivatorAdd, ActivatorSet, Editing, Removal, Site, SiteAdd, SiteSet};
+pub(crate) use sites::{
+    Activator, ActivatorAdd, ActivatorRun, ActivatorSet, Editing, Removal, Site, SiteAdd, SiteSet,
+};
 
 /// What `--help` says below the list of subcommands.
 const AFTER_HELP: &str = "\

@@ -12,6 +12,7 @@ use sluice_dispatch::{Busy, Matched, Order, PluginInfo, Requester, ask};
 use sluice_mail::{Time, rfc3339};
 use sluice_queue::{Selector, State};
 
+use crate::activators::RunError;
 use crate::hub::Hub;
 use crate::report;
 
@@ -52,6 +53,26 @@ impl Console {
             },
         );
         Ok(())
+    }
+
+    fn activator_run(&self, name: &str, row: Rows<'_>) -> Result<(), Fault> {
+        match self.hub.activators().start(name) {
+            Ok(ran) => {
+                put(row, &ran);
+                Ok(())
+            }
+            Err(RunError::Unknown(near)) => Err(Fault {
+                kind: FaultKind::Unknown,
+                message: format!("there is no activator `{name}` in the configuration that is in force"),
+                nearest: near.into_iter().collect(),
+            }),
+            Err(RunError::Busy) => {
+                Err(Fault::new(FaultKind::Unavailable, format!("the activator `{name}` is being run")))
+            }
+            Err(RunError::NotServing) => {
+                Err(Fault::new(FaultKind::Unavailable, "the hub is starting or stopping"))
+            }
+        }
     }
 
     fn queue_list(&self, text: Option<&str>, limit: u64, row: Rows<'_>) -> Result<(), Fault> {
@@ -166,6 +187,21 @@ impl Control for Console {
             Request::PluginList => {
                 for plugin in self.hub.dispatcher().plugins() {
                     put(row, &plugin_row(plugin));
+                }
+                Ok(())
+            }
+            Request::ActivatorStatus => {
+                let config = Arc::clone(&self.hub.loaded().config);
+                for activator in self.hub.activators().rows(&config) {
+                    put(row, &activator);
+                }
+                Ok(())
+            }
+            Request::ActivatorRun { name } => self.activator_run(&name, row),
+            Request::ActivatorLinkUp => {
+                let config = Arc::clone(&self.hub.loaded().config);
+                for activator in self.hub.activators().link_up(&config) {
+                    put(row, &serde_json::json!({ "activator": activator }));
                 }
                 Ok(())
             }

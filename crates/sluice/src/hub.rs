@@ -17,6 +17,7 @@ use sluice_mail::Address;
 use sluice_rewrite::{Context, Kind};
 use sluice_spool::Spool;
 
+use crate::activators::Activators;
 use crate::exit::{Exit, ExitWith, Failure};
 use crate::inner_door::InnerDoor;
 use crate::keys::Keys;
@@ -32,6 +33,7 @@ pub(crate) struct Hub {
     place: PathBuf,
     dispatcher: Handle,
     keys: RwLock<Arc<Keys>>,
+    activators: Activators,
     /// One reload at a time: the last one read must be the one in force.
     reloading: Mutex<()>,
 }
@@ -89,7 +91,13 @@ impl Hub {
         };
         let dispatcher = Dispatcher::start(parts).exit_with(Exit::Temporary)?;
         let keys = RwLock::new(Arc::new(keys));
-        let hub = Arc::new(Hub { place: place.to_owned(), dispatcher, keys, reloading: Mutex::new(()) });
+        let hub = Arc::new(Hub {
+            place: place.to_owned(),
+            dispatcher,
+            keys,
+            activators: Activators::default(),
+            reloading: Mutex::new(()),
+        });
         door.open(&hub);
         Ok(hub)
     }
@@ -107,6 +115,11 @@ impl Hub {
     /// The dispatcher.
     pub(crate) fn dispatcher(&self) -> &Handle {
         &self.dispatcher
+    }
+
+    /// The servers that are asked for our mail.
+    pub(crate) fn activators(&self) -> &Activators {
+        &self.activators
     }
 
     /// Reads the configuration again and puts it in force, whole or not at all. Waits until it is.

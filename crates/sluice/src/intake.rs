@@ -19,6 +19,7 @@ use sluice_smtpd::{
 };
 
 use crate::access::Access;
+use crate::activators::Watched;
 use crate::arriving::Arriving;
 use crate::hub::{self, Hub};
 use crate::lookups;
@@ -194,7 +195,8 @@ impl Intake for Door {
     }
 
     fn begin(&self, session: &Session, transaction: &Transaction) -> Box<dyn Incoming> {
-        Box::new(Arriving::new(&self.hub, session, transaction))
+        let arriving = Box::new(Arriving::new(&self.hub, session, transaction));
+        Watched::over(&self.hub, session.connection.peer.ip(), arriving)
     }
 
     fn etrn(&self, session: &Session, argument: &str, done: Box<dyn FnOnce(EtrnAnswer) + Send>) {

@@ -5,8 +5,10 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod activators;
 mod arriving;
 mod asking;
+mod at_start;
 mod cli;
 mod commands;
 mod control;
@@ -76,6 +78,8 @@ fn carry_out(command: Command) -> Result<Exit, Failure> {
         Command::Test(Test::Match(test)) => commands::test_match::test_match(&test),
         Command::Trigger(trigger) => commands::remote::trigger(&trigger.common, &trigger.selector),
         Command::Etrn(etrn) => commands::etrn::etrn(&etrn),
+        Command::Activator(Activator::Run(run)) => commands::activator::run(&run),
+        Command::Activator(Activator::Status(status)) => commands::activator::status(&status.common),
         Command::Queue(Queue::List(list)) => {
             commands::remote::queue_list(&list.common, list.selector.as_deref(), list.limit)
         }

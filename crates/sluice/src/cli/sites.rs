@@ -70,6 +70,19 @@ pub(crate) enum Activator {
     ///
     /// Example: sluice activator show provider
     Show(Naming),
+    /// Has the running hub ask servers now, and tells what they said.
+    ///
+    /// Waits until it is over, which with METHOD=atrn is when the mail has come. Exit status 0 when the server does what it
+    /// was asked for, 75 when it may do so later, 77 when it refuses. With --on-link-up those are asked that have
+    /// ON_LINK_UP, and nothing is waited for.
+    ///
+    /// Example: sluice activator run provider
+    Run(ActivatorRun),
+    /// Shows how the activators are doing: last run, answer, next run, alert.
+    ///
+    /// This is what the running hub knows; after a restart it begins anew. Each JSON line has activator, server, port, method,
+    /// running, runs, last_run, standing, answer, next_run, waits_until and alert.
+    Status(ActivatorStatus),
 }
 
 /// How the file is changed.
@@ -164,4 +177,24 @@ pub(crate) struct Naming {
     /// Names.
     #[arg(value_name = "NAME", required = true)]
     pub(crate) names: Vec<String>,
+}
+
+/// Arguments of `activator run`.
+#[derive(Debug, Args)]
+pub(crate) struct ActivatorRun {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Asks all that have ON_LINK_UP.
+    #[arg(long, conflicts_with = "names")]
+    pub(crate) on_link_up: bool,
+    /// Names of activators, asked one after the other.
+    #[arg(value_name = "ACTIVATOR", required_unless_present = "on_link_up")]
+    pub(crate) names: Vec<String>,
+}
+
+/// Arguments of `activator status`.
+#[derive(Debug, Args)]
+pub(crate) struct ActivatorStatus {
+    #[command(flatten)]
+    pub(crate) common: Common,
 }

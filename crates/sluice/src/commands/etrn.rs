@@ -228,23 +228,18 @@ fn tell(etrn: &Etrn, answers: &[Answer], ended: &Ended) -> Result<Exit, Failure>
             _ => Exit::Temporary,
         });
     }
-    let (exit, what) = match ended {
-        Ended::NoConnection(why) => (Exit::NoHost, why.clone()),
-        Ended::Said(End::Answered) => (Exit::Ok, String::new()),
-        Ended::Said(End::NotOffered) => (Exit::Unavailable, format!("{server} does not offer ETRN")),
-        Ended::Said(End::TurnedAway { reply, for_now }) => {
-            let exit = if *for_now { Exit::Temporary } else { Exit::Refused };
-            (exit, format!("{server} turned us away: {reply}"))
-        }
-        Ended::Said(End::NoTls(why) | End::NoLogin(why)) => (Exit::Refused, format!("{server}: {why}")),
-        Ended::Said(End::Lost(why)) => (Exit::Temporary, format!("{server}: {why}")),
-        Ended::Said(End::Nonsense(why)) => (Exit::Protocol, format!("{server}: {why}")),
-        // ATRN is not asked here.
-        Ended::Turned => (Exit::Protocol, format!("{server} turned the connection")),
-    };
-    if !what.is_empty() {
+    if let Some(what) = ended.trouble(server, "ETRN") {
         complain(&what);
     }
+    let exit = match ended {
+        Ended::NoConnection(_) => Exit::NoHost,
+        Ended::Said(End::Answered) => Exit::Ok,
+        Ended::Said(End::NotOffered) => Exit::Unavailable,
+        Ended::Said(End::TurnedAway { for_now: true, .. } | End::Lost(_)) => Exit::Temporary,
+        Ended::Said(End::TurnedAway { .. } | End::NoTls(_) | End::NoLogin(_)) => Exit::Refused,
+        // ATRN is not asked here.
+        Ended::Said(End::Nonsense(_)) | Ended::Turned(_) => Exit::Protocol,
+    };
     met.push(exit);
     let order = [Exit::Refused, Exit::Data, Exit::Unavailable, Exit::Protocol, Exit::Temporary];
     Ok(order.into_iter().find(|exit| met.contains(exit)).unwrap_or(exit))

@@ -1,5 +1,6 @@
 //! The subcommands, one module each; `remote` has those that only ask the running hub.
 
+pub(crate) mod activator;
 pub(crate) mod check;
 pub(crate) mod compile;
 pub(crate) mod etrn;

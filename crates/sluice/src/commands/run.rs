@@ -11,6 +11,7 @@ use sluice_config::Config;
 use sluice_smtpd::Settings;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::activators::Activators;
 use crate::cli::Run;
 use crate::control::Console;
 use crate::exit::{Exit, ExitWith, Failure};
@@ -18,7 +19,7 @@ use crate::hub::{Hub, log_diagnostics};
 use crate::intake::Door;
 use crate::keys::Keys;
 use crate::load::{self, Reading};
-use crate::{log, report};
+use crate::{at_start, log, report};
 
 /// Within this time after SIGTERM the process is gone, with everything durable.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -93,6 +94,8 @@ async fn serve(hub: &Arc<Hub>, config: Arc<Config>) -> Result<Instant, Failure> 
         // The sender going away means the same.
         let _ = stopped.await;
     }));
+    at_start::ask_hosts(hub);
+    tokio::spawn(Activators::serve(Arc::downgrade(hub)));
     loop {
         tokio::select! {
             _ = terminate.recv() => break,

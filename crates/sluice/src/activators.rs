@@ -1,0 +1,379 @@
+//! Activators at work: servers that keep mail for us are asked when it is time, when somebody says so, and when a line
+//! comes up; and somebody hears of it when they promise mail that does not come.
+//!
+//! The configuration says who is asked and when (`sites.cnf`); the state here is that of a running hub and is lost with
+//! it: a restart begins with no runs, no alerts and no back-off. An activator that a reload leaves as it was keeps its state.
+//!
+//! After a refusal (459, 501, no ETRN there, no login) the server is left alone for hours, since only a change of a
+//! configuration can help; after 458, 421 or a connection that did not come about, for minutes.
+//!
+//! # Not here
+//! The conversation (`asking`), the times (`sluice_config::Timetable`), and the mail, which comes in by the listeners.
+
+mod run;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
+use sluice_admin::protocol::ActivatorRow;
+use sluice_config::{Activator, Config};
+use sluice_mail::{Time, rfc3339};
+use tokio::runtime::Handle;
+
+use crate::asking::Standing;
+use crate::hub::Hub;
+use run::Outcome;
+
+pub(crate) use watch::Watched;
+
+/// How often is looked whether an activator is due.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long a server that may do it soon is left alone, by failures in a row; the last one for all further.
+const LATER: [Duration; 6] = [minutes(1), minutes(2), minutes(5), minutes(15), minutes(30), minutes(60)];
+/// The same for one that refuses.
+const REFUSED: [Duration; 4] = [minutes(60), minutes(120), minutes(240), minutes(480)];
+/// Times outside the windows that are passed over in looking for one inside.
+const TIMES_PASSED_OVER_MAX: usize = 1000;
+
+const fn minutes(minutes: u64) -> Duration {
+    Duration::from_secs(60 * minutes)
+}
+
+/// The activators of a running hub.
+#[derive(Default)]
+pub(crate) struct Activators {
+    states: Mutex<BTreeMap<String, State>>,
+    /// How many of them wait for mail: most of the time none, and then accepted mail is not looked at.
+    watching: AtomicUsize,
+    /// Set once, when the hub serves.
+    place: Mutex<Option<(Weak<Hub>, Handle)>>,
+}
+
+/// How an activator is doing.
+struct State {
+    /// As it was when `next` was worked out.
+    activator: Activator,
+    next: Option<Time>,
+    running: bool,
+    runs: u64,
+    last_run: Option<Time>,
+    last: Option<(Standing, String)>,
+    alert: Option<String>,
+    /// Failures in a row.
+    failures: usize,
+    watch: Option<Watch>,
+}
+
+/// Mail that was promised.
+struct Watch {
+    until: Time,
+    server: Option<IpAddr>,
+    names: Vec<String>,
+    promise: String,
+}
+
+/// The clock on the wall, which timetables go by.
+fn now() -> Time {
+    Time::from(SystemTime::now())
+}
+
+impl Activators {
+    /// Looks after them until the hub is gone. To be spawned once.
+    pub(crate) async fn serve(hub: Weak<Hub>) {
+        if let Some(hub) = hub.upgrade() {
+            *hub.activators().place.lock() = Some((Weak::clone(&Arc::downgrade(&hub)), Handle::current()));
+        }
+        loop {
+            // The hub going away ends this.
+            let Some(strong) = hub.upgrade() else { return };
+            let config = Arc::clone(&strong.loaded().config);
+            for activator in strong.activators().due(&config, now()) {
+                let hub = Arc::clone(&strong);
+                tokio::spawn(async move { Activators::run(&hub, &activator).await });
+            }
+            drop((config, strong));
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Brings the states in line with the configuration and gives those that are to run now, marked as running.
+    fn due(&self, config: &Config, now: Time) -> Vec<Activator> {
+        let mut states = self.states.lock();
+        let list = config.sites.activators();
+        states.retain(|name, _| list.iter().any(|one| *one.name == **name));
+        let mut due = Vec::new();
+        for activator in list {
+            let state =
+                states.entry(activator.name.to_string()).or_insert_with(|| State::new(activator, now));
+            if state.activator != *activator {
+                // Somebody changed it, perhaps because of what it met: it starts afresh.
+                let (running, runs) = (state.running, state.runs);
+                *state = State { running, runs, ..State::new(activator, now) };
+            }
+            if state.watch.as_ref().is_some_and(|watch| watch.until <= now)
+                && let Some(watch) = state.watch.take()
+            {
+                let alert =
+                    format!("no mail came within {} s of: {}", activator.watch.as_secs(), watch.promise);
+                tracing::error!(activator = %activator.name, server = %activator.server, alert, "activator: promised mail did not come");
+                state.alert = Some(alert);
+            }
+            if !state.running && state.next.is_some_and(|next| next <= now) {
+                state.running = true;
+                due.push(activator.clone());
+            }
+        }
+        self.watching.store(states.values().filter(|state| state.watch.is_some()).count(), Ordering::Relaxed);
+        due
+    }
+
+    /// Takes note of how a run went.
+    fn ended(&self, activator: &Activator, outcome: Outcome, now: Time) {
+        let Outcome { standing, words, warning, promise } = outcome;
+        let (name, server) = (&activator.name, &activator.server);
+        match standing {
+            Standing::Done => tracing::info!(activator = %name, %server, answers = words, "activator: asked"),
+            Standing::Later => {
+                tracing::warn!(activator = %name, %server, answers = words, "activator: not now");
+            }
+            Standing::Refused => {
+                tracing::error!(activator = %name, %server, answers = words, "activator: refused; somebody must look at it");
+            }
+        }
+        if let Some(warning) = &warning {
+            tracing::warn!(activator = %name, %server, warning, "activator");
+        }
+        let mut states = self.states.lock();
+        let Some(state) = states.get_mut(&**name) else { return };
+        state.running = false;
+        state.last_run = Some(now);
+        state.runs += 1;
+        state.last = Some((standing, words.clone()));
+        let scheduled = first(activator, now);
+        let nth = |waits: &[Duration]| waits[state.failures.min(waits.len() - 1)];
+        // Only who is asked by the clock is asked again by it.
+        state.next = scheduled.map(|scheduled| match standing {
+            Standing::Done => scheduled,
+            Standing::Later => opened(activator, now.plus(nth(&LATER))).unwrap_or(scheduled),
+            Standing::Refused => scheduled.max(now.plus(nth(&REFUSED))),
+        });
+        match standing {
+            Standing::Done => {
+                state.failures = 0;
+                state.alert = warning;
+            }
+            Standing::Later => {
+                state.failures += 1;
+                state.alert = warning.or(state.alert.take());
+            }
+            Standing::Refused => {
+                state.failures += 1;
+                state.alert = Some(words);
+            }
+        }
+        if let Some((server, names, promise)) = promise {
+            state.watch = Some(Watch { until: now.plus(activator.watch), server, names, promise });
+            self.watching.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Has one ask its server now. Gives its row as it is then: running; the run is over when `runs` has grown.
+    pub(crate) fn start(&self, name: &str) -> Result<ActivatorRow, RunError> {
+        let Some((Some(hub), runtime)) =
+            self.place.lock().as_ref().map(|(hub, runtime)| (hub.upgrade(), runtime.clone()))
+        else {
+            return Err(RunError::NotServing);
+        };
+        let config = Arc::clone(&hub.loaded().config);
+        let Some(activator) = config.sites.activator(name).cloned() else {
+            let names = config.sites.activators().iter().map(|one| &*one.name);
+            return Err(RunError::Unknown(sluice_diag::nearest(name, names).map(str::to_owned)));
+        };
+        self.mark(&config, &activator.name, now())?;
+        let row = self.rows(&config).into_iter().find(|row| *row.activator == *activator.name);
+        runtime.spawn(async move { Activators::run(&hub, &activator).await });
+        row.ok_or(RunError::Unknown(None))
+    }
+
+    /// A run of one that is marked as running.
+    async fn run(hub: &Arc<Hub>, activator: &Activator) {
+        let outcome = run::run(hub, activator).await;
+        hub.activators().ended(activator, outcome, now());
+    }
+
+    /// Marks one as running; an error when it is.
+    fn mark(&self, config: &Config, name: &str, now: Time) -> Result<(), RunError> {
+        // Others that are due stay so: their mark is taken back.
+        let also_due = self.due(config, now);
+        let mut states = self.states.lock();
+        for other in &also_due {
+            if let Some(state) = states.get_mut(&*other.name) {
+                state.running = false;
+            }
+        }
+        match states.get_mut(name) {
+            Some(state) if state.running => Err(RunError::Busy),
+            Some(state) => {
+                state.running = true;
+                Ok(())
+            }
+            None => Err(RunError::Unknown(None)),
+        }
+    }
+
+    /// A line has come up: those with `ON_LINK_UP` are asked at the next look, whatever they met before. Gives their names.
+    pub(crate) fn link_up(&self, config: &Config) -> Vec<String> {
+        let now = now();
+        // States are there for all of them then.
+        for activator in self.due(config, now) {
+            if let Some(state) = self.states.lock().get_mut(&*activator.name) {
+                state.running = false;
+            }
+        }
+        let mut states = self.states.lock();
+        let marked = states.iter_mut().filter(|(_, state)| state.activator.on_link_up);
+        marked
+            .map(|(name, state)| {
+                state.next = Some(now);
+                name.clone()
+            })
+            .collect()
+    }
+
+    /// How all of them are doing, in the order of the file.
+    pub(crate) fn rows(&self, config: &Config) -> Vec<ActivatorRow> {
+        let states = self.states.lock();
+        let row = |activator: &Activator| {
+            let state = states.get(&*activator.name);
+            ActivatorRow {
+                activator: activator.name.to_string(),
+                server: activator.server.to_string(),
+                port: activator.port,
+                method: activator.method.as_str().to_owned(),
+                running: state.is_some_and(|state| state.running),
+                runs: state.map_or(0, |state| state.runs),
+                last_run: state.and_then(|state| state.last_run).map(rfc3339),
+                standing: state.and_then(|state| Some(state.last.as_ref()?.0.word().to_owned())),
+                answer: state.and_then(|state| Some(state.last.as_ref()?.1.clone())),
+                next_run: state.and_then(|state| state.next).map(rfc3339),
+                waits_until: state.and_then(|state| Some(rfc3339(state.watch.as_ref()?.until))),
+                alert: state.and_then(|state| state.alert.clone()),
+            }
+        };
+        config.sites.activators().iter().map(row).collect()
+    }
+
+    /// Whether some activator waits for mail that was promised.
+    pub(crate) fn is_watching(&self) -> bool {
+        self.watching.load(Ordering::Relaxed) > 0
+    }
+
+    /// A message has come from this address for these domains: promises that it keeps are no longer waited for.
+    pub(crate) fn mail_came(&self, from: IpAddr, domains: &[String]) {
+        let mut states = self.states.lock();
+        for state in states.values_mut() {
+            if state.watch.as_ref().is_some_and(|watch| watch.is_kept_by(from, domains)) {
+                state.watch = None;
+            }
+        }
+        self.watching.store(states.values().filter(|state| state.watch.is_some()).count(), Ordering::Relaxed);
+    }
+}
+
+/// Why an activator was not run.
+#[derive(Debug)]
+pub(crate) enum RunError {
+    /// There is none of that name; perhaps this one was meant.
+    Unknown(Option<String>),
+    /// It is being asked.
+    Busy,
+    /// The hub is starting or stopping.
+    NotServing,
+}
+
+impl State {
+    fn new(activator: &Activator, now: Time) -> State {
+        State {
+            activator: activator.clone(),
+            next: first(activator, now),
+            running: false,
+            runs: 0,
+            last_run: None,
+            last: None,
+            alert: None,
+            failures: 0,
+            watch: None,
+        }
+    }
+}
+
+/// The first time of the schedule after `after` at which a window is open.
+fn first(activator: &Activator, after: Time) -> Option<Time> {
+    let schedule = activator.schedule.as_ref()?;
+    let mut time = after;
+    for _ in 0..TIMES_PASSED_OVER_MAX {
+        time = schedule.next(time)?;
+        let opened = opened(activator, time)?;
+        if opened == time {
+            return Some(time);
+        }
+        // Nothing before the window is of interest.
+        time = opened.minus(Duration::from_millis(1));
+    }
+    None
+}
+
+/// The first moment from `time` on at which a window is open.
+fn opened(activator: &Activator, time: Time) -> Option<Time> {
+    match &activator.windows {
+        Some(windows) => windows.opens_after(time),
+        None => Some(time),
+    }
+}
+
+impl Watch {
+    /// Whether such a message is what was promised: from that server, or for a name that was asked for.
+    fn is_kept_by(&self, from: IpAddr, domains: &[String]) -> bool {
+        let is_asked = |domain: &String| {
+            self.names.iter().any(|name| match name.strip_prefix('@') {
+                Some(name) => {
+                    let below = domain.len().checked_sub(name.len() + 1);
+                    domain.eq_ignore_ascii_case(name)
+                        || below
+                            .and_then(|at| domain.get(at..))
+                            .is_some_and(|end| end.starts_with('.') && end[1..].eq_ignore_ascii_case(name))
+                }
+                None => domain.eq_ignore_ascii_case(name),
+            })
+        };
+        self.server == Some(from) || domains.iter().any(is_asked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mail_from_the_server_or_for_a_name_keeps_a_promise() {
+        let watch = Watch {
+            until: Time(0),
+            server: Some(IpAddr::from([192, 0, 2, 1])),
+            names: vec!["a.example".into(), "@b.example".into(), "#queue".into()],
+            promise: String::new(),
+        };
+        let kept = |from: [u8; 4], domain: &str| watch.is_kept_by(from.into(), &[domain.to_owned()]);
+        assert!(kept([192, 0, 2, 1], "whatever.example"));
+        for domain in ["a.example", "A.Example", "b.example", "x.B.example"] {
+            assert!(kept([192, 0, 2, 2], domain), "{domain}");
+        }
+        for domain in ["x.a.example", "xb.example", "example", "queue", "", "\u{e4}.example"] {
+            assert!(!kept([192, 0, 2, 2], domain), "{domain}");
+        }
+    }
+}
