@@ -49,10 +49,8 @@ pub use codes::codes;
 pub use databases::{
     DATABASES, Database, DatabaseError, Databases, Image, Unavailable, damaged_databases, read_database,
 };
-pub use files::{Compiled, CompiledError, Files, InMemory, MemoryFiles, Place};
-pub use databases::{DATABASES, Database, DatabaseError, Databases, read_database};
 pub use etrn_hosts::EtrnHost;
-pub use files::{Files, MemoryFiles, Place};
+pub use files::{Compiled, CompiledError, Files, InMemory, MemoryFiles, Place};
 pub use header_options::{HeaderOption, HeaderOptions};
 pub use keyword::{Arguments, KeywordInfo, Origin, Status, keyword, keywords};
 pub use mappings::{MappingEntry, MappingTable, Mappings, read_mappings, read_mappings_and_databases};
