@@ -3,8 +3,14 @@
 //! Field names are the contract that scripts use: the command line prints the same objects with `--format json`.
 //! Not here: sockets. Times are RFC 3339 in UTC, sizes are octets, `null` says that there is nothing to tell.
 
+mod queue;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub use queue::{
+    Act, ActRow, ContentRow, CountRow, Filter, MessageEntry, MessageRecipient, MessageRow, Progress,
+};
 
 /// What an operator asks of the hub.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,13 +25,70 @@ pub enum Request {
     QueueList {
         /// Only what this selector names; everything when left out.
         selector: Option<String>,
-        /// At most so many rows.
+        /// Only these.
+        #[serde(default)]
+        filter: Filter,
+        /// At most so many rows, and those that the last message has beyond.
         limit: u64,
+    },
+    /// How much a filter means; answers one [`CountRow`].
+    QueueCount {
+        /// Which.
+        filter: Filter,
+    },
+    /// Everything known of a message; answers one [`MessageRow`].
+    QueueShow {
+        /// Its id.
+        id: String,
+    },
+    /// The content of a message, a [`ContentRow`] each stretch.
+    QueueRead {
+        /// Its id.
+        id: String,
+        /// The header only.
+        headers: bool,
+    },
+    /// Does something to entries; answers one [`ActRow`] when it is on the disk.
+    QueueAct {
+        /// What.
+        act: Act,
+        /// To which. An empty filter means all there are.
+        filter: Filter,
+        /// Who wants it, for the log.
+        by: String,
+        /// Why, for the log and for the sender of what is returned.
+        reason: String,
     },
     /// One [`SummaryRow`] for each channel and destination domain with mail.
     QueueSummarize,
     /// One [`ChannelRow`] for each channel of the configuration, and for those that only have mail left.
     ChannelList,
+    /// Stops channels; a [`ChannelClosing`] each.
+    ChannelStop {
+        /// Their names, lower case.
+        channels: Vec<String>,
+    },
+    /// Starts channels that were stopped; a [`ChannelClosing`] each.
+    ChannelStart {
+        /// Their names, lower case.
+        channels: Vec<String>,
+    },
+    /// Has nothing tried for a domain; answers one [`SuspensionRow`].
+    Suspend {
+        /// `example.com`, or `@example.com` with everything below it.
+        domain: String,
+        /// For how long; `null`: until it is resumed.
+        seconds: Option<u64>,
+        /// Why, in the operator's words.
+        reason: String,
+    },
+    /// Ends a suspension; answers one [`SuspensionRow`], of what was.
+    Resume {
+        /// As it was suspended.
+        domain: String,
+    },
+    /// One [`SuspensionRow`] for each suspension in force.
+    SuspendList,
     /// One [`PluginRow`] for each plugin that is loaded.
     PluginList,
     /// How the activators are doing, one [`ActivatorRow`] each.
@@ -97,6 +160,8 @@ pub struct Triggered {
     pub channels: Vec<String>,
     /// Messages it covers, each counted once, also those in delivery already.
     pub messages: u64,
+    /// What keeps some of it back: `channel NAME is stopped`, `@example.com is suspended`.
+    pub closed: Vec<String>,
 }
 
 /// What waits for one destination domain on one channel.
@@ -114,6 +179,8 @@ pub struct SummaryRow {
     pub oldest: Option<String>,
     /// How many of them are on hold.
     pub held: u64,
+    /// How many of them are not tried because the domain is suspended.
+    pub suspended: u64,
     /// How many of them a channel is working on.
     pub active: u64,
     /// When the next attempt is due; `null` when only a release or the periodic service will start one.
@@ -202,6 +269,40 @@ pub struct ChannelRow {
     /// Why it gets nothing done although it has something to do, when that has been so for half a minute.
     #[serde(default)]
     pub stalled: Option<String>,
+    /// Since when an operator has it stopped.
+    pub stopped_since: Option<String>,
+}
+
+/// A channel that was stopped or started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelClosing {
+    /// The channel's name.
+    pub channel: String,
+    /// Whether it is stopped now.
+    pub stopped: bool,
+    /// Whether that is new.
+    pub changed: bool,
+    /// Messages in its queues.
+    pub messages: u64,
+    /// Messages in delivery, which go on.
+    pub active: u64,
+}
+
+/// A domain for which nothing is tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SuspensionRow {
+    /// `example.com`, or `@example.com` with everything below it.
+    pub domain: String,
+    /// When it was suspended.
+    pub since: String,
+    /// When it ends by itself; `null`: when it is resumed.
+    pub until: Option<String>,
+    /// Why; may be empty.
+    pub reason: String,
+    /// Messages that wait for it.
+    pub messages: u64,
+    /// Messages in delivery, which go on.
+    pub active: u64,
 }
 
 /// One loaded plugin.
@@ -248,13 +349,76 @@ mod tests {
     #[test]
     fn the_page_shows_every_request_and_the_fields_of_its_rows() {
         let text = String::new;
-        let rows: [(Request, Vec<String>); 7] = [
+        let closing =
+            || ChannelClosing { channel: text(), stopped: true, changed: true, messages: 0, active: 0 };
+        let only = |state: &str| Filter { states: vec![state.to_owned()], ..Filter::default() };
+        let suspension = || SuspensionRow {
+            domain: text(),
+            since: text(),
+            until: None,
+            reason: text(),
+            messages: 0,
+            active: 0,
+        };
+        let rows = [
+            (Request::QueueCount { filter: only("active") }, fields(CountRow::default())),
             (
-                Request::Trigger { selector: "@example.com".into() },
-                fields(Triggered { selector: text(), channels: Vec::new(), messages: 0 }),
+                Request::QueueShow { id: "0000000000000A41".into() },
+                fields(MessageRow {
+                    id: text(),
+                    sender: text(),
+                    source_channel: text(),
+                    arrived: text(),
+                    bytes: 0,
+                    priority: text(),
+                    deferred_until: None,
+                    entries: Vec::new(),
+                    recipients: Vec::new(),
+                    error: None,
+                }),
             ),
             (
-                Request::QueueList { selector: None, limit: 1000 },
+                Request::QueueRead { id: "0000000000000A41".into(), headers: false },
+                fields(ContentRow { octets: text() }),
+            ),
+            (
+                Request::QueueAct {
+                    act: Act::Hold,
+                    filter: only("waiting"),
+                    by: "root".into(),
+                    reason: "looking into it".into(),
+                },
+                fields(ActRow {
+                    act: Act::Hold,
+                    entries: 0,
+                    done: 0,
+                    unchanged: 0,
+                    active: 0,
+                    held: 0,
+                    closed: 0,
+                    gone: 0,
+                    failed: 0,
+                    unreadable: 0,
+                }),
+            ),
+            (Request::ChannelStop { channels: vec!["tcp_local".into()] }, fields(closing())),
+            (Request::ChannelStart { channels: vec!["tcp_local".into()] }, fields(closing())),
+            (
+                Request::Suspend {
+                    domain: "@example.com".into(),
+                    seconds: Some(7200),
+                    reason: "moving".into(),
+                },
+                fields(suspension()),
+            ),
+            (Request::Resume { domain: "@example.com".into() }, fields(suspension())),
+            (Request::SuspendList, fields(suspension())),
+            (
+                Request::Trigger { selector: "@example.com".into() },
+                fields(Triggered { selector: text(), channels: Vec::new(), messages: 0, closed: Vec::new() }),
+            ),
+            (
+                Request::QueueList { selector: None, filter: Filter::default(), limit: 1000 },
                 fields(EntryRow {
                     id: text(),
                     channel: text(),
@@ -278,6 +442,7 @@ mod tests {
                     bytes: 0,
                     oldest: None,
                     held: 0,
+                    suspended: 0,
                     active: 0,
                     next_due: None,
                 }),
@@ -296,6 +461,7 @@ mod tests {
                     pool: text(),
                     error: None,
                     stalled: None,
+                    stopped_since: None,
                 }),
             ),
             (
@@ -323,6 +489,56 @@ mod tests {
             for field in fields {
                 assert!(row.contains(&format!("`{field}`")), "{written}: the page lacks {field}");
             }
+        }
+    }
+
+    #[test]
+    fn the_page_shows_every_field_of_a_filter_and_of_a_message() {
+        let text = || "x".to_owned();
+        let filter = Filter {
+            selectors: vec![text()],
+            channels: vec![text()],
+            domains: vec![text()],
+            ids: vec![text()],
+            senders: vec![text()],
+            recipients: vec![text()],
+            older_than: Some(1),
+            newer_than: Some(1),
+            larger_than: Some(1),
+            smaller_than: Some(1),
+            states: vec![text()],
+            after: Some(text()),
+            up_to: Some(text()),
+        };
+        let entry = MessageEntry {
+            channel: text(),
+            domain: text(),
+            state: text(),
+            attempts: 0,
+            due: None,
+            expires: None,
+            notices_sent: 0,
+            deferred_at: None,
+            last_error: None,
+            peer: None,
+            closed: Vec::new(),
+            noted: None,
+            schedule: text(),
+            plugin: None,
+            fixed_peer: None,
+        };
+        let recipient = MessageRecipient {
+            address: text(),
+            original: text(),
+            channel: text(),
+            domain: text(),
+            state: text(),
+        };
+        for field in
+            [fields(filter), fields(entry), fields(recipient), fields(Progress { progress: 0, of: 0 })]
+                .concat()
+        {
+            assert!(PAGE.contains(&format!("`{field}`")), "the page lacks {field}");
         }
     }
 

@@ -78,3 +78,4 @@ pub use sites::{
 };
 pub use tables::{OptionTable, option_tables};
 pub use timetable::{Timetable, Windows, Zone};
+pub use values::duration as time_in_words;

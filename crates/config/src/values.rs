@@ -79,8 +79,10 @@ pub(crate) fn iso_duration(text: &str) -> Option<Duration> {
     if any { in_seconds(total) } else { None }
 }
 
-/// A duration as our own options have it: `90`, `30s`, `4h`, `1h30m`, `2d`, `500ms`, or ISO 8601.
-pub(crate) fn duration(text: &str) -> Option<Duration> {
+/// A duration as our own options have it, and as operators type it: `90`, `30s`, `4h`, `1h30m`, `2d`, `500ms`, or ISO
+/// 8601. `None` for anything else.
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
     if text.starts_with(['P', 'p']) {
         return iso_duration(text);
     }

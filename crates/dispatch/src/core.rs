@@ -16,9 +16,11 @@ use sluice_mail::Time;
 use sluice_queue::{ChannelKey, EntryKey, Queues};
 use sluice_spool::Spool;
 
+use crate::acts::Wishes;
 use crate::agenda::Agenda;
 use crate::closed::Closed;
 use crate::desk::Job;
+use crate::details::Errors;
 use crate::event::{Event, Loaded, Question};
 use crate::expiry::Patrol;
 use crate::handle::Shared;
@@ -192,6 +194,10 @@ pub(crate) struct Core {
     pub(crate) patrol: Patrol,
     /// What the sites ask for.
     pub(crate) sites: SitePlan,
+    /// What operators want done with entries that are in delivery.
+    pub(crate) wishes: Wishes,
+    /// Why entries were deferred last.
+    pub(crate) errors: Errors,
     /// What an operator has closed.
     pub(crate) closed: Closed,
     /// Notes of later versions, as they are.
@@ -217,6 +223,10 @@ impl Core {
             Event::Unreadable { token, what } => self.unreadable(token, &what, now),
             Event::Started { channel, generation, result } => self.started(channel, generation, result, now),
             Event::Close { closing, done } => self.close(closing, done, now),
+            Event::Choose { filter, from, done } => done(self.choose(&filter, from, now)),
+            Event::Views { chosen, done } => done(self.views(&chosen)),
+            Event::Details { id, done } => done(self.details(id)),
+            Event::Act { acting, chosen, done } => self.act(&acting, &chosen, done, now),
             Event::Ask(question) => self.answer(question, now),
             Event::Reload { loaded, policies, done } => {
                 self.reload(loaded, policies, now);

@@ -14,7 +14,10 @@ use sluice_queue::{ChannelKey, EntryView, QueueSummary, Selector};
 use sluice_rewrite::Rewriter;
 use sluice_spool::{EntryId, Location};
 
+use crate::acts::{Acting, Portion};
+use crate::choose::{Chosen, Filter, Page};
 use crate::closed::{Closing, ClosingDone, ClosingError};
+use crate::details::Details;
 use crate::order::{Order, ReleaseId, Released};
 use crate::policy::{Policy, Schedule};
 use crate::runner::{NotTaken, Runner};
@@ -174,6 +177,14 @@ pub(crate) enum Event {
     EndRelease(ReleaseId),
     /// An operator closes or opens a channel or a domain.
     Close { closing: Closing, done: Answer<Result<Vec<ClosingDone>, ClosingError>> },
+    /// An operator chooses entries, one step.
+    Choose { filter: Arc<Filter>, from: u32, done: Answer<Page> },
+    /// What chosen entries are.
+    Views { chosen: Vec<Chosen>, done: Answer<Vec<Option<EntryView>>> },
+    /// Everything about the entries of a message.
+    Details { id: EntryId, done: Answer<Vec<Details>> },
+    /// An operator acts on chosen entries.
+    Act { acting: Arc<Acting>, chosen: Vec<Chosen>, done: Answer<Portion> },
     /// An instance tells what happened.
     Host { channel: ChannelKey, generation: u64, event: HostEvent },
     /// A lease could not be handed to its instance: nothing of it was tried.

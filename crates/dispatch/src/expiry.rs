@@ -119,6 +119,10 @@ impl Core {
         }
     }
 
+    pub(crate) fn ages(&self, key: EntryKey) -> Cow<'_, [Duration]> {
+        self.ages_for(self.queues.entry(key))
+    }
+
     fn ages_for(&self, entry: &Entry) -> Cow<'_, [Duration]> {
         let (channel, _) = self.queues.queue_names(entry.queue);
         let ages: &PerPriority<Vec<Duration>> = match self.policy(channel) {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
-use sluice_mail::{Envelope, Refusal, Status};
+use sluice_mail::{Envelope, Recipient, Refusal, Status};
 use sluice_queue::{EntryView, QueueSummary, Selector};
 use sluice_spool::{EntryId, ReadError, SealError, Spool};
 
@@ -250,16 +250,32 @@ impl Handle {
     /// # Errors
     /// Why the message cannot be read. It is in the queue all the same.
     pub fn details(&self, entry: &EntryView) -> Result<Option<(String, Vec<String>)>, String> {
-        let stored = match self.shared.spool.read(entry.at) {
-            Ok(stored) => stored,
-            Err(ReadError::Missing { .. }) => return Ok(None),
-            Err(error) => return Err(error.to_string()),
-        };
-        let envelope = Envelope::decode(stored.envelope()).map_err(|error| error.to_string())?;
-        let recipients =
-            crate::desk::open_recipients(&envelope, &entry.channel, &entry.domain, entry.open.as_deref());
-        let addresses = recipients.map(|(_, recipient)| recipient.address.clone()).collect();
-        Ok(Some((envelope.sender.clone(), addresses)))
+        let Some(envelope) = self.envelope(entry)? else { return Ok(None) };
+        let addresses = self.open(&envelope, entry).map(|recipient| recipient.address.clone()).collect();
+        Ok(Some((envelope.sender, addresses)))
+    }
+
+    /// The envelope of an entry's message, read from the spool. `None` when the message has gone meanwhile.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub fn envelope(&self, entry: &EntryView) -> Result<Option<Envelope>, String> {
+        match self.shared.spool.read(entry.at) {
+            Ok(stored) => Envelope::decode(stored.envelope()).map(Some).map_err(|error| error.to_string()),
+            Err(ReadError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// The recipients of an envelope that an entry still has to reach.
+    pub fn open<'a>(
+        &self,
+        envelope: &'a Envelope,
+        entry: &'a EntryView,
+    ) -> impl Iterator<Item = &'a Recipient> {
+        let open =
+            crate::desk::open_recipients(envelope, &entry.channel, &entry.domain, entry.open.as_deref());
+        open.map(|(_, recipient)| recipient)
     }
 
     /// The channels and how they are.
@@ -330,7 +346,7 @@ impl Handle {
         }
     }
 
-    fn tell(&self, event: Event) -> Result<(), Busy> {
+    pub(crate) fn tell(&self, event: Event) -> Result<(), Busy> {
         if self.shared.stopping.load(Ordering::Acquire) {
             return Err(Busy);
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sluice_mail::Time;
 use sluice_queue::{MessageKey, Queues, State};
-use sluice_spool::{Cut, Durability, EntryId, Location};
+use sluice_spool::{Cut, Done, Durability, EntryId, Location};
 
 use crate::core::Core;
 use crate::desk::chain;
@@ -97,10 +97,15 @@ fn encode(queues: &Queues, key: MessageKey, out: &mut Vec<u8>) {
 impl Core {
     /// Writes the state of a message to the journal.
     pub(crate) fn write_state(&self, key: MessageKey, durability: Durability, _now: Time) {
+        self.write_state_for(key, durability, None);
+    }
+
+    /// The same, for somebody who waits until it is written.
+    pub(crate) fn write_state_for(&self, key: MessageKey, durability: Durability, done: Option<Done>) {
         let message = self.queues.message(key);
         let mut bytes = Vec::with_capacity(96);
         encode(&self.queues, key, &mut bytes);
-        self.spool.set_state(message.id, message.at, bytes, durability, None);
+        self.spool.set_state(message.id, message.at, bytes, durability, done);
     }
 
     /// Begins a checkpoint when one is called for. The copy is made here, the writing on a thread of its own.

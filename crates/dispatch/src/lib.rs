@@ -19,11 +19,14 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod acts;
 mod agenda;
+mod choose;
 mod clock;
 mod closed;
 mod core;
 mod desk;
+mod details;
 mod event;
 mod expiry;
 mod handle;
@@ -48,8 +51,11 @@ mod sites;
 mod state;
 mod ticket;
 
+pub use acts::{ACT_REASON_MAX, Act, ActError, Acting, Tally};
+pub use choose::{Choice, Chosen, Filter, Mailbox, NoMailbox, Standing};
 pub use clock::{Clock, SystemClock};
 pub use closed::{Closing, ClosingDone, ClosingError, REASON_MAX, SUSPENSIONS_MAX, Suspension, suspendable};
+pub use details::{Details, LastError};
 pub use event::{Answer, ChannelReport, ChannelStatus, Loaded, Part, Ticket};
 pub use handle::{Busy, CommitError, Draft, Handle, ask};
 pub use notice::RETURNED_WHOLE_MAX;

@@ -114,6 +114,8 @@ impl Dispatcher {
             next_service: now.plus(loaded.config.options.post_interval),
             patrol: Patrol::starting(now),
             sites: crate::sites::SitePlan::default(),
+            wishes: std::collections::HashMap::new(),
+            errors: crate::details::Errors::default(),
             closed: Closed::default(),
             foreign_notes: Vec::new(),
             checkpoint: Checkpoint::starting(now),

@@ -549,6 +549,10 @@ impl Core {
 
     /// Nobody has tried it: it is due as before.
     fn put_back_untried(&mut self, delivery: &InFlight, now: Time) {
-        delivery.all().for_each(|taken| self.queues.put_back(taken.entry, Placement::Ready, now));
+        for taken in delivery.all() {
+            if !self.grant_wish(taken.entry, now) {
+                self.queues.put_back(taken.entry, Placement::Ready, now);
+            }
+        }
     }
 }

@@ -5,12 +5,14 @@
 //! open until the notice to the sender is durable. Only then is the entry finished, or put back for its deferred ones.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_mail::{Outcome, Status, Time};
-use sluice_queue::{ChannelKey, EntryKey, EntryView, Finished, Placement, Settled};
+use sluice_queue::{ChannelKey, EntryKey, EntryView, Placement, Settled};
 use sluice_spool::Durability;
 
+use crate::acts::Latch;
 use crate::core::{Channel, Core, InFlight, Taken};
 use crate::desk::Job;
 use crate::event::NoticeEnd;
@@ -47,6 +49,8 @@ pub(crate) struct PendingNotice {
     /// Whom it is for; there may be another one after it.
     audience: Option<Audience>,
     not_before: Time,
+    /// Who waits for the end of the entry.
+    latch: Option<Arc<Latch>>,
 }
 
 /// Notices that are not under way yet.
@@ -122,6 +126,7 @@ impl Core {
                 Outcome::Deferred { status, text, peer } => {
                     self.tell_deferral(channel, id, index, (*status, text, peer), now);
                     // RFC 3463 subject 4, said by ourselves: no connection, no name, no route.
+                    self.errors.note(entry, now, *status, text, peer);
                     reached |= !(status.subject == 4 && peer.is_empty());
                     open.push(index);
                 }
@@ -192,6 +197,9 @@ impl Core {
         if partly {
             self.queues.set_open(entry, open);
         }
+        if self.grant_wish(entry, now) {
+            return;
+        }
         if self.is_over_age(entry, now) {
             return self.give_up(entry, now);
         }
@@ -217,11 +225,7 @@ impl Core {
     }
 
     fn finish(&mut self, entry: EntryKey, now: Time) {
-        let message = self.queues.entry(entry).message;
-        match self.queues.finish(entry, now) {
-            Finished::Whole { id, at } => self.spool.remove(id, at, Durability::Lazy, None),
-            Finished::InPart => self.write_state(message, Durability::Lazy, now),
-        }
+        self.end_entry(entry, None, now);
     }
 
     /// Puts an entry on hold because we cannot go on with it; an operator has to look.
@@ -229,6 +233,7 @@ impl Core {
         let message = self.queues.entry(entry).message;
         let id = self.queues.message(message).id;
         tracing::error!(%id, why, "held: this message needs an operator");
+        self.wishes.remove(&entry);
         self.queues.put_back(entry, Placement::Held, now);
         self.write_state(message, Durability::Sync, now);
     }
@@ -245,6 +250,19 @@ impl Core {
         pace: Pace,
         now: Time,
     ) {
+        self.notify_for(entry, news, open, pace, None, now);
+    }
+
+    /// The same, for somebody who waits for the end of the entry.
+    pub(crate) fn notify_for(
+        &mut self,
+        entry: Option<EntryKey>,
+        news: News,
+        open: Vec<u32>,
+        pace: Pace,
+        latch: Option<Arc<Latch>>,
+        now: Time,
+    ) {
         let Some(key) = entry else { return };
         let view = self.queues.view(key);
         self.notices_waiting.put(PendingNotice {
@@ -255,6 +273,7 @@ impl Core {
             pace,
             audience: None,
             not_before: now,
+            latch,
         });
     }
 
@@ -271,6 +290,7 @@ impl Core {
             pace: Pace::Same,
             audience: None,
             not_before: now,
+            latch: None,
         });
     }
 
@@ -334,6 +354,9 @@ impl Core {
                 return;
             }
             NoticeEnd::NoRoute(why) | NoticeEnd::Unreadable(why) => {
+                if let Some(latch) = &pending.latch {
+                    latch.not_returned();
+                }
                 match pending.entry {
                     Some(entry) => self.hold(entry, &why, now),
                     None => tracing::warn!(%id, why, "no notice of the delay"),
@@ -349,7 +372,13 @@ impl Core {
             let open = pending.open.len() as u64;
             let bounced = self.queues.recipients(entry).saturating_sub(open);
             self.queues.settle(entry, Settled { delivered: 0, bounced, open });
-            self.conclude(entry, &pending.open, true, pending.pace, now);
+            match &pending.latch {
+                Some(latch) => {
+                    latch.returned();
+                    self.end_entry(entry, Some(latch), now);
+                }
+                None => self.conclude(entry, &pending.open, true, pending.pace, now),
+            }
         }
     }
 }

@@ -281,6 +281,12 @@ impl Queues {
         self.entries.get(key.0).expect("whoever has an entry's number has not finished it")
     }
 
+    /// Whether the number is that of a living entry of this message. For holders of numbers that may be out of date.
+    #[must_use]
+    pub fn is_entry_of(&self, key: EntryKey, id: EntryId) -> bool {
+        self.entries.get(key.0).is_some_and(|entry| self.message(entry.message).id == id)
+    }
+
     /// Counts an attempt, a step in the backoff list, a notice sent.
     ///
     /// # Panics
@@ -309,7 +315,10 @@ impl Queues {
         })
     }
 
-    pub(crate) fn find_message(&self, id: EntryId) -> Option<MessageKey> {
+    /// The message of that id. Walks the messages, since few things need to find one by its id; a million take some
+    /// milliseconds.
+    #[must_use]
+    pub fn find_message(&self, id: EntryId) -> Option<MessageKey> {
         self.messages.iter().find(|(_, message)| message.id == id).map(|(number, _)| MessageKey(number))
     }
 

@@ -2,12 +2,18 @@
 //!
 //! Not here: what a subcommand does; each has its module in [`crate::commands`].
 
+pub(crate) mod closing;
+pub(crate) mod queue;
+#[cfg(test)]
+mod reference;
 mod sites;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use self::closing::{Channel, Resume, Suspend};
+use self::queue::Queue;
 pub(crate) use sites::{
     Activator, ActivatorAdd, ActivatorRun, ActivatorSet, Editing, Removal, Site, SiteAdd, SiteSet,
 };
@@ -19,6 +25,7 @@ Where would this address go:       sluice test rewrite --config samples/dialup/h
 Run it:                            sluice run --config samples/dialup/hub
 What waits, and for whom:          sluice queue summarize
 Open the gate for a site:          sluice trigger site7.example.net
+Everything about one message:      sluice queue show ID
 
 Exit status: 0 done; 64 the command line was wrong; 65 the thing named is not there; 75 not now, try again; \
 78 the configuration has errors. Data goes to standard output, talk to standard error.";
@@ -114,12 +121,25 @@ pub(crate) enum Command {
     /// Example: sluice etrn -v hub.example.net site7.example.net '@lab.site7.example.net' '#site7'
     #[command(after_help = ETRN_STATUS)]
     Etrn(Etrn),
-    /// Shows what waits.
+    /// Shows what waits, and holds, releases, returns, deletes and retries it.
+    ///
+    /// Options that name entries combine: within one option, repeated, any will do; all options given must hold. An act on
+    /// more than one id is counted first and wants `--yes`, or a yes at the terminal (exit status 64 without either).
     #[command(subcommand)]
     Queue(Queue),
-    /// Shows the channels.
+    /// Shows the channels, stops and starts them.
     #[command(subcommand)]
     Channel(Channel),
+    /// Has nothing tried for a domain: on no channel, whoever asks.
+    ///
+    /// Its mail waits until `sluice resume`, or until the time is over; restarts and reloads do not change that. What is
+    /// in delivery finishes. ETRN for it is told 458, a release says what keeps it back. Ages go on counting: what grows too
+    /// old is returned. The domain is the one that mail waits under (`sluice queue summarize`).
+    ///
+    /// Example: sluice suspend @example.com --for 2h --reason 'their server is being moved'
+    Suspend(Suspend),
+    /// Ends a suspension: what is due is delivered. Exit status 65 when there is none of that name.
+    Resume(Resume),
     /// Shows the plugins.
     #[command(subcommand)]
     Plugin(Plugin),
@@ -361,15 +381,6 @@ pub(crate) struct Trigger {
     pub(crate) selector: String,
 }
 
-/// What can be asked of the queues.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Queue {
-    /// Lists waiting messages, oldest first.
-    List(QueueList),
-    /// Counts what waits, a line for each channel and destination domain.
-    Summarize(QueueSummarize),
-}
-
 /// Arguments of `etrn`.
 #[derive(Debug, Args)]
 pub(crate) struct Etrn {
@@ -424,40 +435,6 @@ pub(crate) enum EtrnTls {
     Must,
     /// TLS before the first octet.
     Implicit,
-}
-
-/// Arguments of `queue list`.
-#[derive(Debug, Args)]
-pub(crate) struct QueueList {
-    #[command(flatten)]
-    pub(crate) common: Common,
-    /// At most so many messages.
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    pub(crate) limit: u64,
-    /// Only what this names: `DOMAIN`, `@DOMAIN`, `#CHANNEL` or `id:ID`.
-    #[arg(value_name = "SELECTOR")]
-    pub(crate) selector: Option<String>,
-}
-
-/// Arguments of `queue summarize`.
-#[derive(Debug, Args)]
-pub(crate) struct QueueSummarize {
-    #[command(flatten)]
-    pub(crate) common: Common,
-}
-
-/// What can be asked of the channels.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Channel {
-    /// Lists the channels: plugin, schedule, jobs, what waits, what last went wrong.
-    List(ChannelList),
-}
-
-/// Arguments of `channel list`.
-#[derive(Debug, Args)]
-pub(crate) struct ChannelList {
-    #[command(flatten)]
-    pub(crate) common: Common,
 }
 
 /// What can be asked of the plugins.

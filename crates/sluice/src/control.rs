@@ -2,22 +2,22 @@
 //!
 //! Runs on threads that may wait. Not here: the socket (`admin`), the words for people (`commands::remote`).
 
+mod closing;
+mod queue;
+
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
-use sluice_admin::protocol::{ChannelRow, EntryRow, HubRow, PluginRow, SummaryRow, Triggered};
+use sluice_admin::protocol::{ChannelRow, HubRow, PluginRow, SummaryRow, Triggered};
 use sluice_admin::{Control, Fault, FaultKind, Request};
 use sluice_dispatch::{Busy, Matched, Order, PluginInfo, Requester, ask};
 use sluice_mail::{Time, rfc3339};
-use sluice_queue::{Selector, State};
+use sluice_queue::Selector;
 
 use crate::activators::RunError;
 use crate::hub::Hub;
 use crate::report;
-
-/// Most entries that one `queue list` shows; a hub may hold millions.
-const LIST_LIMIT_MAX: u64 = 1_000_000;
 
 /// Answers the control socket's requests for a hub.
 pub(crate) struct Console {
@@ -50,6 +50,7 @@ impl Console {
                 selector: selector.to_string(),
                 channels: released.channels,
                 messages: released.messages,
+                closed: released.closed,
             },
         );
         Ok(())
@@ -75,46 +76,6 @@ impl Console {
         }
     }
 
-    fn queue_list(&self, text: Option<&str>, limit: u64, row: Rows<'_>) -> Result<(), Fault> {
-        let selector = text.map(selector).transpose()?;
-        let limit = limit.min(LIST_LIMIT_MAX) as usize;
-        let entries = ask(|done| self.hub.dispatcher().list(selector, limit, done)).map_err(busy)?;
-        for entry in entries {
-            let (sender, recipients, error) = match self.hub.dispatcher().details(&entry) {
-                Ok(Some((sender, recipients))) => (sender, recipients, None),
-                // What was settled since is no longer worth a row.
-                Ok(None) => continue,
-                Err(error) => (String::new(), Vec::new(), Some(error)),
-            };
-            let wanted = put(
-                row,
-                &EntryRow {
-                    id: entry.id.to_string(),
-                    channel: entry.channel.to_string(),
-                    domain: entry.domain.to_string(),
-                    state: match entry.state {
-                        State::Ready | State::Delayed => "waiting",
-                        State::Leased => "active",
-                        State::Deferred => "deferred",
-                        State::Held => "held",
-                    }
-                    .to_owned(),
-                    sender,
-                    recipients,
-                    bytes: entry.size,
-                    arrived: rfc3339(entry.arrived),
-                    attempts: u32::from(entry.attempts),
-                    due: entry.due.map(rfc3339),
-                    error,
-                },
-            );
-            if !wanted {
-                break;
-            }
-        }
-        Ok(())
-    }
-
     fn queue_summarize(&self, row: Rows<'_>) -> Result<(), Fault> {
         let now = Time::from(std::time::SystemTime::now());
         for queue in ask(|done| self.hub.dispatcher().summarize(done)).map_err(busy)? {
@@ -128,6 +89,7 @@ impl Console {
                     bytes: queue.bytes,
                     oldest: queue.oldest.map(rfc3339),
                     held: queue.held,
+                    suspended: queue.suspended,
                     active: queue.active,
                     next_due: due.map(rfc3339),
                 },
@@ -152,6 +114,7 @@ impl Console {
                     pool: channel.pool,
                     error: channel.error,
                     stalled: channel.stalled,
+                    stopped_since: channel.stopped_since.map(rfc3339),
                 },
             );
         }
@@ -181,9 +144,24 @@ impl Control for Console {
     fn call(&self, request: Request, row: Rows<'_>) -> Result<(), Fault> {
         match request {
             Request::Trigger { selector } => self.trigger(&selector, row),
-            Request::QueueList { selector, limit } => self.queue_list(selector.as_deref(), limit, row),
+            Request::QueueList { selector, filter, limit } => {
+                queue::list(&self.hub, selector.as_deref(), &filter, limit, row)
+            }
+            Request::QueueCount { filter } => queue::count(&self.hub, &filter, row),
+            Request::QueueShow { id } => queue::show(&self.hub, &id, row),
+            Request::QueueRead { id, headers } => queue::read(&self.hub, &id, headers, row),
+            Request::QueueAct { act, filter, by, reason } => {
+                queue::act(&self.hub, act, &filter, &by, reason, row)
+            }
             Request::QueueSummarize => self.queue_summarize(row),
             Request::ChannelList => self.channel_list(row),
+            Request::ChannelStop { channels } => closing::channels(&self.hub, &channels, true, row),
+            Request::ChannelStart { channels } => closing::channels(&self.hub, &channels, false, row),
+            Request::Suspend { domain, seconds, reason } => {
+                closing::suspend(&self.hub, &domain, seconds, reason, row)
+            }
+            Request::Resume { domain } => closing::resume(&self.hub, &domain, row),
+            Request::SuspendList => closing::list(&self.hub, row),
             Request::PluginList => {
                 for plugin in self.hub.dispatcher().plugins() {
                     put(row, &plugin_row(plugin));

@@ -40,12 +40,22 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use sluice_admin::protocol::Act;
 
-use crate::cli::{Activator, Channel, Cli, Command, Password, Plugin, Queue, Site, Test};
+use crate::cli::closing::Channel;
+use crate::cli::queue::Queue;
+use crate::cli::{Activator, Cli, Command, Password, Plugin, Site, Test};
 use crate::exit::{Exit, Failure};
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse_from(links::command_line(std::env::args_os())) {
+    let typed = match links::command_line(std::env::args_os().collect()) {
+        Ok(typed) => typed,
+        Err(text) => {
+            complain(&text);
+            return Exit::Usage.into();
+        }
+    };
+    let cli = match Cli::try_parse_from(typed) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are asked for and go to standard output; anything else is a usage error.
@@ -80,11 +90,20 @@ fn carry_out(command: Command) -> Result<Exit, Failure> {
         Command::Etrn(etrn) => commands::etrn::etrn(&etrn),
         Command::Activator(Activator::Run(run)) => commands::activator::run(&run),
         Command::Activator(Activator::Status(status)) => commands::activator::status(&status.common),
-        Command::Queue(Queue::List(list)) => {
-            commands::remote::queue_list(&list.common, list.selector.as_deref(), list.limit)
-        }
+        Command::Queue(Queue::List(list)) => commands::queue::list(&list),
+        Command::Queue(Queue::Show(show)) => commands::queue::show(&show),
+        Command::Queue(Queue::Read(read)) => commands::queue::read(&read),
+        Command::Queue(Queue::Hold(act)) => commands::queue::act(Act::Hold, &act),
+        Command::Queue(Queue::Release(act)) => commands::queue::act(Act::Release, &act),
+        Command::Queue(Queue::Return(act)) => commands::queue::act(Act::Return, &act),
+        Command::Queue(Queue::Delete(act)) => commands::queue::act(Act::Delete, &act),
+        Command::Queue(Queue::Retry(act)) => commands::queue::act(Act::Retry, &act),
         Command::Queue(Queue::Summarize(summarize)) => commands::remote::queue_summarize(&summarize.common),
         Command::Channel(Channel::List(list)) => commands::remote::channel_list(&list.common),
+        Command::Channel(Channel::Stop(names)) => commands::closing::stop(&names),
+        Command::Channel(Channel::Start(names)) => commands::closing::start(&names),
+        Command::Suspend(suspend) => commands::closing::suspend(&suspend),
+        Command::Resume(resume) => commands::closing::resume(&resume),
         Command::Plugin(Plugin::List(list)) => commands::plugin_list::plugin_list(&list.common),
         Command::Password(Password::Set(set)) => commands::password::set(&set),
         Command::Password(Password::Remove(remove)) => commands::password::remove(&remove),

@@ -35,6 +35,11 @@ const GENERATED: &[Generated] = &[
         variable: "UPDATE_REFERENCE",
     },
     Generated {
+        what: "docs/reference/queue-commands.md, from the command line",
+        package: "sluice",
+        variable: "UPDATE_REFERENCE",
+    },
+    Generated {
         what: "docs/internals/wire-replies.md, from the replies",
         package: "sluice-smtp",
         variable: "UPDATE_PAGES",

@@ -2,12 +2,14 @@
 
 pub(crate) mod activator;
 pub(crate) mod check;
+pub(crate) mod closing;
 pub(crate) mod compile;
 pub(crate) mod etrn;
 pub(crate) mod explain;
 pub(crate) mod import;
 pub(crate) mod password;
 pub(crate) mod plugin_list;
+pub(crate) mod queue;
 pub(crate) mod remote;
 pub(crate) mod run;
 pub(crate) mod site_edit;

@@ -20,7 +20,13 @@ pub(crate) fn trigger(common: &Common, selector: &str) -> Result<Exit, Failure> 
             let names = names.collect::<Vec<_>>().join(", ");
             let messages = row["messages"].as_u64().unwrap_or(0);
             let selector = row["selector"].as_str().unwrap_or(selector);
+            for closed in row["closed"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                line(&format!("{selector}: {closed}"))?;
+            }
             line(&match (messages, channels) {
+                (0, 0) if row["closed"].as_array().is_some_and(|closed| !closed.is_empty()) => {
+                    format!("{selector}: nothing is released")
+                }
                 (0, 0) => format!("{selector}: nothing waits"),
                 (0, _) => format!("{selector}: nothing waits on {names}"),
                 (1, _) => format!("{selector}: 1 message released on {names}"),
@@ -28,30 +34,6 @@ pub(crate) fn trigger(common: &Common, selector: &str) -> Result<Exit, Failure> 
             })
         }
     })
-}
-
-/// `sluice queue list`.
-pub(crate) fn queue_list(common: &Common, selector: Option<&str>, limit: u64) -> Result<Exit, Failure> {
-    let mut table = Table::new(
-        common.format,
-        &[
-            ("id", "Id"),
-            ("channel", "Channel"),
-            ("domain", "Domain"),
-            ("state", "State"),
-            ("bytes", "Bytes"),
-            ("arrived", "Arrived"),
-            ("attempts", "Attempts"),
-            ("due", "Due"),
-            ("sender", "Sender"),
-            ("recipients", "Recipients"),
-            ("error", "Error"),
-        ],
-    );
-    let request = Request::QueueList { selector: selector.map(str::to_owned), limit };
-    let exit = ask(common, &request, |row| table.row(row))?;
-    table.finish("nothing waits")?;
-    Ok(exit)
 }
 
 /// `sluice queue summarize`.
@@ -65,6 +47,7 @@ pub(crate) fn queue_summarize(common: &Common) -> Result<Exit, Failure> {
             ("bytes", "Bytes"),
             ("oldest", "Oldest"),
             ("held", "Held"),
+            ("suspended", "Suspended"),
             ("active", "Active"),
             ("next_due", "Next due"),
         ],
