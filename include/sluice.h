@@ -110,6 +110,33 @@ extern "C" {
 /* Outcome.kind: never; the sender gets a notice. */
 #define SLUICE_OUTCOME_FAILED 3u
 
+/* Outcome.handover: this was the end of the way; the host tells the sender, if asked to. */
+#define SLUICE_HANDOVER_FINAL 0u
+
+/* Outcome.handover: the next hop makes no reports of deliveries; the host tells the sender so, if asked to. */
+#define SLUICE_HANDOVER_RELAYED 1u
+
+/* Outcome.handover: the next hop was told what the sender wants, and answers for that too. */
+#define SLUICE_HANDOVER_PASSED_ON 2u
+
+/* Recipient.notify: the sender is told nothing about this recipient (RFC 3461). */
+#define SLUICE_NOTIFY_NEVER 1u
+
+/* Recipient.notify: the sender is told when it was delivered. */
+#define SLUICE_NOTIFY_SUCCESS 2u
+
+/* Recipient.notify: the sender is told when it cannot be delivered. */
+#define SLUICE_NOTIFY_FAILURE 4u
+
+/* Recipient.notify: the sender is told when it is late. */
+#define SLUICE_NOTIFY_DELAY 8u
+
+/* Delivery.returned: a notice of failure is to return the whole message (RFC 3461). */
+#define SLUICE_RETURN_FULL 1u
+
+/* Delivery.returned: a notice of failure is to return the header. */
+#define SLUICE_RETURN_HEADERS 2u
+
 /* Setting.kind: a channel keyword in force. */
 #define SLUICE_SETTING_KEYWORD 1u
 
@@ -234,6 +261,12 @@ typedef struct sluice_recipient {
     sluice_text original;
     /* The destination domain. */
     sluice_text domain;
+    /* What the sender wants to be told: sum of NOTIFY_ bits, 0 when it did not say. */
+    uint32_t notify;
+    /* Zero. */
+    uint32_t reserved_too;
+    /* Address and type where the message began (ORCPT), encoded as it goes on the wire; absent when it was not told. */
+    sluice_text origin;
 } sluice_recipient;
 
 /* One message for one or more recipients, lent to a worker until it calls Host.finish or returns from run. */
@@ -274,6 +307,12 @@ typedef struct sluice_delivery {
      * unix:/path of a socket; absent for "as configured". Not in a delivery whose size is 120.
      */
     sluice_text next_hop;
+    /* What a notice of failure is to return: a RETURN_ constant, 0 when the sender did not say. */
+    uint32_t returned;
+    /* Zero. */
+    uint32_t reserved_too;
+    /* The sender's name of the message (ENVID), encoded as it goes on the wire; absent when there is none. */
+    sluice_text envelope_id;
 } sluice_delivery;
 
 /* What became of one recipient. Borrowed for the length of the call to Host.settle. */
@@ -288,8 +327,8 @@ typedef struct sluice_outcome {
     uint16_t subject;
     /* RFC 3463 detail, at most 999. */
     uint16_t detail;
-    /* Zero. */
-    uint16_t reserved;
+    /* A HANDOVER_ constant, of what was delivered. Zero in plugins that are older than this field. */
+    uint16_t handover;
     /* The reply of whoever decided, with its code if there was one; for the notice and the log. */
     sluice_text text;
     /* Who decided: host name of the next hop, or empty for the plugin itself. */
@@ -302,6 +341,12 @@ typedef struct sluice_submitted {
     sluice_text address;
     /* The address that notices are to name; absent where that is address. */
     sluice_text original;
+    /* As in a delivery. */
+    uint32_t notify;
+    /* Zero. */
+    uint32_t reserved;
+    /* As in a delivery. */
+    sluice_text origin;
 } sluice_submitted;
 
 /* A message that a worker brings in. Borrowed for the length of the call to Host.enqueue. */

@@ -90,6 +90,27 @@ pub const OUTCOME_DEFERRED: u32 = 2;
 /// [`Outcome::kind`]: never; the sender gets a notice.
 pub const OUTCOME_FAILED: u32 = 3;
 
+/// [`Outcome::handover`]: this was the end of the way; the host tells the sender, if asked to.
+pub const HANDOVER_FINAL: u32 = 0;
+/// [`Outcome::handover`]: the next hop makes no reports of deliveries; the host tells the sender so, if asked to.
+pub const HANDOVER_RELAYED: u32 = 1;
+/// [`Outcome::handover`]: the next hop was told what the sender wants, and answers for that too.
+pub const HANDOVER_PASSED_ON: u32 = 2;
+
+/// [`Recipient::notify`]: the sender is told nothing about this recipient (RFC 3461).
+pub const NOTIFY_NEVER: u32 = 1;
+/// [`Recipient::notify`]: the sender is told when it was delivered.
+pub const NOTIFY_SUCCESS: u32 = 2;
+/// [`Recipient::notify`]: the sender is told when it cannot be delivered.
+pub const NOTIFY_FAILURE: u32 = 4;
+/// [`Recipient::notify`]: the sender is told when it is late.
+pub const NOTIFY_DELAY: u32 = 8;
+
+/// [`Delivery::returned`]: a notice of failure is to return the whole message (RFC 3461).
+pub const RETURN_FULL: u32 = 1;
+/// [`Delivery::returned`]: a notice of failure is to return the header.
+pub const RETURN_HEADERS: u32 = 2;
+
 /// [`Setting::kind`]: a channel keyword in force.
 pub const SETTING_KEYWORD: u32 = 1;
 /// [`Setting::kind`]: a line of the channel's option file.
@@ -233,6 +254,12 @@ pub struct Recipient {
     pub original: Text,
     /// The destination domain.
     pub domain: Text,
+    /// What the sender wants to be told: sum of `NOTIFY_` bits, 0 when it did not say.
+    pub notify: u32,
+    /// Zero.
+    pub reserved_too: u32,
+    /// Address and type where the message began (ORCPT), encoded as it goes on the wire; absent when it was not told.
+    pub origin: Text,
 }
 
 /// One message for one or more recipients, lent to a worker until it calls [`Host::finish`] or returns from `run`.
@@ -274,6 +301,12 @@ pub struct Delivery {
     /// Where this delivery goes in place of where the channel's settings say: `host`, `host:port`, `[address]:port`, or
     /// `unix:/path` of a socket; absent for "as configured". Not in a delivery whose `size` is 120.
     pub next_hop: Text,
+    /// What a notice of failure is to return: a `RETURN_` constant, 0 when the sender did not say.
+    pub returned: u32,
+    /// Zero.
+    pub reserved_too: u32,
+    /// The sender's name of the message (ENVID), encoded as it goes on the wire; absent when there is none.
+    pub envelope_id: Text,
 }
 
 impl Delivery {
@@ -295,8 +328,8 @@ pub struct Outcome {
     pub subject: u16,
     /// RFC 3463 detail, at most 999.
     pub detail: u16,
-    /// Zero.
-    pub reserved: u16,
+    /// A `HANDOVER_` constant, of what was delivered. Zero in plugins that are older than this field.
+    pub handover: u16,
     /// The reply of whoever decided, with its code if there was one; for the notice and the log.
     pub text: Text,
     /// Who decided: host name of the next hop, or empty for the plugin itself.
@@ -311,6 +344,12 @@ pub struct Submitted {
     pub address: Text,
     /// The address that notices are to name; absent where that is `address`.
     pub original: Text,
+    /// As in a delivery.
+    pub notify: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// As in a delivery.
+    pub origin: Text,
 }
 
 /// A message that a worker brings in. Borrowed for the length of the call to [`Host::enqueue`].

@@ -48,7 +48,7 @@ fn layouts() -> Vec<Layout> {
         layout!(OptionSpec { name, kind, reserved, default, help }),
         layout!(Setting { kind, reserved, name, value }),
         layout!(Create { size, setting_size, handle, channel, settings, setting_count }),
-        layout!(Recipient { index, reserved, address, original, domain }),
+        layout!(Recipient { index, reserved, address, original, domain, notify, reserved_too, origin }),
         layout!(Delivery {
             size,
             flags,
@@ -67,9 +67,12 @@ fn layouts() -> Vec<Layout> {
             pieces,
             piece_count,
             next_hop,
+            returned,
+            reserved_too,
+            envelope_id,
         }),
-        layout!(Outcome { size, kind, class, subject, detail, reserved, text, peer }),
-        layout!(Submitted { address, original }),
+        layout!(Outcome { size, kind, class, subject, detail, handover, text, peer }),
+        layout!(Submitted { address, original, notify, reserved, origin }),
         layout!(Submission {
             size,
             flags,

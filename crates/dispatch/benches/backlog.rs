@@ -49,11 +49,13 @@ fn main() -> Result<(), Box<dyn Error>> {
             smtputf8: false,
             held: false,
             deferred_until: None,
+            wishes: sluice_mail::Wishes::default(),
             recipients: vec![Recipient {
                 original: address.clone(),
                 address,
                 channel: format!("tcp_many{channel}"),
                 domain,
+                ..Recipient::default()
             }],
         };
         let done = written_in.clone();

@@ -124,6 +124,8 @@ pub(crate) struct InFlight {
     pub(crate) entry: Taken,
     /// For the records of a channel with `logging`.
     pub(crate) record: Option<Promised>,
+    /// Recipients whose sender wants to hear when they are delivered, in order.
+    pub(crate) wanted: Vec<u32>,
     pub(crate) others: Option<Box<Others>>,
     /// The release whose turned connection it goes down.
     pub(crate) turned: Option<ReleaseId>,
@@ -221,6 +223,11 @@ impl Core {
             Event::Host { channel, generation, event } => self.host_event(channel, generation, event, now),
             Event::Returned { lease, not_taken, from } => self.lease_returned(lease, not_taken, from, now),
             Event::Unreadable { token, what } => self.unreadable(token, &what, now),
+            Event::Wanted { token, recipients } => {
+                if let Some(delivery) = self.deliveries.get_mut(&token) {
+                    delivery.wanted = recipients;
+                }
+            }
             Event::Started { channel, generation, result } => self.started(channel, generation, result, now),
             Event::Close { closing, done } => self.close(closing, done, now),
             Event::Choose { filter, from, done } => done(self.choose(&filter, from, now)),

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
 use sluice_host::{Delivery, Lease};
+use sluice_mail::notice::Action;
 use sluice_mail::{Address, Envelope, Recipient};
 use sluice_queue::ChannelKey;
 use sluice_rewrite::{Context, Kind};
@@ -20,7 +21,7 @@ use crate::core::Owners;
 use crate::event::{Event, Loaded};
 use crate::notice::{self, NoticeJob, PROCESS_CHANNEL};
 use crate::policy::Policy;
-use crate::record::{Facts, Promised};
+use crate::record::{Fact, Facts, Promised};
 use crate::runner::{Runner, StoredContent};
 
 /// Something to read.
@@ -208,6 +209,7 @@ impl Desk {
             index,
             address: recipient.address.clone(),
             original: recipient.original.clone(),
+            wishes: recipient.wishes.clone(),
         };
         let mut recipients: Vec<_> = open.map(given).collect();
         if recipients.is_empty() {
@@ -227,8 +229,21 @@ impl Desk {
             // It is empty: a delivery is made once.
             let _ = owners.set(owned);
         }
+        if !envelope.sender.is_empty() {
+            let wants = |one: &&sluice_host::Recipient| one.wishes.notify.wants(Action::Delivered);
+            let wanted: Vec<u32> = recipients.iter().filter(wants).map(|one| one.index).collect();
+            if !wanted.is_empty() {
+                // Fails only when the dispatcher has gone.
+                let _ = self.inbox.send(Event::Wanted { token: item.token, recipients: wanted });
+            }
+        }
         if let Some(record) = &item.record {
-            let told = recipients.iter().map(|one| (one.index, one.original.clone(), one.address.clone()));
+            let told = recipients.iter().map(|one| Fact {
+                index: one.index,
+                original: one.original.clone(),
+                active: one.address.clone(),
+                notify: one.wishes.notify,
+            });
             let _ = record.set(Facts { sender: envelope.sender.clone(), recipients: told.collect() });
         }
         Ok(Delivery {
@@ -244,6 +259,7 @@ impl Desk {
             priority: envelope.priority,
             eight_bit: envelope.eight_bit,
             smtputf8: envelope.smtputf8,
+            wishes: envelope.wishes,
             more_follows: false,
             next_hop: None,
         })

@@ -155,6 +155,8 @@ pub(crate) enum Question {
 pub(crate) enum NoticeEnd {
     /// It is durable; this is its ticket.
     Committed(Ticket),
+    /// The sender does not want to hear of it.
+    NotWanted,
     /// There is nobody to tell (the message is itself a notice) and nothing was to be sent.
     NobodyToTell,
     /// There is somebody, but no way to them.
@@ -191,6 +193,8 @@ pub(crate) enum Event {
     Returned { lease: u64, not_taken: Option<NotTaken>, from: ChannelKey },
     /// A message could not be read from the spool.
     Unreadable { token: u64, what: String },
+    /// The sender wants to hear when these recipients of a delivery have been delivered. Sent before a worker gets it.
+    Wanted { token: u64, recipients: Vec<u32> },
     /// An instance is alive, or could not be started.
     Started { channel: ChannelKey, generation: u64, result: Result<Arc<dyn Runner>, String> },
     /// Somebody wants to know.

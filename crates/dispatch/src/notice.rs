@@ -18,13 +18,17 @@ use crossbeam_channel::Sender;
 use sluice_config::{Channel, NoticeTerms, PostmasterCopies};
 use sluice_mail::notice::{Action, Notice, Report, Returned};
 use sluice_mail::wire::{self, Unstuffer};
-use sluice_mail::{Address, Envelope, Outcome, Priority, Recipient, Status, Time};
+use sluice_mail::{
+    Address, Envelope, Notify, Outcome, Priority, Recipient, RecipientWishes, Return, Status, Time, Wishes,
+    wishes,
+};
 use sluice_queue::EntryView;
 use sluice_rewrite::{Context, Kind as AddressKind, Rejected, Route};
 use sluice_spool::{EntryId, Spool};
 
 use crate::desk::{self, open_recipients};
 use crate::event::{Event, Loaded, NoticeEnd};
+use crate::record;
 use crate::ticket::ticket;
 
 /// The source channel of mail that the house itself makes.
@@ -41,13 +45,32 @@ const STILL_TRIED: Status = Status { class: 4, subject: 4, detail: 7 };
 /// What is to be told.
 #[derive(Debug, Clone)]
 pub(crate) enum News {
-    /// These recipients have failed.
-    Failed(Vec<(u32, Outcome)>),
+    /// Something has become of these recipients that the sender may want to know.
+    Settled(Vec<Told>),
     /// All open recipients of the entry have failed, for the same reason.
     AllFailed(Outcome),
     /// None has failed yet: they are late, and will be given up at that time. What is known of when they go is empty where
     /// nothing is.
     Delayed { give_up: Time, expected: String },
+}
+
+impl News {
+    /// Nothing has gone wrong.
+    pub(crate) fn is_good(&self) -> bool {
+        match self {
+            Self::Settled(told) => told.iter().all(|one| one.action != Action::Failed),
+            Self::AllFailed(_) | Self::Delayed { .. } => false,
+        }
+    }
+}
+
+/// What has become of one recipient.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    /// Its index in the envelope.
+    pub(crate) index: u32,
+    pub(crate) action: Action,
+    pub(crate) outcome: Outcome,
 }
 
 /// Who of those that are to be told a notice is for.
@@ -112,7 +135,7 @@ pub(crate) struct NoticeJob {
 }
 
 /// Who is told.
-struct Told {
+struct Addressees {
     sender: Vec<Recipient>,
     postmaster: Vec<Recipient>,
 }
@@ -127,24 +150,39 @@ impl NoticeJob {
         };
         let draft = spool.draft();
         let id = draft.id();
-        let (envelope, content) = match self.compose(id, spool) {
+        let mut records = Vec::new();
+        let (envelope, content) = match self.compose(id, spool, &mut records) {
             Ok(made) => made,
-            Err(end) => return tell(end),
+            Err(end) => {
+                if matches!(end, NoticeEnd::NotWanted) {
+                    records.iter().for_each(|line| record::write(line));
+                }
+                return tell(end);
+            }
         };
         let bytes = envelope.encode();
         let size = content.len() as u64;
         let (arrivals, loaded) = (arrivals.clone(), Arc::clone(&self.loaded));
         draft.commit(bytes, content, move |result| {
             let end = match result {
-                Ok(at) => NoticeEnd::Committed(ticket(id, at, size, envelope, &loaded.config)),
+                Ok(at) => {
+                    records.iter().for_each(|line| record::write(line));
+                    NoticeEnd::Committed(ticket(id, at, size, envelope, &loaded.config))
+                }
                 Err(error) => NoticeEnd::NotNow(desk::chain(&error)),
             };
             let _ = arrivals.send(Event::Notice { number, end });
         });
     }
 
-    fn compose(&self, id: EntryId, spool: &Spool) -> Result<(Envelope, Vec<u8>), NoticeEnd> {
+    fn compose(
+        &self,
+        id: EntryId,
+        spool: &Spool,
+        records: &mut Vec<String>,
+    ) -> Result<(Envelope, Vec<u8>), NoticeEnd> {
         let (stored, envelope) = desk::read(spool, self.entry.at).map_err(NoticeEnd::Unreadable)?;
+        *records = self.records(&envelope);
         let mut unstuffer = Unstuffer::new();
         let pieces = stored.pieces().flat_map(|piece| unstuffer.piece(piece));
         self.write(id, pieces, RETURNED_MOST, &envelope)
@@ -159,7 +197,11 @@ impl NoticeJob {
         known: usize,
         envelope: &Envelope,
     ) -> Result<(Envelope, Vec<u8>), NoticeEnd> {
-        let Told { sender, postmaster } = self.recipients(&envelope.sender)?;
+        let reports = self.reports(envelope);
+        if reports.is_empty() {
+            return Err(NoticeEnd::NotWanted);
+        }
+        let Addressees { sender, postmaster } = self.recipients(&envelope.sender)?;
         let header_only = self.terms.post_head_only && sender.is_empty();
         let (recipients, header_only) = match self.audience {
             Audience::Everybody => ([sender, postmaster].concat(), header_only),
@@ -173,10 +215,15 @@ impl NoticeJob {
         };
         let returned = match header_only {
             true => Returned::of(pieces, 0),
-            false => self.returned(pieces, known, &recipients),
+            false => self.returned(pieces, known, &recipients, envelope.wishes.returned),
         };
         let told = recipients.first().map_or("", |recipient| &recipient.original);
-        let wire = wire::stuff(&self.notice(id, returned, envelope, told).build());
+        let wire = wire::stuff(&self.notice(id, returned, envelope, reports, told).build());
+        let mut recipients = recipients;
+        for recipient in &mut recipients {
+            // Nobody is told about notices, here or anywhere (RFC 3464 section 2).
+            recipient.wishes.notify = Notify::NEVER;
+        }
         let notice = Envelope {
             sender: String::new(),
             arrived: self.now,
@@ -186,19 +233,25 @@ impl NoticeJob {
             smtputf8: recipients.iter().any(|recipient| !recipient.address.is_ascii()),
             held: false,
             deferred_until: None,
+            wishes: Wishes::default(),
             recipients,
         };
         Ok((notice, wire))
     }
 
-    /// What these recipients get of the message: all of it unless it is too large for CONTENT_RETURN_BLOCK_LIMIT or for the
+    /// What these recipients get of the message: its header if the sender wanted no more, else all of it unless it is too large for CONTENT_RETURN_BLOCK_LIMIT or for the
     /// channel of one of them; with a warning only the first LINES_TO_RETURN lines.
     fn returned<'a>(
         &self,
         pieces: impl IntoIterator<Item = &'a [u8]>,
         known: usize,
         recipients: &[Recipient],
+        wished: Option<Return>,
     ) -> Returned {
+        // RFC 3461 section 4.3: what RET says is about failures; word of success never needs the body.
+        if wished == Some(Return::Headers) || self.news.is_good() {
+            return Returned::of(pieces, 0);
+        }
         let config = &self.loaded.config;
         let of_channel = |to: &Recipient| config.channels.by_name(&to.channel)?.settings.block_limit;
         let limits = recipients.iter().filter_map(of_channel).chain(config.options.content_return_limit);
@@ -214,7 +267,14 @@ impl NoticeJob {
     }
 
     /// The facts, for the one who writes them down.
-    fn notice(&self, id: EntryId, returned: Returned, envelope: &Envelope, told: &str) -> Notice {
+    fn notice(
+        &self,
+        id: EntryId,
+        returned: Returned,
+        envelope: &Envelope,
+        recipients: Vec<Report>,
+        told: &str,
+    ) -> Notice {
         let local_host = self.local_host();
         let personal = self.terms.personal.as_ref().or(self.loaded.config.options.return_personal.as_ref());
         Notice {
@@ -225,18 +285,47 @@ impl NoticeJob {
             message_id: format!("{id}.{}@{local_host}", self.now.0),
             date: self.now,
             arrived: envelope.arrived,
-            envelope_id: String::new(),
-            recipients: self.reports(envelope),
+            envelope_id: wishes::xtext_decoded(&envelope.wishes.envelope_id).unwrap_or_default(),
+            recipients,
             returned,
         }
     }
 
+    /// The records of what happens here and of nothing that a worker has said, where the channel has `logging`.
+    fn records(&self, envelope: &Envelope) -> Vec<String> {
+        let (entry, config) = (&self.entry, &self.loaded.config);
+        let logs = config.channels.by_name(&entry.channel).is_some_and(|channel| channel.settings.logging);
+        let (action, outcome) = match &self.news {
+            News::AllFailed(outcome) => (Action::Failed, Some(outcome)),
+            News::Delayed { .. } => (Action::Delayed, None),
+            News::Settled(_) => return Vec::new(),
+        };
+        if !logs || self.audience == Audience::Postmaster {
+            return Vec::new();
+        }
+        let blocks = record::blocks(entry.size, config);
+        open_recipients(envelope, &entry.channel, &entry.domain, entry.open.as_deref())
+            .map(|(_, recipient)| {
+                record::told(&entry.channel, blocks, &envelope.sender, recipient, action, outcome)
+            })
+            .collect()
+    }
+
+    /// What the sender is to be told of each recipient, as far as it wants to. What comes back to a null sender concerns the
+    /// postmaster, who has no wishes.
     fn reports(&self, envelope: &Envelope) -> Vec<Report> {
+        let wants = |recipient: &Recipient, action| {
+            envelope.sender.is_empty() || recipient.wishes.notify.wants(action)
+        };
         let entry = &self.entry;
         let of_entry = open_recipients(envelope, &entry.channel, &entry.domain, entry.open.as_deref());
         let hides = |recipient: &Recipient| self.terms.suppress_final && !recipient.original.is_empty();
         let report = |recipient: &Recipient, action, status, text: &str, peer: &str| Report {
             original: recipient.original.clone(),
+            origin: match recipient.wishes.decoded() {
+                Some((kind, address)) => format!("{kind}; {address}"),
+                None => String::new(),
+            },
             // RFC 3464 section 2.3.2 wants the field all the same.
             final_address: match hides(recipient) {
                 true => recipient.original.clone(),
@@ -253,22 +342,25 @@ impl NoticeJob {
             retry_until: None,
         };
         match &self.news {
-            News::Failed(failed) => {
-                let known = failed.iter().filter_map(|(index, outcome)| {
+            News::Settled(told) => {
+                let known = told.iter().filter_map(|Told { index, action, outcome }| {
                     let recipient = envelope.recipients.get(usize::try_from(*index).ok()?)?;
-                    let tried = Some(self.now);
-                    let base =
-                        report(recipient, Action::Failed, outcome.status(), outcome.text(), outcome.peer());
+                    let base = wants(recipient, *action).then(|| {
+                        report(recipient, *action, outcome.status(), outcome.text(), outcome.peer())
+                    })?;
+                    let tried = (*action != Action::Expanded).then_some(self.now);
                     Some(Report { last_attempt: tried, ..base })
                 });
                 known.collect()
             }
             News::AllFailed(outcome) => of_entry
+                .filter(|(_, recipient)| wants(recipient, Action::Failed))
                 .map(|(_, recipient)| {
                     report(recipient, Action::Failed, outcome.status(), outcome.text(), outcome.peer())
                 })
                 .collect(),
             News::Delayed { give_up, expected } => of_entry
+                .filter(|(_, recipient)| wants(recipient, Action::Delayed))
                 .map(|(_, recipient)| {
                     let base = report(recipient, Action::Delayed, STILL_TRIED, expected, "");
                     Report { retry_until: Some(*give_up), ..base }
@@ -278,7 +370,7 @@ impl NoticeJob {
     }
 
     /// Who gets it: never nobody.
-    fn recipients(&self, sender: &str) -> Result<Told, NoticeEnd> {
+    fn recipients(&self, sender: &str) -> Result<Addressees, NoticeEnd> {
         use PostmasterCopies::{Always, Never, OnError, UnlessNullSender};
         let postmaster = format!("postmaster@{}", self.local_host());
         let mut recipients = Vec::new();
@@ -316,7 +408,7 @@ impl NoticeJob {
             }
         }
         match (recipients.is_empty() && copies.is_empty(), trouble) {
-            (false, _) => Ok(Told { sender: recipients, postmaster: copies }),
+            (false, _) => Ok(Addressees { sender: recipients, postmaster: copies }),
             (true, Some(trouble)) => Err(NoticeEnd::NoRoute(trouble)),
             (true, None) => Err(NoticeEnd::NobodyToTell),
         }
@@ -340,6 +432,7 @@ impl NoticeJob {
             original: address.to_owned(),
             domain: route.host().to_lowercase(),
             channel: route.channel,
+            wishes: RecipientWishes::default(),
         };
         Ok(expansion.recipients.into_iter().map(|expanded| recipient(expanded.route)).collect())
     }

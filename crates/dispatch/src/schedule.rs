@@ -187,6 +187,7 @@ impl Core {
             let delivery = InFlight {
                 entry: self.taken(entry, now),
                 record: record.clone(),
+                wanted: Vec::new(),
                 others,
                 turned: way.turned,
             };

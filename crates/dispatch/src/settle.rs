@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluice_mail::{Outcome, Status, Time};
+use sluice_mail::notice::Action;
+use sluice_mail::{Handover, Outcome, Status, Time};
 use sluice_queue::{ChannelKey, EntryKey, EntryView, Placement, Settled};
 use sluice_spool::Durability;
 
@@ -17,7 +18,7 @@ use crate::core::{Channel, Core, InFlight, Taken};
 use crate::desk::Job;
 use crate::event::NoticeEnd;
 use crate::handle::NOTICES;
-use crate::notice::{Audience, News, NoticeJob};
+use crate::notice::{Audience, News, NoticeJob, Told};
 use crate::record;
 
 /// How long a notice waits that the spool would not take.
@@ -35,6 +36,8 @@ pub(crate) enum Pace {
     Same,
     /// As if nobody had tried.
     AsBefore,
+    /// With another attempt now, where the channel makes attempts by itself.
+    AtOnce,
 }
 
 /// A notice under way, or waiting to be.
@@ -83,15 +86,14 @@ impl Core {
             let entry = self.queues.entry(delivery.entry.entry);
             let channel = self.queues.channel_name(self.queues.queue_names(entry.queue).0);
             let blocks = record::blocks(self.queues.message(entry.message).size, &self.loaded.config);
-            let lines = outcomes.iter().filter_map(|one| record::settled(channel, blocks, facts, one));
-            lines.for_each(|line| record::write(&line));
+            record::settled(channel, blocks, facts, &outcomes).for_each(|line| record::write(&line));
         }
-        let turned = delivery.turned;
+        let (turned, wanted) = (delivery.turned, &delivery.wanted);
         if let Some(run) = turned {
             outcomes.iter().for_each(|(_, outcome)| self.turned_outcome(run, outcome));
         }
         let Some(others) = &delivery.others else {
-            return self.settle_entry(delivery.entry, outcomes, turned.is_some(), now);
+            return self.settle_entry(delivery.entry, outcomes, wanted, turned.is_some(), now);
         };
         let owners = others.owners.get().map(Vec::as_slice).unwrap_or_default();
         let mut shares: Vec<Vec<(u32, Outcome)>> = vec![Vec::new(); 1 + others.entries.len()];
@@ -103,11 +105,18 @@ impl Core {
             }
         }
         for (taken, share) in delivery.all().zip(shares) {
-            self.settle_entry(taken, share, turned.is_some(), now);
+            self.settle_entry(taken, share, wanted, turned.is_some(), now);
         }
     }
 
-    fn settle_entry(&mut self, taken: Taken, outcomes: Vec<(u32, Outcome)>, turned: bool, now: Time) {
+    fn settle_entry(
+        &mut self,
+        taken: Taken,
+        outcomes: Vec<(u32, Outcome)>,
+        wanted: &[u32],
+        turned: bool,
+        now: Time,
+    ) {
         let Taken { entry, early } = taken;
         let record = self.queues.entry_mut(entry);
         record.attempts = record.attempts.saturating_add(1);
@@ -115,24 +124,35 @@ impl Core {
         let queue = record.queue;
         let id = self.queues.message(message).id;
         let channel = self.queues.queue_names(queue).0;
-        let (mut open, mut failed, mut delivered) = (Vec::new(), Vec::new(), 0u64);
-        let mut reached = false;
+        let (mut open, mut told, mut delivered) = (Vec::new(), Vec::new(), 0u64);
+        let mut failed = Vec::new();
+        let (mut reached, mut asked_to_wait) = (false, false);
         for (index, outcome) in outcomes {
             match &outcome {
-                Outcome::Delivered { status, text, peer } => {
+                Outcome::Delivered { status, text, peer, handover } => {
                     tracing::debug!(%id, recipient = index, %status, text, peer, "delivered");
                     delivered += 1;
+                    let action = match handover {
+                        Handover::Final => Some(Action::Delivered),
+                        Handover::Relayed => Some(Action::Relayed),
+                        Handover::PassedOn => None,
+                    };
+                    if let (Some(action), Ok(_)) = (action, wanted.binary_search(&index)) {
+                        told.push(Told { index, action, outcome });
+                    }
                 }
                 Outcome::Deferred { status, text, peer } => {
                     self.tell_deferral(channel, id, index, (*status, text, peer), now);
                     // RFC 3463 subject 4, said by ourselves: no connection, no name, no route.
                     self.errors.note(entry, now, *status, text, peer);
                     reached |= !(status.subject == 4 && peer.is_empty());
+                    asked_to_wait |= !peer.is_empty();
                     open.push(index);
                 }
                 Outcome::Failed { status, text, peer } => {
                     tracing::info!(%id, recipient = index, %status, text, peer, "failed");
-                    failed.push((index, outcome));
+                    failed.push(index);
+                    told.push(Told { index, action: Action::Failed, outcome });
                 }
             }
         }
@@ -141,27 +161,30 @@ impl Core {
             return self.hold(entry, "a delivery came back without a word about any recipient", now);
         }
         open.sort_unstable();
-        // A release that found nobody at home does not push the schedule out, and neither does a connection that the site
-        // has opened: it will open another one.
         let pace = match (turned, reached || !early) {
+            // A release that found nobody at home does not push the schedule out, and neither does a connection that the
+            // site has opened: it will open another one.
             (true, _) => Pace::AsBefore,
+            // The next attempt may well do better: the other side is there and takes messages (PMDF's code Z).
+            (false, _) if delivered > 0 && asked_to_wait => Pace::AtOnce,
             (false, true) => Pace::Next,
             (false, false) => Pace::Same,
         };
         // Those who have failed stay open until the sender's notice is durable.
         let still_open = (open.len() + failed.len()) as u64;
         self.queues.settle(entry, Settled { delivered, bounced: 0, open: still_open });
-        if failed.is_empty() {
+        if told.is_empty() {
             return self.conclude(entry, &open, delivered > 0, pace, now);
         }
-        if delivered > 0 || !open.is_empty() {
-            let mut rest: Vec<u32> =
-                open.iter().copied().chain(failed.iter().map(|&(index, _)| index)).collect();
+        // Recipients that were delivered are closed first, for a notice is not worth a second copy. Where nobody else is left
+        // the entry has nothing that could be closed: then a stop in between delivers once more.
+        let mut rest: Vec<u32> = open.iter().chain(&failed).copied().collect();
+        if delivered > 0 && !rest.is_empty() || !open.is_empty() {
             rest.sort_unstable();
             self.queues.set_open(entry, &rest);
             self.write_state(message, Durability::Lazy, now);
         }
-        self.notify(Some(entry), News::Failed(failed), open, pace, now);
+        self.notify(Some(entry), News::Settled(told), open, pace, now);
     }
 
     /// Says in the log that a delivery was deferred. Of many for one reason it says the first of each minute, and how many
@@ -210,7 +233,8 @@ impl Core {
         let mut placement =
             policy.map_or(Placement::UntilReleased, |policy| policy.after_failure(priority, step, now));
         match (pace, due) {
-            (Pace::Next, _) => self.queues.entry_mut(entry).step = step.saturating_add(1),
+            (Pace::AtOnce, _) if matches!(placement, Placement::At(_)) => placement = Placement::Ready,
+            (Pace::Next | Pace::AtOnce, _) => self.queues.entry_mut(entry).step = step.saturating_add(1),
             (Pace::AsBefore, None) => placement = Placement::UntilReleased,
             (Pace::AsBefore, Some(due)) if due > now => placement = Placement::At(due),
             (Pace::Same, Some(due)) if due > now && matches!(placement, Placement::At(_)) => {
@@ -304,6 +328,7 @@ impl Core {
             let copies = match (policy, &pending.news) {
                 (None, _) => sluice_config::PostmasterCopies::default(),
                 (Some(policy), News::Delayed { .. }) => policy.warn_post,
+                (Some(_), news) if news.is_good() => sluice_config::PostmasterCopies::Never,
                 (Some(policy), _) => policy.send_post,
             };
             let terms = policy.map(|policy| policy.notice_terms.clone()).unwrap_or_default();
@@ -340,6 +365,10 @@ impl Core {
                 self.accept(&ticket, now);
                 true
             }
+            NoticeEnd::NotWanted => {
+                tracing::debug!(%id, "no notice: the sender does not want to be told");
+                true
+            }
             NoticeEnd::NobodyToTell if next.is_some() => true,
             NoticeEnd::NobodyToTell => {
                 let is_delay = matches!(pending.news, News::Delayed { .. });
@@ -352,6 +381,10 @@ impl Core {
                 tracing::warn!(%id, why, "a notice has to wait");
                 self.notices_waiting.put(PendingNotice { not_before: now.plus(NOTICE_RETRY), ..pending });
                 return;
+            }
+            NoticeEnd::NoRoute(why) if pending.news.is_good() => {
+                tracing::warn!(%id, why, "no notice of the delivery");
+                true
             }
             NoticeEnd::NoRoute(why) | NoticeEnd::Unreadable(why) => {
                 if let Some(latch) = &pending.latch {

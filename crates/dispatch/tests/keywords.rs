@@ -299,6 +299,7 @@ fn send_for(house: &House, source: &str, to: &str, wait: Duration) {
             original: address.to_owned(),
             channel: channel.to_owned(),
             domain: address.rsplit_once('@').unwrap().1.to_owned(),
+            ..Recipient::default()
         }],
         ..Envelope::default()
     });

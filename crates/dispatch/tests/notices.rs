@@ -3,7 +3,7 @@
 
 mod support;
 
-use sluice_mail::{Envelope, Priority, Recipient};
+use sluice_mail::{Envelope, Priority, Recipient, Wishes};
 use support::{Act, Got, HOUR, House, MINUTE, configuration_with_options};
 
 const SENDER: &str = "sender@there.example";
@@ -25,6 +25,7 @@ fn message(house: &House, sender: &str) -> (Envelope, Vec<u8>) {
         original: "a@there.example".to_owned(),
         channel: "tcp_local".to_owned(),
         domain: "there.example".to_owned(),
+        ..Recipient::default()
     };
     let envelope = Envelope {
         sender: sender.to_owned(),
@@ -35,6 +36,7 @@ fn message(house: &House, sender: &str) -> (Envelope, Vec<u8>) {
         smtputf8: false,
         held: false,
         deferred_until: None,
+        wishes: Wishes::default(),
         recipients: vec![recipient],
     };
     (envelope, b"Subject: test\r\n\r\nline one\r\nline two\r\nline three\r\n".to_vec())

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use sluice_host::{Delivery, Host, HostEvent, Instance, Lease, Recipient, Spec};
-use sluice_mail::{Priority, Time};
+use sluice_mail::{Priority, RecipientWishes, Time, Wishes};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::Instant;
@@ -41,6 +41,7 @@ fn main() {
                             index,
                             address: "someone@site.example".to_owned(),
                             original: "someone@site.example".to_owned(),
+                            wishes: RecipientWishes::default(),
                         })
                         .collect(),
                     content: content.clone(),
@@ -49,6 +50,7 @@ fn main() {
                     priority: Priority::Normal,
                     eight_bit: false,
                     smtputf8: false,
+                    wishes: Wishes::default(),
                     more_follows: false,
                     next_hop: None,
                 })

@@ -16,10 +16,11 @@ use crate::work::Delivery;
 use crate::worker::{Answer, Worker};
 use parking_lot::Mutex;
 use sluice_abi as abi;
-use sluice_mail::{Outcome, Status};
+use sluice_mail::{Handover, Notify, Outcome, RecipientWishes, Status, wishes};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::c_void;
+use std::mem::{MaybeUninit, offset_of};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -161,6 +162,9 @@ impl Lent {
                 address: abi::Text::of(&recipient.address),
                 original: abi::Text::of(&recipient.original),
                 domain: abi::Text::of(&source.domain),
+                notify: u32::from(recipient.wishes.notify.bits()),
+                reserved_too: 0,
+                origin: lent_text(&recipient.wishes.original),
             })
             .collect();
         let mut pieces = Vec::new();
@@ -193,6 +197,9 @@ impl Lent {
             pieces: pieces.as_ptr(),
             piece_count: pieces.len(),
             next_hop: source.next_hop.as_deref().map_or(abi::Text::NONE, abi::Text::of),
+            returned: source.wishes.returned.map_or(0, |returned| returned as u32),
+            reserved_too: 0,
+            envelope_id: lent_text(&source.wishes.envelope_id),
         });
         Ok(Lent { delivery, source, _recipients: recipients, _pieces: pieces })
     }
@@ -357,7 +364,7 @@ unsafe extern "C" fn enqueue(pointer: *const abi::Worker, submission: *const abi
             );
             return abi::ENQUEUE_BAD;
         }
-        let usable: Vec<Submitted<'_>> = read.recipients.iter().flatten().copied().collect();
+        let usable: Vec<Submitted<'_>> = read.recipients.iter().flatten().cloned().collect();
         let mut answers = Vec::new();
         if !usable.is_empty() {
             let submission = Submission {
@@ -425,7 +432,7 @@ unsafe fn read_submission<'s>(pointer: *const abi::Submission) -> Result<Read<'s
     if raw.recipient_count > RECIPIENTS_MAX {
         return Err("has more than 100000 recipients");
     }
-    if stride < size_of::<abi::Submitted>() || !stride.is_multiple_of(align_of::<abi::Submitted>()) {
+    if stride < offset_of!(abi::Submitted, notify) || !stride.is_multiple_of(align_of::<abi::Submitted>()) {
         return Err("has recipients that are smaller than they must be");
     }
     if raw.piece_count > PIECES_MAX || (raw.piece_count > 0 && raw.pieces.is_null()) {
@@ -435,10 +442,16 @@ unsafe fn read_submission<'s>(pointer: *const abi::Submission) -> Result<Read<'s
     let sender = unsafe { address(raw.sender) }.ok_or("has a sender that is too long, or not UTF-8")?;
     let recipients = (0..raw.recipient_count).map(|at| {
         // SAFETY: below the count; the plugin states the stride; it lives for `'s`.
-        let recipient = unsafe { &*raw.recipients.byte_add(at * stride) };
+        let recipient = unsafe { taken(raw.recipients.byte_add(at * stride), stride) };
         // SAFETY: as above.
-        let (address, original) = unsafe { (address(recipient.address)?, address(recipient.original)?) };
-        Some(Submitted { address, original: if original.is_empty() { address } else { original } })
+        let texts =
+            unsafe { (address(recipient.address)?, address(recipient.original)?, address(recipient.origin)) };
+        let (address, original, origin) = texts;
+        let notify = u8::try_from(recipient.notify).ok().and_then(Notify::from_bits).unwrap_or_default();
+        let origin = origin.filter(|origin| wishes::is_original(origin)).unwrap_or_default();
+        let wishes = RecipientWishes { notify, original: origin.to_owned() };
+        let original = if original.is_empty() { address } else { original };
+        Some(Submitted { address, original, wishes })
     });
     let recipients = recipients.collect();
     let mut pieces = Vec::with_capacity(raw.piece_count);
@@ -456,6 +469,25 @@ unsafe fn read_submission<'s>(pointer: *const abi::Submission) -> Result<Read<'s
         }
     }
     Ok(Read { raw, sender, recipients, pieces })
+}
+
+/// A structure of the plugin as far as it has one: fields that an older plugin does not know are zero.
+///
+/// # Safety
+/// So many octets are there. The structure is one of the contract, where every field may be zero.
+unsafe fn taken<T: Copy>(pointer: *const T, size: usize) -> T {
+    let mut value = MaybeUninit::<T>::zeroed();
+    // SAFETY: the caller's promise; no more than fits is copied.
+    unsafe {
+        let octets = size.min(size_of::<T>());
+        std::ptr::copy_nonoverlapping(pointer.cast::<u8>(), value.as_mut_ptr().cast(), octets);
+        value.assume_init()
+    }
+}
+
+/// Text that is absent when it is empty.
+fn lent_text(text: &str) -> abi::Text {
+    if text.is_empty() { abi::Text::NONE } else { abi::Text::of(text) }
 }
 
 /// `None` when it cannot be an address. Absent text is empty.
@@ -487,7 +519,11 @@ fn lent_outcome(outcome: &Outcome) -> abi::Outcome {
         class: u16::from(class),
         subject,
         detail,
-        reserved: 0,
+        handover: match outcome {
+            Outcome::Delivered { handover: Handover::Relayed, .. } => abi::HANDOVER_RELAYED as u16,
+            Outcome::Delivered { handover: Handover::PassedOn, .. } => abi::HANDOVER_PASSED_ON as u16,
+            _ => abi::HANDOVER_FINAL as u16,
+        },
         text: abi::Text::of(outcome.text()),
         peer: abi::Text::of(outcome.peer()),
     }
@@ -522,7 +558,14 @@ unsafe fn read_outcome(outcome: *const abi::Outcome) -> Result<Outcome, &'static
     // SAFETY: as above.
     let (text, peer) = unsafe { (copied(outcome.text, OUTCOME_MAX), copied(outcome.peer, NAME_MAX)) };
     match outcome.kind {
-        abi::OUTCOME_DELIVERED => Ok(Outcome::Delivered { status: status(2), text, peer }),
+        abi::OUTCOME_DELIVERED => {
+            let handover = match u32::from(outcome.handover) {
+                abi::HANDOVER_RELAYED => Handover::Relayed,
+                abi::HANDOVER_PASSED_ON => Handover::PassedOn,
+                _ => Handover::Final,
+            };
+            Ok(Outcome::Delivered { status: status(2), text, peer, handover })
+        }
         abi::OUTCOME_DEFERRED => Ok(Outcome::Deferred { status: status(4), text, peer }),
         abi::OUTCOME_FAILED => Ok(Outcome::Failed { status: status(5), text, peer }),
         _ => Err("is of an unknown kind"),
@@ -541,4 +584,63 @@ unsafe fn copied(text: abi::Text, most: usize) -> String {
     // SAFETY: the caller's promise; never more than the plugin said it has.
     let bytes = unsafe { std::slice::from_raw_parts(text.data, text.len.min(most + 1)) };
     one_line(bytes, most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn submission(recipients: *const abi::Submitted, stride: usize) -> abi::Submission {
+        abi::Submission {
+            size: size_of::<abi::Submission>() as u32,
+            flags: 0,
+            of: 0,
+            sender: abi::Text::NONE,
+            recipients,
+            recipient_count: 2,
+            recipient_size: stride as u32,
+            reserved: 0,
+            pieces: std::ptr::null(),
+            piece_count: 0,
+            answered: None,
+            context: std::ptr::null_mut(),
+        }
+    }
+
+    #[test]
+    fn recipients_of_a_plugin_that_knows_no_wishes_are_read() {
+        // A recipient of the first version: two texts and nothing behind them.
+        let old = [["a@b", "A@b"], ["c@d", ""]].map(|pair| pair.map(abi::Text::of));
+        let stride = size_of::<[abi::Text; 2]>();
+        let raw = submission(old.as_ptr().cast(), stride);
+        // SAFETY: everything lives to the end of this function, and the stride is that of the array.
+        let read = unsafe { read_submission(&raw const raw) }.unwrap_or_else(|why| panic!("{why}"));
+        let recipients: Vec<_> = read.recipients.iter().flatten().collect();
+        assert_eq!((recipients[0].address, recipients[0].original), ("a@b", "A@b"));
+        assert_eq!((recipients[1].address, recipients[1].original), ("c@d", "c@d"));
+        assert!(recipients.iter().all(|one| one.wishes.is_default()));
+        // SAFETY: as above.
+        assert!(unsafe { read_submission(&raw const raw) }.is_ok());
+        let raw = submission(old.as_ptr().cast(), stride - 8);
+        // SAFETY: as above; it is refused before anything is read.
+        assert!(unsafe { read_submission(&raw const raw) }.is_err());
+    }
+
+    #[test]
+    fn wishes_that_mean_nothing_are_left_out() {
+        let one = |notify, origin| abi::Submitted {
+            address: abi::Text::of("a@b"),
+            original: abi::Text::NONE,
+            notify,
+            reserved: 0,
+            origin: abi::Text::of(origin),
+        };
+        let new = [one(6, "rfc822;x@y"), one(3, "no type")];
+        let raw = submission(new.as_ptr(), size_of::<abi::Submitted>());
+        // SAFETY: everything lives to the end of this function.
+        let read = unsafe { read_submission(&raw const raw) }.unwrap_or_else(|why| panic!("{why}"));
+        let wishes: Vec<_> = read.recipients.iter().flatten().map(|one| &one.wishes).collect();
+        assert_eq!((wishes[0].notify.bits(), wishes[0].original.as_str()), (6, "rfc822;x@y"));
+        assert!(wishes[1].is_default());
+    }
 }

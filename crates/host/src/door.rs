@@ -6,7 +6,7 @@
 //! # Not here
 //! Rewriting, access tables, the spool: whoever opens the door has them.
 
-use sluice_mail::{Outcome, Priority, Time};
+use sluice_mail::{Outcome, Priority, RecipientWishes, Time, Wishes};
 
 /// Most recipients of one submission: as many as one alias may stand for.
 pub(crate) const RECIPIENTS_MAX: usize = 100_000;
@@ -47,12 +47,14 @@ pub struct Submission<'a> {
 }
 
 /// One recipient of a submission.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Submitted<'a> {
     /// Its address.
     pub address: &'a str,
     /// The address that notices name.
     pub original: &'a str,
+    /// What the sender wants to be told about it.
+    pub wishes: RecipientWishes,
 }
 
 /// What a submission takes over from the message it comes of.
@@ -66,4 +68,6 @@ pub struct Origin {
     pub priority: Priority,
     /// When it was accepted.
     pub arrived: Time,
+    /// What its sender wishes about notices.
+    pub wishes: Wishes,
 }

@@ -1,6 +1,6 @@
 //! What a channel is given to do.
 
-use sluice_mail::{Priority, Time};
+use sluice_mail::{Priority, RecipientWishes, Time, Wishes};
 use std::fmt;
 use std::sync::Arc;
 
@@ -46,6 +46,8 @@ pub struct Delivery {
     pub eight_bit: bool,
     /// Needs SMTPUTF8.
     pub smtputf8: bool,
+    /// What the sender wishes about notices.
+    pub wishes: Wishes,
     /// More for the same destination follows soon, in another lease. Within a lease the host knows by itself.
     pub more_follows: bool,
     /// Where it goes in place of where the channel's settings say.
@@ -61,6 +63,8 @@ pub struct Recipient {
     pub address: String,
     /// Address as the client gave it.
     pub original: String,
+    /// What the sender wants to be told about it.
+    pub wishes: RecipientWishes,
 }
 
 impl fmt::Debug for Delivery {

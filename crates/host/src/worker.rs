@@ -296,6 +296,7 @@ impl Worker {
                     source_channel: source.source_channel.clone(),
                     priority: source.priority,
                     arrived: source.arrived,
+                    wishes: source.wishes.clone(),
                 }))
             }
             _ => {

@@ -5,7 +5,7 @@ mod support;
 
 use parking_lot::Mutex;
 use sluice_host::{FrontDoor, Host, Plugin, RoutineError, Setting, Spec, Submission};
-use sluice_mail::{Outcome, Status};
+use sluice_mail::{Handover, Outcome, Status};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::*;
@@ -40,6 +40,7 @@ impl FrontDoor for Book {
                 status: Status::new(2, 1, 5),
                 text: "queued".to_owned(),
                 peer: String::new(),
+                handover: Handover::Final,
             },
         };
         Some(submission.recipients.iter().map(|one| answer(one.address)).collect())

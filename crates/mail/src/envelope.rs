@@ -6,7 +6,7 @@
 //! # Not here
 //! What has happened to a recipient since (`queue` keeps that as entry state, apart from the envelope).
 
-use crate::Time;
+use crate::{Notify, RecipientWishes, Return, Time, Wishes};
 
 /// How urgent a message is (header field `Priority:`, RFC 2156). Decides when a channel starts at enqueue and which
 /// retry and age lists apply.
@@ -45,6 +45,8 @@ pub struct Recipient {
     pub channel: String,
     /// Queue key: lower-cased host the channel would connect for.
     pub domain: String,
+    /// What the sender wants to be told about it.
+    pub wishes: RecipientWishes,
 }
 
 /// Everything about a message that is not its content.
@@ -66,6 +68,8 @@ pub struct Envelope {
     pub held: bool,
     /// When the sender wants it delivered at the earliest (header field `Deferred-Delivery:`, RFC 2156).
     pub deferred_until: Option<Time>,
+    /// What the sender wishes about notices.
+    pub wishes: Wishes,
     /// Everyone the message is for.
     pub recipients: Vec<Recipient>,
 }
@@ -104,6 +108,8 @@ const EIGHT_BIT: u16 = 1;
 const SMTPUTF8: u16 = 2;
 const HELD: u16 = 4;
 const DEFERRED: u16 = 8;
+const WISHES: u16 = 16;
+const KNOWN: u16 = EIGHT_BIT | SMTPUTF8 | HELD | DEFERRED | WISHES;
 /// Four empty strings: the least a recipient takes.
 const RECIPIENT_SIZE_MIN: usize = 16;
 
@@ -114,10 +120,14 @@ impl Envelope {
             RECIPIENT_SIZE_MIN + r.address.len() + r.original.len() + r.channel.len() + r.domain.len()
         });
         let date = self.deferred_until.map_or(0, |_| 8);
-        let size = 24 + date + self.sender.len() + self.source_channel.len() + strings.sum::<usize>();
+        let wishes = if self.has_wishes() { self.encoded_wishes() } else { Vec::new() };
+        let texts = self.sender.len() + self.source_channel.len() + strings.sum::<usize>();
+        let size = 24 + date + texts + wishes.len();
         let flags = [(self.eight_bit, EIGHT_BIT), (self.smtputf8, SMTPUTF8), (self.held, HELD)];
         let deferred = self.deferred_until.map_or(0, |_| DEFERRED);
-        let flags = flags.into_iter().filter(|(set, _)| *set).map(|(_, bit)| bit).sum::<u16>() | deferred;
+        let wished = if wishes.is_empty() { 0 } else { WISHES };
+        let flags = flags.into_iter().filter(|(set, _)| *set).map(|(_, bit)| bit).sum::<u16>();
+        let flags = flags | deferred | wished;
         let mut bytes = Vec::with_capacity(size);
         bytes.push(VERSION);
         bytes.push(self.priority as u8);
@@ -133,7 +143,26 @@ impl Envelope {
         if let Some(until) = self.deferred_until {
             bytes.extend(until.0.to_le_bytes());
         }
+        bytes.extend(wishes);
         debug_assert_eq!(bytes.len(), size, "the size is computed from the same strings");
+        bytes
+    }
+
+    fn has_wishes(&self) -> bool {
+        !self.wishes.is_default() || self.recipients.iter().any(|recipient| !recipient.wishes.is_default())
+    }
+
+    fn encoded_wishes(&self) -> Vec<u8> {
+        let mut bytes = vec![self.wishes.returned.map_or(0, |returned| returned as u8)];
+        let text = |bytes: &mut Vec<u8>, text: &str| {
+            bytes.extend(length(text.len()));
+            bytes.extend(text.as_bytes());
+        };
+        text(&mut bytes, &self.wishes.envelope_id);
+        for Recipient { wishes, .. } in &self.recipients {
+            bytes.push(wishes.notify.bits());
+            text(&mut bytes, &wishes.original);
+        }
         bytes
     }
 
@@ -147,7 +176,7 @@ impl Envelope {
         let priority = Priority::from_number(reader.array::<1>("the priority")?[0])
             .ok_or(EnvelopeError::Value { at: 1, what: "the priority" })?;
         let flags = u16::from_le_bytes(reader.array("the flags")?);
-        if flags & !(EIGHT_BIT | SMTPUTF8 | HELD | DEFERRED) != 0 {
+        if flags & !KNOWN != 0 {
             return Err(EnvelopeError::Value { at: 2, what: "the flags" });
         }
         let count = reader.length("the number of recipients")?;
@@ -162,16 +191,21 @@ impl Envelope {
                 original: reader.text("a recipient's original address")?,
                 channel: reader.text("a recipient's channel")?,
                 domain: reader.text("a recipient's domain")?,
+                wishes: RecipientWishes::default(),
             });
         }
         let deferred_until = match flags & DEFERRED {
             0 => None,
             _ => Some(Time(u64::from_le_bytes(reader.array("the date of delivery")?))),
         };
+        let wishes = match flags & WISHES {
+            0 => Wishes::default(),
+            _ => reader.wishes(&mut recipients)?,
+        };
         if reader.at != bytes.len() {
             return Err(EnvelopeError::Trailing(bytes.len() - reader.at));
         }
-        Ok(Envelope {
+        let envelope = Envelope {
             sender,
             arrived,
             source_channel,
@@ -180,8 +214,14 @@ impl Envelope {
             smtputf8: flags & SMTPUTF8 != 0,
             held: flags & HELD != 0,
             deferred_until,
+            wishes,
             recipients,
-        })
+        };
+        match flags & WISHES != 0 && !envelope.has_wishes() {
+            // One envelope has one form.
+            true => Err(EnvelopeError::Value { at: 2, what: "the flags" }),
+            false => Ok(envelope),
+        }
     }
 }
 
@@ -220,6 +260,23 @@ impl<'a> Reader<'a> {
         Ok(u32::from_le_bytes(self.array(what)?) as usize)
     }
 
+    fn wishes(&mut self, recipients: &mut [Recipient]) -> Result<Wishes, EnvelopeError> {
+        let what = "what is to be returned";
+        let at = self.at;
+        let returned = Return::from_number(self.array::<1>(what)?[0]);
+        let returned = returned.ok_or(EnvelopeError::Value { at, what })?;
+        let envelope_id = self.text("the sender's name of the message")?;
+        for recipient in recipients {
+            let what = "when to tell about a recipient";
+            let at = self.at;
+            let notify = Notify::from_bits(self.array::<1>(what)?[0]);
+            let notify = notify.ok_or(EnvelopeError::Value { at, what })?;
+            let original = self.text("a recipient's address at its origin")?;
+            recipient.wishes = RecipientWishes { notify, original };
+        }
+        Ok(Wishes { returned, envelope_id })
+    }
+
     fn text(&mut self, what: &'static str) -> Result<String, EnvelopeError> {
         let size = self.length(what)?;
         let at = self.at;
@@ -243,13 +300,44 @@ mod tests {
             smtputf8: false,
             held: true,
             deferred_until: None,
+            wishes: Wishes::default(),
             recipients: vec![Recipient {
                 address: "u@site7.example".into(),
                 original: "U@Site7.example".into(),
                 channel: "tcp_dialup".into(),
                 domain: "site7.example".into(),
+                wishes: RecipientWishes::default(),
             }],
         }
+    }
+
+    fn wishing() -> Envelope {
+        let mut envelope = example();
+        envelope.wishes = Wishes { returned: Some(Return::Headers), envelope_id: "QQ314159".into() };
+        envelope.recipients[0].wishes = RecipientWishes {
+            notify: Notify::parse("SUCCESS,DELAY").unwrap(),
+            original: "rfc822;U+2B@b".into(),
+        };
+        envelope.recipients.push(Recipient { address: "v@b".into(), ..Recipient::default() });
+        envelope
+    }
+
+    #[test]
+    fn wishes_stand_behind_everything_else() {
+        let bytes = wishing().encode();
+        let tail = b"\x02\x08\0\0\0QQ314159\x0a\x0d\0\0\0rfc822;U+2B@b\0\0\0\0\0";
+        assert!(bytes.ends_with(tail), "{bytes:02x?}");
+        assert_eq!(bytes[2], 16 | 4 | 1);
+        let with = |from_end: usize, value: u8| {
+            let mut bytes = bytes.clone();
+            let at = bytes.len() - from_end;
+            bytes[at] = value;
+            (at, Envelope::decode(&bytes))
+        };
+        let (at, said) = with(tail.len(), 3);
+        assert_eq!(said, Err(EnvelopeError::Value { at, what: "what is to be returned" }));
+        let (at, said) = with(5, 3);
+        assert_eq!(said, Err(EnvelopeError::Value { at, what: "when to tell about a recipient" }));
     }
 
     #[test]
@@ -279,13 +367,13 @@ mod tests {
 
     #[test]
     fn every_combination_of_flags_comes_back() {
-        for bits in 0..16 {
+        for bits in 0..32 {
             let envelope = Envelope {
                 eight_bit: bits & 1 != 0,
                 smtputf8: bits & 2 != 0,
                 held: bits & 4 != 0,
                 deferred_until: (bits & 8 != 0).then_some(Time(1_795_300_200_000)),
-                ..example()
+                ..if bits & 16 != 0 { wishing() } else { example() }
             };
             assert_eq!(Envelope::decode(&envelope.encode()), Ok(envelope));
         }
@@ -295,7 +383,7 @@ mod tests {
 
     #[test]
     fn every_cut_is_noticed() {
-        let bytes = Envelope { deferred_until: Some(Time(1)), ..example() }.encode();
+        let bytes = Envelope { deferred_until: Some(Time(1)), ..wishing() }.encode();
         for end in 0..bytes.len() {
             assert!(
                 matches!(Envelope::decode(&bytes[..end]), Err(EnvelopeError::Short { .. })),

@@ -23,11 +23,13 @@ pub mod seven_bit;
 mod status;
 mod time;
 pub mod wire;
+pub mod wishes;
 
 pub use address::{Address, AddressError};
 pub use domain::ReversedDomain;
 pub use envelope::{Envelope, EnvelopeError, Priority, Recipient};
 pub use next_hop::{Host, NextHop, NextHopError};
-pub use outcome::{Outcome, Refusal};
+pub use outcome::{Handover, Outcome, Refusal};
 pub use status::{Status, StatusError};
 pub use time::{Time, header_date, rfc3339, rfc5322_date};
+pub use wishes::{Notify, RecipientWishes, Return, Wishes};

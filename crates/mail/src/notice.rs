@@ -22,14 +22,24 @@ pub enum Action {
     Delayed,
     /// It was delivered.
     Delivered,
+    /// It was handed to a system that makes no reports.
+    Relayed,
+    /// It stood for several addresses, to which the message goes on.
+    Expanded,
 }
 
 impl Action {
+    /// All of them, in the order in which a notice tells them.
+    pub const ALL: [Action; 5] =
+        [Action::Failed, Action::Delayed, Action::Delivered, Action::Relayed, Action::Expanded];
+
     const fn name(self) -> &'static str {
         match self {
             Action::Failed => "failed",
             Action::Delayed => "delayed",
             Action::Delivered => "delivered",
+            Action::Relayed => "relayed",
+            Action::Expanded => "expanded",
         }
     }
 }
@@ -39,6 +49,9 @@ impl Action {
 pub struct Report {
     /// As the sender gave it; empty when it is not known.
     pub original: String,
+    /// As it was where the message began, with its type in front (ORCPT, decoded: `rfc822; a@b`); empty when that was not
+    /// told.
+    pub origin: String,
     /// As it was at the end.
     pub final_address: String,
     /// What became of it.
@@ -156,7 +169,7 @@ pub struct Notice {
     pub date: Time,
     /// When the original was accepted here.
     pub arrived: Time,
-    /// Envelope identifier the sender gave (RFC 3461, ENVID); empty when there was none.
+    /// Envelope identifier the sender gave (RFC 3461, ENVID), decoded; empty when there was none.
     pub envelope_id: String,
     /// Who it is about.
     pub recipients: Vec<Report>,
@@ -207,7 +220,9 @@ impl Notice {
         self.for_programs(&mut out);
 
         out.line(&format!("--{boundary}"));
-        out.field("Content-Description", "Undelivered message");
+        let is_trouble = self.has(Action::Failed) || self.has(Action::Delayed);
+        let description = if is_trouble { "Undelivered message" } else { "Original message" };
+        out.field("Content-Description", description);
         out.field("Content-Type", type_of_returned);
         out.field("Content-Transfer-Encoding", encoding);
         out.line("");
@@ -226,8 +241,12 @@ impl Notice {
             "Your message could not be delivered"
         } else if self.has(Action::Delayed) {
             "Your message has not been delivered yet"
-        } else {
+        } else if self.has(Action::Delivered) {
             "Your message was delivered"
+        } else if self.has(Action::Relayed) {
+            "Your message was relayed"
+        } else {
+            "Your message was passed on to several addresses"
         }
     }
 
@@ -248,7 +267,7 @@ impl Notice {
         let mut words = text::Words::default();
         words.line(&format!("This is the mail system at {}.", text::plain(&self.reporting_mta)));
         let arrived = rfc5322_date(self.arrived);
-        for action in [Action::Failed, Action::Delayed, Action::Delivered] {
+        for action in Action::ALL {
             if !self.has(action) {
                 continue;
             }
@@ -262,6 +281,12 @@ impl Notice {
                 }
                 Action::Delivered => {
                     format!("The message you sent, which arrived here on {arrived}, was delivered to:")
+                }
+                Action::Relayed => {
+                    format!("The message you sent, which arrived here on {arrived}, was handed to the next system for:")
+                }
+                Action::Expanded => {
+                    format!("The message you sent, which arrived here on {arrived}, goes on to those that this stands for:")
                 }
             });
             for report in self.recipients.iter().filter(|report| report.action == action) {
@@ -278,6 +303,10 @@ impl Notice {
                      again. If it cannot be delivered in the end, you will be told."
                 }
                 Action::Delivered => "Nothing more will be sent about them.",
+                Action::Relayed => {
+                    "The next system does not report deliveries, so this is the last you will hear, unless it fails there."
+                }
+                Action::Expanded => "You will not be told when it is delivered to each of them.",
             });
         }
         words.line("");
@@ -323,7 +352,9 @@ impl Notice {
         out.field("Arrival-Date", &rfc5322_date(self.arrived));
         for report in &self.recipients {
             out.line("");
-            if !report.original.is_empty() {
+            if !report.origin.is_empty() {
+                out.field("Original-Recipient", &text::ascii(&report.origin));
+            } else if !report.original.is_empty() {
                 out.field("Original-Recipient", &text::typed_address(&report.original));
             }
             out.field("Final-Recipient", &text::typed_address(&report.final_address));

@@ -4,6 +4,18 @@ use std::fmt;
 
 use crate::Status;
 
+/// Who tells the sender about a recipient that was delivered, if anybody asked for that (RFC 3461 section 5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Handover {
+    /// We: it is in its mailbox, or has left the world of mail.
+    #[default]
+    Final,
+    /// We: the next system knows nothing of such notices, and this is the last that is known of it.
+    Relayed,
+    /// The next system, which has been told what the sender wants.
+    PassedOn,
+}
+
 /// What one attempt did for one recipient. A failure is ordinary business, so this is a value and not an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -15,6 +27,8 @@ pub enum Outcome {
         text: String,
         /// Who said so; empty when it was this system.
         peer: String,
+        /// Who tells the sender.
+        handover: Handover,
     },
     /// Not this time; another attempt may succeed.
     Deferred {

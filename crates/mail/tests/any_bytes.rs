@@ -4,15 +4,22 @@
 use proptest::prelude::*;
 use sluice_mail::notice::{Action, Notice, Report, Returned};
 use sluice_mail::wire::{Unstuffer, stuff};
-use sluice_mail::{Address, Envelope, Priority, Recipient, ReversedDomain, Status, Time, field, header};
+use sluice_mail::{
+    Address, Envelope, Notify, Priority, Recipient, RecipientWishes, Return, ReversedDomain, Status, Time,
+    Wishes, field, header, wishes,
+};
 
 fn recipient() -> impl Strategy<Value = Recipient> {
-    (".{0,40}", ".{0,40}", ".{0,20}", ".{0,20}").prop_map(|(address, original, channel, domain)| Recipient {
-        address,
-        original,
-        channel,
-        domain,
-    })
+    let notify = prop::sample::select(vec![0u8, 1, 2, 4, 6, 8, 10, 12, 14]);
+    (".{0,40}", ".{0,40}", ".{0,20}", ".{0,20}", notify, ".{0,9}").prop_map(
+        |(address, original, channel, domain, notify, of_origin)| Recipient {
+            address,
+            original,
+            channel,
+            domain,
+            wishes: RecipientWishes { notify: Notify::from_bits(notify).unwrap(), original: of_origin },
+        },
+    )
 }
 
 fn envelope() -> impl Strategy<Value = Envelope> {
@@ -22,6 +29,7 @@ fn envelope() -> impl Strategy<Value = Envelope> {
         ".{0,20}",
         0u8..3,
         any::<[bool; 4]>(),
+        (0u8..3, ".{0,9}"),
         prop::collection::vec(recipient(), 0..5),
     )
         .prop_map(
@@ -31,6 +39,7 @@ fn envelope() -> impl Strategy<Value = Envelope> {
                 source_channel,
                 priority,
                 [eight_bit, smtputf8, held, deferred],
+                (returned, envelope_id),
                 recipients,
             )| {
                 Envelope {
@@ -42,6 +51,7 @@ fn envelope() -> impl Strategy<Value = Envelope> {
                     smtputf8,
                     held,
                     deferred_until: deferred.then_some(Time(until)),
+                    wishes: Wishes { returned: Return::from_number(returned).unwrap(), envelope_id },
                     recipients,
                 }
             },
@@ -71,6 +81,18 @@ proptest! {
         if let Ok(read) = Envelope::decode(&bytes) {
             prop_assert_eq!(read.encode(), bytes);
         }
+    }
+
+    #[test]
+    fn any_text_is_a_wish_or_none(text in r"[A-Fa-f0-9+=;\\x{}é, ]{0,30}") {
+        if wishes::is_original(&text) {
+            let wishes = RecipientWishes { original: text.clone(), ..RecipientWishes::default() };
+            prop_assert!(wishes.decoded().is_some());
+        }
+        if let Some(notify) = Notify::parse(&text) {
+            prop_assert_eq!(Notify::parse(&notify.to_string()), Some(notify));
+        }
+        prop_assert_eq!(wishes::xtext_decoded(&text).is_some(), wishes::is_envelope_id(&text) || text.is_empty());
     }
 
     #[test]
@@ -162,6 +184,7 @@ proptest! {
             envelope_id: text(4),
             recipients: vec![Report {
                 original: text(5),
+                origin: text(5),
                 final_address: text(6),
                 action: Action::Failed,
                 status: Status::NEVER,

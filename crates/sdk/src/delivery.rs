@@ -69,6 +69,11 @@ pub struct Recipient<'d> {
     pub original: &'d str,
     /// The destination domain, lower case: the same for all recipients of a delivery.
     pub domain: &'d str,
+    /// What the sender wants to be told (NOTIFY of RFC 3461): 1 nothing, or the sum of 2 a delivery, 4 a failure and 8 a
+    /// delay; 0 when it did not say.
+    pub notify: u8,
+    /// Type and address where the message began (ORCPT), encoded as they go on the wire; empty when they were not told.
+    pub origin: &'d str,
 }
 
 /// One message for one or more recipients. Borrows the host's memory; give it back by dropping it.
@@ -159,6 +164,19 @@ impl<'w> Delivery<'w> {
     #[must_use]
     pub fn smtputf8(&self) -> bool {
         self.raw.get().flags & sluice_abi::DELIVERY_SMTPUTF8 != 0
+    }
+
+    /// What a notice of failure is to return (RET of RFC 3461): 1 the whole message, 2 its header, 0 when the sender did not
+    /// say.
+    #[must_use]
+    pub fn returned(&self) -> u8 {
+        u8::try_from(self.raw.get().returned).unwrap_or(0)
+    }
+
+    /// The sender's name of the message (ENVID), encoded as it goes on the wire; empty when there is none.
+    #[must_use]
+    pub fn envelope_id(&self) -> &str {
+        self.raw.envelope_id()
     }
 
     /// Another delivery for the same destination follows at once: a connection is worth keeping.

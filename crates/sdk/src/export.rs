@@ -10,10 +10,13 @@
 use crate::context::{Context, Level, Log, Setting, SettingKind};
 use crate::delivery::{Delivery, Next, Worker};
 use crate::fence::fenced;
-use crate::{Channel, CreateError, NotTaken, OptionKind, OptionSpec, Outcome, Routine, Status, Submission};
+use crate::{
+    Channel, CreateError, Handover, NotTaken, OptionKind, OptionSpec, Outcome, Routine, Status, Submission,
+};
 use sluice_abi as abi;
 use std::ffi::c_void;
 use std::marker::PhantomData;
+use std::mem::{MaybeUninit, offset_of};
 use std::time::Duration;
 
 mod lent;
@@ -307,6 +310,20 @@ unsafe fn context<C: Channel>(create: &abi::Create, log: RawLog) -> Result<Conte
     Ok(Context { channel: text(&create.channel)?, settings, options: C::OPTIONS, log: Log { raw: log } })
 }
 
+/// A structure of the host as far as it has one: fields that an older host does not know are zero.
+///
+/// # Safety
+/// So many octets are there. The structure is one of the contract, where every field may be zero.
+unsafe fn taken<T: Copy>(pointer: *const T, size: usize) -> T {
+    let mut value = MaybeUninit::<T>::zeroed();
+    // SAFETY: the caller's promise; no more than fits is copied.
+    unsafe {
+        let octets = size.min(size_of::<T>());
+        std::ptr::copy_nonoverlapping(pointer.cast::<u8>(), value.as_mut_ptr().cast(), octets);
+        value.assume_init()
+    }
+}
+
 /// `None` when it is not UTF-8. Absent text is empty.
 ///
 /// # Safety
@@ -377,9 +394,12 @@ impl<'w> RawWorker<'w> {
         let recipients: Vec<abi::Submitted> = submission
             .recipients
             .iter()
-            .map(|(address, original)| abi::Submitted {
-                address: abi::Text::of(address),
-                original: abi::Text::of(original),
+            .map(|to| abi::Submitted {
+                address: abi::Text::of(to.address),
+                original: abi::Text::of(to.original),
+                notify: u32::from(to.notify),
+                reserved: 0,
+                origin: if to.origin.is_empty() { abi::Text::NONE } else { abi::Text::of(to.origin) },
             })
             .collect();
         let filled = submission.pieces.iter().filter(|piece| !piece.is_empty());
@@ -434,27 +454,24 @@ impl<'w> RawWorker<'w> {
         // SAFETY: the host stored a pointer to a delivery that lives until `finish` or the end of `run`; the size comes
         // first in every version.
         let size = unsafe { lent.cast::<u32>().as_ref() }.map(|size| *size as usize)?;
-        // What an older host does not have stays null.
-        let mut delivery = std::mem::MaybeUninit::<abi::Delivery>::zeroed();
-        // SAFETY: as many bytes as the host says that it has, and no more than there is room for. All fields are integers
-        // and pointers, for which zero and whatever the host wrote are values.
-        let delivery = unsafe {
-            let room = size.min(size_of::<abi::Delivery>());
-            std::ptr::copy_nonoverlapping(lent.cast::<u8>(), delivery.as_mut_ptr().cast::<u8>(), room);
-            delivery.assume_init()
-        };
+        // SAFETY: as above, and no more is read than there is.
+        let delivery = unsafe { taken(lent, size) };
         let raw = RawDelivery { lent: Box::new(delivery), worker: *self };
         let sized = size >= abi::Delivery::SIZE_FIRST
-            && delivery.recipient_size as usize >= size_of::<abi::Recipient>();
+            && delivery.recipient_size as usize >= offset_of!(abi::Recipient, notify);
         // SAFETY: the host's texts live as long as the delivery.
         let readable = |text: &abi::Text| unsafe { borrowed(text) }.is_some();
         let fits = sized
             && readable(&delivery.id)
             && readable(&delivery.sender)
             && readable(&delivery.next_hop)
+            && readable(&delivery.envelope_id)
             && (0..delivery.recipient_count).all(|position| {
                 let one = raw.at(position);
-                readable(&one.address) && readable(&one.original) && readable(&one.domain)
+                readable(&one.address)
+                    && readable(&one.original)
+                    && readable(&one.domain)
+                    && readable(&one.origin)
             });
         if fits {
             return Some(raw);
@@ -479,7 +496,8 @@ unsafe extern "C" fn answered(context: *mut c_void, position: u32, outcome: *con
     let (text, peer) = (text.unwrap_or_default().to_owned(), peer.unwrap_or_default().to_owned());
     let status = Status::new(u8::try_from(outcome.class).unwrap_or(4), outcome.subject, outcome.detail);
     *place = match outcome.kind {
-        abi::OUTCOME_DELIVERED => Outcome::Delivered { status, text, peer },
+        // Whoever brought it in again has handed the sender's wishes on with it.
+        abi::OUTCOME_DELIVERED => Outcome::Delivered { status, text, peer, handover: Handover::PassedOn },
         abi::OUTCOME_FAILED => Outcome::Failed { status, text, peer },
         _ => Outcome::Deferred { status, text, peer },
     };

@@ -62,7 +62,7 @@ mod submission;
 pub use channel::{Channel, CreateError, OptionKind, OptionSpec, Routine, RunError};
 pub use context::{Context, Level, Log, Setting, SettingKind};
 pub use delivery::{Claim, Delivery, Next, Pieces, Priority, Recipient, Recipients, Worker};
-pub use outcome::{Outcome, Status};
+pub use outcome::{Handover, Outcome, Status};
 pub use reader::Reader;
 pub use reference::{OPTION_LIST_HEAD, option_list};
 pub use submission::{NotTaken, Submission, wire};

@@ -25,6 +25,18 @@ impl std::fmt::Display for Status {
     }
 }
 
+/// Who tells the sender about a recipient that was delivered, if it asked for that (RFC 3461).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Handover {
+    /// The hub: this was the end of the way.
+    #[default]
+    Final,
+    /// The hub: the next hop makes no reports of deliveries.
+    Relayed,
+    /// The next hop, which was told what the sender wants.
+    PassedOn,
+}
+
 /// What became of one recipient. `text` is the reply of whoever decided, with its code if there was one; `peer` is that
 /// host's name, empty when the plugin decided itself. Both reach the sender's notice and the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +49,8 @@ pub enum Outcome {
         text: String,
         /// Who said it.
         peer: String,
+        /// Who tells the sender.
+        handover: Handover,
     },
     /// Not now; the host tries again by the channel's schedule.
     Deferred {
@@ -81,7 +95,12 @@ impl Outcome {
 
     /// Delivered by the plugin itself, 2.0.0.
     pub fn delivered(text: impl Into<String>) -> Outcome {
-        Outcome::Delivered { status: Status::new(2, 0, 0), text: text.into(), peer: String::new() }
+        Outcome::Delivered {
+            status: Status::new(2, 0, 0),
+            text: text.into(),
+            peer: String::new(),
+            handover: Handover::Final,
+        }
     }
 
     /// Not now, says the plugin itself.
@@ -92,6 +111,15 @@ impl Outcome {
     /// Never, says the plugin itself.
     pub fn failed(status: Status, text: impl Into<String>) -> Outcome {
         Outcome::Failed { status, text: text.into(), peer: String::new() }
+    }
+
+    /// The same, with somebody else to tell the sender about a delivery.
+    #[must_use]
+    pub fn handed_over(mut self, to: Handover) -> Outcome {
+        if let Outcome::Delivered { handover, .. } = &mut self {
+            *handover = to;
+        }
+        self
     }
 
     /// The same, said by `name`.

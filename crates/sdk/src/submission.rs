@@ -3,7 +3,7 @@
 //! # Not here
 //! What the host does with it: `docs/internals/abi.md`, "Bringing mail in".
 
-use crate::Delivery;
+use crate::{Delivery, Recipient};
 use std::fmt;
 
 /// A message to bring in, with [`Worker::enqueue`](crate::Worker::enqueue).
@@ -18,12 +18,21 @@ use std::fmt;
 #[derive(Clone, Debug)]
 pub struct Submission<'a> {
     pub(crate) sender: &'a str,
-    pub(crate) recipients: Vec<(&'a str, &'a str)>,
+    pub(crate) recipients: Vec<To<'a>>,
     pub(crate) pieces: Vec<&'a [u8]>,
     pub(crate) of: u64,
     pub(crate) as_original: bool,
     pub(crate) eight_bit: bool,
     pub(crate) smtputf8: bool,
+}
+
+/// One of its recipients.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct To<'a> {
+    pub(crate) address: &'a str,
+    pub(crate) original: &'a str,
+    pub(crate) notify: u8,
+    pub(crate) origin: &'a str,
 }
 
 impl<'a> Submission<'a> {
@@ -74,7 +83,15 @@ impl<'a> Submission<'a> {
     /// One recipient more, whom notices name by another address.
     #[must_use]
     pub fn to_original(mut self, address: &'a str, original: &'a str) -> Submission<'a> {
-        self.recipients.push((address, original));
+        self.recipients.push(To { address, original, notify: 0, origin: "" });
+        self
+    }
+
+    /// A recipient of a delivery once more, with what the sender wants to be told about it.
+    #[must_use]
+    pub fn to_again(mut self, recipient: &Recipient<'a>) -> Submission<'a> {
+        let Recipient { address, original, notify, origin, .. } = *recipient;
+        self.recipients.push(To { address, original, notify, origin });
         self
     }
 
@@ -87,7 +104,7 @@ impl<'a> Submission<'a> {
 
     /// The recipients so far, in the order of the answers.
     pub fn recipients(&self) -> impl ExactSizeIterator<Item = &'a str> {
-        self.recipients.iter().map(|(address, _)| *address)
+        self.recipients.iter().map(|to| to.address)
     }
 }
 

@@ -27,7 +27,7 @@ use sluice_smtpd::{Done, Incoming, Origin, Parcel, Session, Transaction};
 
 use crate::hub::Hub;
 use crate::lookups;
-use crate::notices::Head;
+use crate::notices::{Head, News};
 
 /// Time for the header of one message. What has not been rewritten by then stays as it is. Rewriting takes microseconds; only
 /// thousands of addresses and tables of a thousand entries together come near this.
@@ -480,12 +480,13 @@ impl Incoming for Arriving {
     }
 
     fn commit(mut self: Box<Self>, parcel: Parcel, done: Done) {
-        let Parcel { envelopes, refused, arrived, tail } = parcel;
+        let Parcel { envelopes, refused, expanded, wishes, arrived, tail } = parcel;
         let mut notices = Vec::new();
-        if let (Some(head), false) = (&mut self.head, refused.is_empty()) {
+        if let Some(head) = &mut self.head {
             head.remember(&tail);
             let (hub, source) = (&self.hub, &self.source_channel);
-            match lookups::answered(&self.loaded, || head.notices(hub, source, refused, arrived)) {
+            let news = News { sender: &self.sender, refused, expanded, wishes, arrived };
+            match lookups::answered(&self.loaded, || head.notices(hub, source, news)) {
                 Ok(made) => notices = made,
                 Err(refusal) => return done(Err(refusal)),
             }

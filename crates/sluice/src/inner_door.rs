@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use sluice_host::{FrontDoor, Submission};
 use sluice_mail::{Outcome, Time};
-use sluice_smtpd::inside::{self, Message};
+use sluice_smtpd::inside::{self, Message, To};
 use sluice_smtpd::{Admission, AtrnPolicy, EtrnPolicy, Limits, Origin, Reception, Safety, Session};
 
 use crate::hub::Hub;
@@ -73,11 +73,17 @@ impl FrontDoor for InnerDoor {
             false => format!("{}.{}", by.official_host.to_lowercase(), local.official_host),
         };
         let session = Session::inside(submission.channel, name, admission, origin);
-        let recipients: Vec<(&str, &str)> =
-            submission.recipients.iter().map(|one| (one.address, one.original)).collect();
+        let to = submission.recipients.iter().map(|one| To {
+            address: one.address,
+            original: one.original,
+            wishes: one.wishes.clone(),
+        });
+        let recipients: Vec<To<'_>> = to.collect();
+        let wishes = submission.origin.as_ref().map(|origin| origin.wishes.clone()).unwrap_or_default();
         let message = Message {
             sender: submission.sender,
             recipients: &recipients,
+            wishes: &wishes,
             pieces: submission.pieces,
             eight_bit: submission.eight_bit,
             smtputf8: submission.smtputf8,

@@ -10,7 +10,7 @@
 //! The conversation (`smtpd`), the rest of the front door (`intake`), the header and reverse-path of each copy (`arriving`).
 
 use sluice_dispatch::Loaded;
-use sluice_mail::{Address, Recipient, Refusal, Status};
+use sluice_mail::{Address, Recipient, RecipientWishes, Refusal, Status};
 use sluice_rewrite::{Context, Expanded, Expansion, Kind};
 use sluice_smtpd::{Accepted, Orders, Origin, Session};
 
@@ -75,6 +75,8 @@ impl Recipients<'_> {
                     original: path.to_owned(),
                     domain: route.host().to_lowercase(),
                     channel: route.channel,
+                    // What the client says about it is handed down later.
+                    wishes: RecipientWishes::default(),
                 };
                 accepted.push(Accepted {
                     sender: of_list.or_else(|| own.clone()),

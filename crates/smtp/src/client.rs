@@ -32,7 +32,7 @@ mod tests;
 
 use std::collections::VecDeque;
 
-use sluice_mail::{Outcome, Status};
+use sluice_mail::{Outcome, RecipientWishes, Status, Wishes};
 
 use crate::reply::{Reply, ReplyReader};
 
@@ -93,6 +93,23 @@ pub struct Mail<'a> {
     pub smtputf8: bool,
     /// Octets of the message without stuffed dots, for BDAT.
     pub chunk: Option<u64>,
+    /// What the sender wishes about notices; said where DSN is offered.
+    pub wishes: Option<&'a Wishes>,
+}
+
+/// What RCPT says.
+#[derive(Debug, Clone, Copy)]
+pub struct To<'a> {
+    /// The address, without angle brackets.
+    pub address: &'a str,
+    /// What the sender wants to be told about it.
+    pub wishes: Option<&'a RecipientWishes>,
+}
+
+impl<'a> From<&'a str> for To<'a> {
+    fn from(address: &'a str) -> To<'a> {
+        To { address, wishes: None }
+    }
 }
 
 /// What to do next.
@@ -361,7 +378,7 @@ impl Client {
 
     /// Starts a transaction on a connection that is [`Step::Ready`]. On any other it settles all recipients as
     /// deferred, to be tried on a new connection.
-    pub fn begin<'a>(&mut self, mail: &Mail<'_>, recipients: impl IntoIterator<Item = &'a str>) {
+    pub fn begin<'a, T: Into<To<'a>>>(&mut self, mail: &Mail<'_>, recipients: impl IntoIterator<Item = T>) {
         let usable = self.phase == Phase::Ready;
         self.begun = self.begun.saturating_add(1);
         self.start(mail, recipients);
@@ -547,8 +564,11 @@ impl Client {
 
     /// The server does not speak SMTP as we know it: nothing it says from here on can be trusted.
     fn violated(&mut self, why: &str) {
-        let outcome =
-            deferred(Status::new(4, 5, 0), &format!("protocol violation: {why}"), &self.manner.peer);
+        let mut text = format!("protocol violation: {why}");
+        if self.transaction.again && self.phase == Phase::Envelope {
+            text.push_str("; it offers CHUNKING and refuses BDAT, which `nochunkingclient` avoids");
+        }
+        let outcome = deferred(Status::new(4, 5, 0), &text, &self.manner.peer);
         self.ended_at_etrn |= self.asked.front() == Some(&Asked::Etrn);
         self.trouble.get_or_insert(Trouble::Nonsense);
         self.over(outcome, false);

@@ -10,6 +10,9 @@
 
 mod path;
 
+use sluice_mail::wishes::{is_envelope_id, is_original};
+use sluice_mail::{Notify, RecipientWishes, Return, Wishes};
+
 use crate::line::AUTH_OCTETS_MAX;
 use crate::replies;
 use crate::reply::Reply;
@@ -28,7 +31,7 @@ pub const HELLO_OCTETS_MAX: usize = 255;
 pub const VERBS: &str = "HELO EHLO MAIL RCPT DATA BDAT RSET NOOP VRFY ETRN HELP QUIT";
 
 /// A well-formed command. Its order in the session has not been looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command<'l> {
     /// HELO and the client's name.
     Helo(&'l str),
@@ -45,6 +48,8 @@ pub enum Command<'l> {
     Rcpt {
         /// As written; never empty.
         path: &'l str,
+        /// What was said behind it.
+        wishes: RecipientWishes,
     },
     /// DATA.
     Data,
@@ -81,7 +86,7 @@ pub enum Command<'l> {
 }
 
 /// Parameters of MAIL that are offered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MailParams {
     /// `SIZE=` (RFC 1870): what the client thinks the message has; absent or 0 when it does not know.
     pub size: Option<u64>,
@@ -91,6 +96,8 @@ pub struct MailParams {
     pub smtputf8: bool,
     /// `AUTH=` (RFC 4954 section 5) was there.
     pub auth: bool,
+    /// `RET=` and `ENVID=` (RFC 3461).
+    pub wishes: Wishes,
 }
 
 /// Value of `BODY=`.
@@ -214,11 +221,27 @@ fn rcpt(argument: &str) -> Result<Command<'_>, Mistake> {
     if path.is_empty() {
         return Err(replies::bad_recipient().into());
     }
-    match rest.split([' ', '\t']).find(|word| !word.is_empty()) {
-        // NOTIFY and ORCPT belong to DSN (RFC 3461), which is not offered: to take them and forget them would be a lie.
-        Some(parameter) => Err(replies::unknown_parameter(&keyword(parameter)).into()),
-        None => Ok(Command::Rcpt { path }),
+    Ok(Command::Rcpt { path, wishes: rcpt_params(rest)? })
+}
+
+fn rcpt_params(text: &str) -> Result<RecipientWishes, Mistake> {
+    let mut wishes = RecipientWishes::default();
+    for word in text.split([' ', '\t']).filter(|word| !word.is_empty()) {
+        let (name, value) = word.split_once('=').unwrap_or((word, ""));
+        let bad = || Mistake::from(replies::bad_parameter(&keyword(word)));
+        if name.eq_ignore_ascii_case("NOTIFY") {
+            let notify = Notify::parse(value).filter(|_| wishes.notify.is_default());
+            wishes.notify = notify.ok_or_else(bad)?;
+        } else if name.eq_ignore_ascii_case("ORCPT") {
+            if !wishes.original.is_empty() || !is_original(value) {
+                return Err(bad());
+            }
+            value.clone_into(&mut wishes.original);
+        } else {
+            return Err(replies::unknown_parameter(&keyword(word)).into());
+        }
     }
+    Ok(wishes)
 }
 
 fn bdat(argument: &str) -> Result<Command<'_>, Mistake> {
@@ -276,6 +299,12 @@ fn mail_params(text: &str) -> Result<MailParams, Mistake> {
                 return Err(bad());
             }
             params.auth = true;
+        } else if is("RET") {
+            let returned = value.and_then(Return::parse).filter(|_| params.wishes.returned.is_none());
+            params.wishes.returned = Some(returned.ok_or_else(bad)?);
+        } else if is("ENVID") {
+            let name = value.filter(|value| params.wishes.envelope_id.is_empty() && is_envelope_id(value));
+            name.ok_or_else(bad)?.clone_into(&mut params.wishes.envelope_id);
         } else {
             return Err(replies::unknown_parameter(&keyword(word)).into());
         }

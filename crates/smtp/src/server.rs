@@ -9,7 +9,7 @@
 //! # Not here
 //! Cutting lines (`line`), message content (`content`), time and sockets (`smtpd`).
 
-use sluice_mail::Refusal;
+use sluice_mail::{RecipientWishes, Refusal};
 
 use crate::atrn::AtrnPolicy;
 use crate::command::{self, Command, MailParams, Mistake, VERBS};
@@ -28,7 +28,7 @@ mod turning;
 use guard::Guard;
 pub use guard::{Demand, Exchanged, Safety};
 use sluice_sasl::Mechanism;
-pub use transaction::{Accepted, Received, Transaction};
+pub use transaction::{Accepted, Expanded, Received, Transaction, hand_down};
 
 /// So many ETRN commands over the limit are told 458; the one after them ends the session.
 pub const ETRN_OVER_LIMIT_MAX: u32 = 8;
@@ -86,10 +86,12 @@ pub enum Step<'l> {
         /// What MAIL said besides.
         params: MailParams,
     },
-    /// Ask about the recipient, then [`Server::recipient`].
+    /// Ask about the recipient, then [`Server::recipient`] with the same path and wishes.
     Recipient {
         /// Without angle brackets.
         path: &'l str,
+        /// What the sender wants to be told about it.
+        wishes: RecipientWishes,
     },
     /// Send the reply, and if nothing came behind the command turn on TLS, then [`Server::secured`]. If there is no
     /// certificate, [`Server::tls_unavailable`] instead.
@@ -269,7 +271,7 @@ impl Server {
             Command::Helo(name) => self.hello(name, false),
             Command::Ehlo(name) => self.hello(name, true),
             Command::Mail { path, params } => self.mail(path, params),
-            Command::Rcpt { path } => self.rcpt(path),
+            Command::Rcpt { path, wishes } => self.rcpt(path, wishes),
             Command::Data => match self.content() {
                 Ok(transaction) => Step::Content(replies::start_data(), transaction),
                 Err(reply) => self.answered(reply),
@@ -305,7 +307,7 @@ impl Server {
         if extended && self.policy.atrn == AtrnPolicy::Only {
             reply = self.with_protection(reply.and("ENHANCEDSTATUSCODES").and("ATRN")).and("HELP");
         } else if extended {
-            for keyword in ["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"] {
+            for keyword in ["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN"] {
                 reply = reply.and(keyword);
             }
             if self.policy.chunking {
@@ -381,8 +383,13 @@ impl Server {
     pub fn sender(&mut self, path: &str, params: MailParams, answer: Result<(), Refusal>) -> Step<'static> {
         match answer {
             Ok(()) => {
-                let transaction =
-                    Transaction { sender: path.to_owned(), params, recipients: Vec::new(), commands: 0 };
+                let transaction = Transaction {
+                    sender: path.to_owned(),
+                    params,
+                    recipients: Vec::new(),
+                    commands: 0,
+                    expanded: Vec::new(),
+                };
                 self.transaction = Some(Open { transaction, refused: false, presented: 0 });
                 Step::Reply(replies::sender_ok())
             }
@@ -390,12 +397,13 @@ impl Server {
         }
     }
 
-    fn rcpt<'l>(&mut self, path: &'l str) -> Step<'l> {
+    fn rcpt<'l>(&mut self, path: &'l str, wishes: RecipientWishes) -> Step<'l> {
         let Some(open) = &mut self.transaction else {
             return self.answered(self.mail_missing());
         };
         open.presented = open.presented.saturating_add(1);
-        if !path.is_ascii() && !open.transaction.params.smtputf8 {
+        let is_ascii = path.is_ascii() && wishes.original.is_ascii();
+        if !is_ascii && !open.transaction.params.smtputf8 {
             open.refused = true;
             return self.answered(replies::address_needs_smtputf8());
         }
@@ -409,12 +417,17 @@ impl Server {
         if open.transaction.commands >= self.policy.max_recipients {
             return Step::Reply(replies::too_many_recipients());
         }
-        Step::Recipient { path }
+        Step::Recipient { path, wishes }
     }
 
     /// The answer to [`Step::Recipient`]: whom the path stands for. An empty list is accepted too; what was asked for
     /// then goes to nobody.
-    pub fn recipient(&mut self, answer: Result<Vec<Accepted>, Refusal>) -> Step<'static> {
+    pub fn recipient(
+        &mut self,
+        path: &str,
+        wishes: RecipientWishes,
+        answer: Result<Vec<Accepted>, Refusal>,
+    ) -> Step<'static> {
         let Some(open) = &mut self.transaction else {
             return self.answered(replies::mail_first());
         };
@@ -429,11 +442,12 @@ impl Server {
             }
         });
         match answer {
-            Ok(accepted) => {
+            Ok(mut accepted) => {
                 let recipients = &mut open.transaction.recipients;
                 if recipients.len() + accepted.len() > EXPANDED_MAX {
                     return Step::Reply(replies::too_many_recipients());
                 }
+                open.transaction.expanded.extend(hand_down(path, wishes, &mut accepted));
                 recipients.extend(accepted);
                 open.transaction.commands += 1;
                 self.spent.recipients = self.spent.recipients.saturating_add(1);
@@ -585,6 +599,10 @@ impl Server {
 #[cfg(test)]
 #[path = "server/dialogues.rs"]
 mod dialogues;
+
+#[cfg(test)]
+#[path = "server/wishes_dialogues.rs"]
+mod wishes_dialogues;
 
 #[cfg(test)]
 #[path = "server/limit_dialogues.rs"]

@@ -5,11 +5,11 @@
 //! with the envelope to `commit`, and only its `done` makes the message accepted. In every other case the
 //! [`Incoming`] is dropped, which leaves nothing behind.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::time::{Duration, SystemTime};
 
-use sluice_mail::{Envelope, Recipient, Refusal, Time, rfc5322_date};
+use sluice_mail::{Envelope, Recipient, RecipientWishes, Refusal, Time, Wishes, rfc5322_date};
 use sluice_smtp::content::{Content, Fed, Rules, Summary};
 use sluice_smtp::replies;
 use sluice_smtp::reply::Reply;
@@ -267,6 +267,7 @@ impl Arrival {
             smtputf8: transaction.params.smtputf8,
             held: summary.received_lines > talk.session.admission.limits.max_received_lines,
             deferred_until: summary.deferred_until,
+            wishes: transaction.params.wishes.clone(),
             recipients: Vec::new(),
         };
         let envelopes = match self.discard {
@@ -276,7 +277,15 @@ impl Arrival {
         let recipients: usize = envelopes.iter().map(|envelope| envelope.recipients.len()).sum();
         let held = envelopes.iter().any(|envelope| envelope.held);
         let limit = talk.session.admission.limits.intake_timeout;
-        if let Err(refusal) = draft.commit(envelopes, refused, self.arrived, limit).await {
+        let parcel = Parcel {
+            envelopes,
+            refused,
+            expanded: if self.discard { Vec::new() } else { std::mem::take(&mut transaction.expanded) },
+            wishes: plain.wishes,
+            arrived: self.arrived,
+            tail: Vec::new(),
+        };
+        if let Err(refusal) = draft.commit(parcel, limit).await {
             tracing::warn!(%id, %refusal, "message not accepted");
             return Received::Refused(refusal);
         }
@@ -380,11 +389,15 @@ fn put_off(session: &Session, transaction: &mut Transaction) {
     let recipients = std::mem::take(&mut transaction.recipients);
     let (refused, taken): (Vec<Accepted>, Vec<Accepted>) =
         recipients.into_iter().partition(|accepted| accepted.refused.is_some());
-    let originals = taken.into_iter().map(|accepted| accepted.recipient.original);
-    let originals: Vec<String> = originals.filter(|original| seen.insert(original.clone())).collect();
-    let put_off = |original: String| Recipient {
-        address: original.clone(),
-        original,
+    // What was wished about one that stands for others has been handed down to them; it is wanted as it was.
+    let expanded: HashMap<String, RecipientWishes> =
+        transaction.expanded.drain(..).map(|one| (one.original, one.wishes)).collect();
+    let originals = taken.into_iter().map(|accepted| accepted.recipient);
+    let originals: Vec<Recipient> = originals.filter(|one| seen.insert(one.original.clone())).collect();
+    let put_off = |one: Recipient| Recipient {
+        address: one.original.clone(),
+        wishes: expanded.get(&one.original).cloned().unwrap_or(one.wishes),
+        original: one.original,
         channel: later.channel.clone(),
         domain: later.domain.clone(),
     };
@@ -447,6 +460,8 @@ pub(crate) fn envelopes(recipients: &[Accepted], plain: &Envelope) -> Vec<Envelo
     let envelope = |(sender, held): &(Option<&str>, bool)| Envelope {
         sender: sender.unwrap_or(&plain.sender).to_owned(),
         held: *held || plain.held,
+        // RFC 3461 section 5.2.7: what the sender wished about the message is nothing to the owner of a list.
+        wishes: if sender.is_some() { Wishes::default() } else { plain.wishes.clone() },
         ..plain.clone()
     };
     let kinds = kinds(recipients);
@@ -486,16 +501,11 @@ impl Draft {
         }
     }
 
-    async fn commit(
-        mut self,
-        envelopes: Vec<Envelope>,
-        refused: Vec<Refused>,
-        arrived: Time,
-        limit: Duration,
-    ) -> Result<(), Refusal> {
+    /// Commits the parcel, whose tail is what is left here.
+    async fn commit(mut self, parcel: Parcel, limit: Duration) -> Result<(), Refusal> {
         self.chunk_taken(limit).await?;
         let (done, safe) = promise();
-        self.incoming.commit(Parcel { envelopes, refused, arrived, tail: self.tail }, done);
+        self.incoming.commit(Parcel { tail: self.tail, ..parcel }, done);
         kept(safe, limit).await
     }
 }

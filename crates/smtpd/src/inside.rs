@@ -13,15 +13,16 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use sluice_mail::{Envelope, Outcome, Priority, Refusal, Status, Time};
+use sluice_mail::{Envelope, Handover, Outcome, Priority, RecipientWishes, Refusal, Status, Time, Wishes};
 use sluice_smtp::content::{Content, Fed, Rules, Summary};
 use sluice_smtp::replies;
+use sluice_smtp::server::hand_down;
 
 use crate::CHUNK_OCTETS;
 use crate::delivery::{envelopes, turn_away};
 use crate::intake::{
-    Accepted, Admission, Body, Connection, Done, Incoming, Intake, MailParams, Orders, Origin, Parcel,
-    Session, Transaction,
+    Accepted, Admission, Body, Connection, Done, Expanded, Incoming, Intake, MailParams, Orders, Origin,
+    Parcel, Session, Transaction,
 };
 use crate::trace;
 
@@ -30,8 +31,10 @@ use crate::trace;
 pub struct Message<'a> {
     /// Reverse-path; empty for the null one.
     pub sender: &'a str,
-    /// Each recipient's address, and the one that notices name.
-    pub recipients: &'a [(&'a str, &'a str)],
+    /// The recipients.
+    pub recipients: &'a [To<'a>],
+    /// What the sender wishes about notices.
+    pub wishes: &'a Wishes,
     /// The content in wire form.
     pub pieces: &'a [&'a [u8]],
     /// It is not all seven-bit.
@@ -42,6 +45,17 @@ pub struct Message<'a> {
     pub priority: Option<Priority>,
     /// When it comes in.
     pub now: Time,
+}
+
+/// One of its recipients.
+#[derive(Debug, Clone)]
+pub struct To<'a> {
+    /// Its address.
+    pub address: &'a str,
+    /// The address that notices name.
+    pub original: &'a str,
+    /// What the sender wants to be told about it.
+    pub wishes: RecipientWishes,
 }
 
 impl Session {
@@ -72,13 +86,14 @@ impl Session {
 /// message then. Waits, so it is not for the runtime's threads.
 pub fn take(intake: &dyn Intake, session: &Session, message: &Message<'_>) -> Option<Vec<Outcome>> {
     let body = if message.eight_bit { Body::EightBitMime } else { Body::SevenBit };
-    let params = MailParams { body, smtputf8: message.smtputf8, ..MailParams::default() };
+    let wishes = message.wishes.clone();
+    let params = MailParams { body, smtputf8: message.smtputf8, wishes, ..MailParams::default() };
     // Nobody waits for replies here, so delays mean nothing.
     let mut orders = Orders::default();
     if let Err(refusal) = intake.sender(session, message.sender, &params, &mut orders) {
         return answered(&refusal, message.recipients.len());
     }
-    let (accepted, outcomes) = recipients(intake, session, message, &mut orders);
+    let (accepted, expanded, outcomes) = recipients(intake, session, message, &mut orders);
     if accepted.is_empty() || orders.discard {
         return Some(
             outcomes.into_iter().map(|one| one.unwrap_or_else(|| safe("discarded".to_owned()))).collect(),
@@ -89,6 +104,7 @@ pub fn take(intake: &dyn Intake, session: &Session, message: &Message<'_>) -> Op
         params,
         commands: u32::try_from(message.recipients.len()).unwrap_or(u32::MAX),
         recipients: accepted,
+        expanded,
     };
     let queued = content(intake, session, message, &transaction, &orders);
     match queued {
@@ -110,18 +126,19 @@ fn recipients(
     session: &Session,
     message: &Message<'_>,
     orders: &mut Orders,
-) -> (Vec<Accepted>, Vec<Option<Outcome>>) {
-    let mut accepted = Vec::new();
+) -> (Vec<Accepted>, Vec<Expanded>, Vec<Option<Outcome>>) {
+    let (mut accepted, mut expanded) = (Vec::new(), Vec::new());
     let mut outcomes = Vec::with_capacity(message.recipients.len());
     // The same address twice is one recipient, as it is for a client who says it twice.
     let mut asked: HashMap<&str, Option<Outcome>> = HashMap::new();
-    for (address, original) in message.recipients {
+    for To { address, original, wishes } in message.recipients {
         if let Some(known) = asked.get(address) {
             outcomes.push(known.clone());
             continue;
         }
         let said = match intake.recipient(session, message.sender, address, orders) {
-            Ok(copies) => {
+            Ok(mut copies) => {
+                expanded.extend(hand_down(original, wishes.clone(), &mut copies));
                 accepted.extend(copies.into_iter().map(|mut copy| {
                     (*original).clone_into(&mut copy.recipient.original);
                     copy
@@ -133,7 +150,7 @@ fn recipients(
         asked.insert(address, said.clone());
         outcomes.push(said);
     }
-    (accepted, outcomes)
+    (accepted, expanded, outcomes)
 }
 
 /// Hands the content over and waits until it is safe: its queue id.
@@ -180,6 +197,7 @@ fn content(
         smtputf8: message.smtputf8,
         held: summary.received_lines > limits.max_received_lines,
         deferred_until: summary.deferred_until,
+        wishes: message.wishes.clone(),
         recipients: Vec::new(),
     };
     let mut recipients = transaction.recipients.clone();
@@ -191,7 +209,8 @@ fn content(
         tracing::warn!(%id, channel = %session.connection.channel, "held: it goes in circles, see its Received: lines");
     }
     let (done, safe) = promise();
-    incoming.commit(Parcel { envelopes, refused, arrived: message.now, tail }, done);
+    let (expanded, wishes) = (transaction.expanded.clone(), message.wishes.clone());
+    incoming.commit(Parcel { envelopes, refused, expanded, wishes, arrived: message.now, tail }, done);
     kept(&safe, limits.intake_timeout)?;
     let channel = &session.admission.source_channel;
     let (by, sender, size) = (&session.connection.channel, message.sender, summary.size);
@@ -223,7 +242,9 @@ fn not_wire() -> Refusal {
 }
 
 fn safe(text: String) -> Outcome {
-    Outcome::Delivered { status: Status { class: 2, subject: 1, detail: 5 }, text, peer: String::new() }
+    let status = Status { class: 2, subject: 1, detail: 5 };
+    // What the sender wishes has come in with the message.
+    Outcome::Delivered { status, text, peer: String::new(), handover: Handover::PassedOn }
 }
 
 fn answered(refusal: &Refusal, count: usize) -> Option<Vec<Outcome>> {

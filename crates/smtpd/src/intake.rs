@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluice_mail::{Envelope, Recipient, Refusal, Time};
+use sluice_mail::{Envelope, Recipient, Refusal, Time, Wishes};
 use sluice_sasl::Mechanism;
 use sluice_sasl::users::Users;
 pub use sluice_smtp::atrn::AtrnPolicy;
@@ -20,7 +20,7 @@ pub use sluice_smtp::line::Ends;
 use sluice_smtp::replies;
 use sluice_smtp::reply::Reply;
 use sluice_smtp::server::Safety;
-pub use sluice_smtp::server::{Accepted, Quotas, Transaction};
+pub use sluice_smtp::server::{Accepted, Expanded, Quotas, Transaction};
 
 use crate::tls::{Certificates, Tls};
 use crate::turn::AtrnAnswer;
@@ -374,6 +374,11 @@ pub struct Parcel {
     pub envelopes: Vec<Envelope>,
     /// Recipients that the client was told would get the message, and who do not.
     pub refused: Vec<Refused>,
+    /// Recipients that stand for others. Their sender, which is the client's reverse-path, is to be told if it asked for
+    /// that.
+    pub expanded: Vec<Expanded>,
+    /// What the sender wishes about notices.
+    pub wishes: Wishes,
     /// When the message came.
     pub arrived: Time,
     /// The rest of the content, in wire form.

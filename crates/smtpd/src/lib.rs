@@ -51,8 +51,8 @@ pub const LOOKUP_TIME: std::time::Duration = std::time::Duration::from_secs(5);
 
 pub use intake::{
     Accepted, Admission, AtrnPolicy, Body, ClientName, Connection, Done, Ends, EtrnAnswer, EtrnPolicy,
-    ExpandLater, Incoming, Intake, Limits, Login, LongLines, Lookup, MailParams, Orders, Origin, Parcel,
-    Quotas, Reception, Refused, Session, Transaction,
+    ExpandLater, Expanded, Incoming, Intake, Limits, Login, LongLines, Lookup, MailParams, Orders, Origin,
+    Parcel, Quotas, Reception, Refused, Session, Transaction,
 };
 pub use log::TARGET as SLAVE_DEBUG;
 pub use reversed::{Stream, serve_reversed};

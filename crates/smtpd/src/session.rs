@@ -328,13 +328,13 @@ impl Talk {
                 }
                 self.server.sender(path, params, answer)
             }
-            Step::Recipient { path } => {
+            Step::Recipient { path, wishes } => {
                 let sender = self.server.reverse_path().unwrap_or_default();
                 let answer = self.intake.recipient(&self.session, sender, path, &mut self.orders);
                 if let Err(refusal) = &answer {
                     tracing::info!(peer = %self.session.connection.peer, recipient = ?path, %refusal, "recipient refused");
                 }
-                self.server.recipient(answer)
+                self.server.recipient(path, wishes, answer)
             }
             Step::Verify(text) => {
                 let reply = self.intake.verify(&self.session, text);

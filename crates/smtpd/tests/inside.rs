@@ -1,8 +1,8 @@
 //! Messages that channels bring in, against an intake that writes down what it is asked.
 #![allow(clippy::unwrap_used)]
 
-use sluice_mail::{Envelope, Outcome, Recipient, Refusal, Status, Time};
-use sluice_smtpd::inside::{self, Message};
+use sluice_mail::{Envelope, Outcome, Recipient, RecipientWishes, Refusal, Status, Time, Wishes};
+use sluice_smtpd::inside::{self, Message, To};
 use sluice_smtpd::{
     Accepted, Admission, AtrnPolicy, Connection, Done, EtrnAnswer, EtrnPolicy, Incoming, Intake, Limits,
     MailParams, Orders, Origin, Parcel, Reception, Session, Transaction,
@@ -44,6 +44,7 @@ impl Intake for Book {
                 original: path.to_owned(),
                 channel: "tcp_local".to_owned(),
                 domain: "x".to_owned(),
+                ..Recipient::default()
             };
             let expanded = sender.is_some();
             Accepted { sender: sender.map(str::to_owned), expanded, ..recipient.into() }
@@ -103,11 +104,14 @@ fn session(max_message_size: u64) -> Session {
 }
 
 /// What is answered, and what was taken.
-fn take(book: &Book, sender: &str, to: &[&str], pieces: &[&[u8]]) -> String {
-    let recipients: Vec<(&str, &str)> = to.iter().map(|one| (*one, "as@given")).collect();
+fn take(book: &Book, sender: &str, to: &[&'static str], pieces: &[&[u8]]) -> String {
+    let to_one =
+        |one: &&'static str| To { address: one, original: "as@given", wishes: RecipientWishes::default() };
+    let recipients: Vec<To<'_>> = to.iter().map(to_one).collect();
     let message = Message {
         sender,
         recipients: &recipients,
+        wishes: &Wishes::default(),
         pieces,
         eight_bit: false,
         smtputf8: false,

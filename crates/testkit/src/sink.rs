@@ -39,6 +39,8 @@ pub struct Manner {
     pub drop_at_end: bool,
     /// Wait before every reply.
     pub pause: Duration,
+    /// The reply to BDAT, once its octets are there; the message is not kept.
+    pub chunk: Option<String>,
     /// The reply to ETRN; 250 when there is none.
     pub etrn: Option<String>,
 }
@@ -248,6 +250,11 @@ fn session(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
                     shared.arrived.lock().unwrap().push(message);
                     say("250 2.0.0 kept")?;
                 }
+            }
+            "BDAT" if manner.chunk.is_some() => {
+                let octets = line.split(' ').nth(1).and_then(|octets| octets.parse().ok()).unwrap_or(0);
+                io::copy(&mut (&mut reader).take(octets), &mut io::sink())?;
+                say(manner.chunk.as_deref().unwrap_or_default())?;
             }
             "RSET" => {
                 from = None;

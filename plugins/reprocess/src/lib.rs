@@ -94,7 +94,7 @@ impl Reprocess {
             submission = submission.as_original();
         }
         for recipient in delivery.recipients() {
-            submission = submission.to_original(recipient.address, recipient.original);
+            submission = submission.to_again(&recipient);
         }
         match worker.enqueue(&submission) {
             Ok(answers) => {

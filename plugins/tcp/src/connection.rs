@@ -17,10 +17,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
-use sluice_mail::Address;
 use sluice_mail::wire::Unstuffer;
+use sluice_mail::{Address, RecipientWishes, Wishes};
 use sluice_sdk::{Outcome, Status};
-use sluice_smtp::client::{Client, Demand, Loss, Mail, Manner, Safety, Settled, Step, Wait, terminator};
+use sluice_smtp::client::{Client, Demand, Loss, Mail, Manner, Safety, Settled, Step, To, Wait, terminator};
 use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 
@@ -47,6 +47,10 @@ pub(crate) struct Message<'a> {
     pub(crate) domain: &'a str,
     pub(crate) sender: &'a str,
     pub(crate) recipients: Vec<&'a str>,
+    /// What the sender wishes about notices.
+    pub(crate) wishes: &'a Wishes,
+    /// What it wants to be told about recipients, in their order; none where it said nothing about any.
+    pub(crate) of_recipients: &'a [RecipientWishes],
     /// Wire form.
     pub(crate) pieces: Vec<&'a [u8]>,
     pub(crate) size: u64,
@@ -264,11 +268,15 @@ impl Connection {
             eight_bit: message.eight_bit,
             smtputf8: message.smtputf8,
             chunk,
+            wishes: Some(message.wishes),
         };
         let remove_route = self.remove_route;
-        let written = |&at: &usize| match message.recipients[at] {
-            address if remove_route => Address::without_route(address),
-            address => address,
+        let written = |&at: &usize| To {
+            address: match message.recipients[at] {
+                address if remove_route => Address::without_route(address),
+                address => address,
+            },
+            wishes: message.of_recipients.get(at),
         };
         self.client.begin(&mail, recipients.iter().map(written));
         let step = self.pump(Some(message));

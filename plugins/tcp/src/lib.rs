@@ -32,6 +32,7 @@ mod socket;
 mod targets;
 mod tls;
 mod trace;
+mod wishes;
 
 #[cfg(test)]
 mod tests;
@@ -110,11 +111,15 @@ impl Channel for Tcp {
 fn deliver(outbox: &mut Outbox<'_>, delivery: &Delivery<'_>) {
     let (indexes, recipients) =
         delivery.recipients().map(|one| (one.index, one.address)).unzip::<_, _, Vec<_>, Vec<_>>();
+    let wishes = wishes::of(delivery);
+    let of_recipients = wishes::of_recipients(delivery);
     let message = Message {
         lease: delivery.lease(),
         domain: delivery.domain(),
         sender: delivery.sender(),
         recipients,
+        wishes: &wishes,
+        of_recipients: &of_recipients,
         pieces: delivery.pieces().collect(),
         size: delivery.body_size(),
         eight_bit: delivery.eight_bit(),

@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use sluice_mail::{Host, NextHop};
-use sluice_sdk::{Outcome, Status};
+use sluice_sdk::{Handover, Outcome, Status};
 
 use crate::names::{Answer, Exchange, Names};
 use crate::settings::{Lookups, Settings};
@@ -252,8 +252,13 @@ pub(crate) fn milder(first: Option<Outcome>, second: Outcome) -> Outcome {
 pub(crate) fn outward(outcome: sluice_mail::Outcome) -> Outcome {
     let across = |status: sluice_mail::Status| Status::new(status.class, status.subject, status.detail);
     match outcome {
-        sluice_mail::Outcome::Delivered { status, text, peer } => {
-            Outcome::Delivered { status: across(status), text, peer }
+        sluice_mail::Outcome::Delivered { status, text, peer, handover } => {
+            let handover = match handover {
+                sluice_mail::Handover::Final => Handover::Final,
+                sluice_mail::Handover::Relayed => Handover::Relayed,
+                sluice_mail::Handover::PassedOn => Handover::PassedOn,
+            };
+            Outcome::Delivered { status: across(status), text, peer, handover }
         }
         sluice_mail::Outcome::Deferred { status, text, peer } => {
             Outcome::Deferred { status: across(status), text, peer }

@@ -14,7 +14,7 @@ use sluice_dispatch::{
     PluginInfo, QueueSummary, Released, Requester, Runner, Runners, Via, ask,
 };
 use sluice_host::{Cause, Events, HostEvent, Lease, StopReason};
-use sluice_mail::{Envelope, Outcome, Priority, Recipient, Status, Time};
+use sluice_mail::{Envelope, Handover, Outcome, Priority, Recipient, Status, Time, Wishes};
 use sluice_rewrite::Rewriter;
 use sluice_spool::{Disk, EntryId, Options, Spool};
 
@@ -35,6 +35,10 @@ impl Clock for Stepping {
 #[derive(Clone, Debug)]
 pub enum Act {
     Deliver,
+    /// The next system takes it, and makes no reports.
+    Relay,
+    /// The next system takes it, and the sender's wishes with it.
+    PassOn,
     Defer,
     /// Deferred because nobody answers, which is our own finding.
     Unreachable,
@@ -102,7 +106,14 @@ fn outcome(act: &Act) -> Option<Outcome> {
     let status = |class, subject, detail| Status { class, subject, detail };
     let (text, peer) = ("said so".to_owned(), "peer.example".to_owned());
     match act {
-        Act::Deliver => Some(Outcome::Delivered { status: status(2, 0, 0), text, peer }),
+        Act::Deliver | Act::Relay | Act::PassOn => {
+            let handover = match act {
+                Act::Relay => Handover::Relayed,
+                Act::PassOn => Handover::PassedOn,
+                _ => Handover::Final,
+            };
+            Some(Outcome::Delivered { status: status(2, 0, 0), text, peer, handover })
+        }
         Act::Defer => {
             Some(Outcome::Deferred { status: status(4, 2, 0), text: "450 not now".to_owned(), peer })
         }
@@ -472,6 +483,7 @@ impl House {
                     original: address.to_owned(),
                     channel: channel.to_owned(),
                     domain: domain.to_owned(),
+                    ..Recipient::default()
                 }
             })
             .collect();
@@ -484,6 +496,7 @@ impl House {
             smtputf8: false,
             held: false,
             deferred_until: None,
+            wishes: Wishes::default(),
             recipients,
         };
         self.submit(envelope)

@@ -2,7 +2,7 @@
 #![allow(dead_code)] // Each test program uses its part.
 
 use sluice_host::{Cause, Delivery, Host, HostEvent, Instance, Lease, Plugin, Recipient, Setting, Spec};
-use sluice_mail::{Outcome, Priority, Time};
+use sluice_mail::{Outcome, Priority, RecipientWishes, Time, Wishes};
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -102,6 +102,7 @@ pub(crate) fn delivery(number: u64, recipients: &[u32]) -> Delivery {
         index: *index,
         address: format!("user{index}@site.example"),
         original: format!("User{index}@site.example"),
+        wishes: RecipientWishes::default(),
     };
     Delivery {
         token: number,
@@ -116,6 +117,7 @@ pub(crate) fn delivery(number: u64, recipients: &[u32]) -> Delivery {
         priority: Priority::Normal,
         eight_bit: false,
         smtputf8: false,
+        wishes: Wishes::default(),
         more_follows: false,
         next_hop: None,
     }

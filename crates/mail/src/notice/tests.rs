@@ -16,6 +16,7 @@ fn example() -> Notice {
         envelope_id: "QQ314159".into(),
         recipients: vec![Report {
             original: "Bert@site7.example".into(),
+            origin: String::new(),
             final_address: "bert@mail.site7.example".into(),
             action: Action::Failed,
             status: Status::NO_SUCH_USER,
@@ -175,6 +176,28 @@ fn several_recipients_get_a_group_each() {
     let parsed = parse(&notice.build());
     assert_eq!(parsed.about_recipients.len(), 4);
     assert_eq!(parsed.about_recipients[3]["original-recipient"], "rfc822; u2@x");
+}
+
+#[test]
+fn success_is_told_in_the_words_of_its_kind() {
+    let mut notice = example();
+    notice.envelope_id = "QQ 314159".into();
+    let told = |notice: &mut Notice, action, subject: &str, word: &str| {
+        notice.recipients[0] = Report {
+            origin: "rfc822; bert+x@old.example".into(),
+            action,
+            status: Status::new(2, 0, 0),
+            ..notice.recipients[0].clone()
+        };
+        let parsed = parse(&notice.build());
+        assert_eq!(parsed.header["subject"], subject);
+        assert_eq!(parsed.about_recipients[0]["action"], word);
+        assert_eq!(parsed.about_recipients[0]["original-recipient"], "rfc822; bert+x@old.example");
+        assert_eq!(parsed.about_message["original-envelope-id"], "QQ 314159");
+    };
+    told(&mut notice, Action::Delivered, "Your message was delivered", "delivered");
+    told(&mut notice, Action::Relayed, "Your message was relayed", "relayed");
+    told(&mut notice, Action::Expanded, "Your message was passed on to several addresses", "expanded");
 }
 
 #[test]

@@ -3,16 +3,16 @@
 //! # Not here
 //! Looking whether it can be read (`export`), what an author sees of it (`delivery`).
 
-use super::{RawLog, RawWorker, borrowed};
+use super::{RawLog, RawWorker, borrowed, taken};
 use crate::delivery::{Pieces, Recipient};
-use crate::{Outcome, Status};
+use crate::{Handover, Outcome, Status};
 use sluice_abi as abi;
 use std::time::Duration;
 
 /// A delivery across the edge. Gives itself back when it is dropped.
 #[derive(Debug)]
 pub struct RawDelivery<'w> {
-    /// A copy of the structure; what it leads to is the host's.
+    /// As far as the host has it; fields that an older host does not know are zero.
     pub(super) lent: Box<abi::Delivery>,
     pub(super) worker: RawWorker<'w>,
 }
@@ -41,6 +41,10 @@ impl RawDelivery<'_> {
 
     pub(crate) fn next_hop(&self) -> Option<&str> {
         Some(self.text(&self.lent.next_hop)).filter(|text| !text.is_empty())
+    }
+
+    pub(crate) fn envelope_id(&self) -> &str {
+        self.text(&self.lent.envelope_id)
     }
 
     pub(crate) fn recipient_count(&self) -> usize {
@@ -72,6 +76,8 @@ impl RawDelivery<'_> {
             address: self.text(&one.address),
             original: self.text(&one.original),
             domain: self.text(&one.domain),
+            notify: u8::try_from(one.notify).unwrap_or(0),
+            origin: self.text(&one.origin),
         }
     }
 
@@ -98,10 +104,21 @@ impl RawDelivery<'_> {
     }
 
     pub(crate) fn settle(&self, index: u32, outcome: &Outcome) -> u32 {
-        let (kind, status, text, peer) = match outcome {
-            Outcome::Delivered { status, text, peer } => (abi::OUTCOME_DELIVERED, status, text, peer),
-            Outcome::Deferred { status, text, peer } => (abi::OUTCOME_DEFERRED, status, text, peer),
-            Outcome::Failed { status, text, peer } => (abi::OUTCOME_FAILED, status, text, peer),
+        let (kind, status, text, peer, handover) = match outcome {
+            Outcome::Delivered { status, text, peer, handover } => {
+                (abi::OUTCOME_DELIVERED, status, text, peer, *handover)
+            }
+            Outcome::Deferred { status, text, peer } => {
+                (abi::OUTCOME_DEFERRED, status, text, peer, Handover::Final)
+            }
+            Outcome::Failed { status, text, peer } => {
+                (abi::OUTCOME_FAILED, status, text, peer, Handover::Final)
+            }
+        };
+        let handover = match handover {
+            Handover::Final => abi::HANDOVER_FINAL,
+            Handover::Relayed => abi::HANDOVER_RELAYED,
+            Handover::PassedOn => abi::HANDOVER_PASSED_ON,
         };
         let Status { class, subject, detail } = *status;
         let outcome = abi::Outcome {
@@ -110,7 +127,7 @@ impl RawDelivery<'_> {
             class: u16::from(class),
             subject,
             detail,
-            reserved: 0,
+            handover: handover as u16,
             text: abi::Text::of(text),
             peer: abi::Text::of(peer),
         };
@@ -120,10 +137,11 @@ impl RawDelivery<'_> {
         }
     }
 
-    pub(super) fn at(&self, position: usize) -> &abi::Recipient {
+    pub(super) fn at(&self, position: usize) -> abi::Recipient {
         assert!(position < self.lent.recipient_count, "a recipient that is not in the delivery");
+        let stride = self.lent.recipient_size as usize;
         // SAFETY: below the count; the host states the stride; recipients live as long as the delivery.
-        unsafe { &*self.lent.recipients.byte_add(position * self.lent.recipient_size as usize) }
+        unsafe { taken(self.lent.recipients.byte_add(position * stride), stride) }
     }
 
     fn text(&self, text: &abi::Text) -> &str {

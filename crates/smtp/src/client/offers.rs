@@ -23,6 +23,8 @@ pub struct Offers {
     pub atrn: bool,
     /// CHUNKING (RFC 3030).
     pub chunking: bool,
+    /// DSN (RFC 3461).
+    pub dsn: bool,
     /// STARTTLS (RFC 3207).
     pub starttls: bool,
     /// AUTH (RFC 4954): which of `Mechanism::ALL`.
@@ -43,6 +45,7 @@ impl Offers {
             offers.etrn |= is("ETRN");
             offers.atrn |= is("ATRN");
             offers.chunking |= is("CHUNKING");
+            offers.dsn |= is("DSN");
             offers.starttls |= is("STARTTLS");
             // `AUTH=LOGIN` is how old servers wrote it, before RFC 2554.
             if is("AUTH") || keyword.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("AUTH=")) {
@@ -82,6 +85,7 @@ mod tests {
             "SMTPUTF8",
             "ETRN",
             "Chunking",
+            "dsn",
             "AUTH PLAIN",
         ]);
         assert_eq!(
@@ -94,6 +98,7 @@ mod tests {
                 etrn: true,
                 atrn: false,
                 chunking: true,
+                dsn: true,
                 starttls: false,
                 mechanisms: [false, false, true, false],
             }
@@ -120,7 +125,9 @@ mod tests {
 
     #[test]
     fn an_oracle_agrees() {
-        use smtp_proto::{EXT_8BIT_MIME, EXT_ETRN, EXT_PIPELINING, EXT_SIZE, EXT_SMTP_UTF8, EhloResponse};
+        use smtp_proto::{
+            EXT_8BIT_MIME, EXT_DSN, EXT_ETRN, EXT_PIPELINING, EXT_SIZE, EXT_SMTP_UTF8, EhloResponse,
+        };
         for lines in [
             &[
                 "h",
@@ -148,6 +155,7 @@ mod tests {
                 (ours.eight_bit_mime, EXT_8BIT_MIME),
                 (ours.smtputf8, EXT_SMTP_UTF8),
                 (ours.etrn, EXT_ETRN),
+                (ours.dsn, EXT_DSN),
             ] {
                 assert_eq!(mine, other.has_capability(theirs), "{reply}");
             }

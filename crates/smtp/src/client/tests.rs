@@ -6,8 +6,14 @@
 use super::transaction::{GROUP_BYTES_MAX, GROUP_RECIPIENTS_MAX};
 use super::*;
 
-const BASE: Mail<'static> =
-    Mail { sender: "s@a.example", size: Some(123), eight_bit: false, smtputf8: false, chunk: None };
+const BASE: Mail<'static> = Mail {
+    sender: "s@a.example",
+    size: Some(123),
+    eight_bit: false,
+    smtputf8: false,
+    chunk: None,
+    wishes: None,
+};
 
 struct Case<'a> {
     manner: Manner,
@@ -941,6 +947,116 @@ fn a_message_goes_in_one_chunk_where_that_is_offered_and_wanted() {
          = a@b deferred 4.4.2, mx: connection lost while waiting for the reply to the end of the message
          > 4.4.2 connection lost while waiting for the reply to the end of the message"
     ));
+}
+
+#[test]
+fn a_server_that_refuses_bdat_gets_the_message_behind_data() {
+    let chunked = Mail { chunk: Some(120), ..BASE };
+    let case = || case(&["a@b", "c@d"]).mail(chunked).then(&["e@f"]).manner(|m| m.chunking = true);
+    let refused = |reply: &str| {
+        format!(
+            "{OPEN_CHUNKING}C: MAIL FROM:<s@a.example>
+             C: RCPT TO:<a@b>
+             C: RCPT TO:<c@d>
+             S: 250 ok
+             S: 250 ok
+             S: 550 5.1.1 who
+             C: BDAT 120 LAST
+             C: (message)
+             S: {reply}
+             "
+        )
+    };
+    for reply in ["500 what", "502 5.5.1 not implemented"] {
+        case().plays(&format!(
+            "{}C: RSET
+             S: 250 ok
+             C: MAIL FROM:<s@a.example>
+             C: RCPT TO:<a@b>
+             C: DATA
+             S: 250 ok
+             S: 250 ok
+             S: 354 go
+             C: (message)
+             S: 250 done
+             = a@b delivered 2.0.0, mx: 250 done
+             = c@d failed 5.1.1, mx: 550 5.1.1 who
+             C: MAIL FROM:<s@a.example>
+             C: RCPT TO:<e@f>
+             C: DATA
+             S: 250 ok
+             S: 250 ok
+             S: 354 go
+             C: (message)
+             S: 250 done
+             = e@f delivered 2.0.0, mx: 250 done{QUIT}",
+            refused(reply)
+        ));
+    }
+    // What the server took for commands has replies of its own.
+    let why = "protocol violation: RSET was refused: 500 what; it offers CHUNKING and refuses BDAT, which \
+               `nochunkingclient` avoids";
+    case().plays(&format!(
+        "{}C: RSET
+         S: 500 what
+         = a@b deferred 4.5.0, mx: {why}
+         = c@d failed 5.1.1, mx: 550 5.1.1 who
+         > 4.5.0 {why}",
+        refused("500 what")
+    ));
+    // Any other refusal of a chunk is one of the message.
+    case().plays(&format!(
+        "{}= a@b failed 5.6.0, mx: 554 5.6.0 no
+         = c@d failed 5.1.1, mx: 550 5.1.1 who
+         C: MAIL FROM:<s@a.example>
+         C: RCPT TO:<e@f>
+         C: DATA
+         ! closed
+         = e@f deferred 4.4.2, mx: connection lost while waiting for the reply to MAIL
+         = stale
+         > 4.4.2 connection lost while waiting for the reply to MAIL",
+        refused("554 5.6.0 no")
+    ));
+}
+
+#[test]
+fn a_server_that_offers_dsn_is_told_what_the_sender_wishes() {
+    use sluice_mail::{Handover, Notify, Return};
+    let wishes = Wishes { returned: Some(Return::Full), envelope_id: "QQ+2B1".into() };
+    let of_one =
+        RecipientWishes { notify: Notify::parse("SUCCESS,DELAY").unwrap(), original: "rfc822;a+2B@b".into() };
+    let plain = RecipientWishes::default();
+    let said = |offers: &str| {
+        let manner = Manner { name: "me.example".into(), peer: "mx".into(), ..Manner::default() };
+        let mut client = Client::new(manner);
+        client.receive(b"220 mx\r\n");
+        client.output_sent();
+        client.receive(format!("250-mx\r\n250-PIPELINING\r\n250 {offers}\r\n").as_bytes());
+        let to = [To { address: "a@b", wishes: Some(&of_one) }, To { address: "c@d", wishes: Some(&plain) }];
+        client.begin(&Mail { size: None, wishes: Some(&wishes), ..BASE }, to);
+        let text = String::from_utf8(client.output().to_vec()).unwrap();
+        client.output_sent();
+        client.receive(b"250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n");
+        client.content_sent();
+        client.receive(b"250 done\r\n");
+        let Step::Settled(settled) = client.step() else { panic!("it is over") };
+        let handover = match settled.verdicts[0].outcome {
+            Outcome::Delivered { handover, .. } => handover,
+            ref other => panic!("{other:?}"),
+        };
+        (text, handover)
+    };
+    let (text, handover) = said("DSN");
+    assert_eq!(
+        text,
+        "MAIL FROM:<s@a.example> RET=FULL ENVID=QQ+2B1\r\n\
+         RCPT TO:<a@b> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;a+2B@b\r\n\
+         RCPT TO:<c@d>\r\nDATA\r\n"
+    );
+    assert_eq!(handover, Handover::PassedOn);
+    let (text, handover) = said("HELP");
+    assert_eq!(text, "MAIL FROM:<s@a.example>\r\nRCPT TO:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n");
+    assert_eq!(handover, Handover::Relayed);
 }
 
 #[test]

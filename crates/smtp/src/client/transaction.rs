@@ -3,10 +3,10 @@
 //! # Not here
 //! The connection around it, and which reply belongs to which command: the parent module.
 
-use sluice_mail::{Outcome, Status};
+use sluice_mail::{Handover, Outcome, Status};
 
 use super::verdict::{self, Settled, Verdict, deferred, failed, outcome_of, path_fault, shown};
-use super::{Asked, Client, Mail, Phase, Wait};
+use super::{Asked, Client, Mail, Phase, To, Wait};
 use crate::reply::Reply;
 
 /// Commands of one pipelined group are at most this long together: a group and its replies must fit the socket buffers
@@ -33,10 +33,16 @@ pub(super) struct Transaction {
     pub(super) chunk: Option<Vec<u8>>,
     /// The server has said that it takes no more recipients in this transaction.
     full: bool,
+    /// The server has refused BDAT, and the transaction begins anew: nothing follows RSET before it was answered.
+    pub(super) again: bool,
 }
 
 impl Client {
-    pub(super) fn start<'a>(&mut self, mail: &Mail<'_>, recipients: impl IntoIterator<Item = &'a str>) {
+    pub(super) fn start<'a, T: Into<To<'a>>>(
+        &mut self,
+        mail: &Mail<'_>,
+        recipients: impl IntoIterator<Item = T>,
+    ) {
         let peer = &self.manner.peer;
         let transaction = &mut self.transaction;
         transaction.clear();
@@ -66,7 +72,8 @@ impl Client {
             transaction.chunk = Some(format!("BDAT {octets} LAST\r\n").into_bytes());
         }
         let mut needs_utf8 = utf8;
-        for recipient in recipients {
+        for to in recipients {
+            let To { address: recipient, wishes } = to.into();
             let refused = if path_fault(recipient, false) {
                 let text =
                     format!("the address cannot be written in SMTP: {}", verdict::printable(recipient));
@@ -81,7 +88,19 @@ impl Client {
             if refused.is_none() {
                 transaction.rcpt.extend_from_slice(b"RCPT TO:<");
                 transaction.rcpt.extend_from_slice(recipient.as_bytes());
-                transaction.rcpt.extend_from_slice(b">\r\n");
+                transaction.rcpt.push(b'>');
+                if let (Some(wishes), true) = (wishes, self.offers.dsn) {
+                    if !wishes.notify.is_default() {
+                        transaction.rcpt.extend_from_slice(format!(" NOTIFY={}", wishes.notify).as_bytes());
+                    }
+                    // One that is not ASCII came with SMTPUTF8, and goes with it.
+                    if !wishes.original.is_empty() && (wishes.original.is_ascii() || self.offers.smtputf8) {
+                        needs_utf8 |= !wishes.original.is_ascii();
+                        transaction.rcpt.extend_from_slice(b" ORCPT=");
+                        transaction.rcpt.extend_from_slice(wishes.original.as_bytes());
+                    }
+                }
+                transaction.rcpt.extend_from_slice(b"\r\n");
             }
             transaction.rcpt_ends.push(transaction.rcpt.len());
             transaction.verdicts.push(refused.map(Verdict::of));
@@ -98,6 +117,14 @@ impl Client {
         }
         if needs_utf8 && self.offers.smtputf8 {
             line.extend_from_slice(b" SMTPUTF8");
+        }
+        if let (Some(wishes), true) = (mail.wishes, self.offers.dsn) {
+            if let Some(returned) = wishes.returned {
+                line.extend_from_slice(format!(" RET={}", returned.name()).as_bytes());
+            }
+            if !wishes.envelope_id.is_empty() {
+                line.extend_from_slice(format!(" ENVID={}", wishes.envelope_id).as_bytes());
+            }
         }
         line.extend_from_slice(b"\r\n");
     }
@@ -153,6 +180,9 @@ impl Client {
 
     /// Whether the next command may go out before the reply to the last one.
     fn may_follow(&self) -> bool {
+        if self.transaction.again && self.asked.back() == Some(&Asked::Reset) {
+            return false;
+        }
         let Some(level) = self.manner.streaming else { return self.offers.pipelining };
         let is_data = self.transaction.rcpt_sent == self.transaction.rcpt_ends.len();
         match self.asked.back() {
@@ -210,11 +240,35 @@ impl Client {
         self.settle(&outcome, false);
     }
 
+    /// A server that offers CHUNKING and does not know BDAT after all gets the message once more, behind DATA. If it took
+    /// the octets of the chunk for commands, it has answered each line of them, and the reply to RSET is not the next one:
+    /// that is seen and ends the connection.
+    fn without_chunk(&mut self) {
+        self.offers.chunking = false;
+        self.needs_reset = true;
+        let transaction = &mut self.transaction;
+        transaction.chunk = None;
+        transaction.accepted.clear();
+        transaction.again = true;
+        (transaction.mail_sent, transaction.mail_answered) = (false, false);
+        (transaction.rcpt_sent, transaction.full) = (0, false);
+        self.phase = Phase::Envelope;
+    }
+
     pub(super) fn dot_answered(&mut self, sent: bool, answer: &Reply) {
+        if sent && self.transaction.chunk.is_some() && matches!(answer.code, 500 | 502) {
+            return self.without_chunk();
+        }
         let outcome = match self.transaction.mail_refused.take() {
             Some(refused) => refused,
             None if sent => outcome_of(answer, Wait::Dot, &self.manner.peer),
             None => nothing_said(),
+        };
+        let outcome = match outcome {
+            Outcome::Delivered { status, text, peer, .. } if self.offers.dsn => {
+                Outcome::Delivered { status, text, peer, handover: Handover::PassedOn }
+            }
+            outcome => outcome,
         };
         self.settle(&outcome, false);
     }

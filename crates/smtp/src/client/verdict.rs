@@ -1,6 +1,6 @@
 //! What a reply, or a refusal of our own, means for a recipient.
 
-use sluice_mail::{Outcome, Status};
+use sluice_mail::{Handover, Outcome, Status};
 
 use super::Wait;
 use crate::reply::Reply;
@@ -79,7 +79,8 @@ pub(super) fn outcome_of(answer: &Reply, to: Wait, peer: &str) -> Outcome {
     status.class = class;
     let (text, peer) = (shown(answer), peer.to_owned());
     match class {
-        2 => Outcome::Delivered { status, text, peer },
+        // Whether the server makes reports is known where the offers are.
+        2 => Outcome::Delivered { status, text, peer, handover: Handover::Relayed },
         5 => Outcome::Failed { status, text, peer },
         _ => Outcome::Deferred { status, text, peer },
     }

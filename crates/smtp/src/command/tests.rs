@@ -38,7 +38,10 @@ fn paths_are_handed_on_as_written() {
         assert_eq!(found, path);
         if !path.is_empty() {
             let line = format!("RCPT TO:<{path}>  ");
-            assert_eq!(parse(line.as_bytes()), Ok(Command::Rcpt { path }));
+            assert_eq!(
+                parse(line.as_bytes()),
+                Ok(Command::Rcpt { path, wishes: RecipientWishes::default() })
+            );
         }
     }
 }
@@ -71,7 +74,7 @@ fn what_no_path_can_be_is_refused() {
 
 #[test]
 fn blanks_and_case_are_forgiven() {
-    let expected = Ok(Command::Rcpt { path: "a@b" });
+    let expected = Ok(Command::Rcpt { path: "a@b", wishes: RecipientWishes::default() });
     for line in ["RCPT TO:<a@b>", "rcpt to:<a@b>", "Rcpt  To: <a@b>", "RCPT\tTO:\t<a@b>\t", "RCPT TO:<a@b> "]
     {
         assert_eq!(parse(line.as_bytes()), expected, "{line:?}");
@@ -89,7 +92,10 @@ fn parameters_of_mail() {
         other => panic!("{line}: {other:?}"),
     };
     let all = params("MAIL FROM:<a@b> size=12 body=8bitmime smtputf8");
-    assert_eq!(all, MailParams { size: Some(12), body: Body::EightBitMime, smtputf8: true, auth: false });
+    assert_eq!(
+        all,
+        MailParams { size: Some(12), body: Body::EightBitMime, smtputf8: true, ..MailParams::default() }
+    );
     assert_eq!(params("MAIL FROM:<> BODY=7BIT").body, Body::SevenBit);
     assert_eq!(params("MAIL FROM:<> SIZE=99999999999999999999").size, Some(u64::MAX));
     for bad in
@@ -106,8 +112,63 @@ fn parameters_of_mail() {
     for bad in ["AUTH", "AUTH=", "AUTH=a=b", "AUTH=a+2", "AUTH=+2b", "AUTH=x AUTH=x"] {
         assert!(said(&format!("MAIL FROM:<> {bad}")).starts_with("501 5.5.4 Bad value"), "{bad}");
     }
-    for unknown in ["RET=FULL", "ENVID=x", "=", "x", "<b@c>"] {
+    let wishes = params("MAIL FROM:<a@b> ret=hdrs ENVID=QQ+2B314159").wishes;
+    assert_eq!(wishes, Wishes { returned: Some(Return::Headers), envelope_id: "QQ+2B314159".into() });
+    let long = format!("ENVID={}", "x".repeat(101));
+    for bad in [
+        "RET",
+        "RET=",
+        "RET=ALL",
+        "RET=FULL RET=HDRS",
+        "ENVID",
+        "ENVID=",
+        "ENVID=a=b",
+        "ENVID=a+2",
+        "ENVID=+0D",
+        "ENVID=\u{e4}",
+        "ENVID=a ENVID=b",
+        &long,
+    ] {
+        assert!(said(&format!("MAIL FROM:<> {bad}")).starts_with("501 5.5.4 Bad value"), "{bad}");
+    }
+    for unknown in ["NOTIFY=NEVER", "ORCPT=rfc822;a@b", "=", "x", "<b@c>"] {
         assert!(said(&format!("MAIL FROM:<> {unknown}")).starts_with("555 5.5.4"), "{unknown}");
+    }
+}
+
+#[test]
+fn parameters_of_rcpt() {
+    let wishes = |line: &str| match parse(line.as_bytes()) {
+        Ok(Command::Rcpt { wishes, .. }) => (wishes.notify.to_string(), wishes.original),
+        other => panic!("{line}: {other:?}"),
+    };
+    assert_eq!(wishes("RCPT TO:<a@b>"), (String::new(), String::new()));
+    let said_all = wishes("RCPT TO:<a@b> notify=success,Delay  ORCPT=rfc822;A+2Bx@b.example");
+    assert_eq!(said_all, ("SUCCESS,DELAY".to_owned(), "rfc822;A+2Bx@b.example".to_owned()));
+    assert_eq!(wishes("RCPT TO:<a@b> NOTIFY=NEVER").0, "NEVER");
+    let long = format!("ORCPT=rfc822;{}", "x".repeat(494));
+    for bad in [
+        "NOTIFY",
+        "NOTIFY=",
+        "NOTIFY=NEVER,DELAY",
+        "NOTIFY=SUCCESS,",
+        "NOTIFY=LATE",
+        "NOTIFY=NEVER NOTIFY=NEVER",
+        "ORCPT",
+        "ORCPT=",
+        "ORCPT=a@b",
+        "ORCPT=rfc822;",
+        "ORCPT=;a@b",
+        "ORCPT=rfc822;a=b",
+        "ORCPT=rfc822;a+2b",
+        "ORCPT=rfc822;\u{e4}",
+        "ORCPT=rfc822;a ORCPT=rfc822;b",
+        &long,
+    ] {
+        assert!(said(&format!("RCPT TO:<a@b> {bad}")).starts_with("501 5.5.4 Bad value"), "{bad}");
+    }
+    for unknown in ["RET=FULL", "SIZE=1", "=", "x"] {
+        assert!(said(&format!("RCPT TO:<a@b> {unknown}")).starts_with("555 5.5.4"), "{unknown}");
     }
 }
 
@@ -154,7 +215,7 @@ fn an_oracle_agrees_on_plain_commands() {
             (Command::Mail { path, params }, Request::Mail { from }) => {
                 path == from.address && params.size == Some(from.size as u64)
             }
-            (Command::Rcpt { path }, Request::Rcpt { to }) => path == to.address,
+            (Command::Rcpt { path, .. }, Request::Rcpt { to }) => path == to.address,
             (Command::Etrn(argument), Request::Etrn { name }) => argument == name,
             (Command::Rset, Request::Rset) => true,
             _ => false,

@@ -102,9 +102,9 @@ fn session(bytes: &[u8], split: usize) -> Vec<u8> {
             };
             let step = match step {
                 Step::Sender { path, params } => server.sender(path, params, Ok(())),
-                Step::Recipient { path } => {
+                Step::Recipient { path, wishes } => {
                     assert!(!path.is_empty() && !path.contains(char::is_control));
-                    server.recipient(Ok(vec![Recipient::default().into()]))
+                    server.recipient(path, wishes, Ok(vec![Recipient::default().into()]))
                 }
                 Step::Verify(_) => server.answered(replies::cannot_verify()),
                 Step::Etrn(argument) => {
@@ -183,12 +183,14 @@ fn say(step: Step<'_>, said: &mut Vec<u8>) -> bool {
 
 #[test]
 fn any_input_in_any_split_gives_one_conversation() {
-    let words: [&[u8]; 48] = [
+    let words: [&[u8]; 50] = [
         b"EHLO a.example",
         b"HELO b",
         b"MAIL FROM:<>",
         b"MAIL FROM:<a@b> SIZE=5",
         b"RCPT TO:<c@d>",
+        b"RCPT TO:<c@d> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;c+2B@d",
+        b"RCPT TO:<c@d> NOTIFY=+ ORCPT=;\xff",
         b"DATA",
         b"BDAT 5",
         b"BDAT 2 LAST",

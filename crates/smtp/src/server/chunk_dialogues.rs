@@ -21,12 +21,14 @@ fn dialogue(policy: &Policy, client: &[(&str, &str)]) -> String {
         said.push_str(&format!("> {line}\n"));
         let step = match server.line(line.as_bytes()) {
             Step::Sender { path, params } => server.sender(path, params, Ok(())),
-            Step::Recipient { path } if path.contains("unknown") => server.recipient(Err(Refusal::new(
-                550,
-                sluice_mail::Status::NO_SUCH_HOST,
-                format!("unknown host or domain: {path}"),
-            ))),
-            Step::Recipient { .. } => server.recipient(Ok(vec![Recipient::default().into()])),
+            Step::Recipient { path, wishes } => {
+                let unknown = format!("unknown host or domain: {path}");
+                let answer = match path.contains("unknown") {
+                    true => Err(Refusal::new(550, sluice_mail::Status::NO_SUCH_HOST, unknown)),
+                    false => Ok(vec![Recipient::default().into()]),
+                };
+                server.recipient(path, wishes, answer)
+            }
             Step::Chunk { octets: count, last, transaction } => {
                 assert_eq!(count, octets.len() as u64, "the test sends what it says");
                 if transaction.is_some() {
@@ -99,6 +101,7 @@ fn chunking_is_offered_and_a_message_comes_in_chunks() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-CHUNKING
     250-SIZE 1000
     250-ETRN

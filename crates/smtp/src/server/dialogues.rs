@@ -122,8 +122,9 @@ pub(super) fn dialogue(policy: &Policy, text: &str) -> String {
         };
         let step = match step {
             Step::Sender { path, params } => server.sender(path, params, sender_answer(path)),
-            Step::Recipient { path } => {
-                server.recipient(recipient_answer(path).map(|recipient| vec![recipient.into()]))
+            Step::Recipient { path, wishes } => {
+                let answer = recipient_answer(path).map(|recipient| vec![recipient.into()]);
+                server.recipient(path, wishes, answer)
             }
             Step::Verify(_) => server.answered(replies::cannot_verify()),
             Step::Etrn(argument) => server.answered(etrn_answer(policy.etrn, argument)),
@@ -256,6 +257,7 @@ fn a_message_goes_through() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250-ETRN
     250 HELP
@@ -351,6 +353,7 @@ fn commands_out_of_order() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250-ETRN
     250 HELP
@@ -376,6 +379,7 @@ fn commands_out_of_order() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250-ETRN
     250 HELP
@@ -401,13 +405,15 @@ fn malformed_commands() {
         MAIL FROM:<a@b.example> SIZE=many
         MAIL FROM:<a@b.example> SIZE=1 SIZE=1
         MAIL FROM:<a@b.example> BODY=BINARYMIME
-        MAIL FROM:<a@b.example> RET=HDRS
+        MAIL FROM:<a@b.example> NOTIFY=NEVER
+        MAIL FROM:<a@b.example> RET=SOME
         MAIL FROM:<a@b.example> SIZE=1001
         MAIL FROM:<a@b.example> SIZE=1000
         RCPT <a@b.example>
         RCPT TO:<>
         RCPT TO:<a@[1.2.3.4>
-        RCPT TO:<a@b.example> NOTIFY=NEVER
+        RCPT TO:<a@b.example> NOTIFY=NEVER,DELAY
+        RCPT TO:<a@b.example> ORCPT=utf-8;\u{fc}@b.example
         RCPT TO:<\u{fc}@b.example>
         RCPT TO:<a@b.example>
     "), @r"
@@ -418,6 +424,7 @@ fn malformed_commands() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250-ETRN
     250 HELP
@@ -447,8 +454,10 @@ fn malformed_commands() {
     501 5.5.4 Bad value of parameter SIZE
     > MAIL FROM:<a@b.example> BODY=BINARYMIME
     501 5.5.4 Bad value of parameter BODY
-    > MAIL FROM:<a@b.example> RET=HDRS
-    555 5.5.4 Parameter RET not recognized or not offered
+    > MAIL FROM:<a@b.example> NOTIFY=NEVER
+    555 5.5.4 Parameter NOTIFY not recognized or not offered
+    > MAIL FROM:<a@b.example> RET=SOME
+    501 5.5.4 Bad value of parameter RET
     > MAIL FROM:<a@b.example> SIZE=1001
     552 5.3.4 Message size exceeds limit of 1000 octets
     > MAIL FROM:<a@b.example> SIZE=1000
@@ -459,8 +468,10 @@ fn malformed_commands() {
     501 5.1.3 Bad recipient address syntax
     > RCPT TO:<a@[1.2.3.4>
     501 5.1.3 Bad recipient address syntax
-    > RCPT TO:<a@b.example> NOTIFY=NEVER
-    555 5.5.4 Parameter NOTIFY not recognized or not offered
+    > RCPT TO:<a@b.example> NOTIFY=NEVER,DELAY
+    501 5.5.4 Bad value of parameter NOTIFY
+    > RCPT TO:<a@b.example> ORCPT=utf-8;ü@b.example
+    553 5.6.7 Address is not ASCII: SMTPUTF8 needed
     > RCPT TO:<ü@b.example>
     553 5.6.7 Address is not ASCII: SMTPUTF8 needed
     > RCPT TO:<a@b.example>
@@ -486,6 +497,7 @@ fn known_commands_that_this_server_does_not_have() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250-ETRN
     250 HELP
@@ -538,6 +550,7 @@ fn refusals_of_the_intake_pass_through() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250-ETRN
     250 HELP
@@ -601,6 +614,7 @@ fn content_that_is_refused() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250-ETRN
     250 HELP
@@ -664,6 +678,7 @@ fn a_store_that_cannot() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250-ETRN
     250 HELP
@@ -697,6 +712,7 @@ fn time_and_shutdown_end_a_session() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250-ETRN
     250 HELP
@@ -719,6 +735,7 @@ fn time_and_shutdown_end_a_session() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250-ETRN
     250 HELP
@@ -741,6 +758,7 @@ fn time_and_shutdown_end_a_session() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250-ETRN
     250 HELP
@@ -785,6 +803,7 @@ fn errors_are_counted_and_forgiven_after_a_message() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250-ETRN
     250 HELP
@@ -858,6 +877,7 @@ fn etrn_under_allowetrn_names_channel_and_count() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250-ETRN
     250 HELP
@@ -923,6 +943,7 @@ fn etrn_under_silentetrn_tells_nothing() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250-ETRN
     250 HELP
@@ -970,6 +991,7 @@ fn etrn_under_domainetrn_serves_only_the_domain_form() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250-ETRN
     250 HELP
@@ -990,6 +1012,7 @@ fn etrn_under_domainetrn_serves_only_the_domain_form() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250-ETRN
     250 HELP
@@ -1021,6 +1044,7 @@ fn etrn_switched_off_is_not_offered() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250 HELP
     > ETRN site.example
@@ -1050,6 +1074,7 @@ fn etrn_inside_a_transaction_leaves_it_intact() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250-ETRN
     250 HELP
@@ -1094,6 +1119,7 @@ fn etrn_is_limited_per_session() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250-ETRN
     250 HELP

@@ -42,6 +42,7 @@ fn tls_begins_anew_and_shows_what_was_hidden() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250-ETRN
     250-STARTTLS
@@ -67,6 +68,7 @@ fn tls_begins_anew_and_shows_what_was_hidden() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250-ETRN
     250-AUTH SCRAM-SHA-256 CRAM-MD5 PLAIN LOGIN
@@ -108,6 +110,7 @@ fn tls_may_fail_and_nothing_may_follow_the_command() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250-ETRN
     250-STARTTLS
@@ -158,6 +161,7 @@ fn must_means_nothing_goes_without() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250-ETRN
     250-STARTTLS
@@ -186,6 +190,7 @@ fn must_means_nothing_goes_without() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250-ETRN
     250-AUTH SCRAM-SHA-256 CRAM-MD5 PLAIN LOGIN
@@ -234,6 +239,7 @@ fn each_mechanism() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250-ETRN
     250-STARTTLS
@@ -259,6 +265,7 @@ fn each_mechanism() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250-ETRN
     250-AUTH SCRAM-SHA-256 CRAM-MD5 PLAIN LOGIN
@@ -319,6 +326,7 @@ fn exchanges_that_go_wrong() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250-ETRN
     250-STARTTLS
@@ -370,6 +378,7 @@ fn exchanges_that_go_wrong() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250-ETRN
     250-AUTH SCRAM-SHA-256 CRAM-MD5 PLAIN LOGIN
@@ -416,6 +425,7 @@ fn only_a_login_is_told_of_releases() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250-ETRN
     250-STARTTLS
@@ -431,6 +441,7 @@ fn only_a_login_is_told_of_releases() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250-ETRN
     250-AUTH SCRAM-SHA-256 CRAM-MD5 PLAIN LOGIN
@@ -568,6 +579,7 @@ fn where_atrn_is_not_offered_it_is_not_there() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250-ETRN
     250-STARTTLS
@@ -598,6 +610,7 @@ fn atrn_inside_a_transaction_leaves_it_intact() {
     250-8BITMIME
     250-SMTPUTF8
     250-ENHANCEDSTATUSCODES
+    250-DSN
     250-SIZE 1000
     250-ETRN
     250-ATRN

@@ -2,7 +2,8 @@
 //!
 //! Plain data; the order of the commands that fill it is in the module above.
 
-use sluice_mail::{Recipient, Refusal};
+use sluice_mail::notice::Action;
+use sluice_mail::{Recipient, RecipientWishes, Refusal};
 
 use crate::command::MailParams;
 use crate::content::Fault;
@@ -18,6 +19,19 @@ pub struct Transaction {
     pub recipients: Vec<Accepted>,
     /// RCPT commands that were accepted; one of them may stand for several recipients.
     pub commands: u32,
+    /// Those of them that stand for several recipients, or for a list, where their sender wants to be told something.
+    pub expanded: Vec<Expanded>,
+}
+
+/// A recipient that stands for others, and what the sender wishes about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expanded {
+    /// As the client gave it.
+    pub original: String,
+    /// What the client said about it.
+    pub wishes: RecipientWishes,
+    /// What is to be told when the message is safe: a list is its destination, an alias leads on.
+    pub action: Action,
 }
 
 /// One of the recipients that the path of a RCPT command stands for.
@@ -58,6 +72,32 @@ impl From<Recipient> for Accepted {
             refused: None,
         }
     }
+}
+
+/// Hands the wishes about a recipient down to those that it stands for, by RFC 3461 section 5.2.7. Who has one other
+/// address keeps all of them. Who stands for several is reported as expanded, and word of success is not asked of each; a
+/// list, which has a reverse-path of its own, is where the message was sent to, and what its sender wished ends there.
+pub fn hand_down(original: &str, wishes: RecipientWishes, accepted: &mut [Accepted]) -> Option<Expanded> {
+    if wishes.is_default() {
+        return None;
+    }
+    let is_list = accepted.iter().any(|one| one.expanded && one.sender.is_some());
+    let action = match accepted {
+        [] => return None,
+        _ if is_list => Action::Delivered,
+        [only] => {
+            only.recipient.wishes = wishes;
+            return None;
+        }
+        several => {
+            for one in several {
+                one.recipient.wishes =
+                    RecipientWishes { notify: wishes.notify.without_success(), ..wishes.clone() };
+            }
+            Action::Expanded
+        }
+    };
+    Some(Expanded { original: original.to_owned(), wishes, action })
 }
 
 /// What became of a message.

@@ -42,6 +42,7 @@ pub fn addressee(address: &str) -> Recipient {
         original: address.into(),
         channel: "tcp_dialup".into(),
         domain: "site.example".into(),
+        ..Recipient::default()
     }
 }
 

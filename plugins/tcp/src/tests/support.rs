@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use sluice_mail::Wishes;
 use sluice_sdk::Outcome;
 
 use crate::connection::Message;
@@ -159,6 +160,8 @@ pub(super) fn channel(port: u16, given: &[(&str, &str)], names: Option<Box<dyn N
     }
 }
 
+static NO_WISHES: Wishes = Wishes { returned: None, envelope_id: String::new() };
+
 /// A message of one line.
 pub(super) fn message<'a>(recipients: &[&'a str]) -> Message<'a> {
     Message {
@@ -166,6 +169,8 @@ pub(super) fn message<'a>(recipients: &[&'a str]) -> Message<'a> {
         domain: "site.example",
         sender: "s@a.example",
         recipients: recipients.to_vec(),
+        wishes: &NO_WISHES,
+        of_recipients: &[],
         pieces: vec![b"Subject: x\r\n\r\nbody\r\n..dot\r\n"],
         size: 27,
         eight_bit: false,
@@ -193,7 +198,7 @@ pub(super) fn told(outcome: &Outcome) -> String {
         Outcome::Deferred { .. } => "deferred",
         Outcome::Failed { .. } => "failed",
     };
-    let (Outcome::Delivered { status, text, peer }
+    let (Outcome::Delivered { status, text, peer, .. }
     | Outcome::Deferred { status, text, peer }
     | Outcome::Failed { status, text, peer }) = outcome;
     format!("{kind} {status} {peer}: {text}")

@@ -1,0 +1,27 @@
+//! What a sender wishes to be told (RFC 3461), from the edge of the plugin to the words of SMTP.
+//!
+//! # Not here
+//! When it is said: `sluice_smtp::client` knows what the server offers.
+
+use sluice_mail::{Notify, RecipientWishes, Return, Wishes};
+use sluice_sdk::Delivery;
+
+/// About the message.
+pub(crate) fn of(delivery: &Delivery<'_>) -> Wishes {
+    Wishes {
+        returned: Return::from_number(delivery.returned()).flatten(),
+        envelope_id: delivery.envelope_id().to_owned(),
+    }
+}
+
+/// About each recipient; nothing where nothing was said about any.
+pub(crate) fn of_recipients(delivery: &Delivery<'_>) -> Vec<RecipientWishes> {
+    if delivery.recipients().all(|one| one.notify == 0 && one.origin.is_empty()) {
+        return Vec::new();
+    }
+    let said = delivery.recipients().map(|one| RecipientWishes {
+        notify: Notify::from_bits(one.notify).unwrap_or_default(),
+        original: one.origin.to_owned(),
+    });
+    said.collect()
+}
