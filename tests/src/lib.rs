@@ -3,9 +3,14 @@
 //! The tests are in `tests/`, one file per story; what they stand on (sites, sinks, clients) is `sluice-testkit`. Here
 //! is the one configuration that most stories share: a hub that holds mail for some sites and passes on the rest.
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used)]
 
-use sluice_testkit::{Arrived, Site, number_of};
-use std::fmt::Write;
+use sluice_sasl::client::{Attempt, Credentials};
+use sluice_sasl::{Mechanism, decode, encode};
+use sluice_testkit::{Arrived, Ran, Reply, Site, Talk, built, number_of};
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// How long anything may take that should take a moment. The machine may be building something else meanwhile.
@@ -77,4 +82,46 @@ pub fn numbers(arrived: &[Arrived]) -> Vec<usize> {
         arrived.iter().map(|one| number_of(&one.content).expect("a message with a number")).collect();
     numbers.sort_unstable();
     numbers
+}
+
+/// `sluice password …` with a password on standard input.
+///
+/// # Panics
+/// When the program cannot be run.
+#[must_use]
+pub fn password(site: &Site, arguments: &[&str], password: &str) -> Ran {
+    let mut child = Command::new(built("sluice"))
+        .arg("password")
+        .args(arguments)
+        .arg("--config")
+        .arg(site.configuration())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that refuses before it asks has closed its end.
+    let _ = child.stdin.take().unwrap().write_all(format!("{password}\n").as_bytes());
+    let output = child.wait_with_output().unwrap();
+    Ran {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// The last reply of an attempt to log in.
+///
+/// # Panics
+/// When the connection fails, or what the server says is nothing of the mechanism.
+pub fn log_in(talk: &mut Talk, mechanism: Mechanism, name: &str, password: &str) -> Reply {
+    let mut attempt = Attempt::new(mechanism, Credentials::new(name, password).unwrap(), &[7; 18]);
+    let initial = attempt.initial().map(|octets| format!(" {}", encode(&octets))).unwrap_or_default();
+    let mut reply = talk.ask(&format!("AUTH {}{initial}", mechanism.name())).unwrap();
+    while reply.code == 334 {
+        let challenge = decode(reply.text().trim().as_bytes()).unwrap();
+        reply = talk.ask(&encode(&attempt.answer(&challenge).unwrap())).unwrap();
+    }
+    assert_eq!(reply.code == 235, attempt.is_complete() && reply.code < 400, "{reply}");
+    reply
 }

@@ -3,14 +3,11 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs::{self, Permissions};
-use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::process::{Command, Stdio};
 
-use sluice_sasl::client::{Attempt, Credentials};
-use sluice_sasl::{Mechanism, decode, encode};
-use sluice_testkit::{Ran, Reply, Sink, Site, Talk, below_received, built};
-use sluice_tests::SOON;
+use sluice_sasl::Mechanism;
+use sluice_testkit::{Sink, Site, below_received};
+use sluice_tests::{SOON, log_in, password};
 
 const CONFIGURATION: &str = "\
 hub.example $U@hub.example
@@ -41,47 +38,12 @@ ORIG_SEND_ACCESS
   *|*|tcp_site|secret@site.example    $:ANot$ like$ that$N
 ";
 
-/// `sluice password …` with a password on standard input.
-fn password(site: &Site, arguments: &[&str], password: &str) -> Ran {
-    let mut child = Command::new(built("sluice"))
-        .arg("password")
-        .args(arguments)
-        .arg("--config")
-        .arg(site.configuration())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A command that refuses before it asks has closed its end.
-    let _ = child.stdin.take().unwrap().write_all(format!("{password}\n").as_bytes());
-    let output = child.wait_with_output().unwrap();
-    Ran {
-        code: output.status.code().unwrap_or(-1),
-        out: String::from_utf8_lossy(&output.stdout).into_owned(),
-        err: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
-}
-
 fn site(name: &str) -> Site {
     let site = Site::new(name);
     site.write("sluice.cnf", CONFIGURATION);
     site.write("option.dat", "SPOOL_DIR=../spool\nPASSWORD_FILE=passwords\n");
     assert_eq!(password(&site, &["set", "fred", "--cram-md5"], "pencil").code, 0);
     site
-}
-
-/// The last reply of an attempt to log in.
-fn log_in(talk: &mut Talk, mechanism: Mechanism, name: &str, password: &str) -> Reply {
-    let mut attempt = Attempt::new(mechanism, Credentials::new(name, password).unwrap(), &[7; 18]);
-    let initial = attempt.initial().map(|octets| format!(" {}", encode(&octets))).unwrap_or_default();
-    let mut reply = talk.ask(&format!("AUTH {}{initial}", mechanism.name())).unwrap();
-    while reply.code == 334 {
-        let challenge = decode(reply.text().trim().as_bytes()).unwrap();
-        reply = talk.ask(&encode(&attempt.answer(&challenge).unwrap())).unwrap();
-    }
-    assert_eq!(reply.code == 235, attempt.is_complete() && reply.code < 400, "{reply}");
-    reply
 }
 
 #[test]

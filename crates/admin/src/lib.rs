@@ -22,6 +22,7 @@ use std::time::Duration;
 
 pub use client::{Client, ClientError};
 pub use protocol::{Fault, FaultKind, Line, Request};
+pub use reach::Reach;
 pub use server::{BindError, Control, Server};
 
 /// Longest request line, in octets. A selector is at most a domain name; this leaves room for lists of ids.

@@ -8,17 +8,22 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-/// Longest path in an address, without the zero at its end.
-const PATH_MAX: usize = 107;
+/// Longest path that is used as it is. An address holds a few more octets here, and fewer elsewhere.
+const PATH_MAX: usize = 103;
 
+#[derive(Debug)]
 /// A socket's path that is short enough, for as long as this lives.
-pub(crate) struct Reach {
+pub struct Reach {
     path: PathBuf,
     _folder: Option<File>,
 }
 
 impl Reach {
-    pub(crate) fn new(path: &Path) -> io::Result<Reach> {
+    /// A way to a socket at `path`, which need not be there yet. Relative paths start from the working folder.
+    ///
+    /// # Errors
+    /// The folder of a long path cannot be opened.
+    pub fn new(path: &Path) -> io::Result<Reach> {
         let (true, Some(folder), Some(name)) =
             (path.as_os_str().len() > PATH_MAX, path.parent(), path.file_name())
         else {
@@ -29,7 +34,9 @@ impl Reach {
         Ok(Reach { path, _folder: Some(folder) })
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// What to bind, or to connect to, in this process.
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.path
     }
 }

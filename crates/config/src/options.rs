@@ -47,6 +47,10 @@ pub struct Options {
     pub max_received_lines: u32,
     /// `POST_INTERVAL` (also `PMDF_POST_INTERVAL`): time between two periodic services.
     pub post_interval: Duration,
+    /// `ETRN_PER_CLIENT`: most ETRN and ATRN commands of one client in a minute; 0 is no limit.
+    pub etrns_per_client: u32,
+    /// `ETRN_PER_NODE`: most of them for one node in a minute, whoever asks; 0 is no limit.
+    pub etrns_per_node: u32,
     /// `RELEASE_GRACE`: how long mail that comes in for a released queue still joins the run after all was sent.
     pub release_grace: Duration,
     /// `RETURN_INTERVAL`: time between two looks at the ages of what waits.
@@ -248,6 +252,8 @@ impl Default for Options {
             lines_to_return: 20,
             max_received_lines: 50,
             post_interval: Duration::from_secs(240 * MINUTE),
+            etrns_per_client: 6000,
+            etrns_per_node: 6000,
             release_grace: Duration::ZERO,
             return_interval: Duration::from_secs(60 * MINUTE),
             max_message_size: 64 << 20,

@@ -167,6 +167,13 @@ impl Site {
         })
     }
 
+    /// Whether whoever has logged in so, or has not, may ask for its mail. Without a `LOGIN` everybody may whom the channel
+    /// lets ask.
+    #[must_use]
+    pub fn is_open_to(&self, login: Option<&str>) -> bool {
+        self.logins.is_empty() || login.is_some_and(|login| self.has_login(login))
+    }
+
     /// Whether the login owns it. Logins are compared as they are written.
     #[must_use]
     pub fn has_login(&self, login: &str) -> bool {
@@ -188,6 +195,10 @@ pub struct Sites {
     by_domain: HashTable<(u32, u32)>,
     /// Numbers of a site and of its login; a login may own several.
     by_login: HashTable<(u32, u32)>,
+    /// Sites with a target, found by it; several may have one.
+    by_target: HashTable<u32>,
+    /// Sites without domains, found by their channel: all that waits there is theirs.
+    by_channel: HashTable<u32>,
 }
 
 impl PartialEq for Sites {
@@ -210,7 +221,9 @@ impl Sites {
 
     fn add(&mut self, site: Site) {
         let number = u32::try_from(self.list.len()).unwrap_or(u32::MAX);
-        let Sites { list, hasher, by_name, by_queue_name, by_domain, by_login, .. } = self;
+        let Sites {
+            list, hasher, by_name, by_queue_name, by_domain, by_login, by_target, by_channel, ..
+        } = self;
         list.push(site);
         let hash = |text: &str| hasher.hash_one(text);
         let site_of = |number: u32| &list[number as usize];
@@ -234,6 +247,16 @@ impl Sites {
                 .or_insert((number, index));
         }
         let login_of = |(site, login): &(u32, u32)| &*site_of(*site).logins[*login as usize];
+        let target_of = |number: &u32| site_of(*number).target.as_deref().unwrap_or_default();
+        if let Some(target) = &site.target {
+            let rehash = |number: &u32| hash(&in_lower_case(target_of(number)));
+            by_target.insert_unique(hash(&in_lower_case(target)), number, rehash);
+        }
+        let channel_of = |number: &u32| site_of(*number).channel.as_deref().unwrap_or_default();
+        if let (Some(channel), true) = (&site.channel, site.domains.is_empty()) {
+            let same = |other: &u32| channel_of(other) == &**channel;
+            by_channel.entry(hash(channel), same, |number| hash(channel_of(number))).or_insert(number);
+        }
         for (index, login) in (0u32..).zip(&site.logins) {
             by_login.insert_unique(hash(login), (number, index), |other| hash(login_of(other)));
         }
@@ -283,6 +306,36 @@ impl Sites {
         let found =
             self.by_domain.find(self.hasher.hash_one(domain), |other| &*own(other).domain == domain)?;
         Some((self.site(found.0), own(found)))
+    }
+
+    /// Whose mail it is that waits in a channel for a domain, lower case the one as the other.
+    #[must_use]
+    pub fn owner(&self, channel: &str, domain: &str) -> Option<&Site> {
+        if self.list.is_empty() {
+            return None;
+        }
+        let by_domain =
+            self.by_domain(domain).filter(|site| site.channel.as_deref().is_none_or(|own| own == channel));
+        by_domain.or_else(|| {
+            let same = |number: &u32| self.site(*number).channel.as_deref() == Some(channel);
+            Some(self.site(*self.by_channel.find(self.hasher.hash_one(channel), same)?))
+        })
+    }
+
+    /// The sites whose mail goes to a host: a name, or an address in brackets. Case aside.
+    pub fn by_target<'a, 't>(&'a self, target: &'t str) -> impl Iterator<Item = &'a Site> + use<'a, 't> {
+        let found = self.by_target.iter_hash(self.hasher.hash_one(&*in_lower_case(target)));
+        let same =
+            move |site: &&Site| site.target.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(target));
+        found.map(|number| self.site(*number)).filter(same)
+    }
+
+    /// Whether another site has a domain at or below this one: who asks for all below it would ask for that too.
+    #[must_use]
+    pub fn others_below(&self, domain: &str, site: Option<&Site>) -> bool {
+        let above = ReversedDomain::new(domain);
+        let others = self.list.iter().filter(|other| site.is_none_or(|site| site.name != other.name));
+        others.flat_map(|other| &other.domains).any(|own| ReversedDomain::new(&own.domain).is_within(&above))
     }
 
     /// The sites that a login owns, as the login is written.

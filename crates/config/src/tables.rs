@@ -4,7 +4,7 @@
 //! Names are those of PMDF's and Messaging Server's documents; our own are marked in the help. An option that does
 //! nothing in this release is recognised, so that existing files can be used as they are.
 
-use crate::keyword::Status::{self, Acts, Recognised};
+use crate::keyword::Status::{self, Acts, Partly, Recognised};
 use crate::options::OptionKind::{
     Address, Duration, Integer, Minutes, Path, Paths, Ports, Size, Switch, Text,
 };
@@ -167,8 +167,22 @@ pub(crate) static GLOBAL: &[OptionInfo] = &[
         "LOG_CONNECTION",
         Integer { least: 0, most: 255 },
         "7",
-        Recognised,
-        "Bits: 1 transport data in records, 2 connections, 4 ETRN. This release logs all of them.",
+        Partly,
+        "Bits: 1 transport data in records, 2 connections, 4 ETRN. Bit 4 acts: a record of each ETRN, with code I.",
+    ),
+    option(
+        "ETRN_PER_CLIENT",
+        COUNT,
+        "6000",
+        Acts,
+        "Most requests for mail (ETRN, ATRN) from one address in a minute; those beyond get 458 or 450. 0 is no limit (ours).",
+    ),
+    option(
+        "ETRN_PER_NODE",
+        COUNT,
+        "6000",
+        Acts,
+        "Most requests for the mail of one node in a minute, whoever asks. 0 is no limit (ours).",
     ),
     option("ACCESS_ERRORS", Switch, "0", Recognised, "Whether a refused sender is told the true reason."),
     option(

@@ -8,9 +8,14 @@
 //! ETRN runs no channel that has `blocketrn`, nor the local one; an operator may run both. Channels that nobody can run
 //! (`slave`, no plugin) have nothing to run, which is no error. What an operator has closed stays closed for everybody:
 //! a stopped channel does not run, and the mail of a suspended domain is left as it is.
+//!
+//! Where mail is a site's (`sites.cnf`), an order for the site releases that and no other site's, and an order for whatever else
+//! leaves it where it is unless its requester may have it: whoever names a channel or a domain above gets nothing that a
+//! login protects.
 
 use std::sync::Arc;
 
+use sluice_config::Site;
 use sluice_mail::{Address, ReversedDomain, Time};
 use sluice_queue::{ChannelKey, Collect, Count, QueueKey, Selector, State};
 use sluice_rewrite::{Context, Kind};
@@ -52,7 +57,11 @@ impl Core {
         for selector in &selectors {
             self.name(selector, &requester, &mut named);
         }
-        let is_known = named.is_known || !named.queues.is_empty() || !named.messages.is_empty();
+        let loaded = Arc::clone(&self.loaded);
+        let (sites, site_name) = (&loaded.config.sites, site);
+        let site = site_name.as_deref().and_then(|name| sites.by_name(name));
+        let is_known =
+            named.is_known || site.is_some() || !named.queues.is_empty() || !named.messages.is_empty();
         named.channels.sort_unstable();
         named.channels.dedup();
         let is_blocked = |core: &Self, key: ChannelKey| {
@@ -70,6 +79,7 @@ impl Core {
         queues.retain(|&queue| {
             running.binary_search(&self.queues.queue_names(queue).0).is_ok()
                 && !self.queues.is_suspended(queue)
+                && self.may_have(queue, &requester, site)
         });
         queues.sort_unstable();
         queues.dedup();
@@ -77,11 +87,16 @@ impl Core {
             self.keep_one_channel(&mut queues, &mut running);
         }
         let mut collects = Vec::new();
-        for domain in &named.subnets {
+        // What comes into being while the run lasts is not looked at again, so it must all be the requester's.
+        let is_alone = |domain: &str| requester.peer().is_none() || !sites.others_below(domain, site);
+        for domain in named.subnets.iter().filter(|domain| is_alone(domain)) {
             collects.push(Collect::Subnet(ReversedDomain::new(domain), self.runnable(&requester)));
         }
-        collects
-            .extend(named.whole.iter().filter(|key| running.contains(key)).map(|&key| Collect::Channel(key)));
+        if sites.is_empty() || requester.peer().is_none() || site.is_some_and(|site| site.domains.is_empty())
+        {
+            let whole = named.whole.iter().filter(|key| running.contains(key));
+            collects.extend(whole.map(|&key| Collect::Channel(key)));
+        }
         let mut covered = self.queues.count(&queues);
         let mut with = self.begin_run(id, &via, &queues, collects, now);
         for message in named.messages {
@@ -115,8 +130,25 @@ impl Core {
         let (selector, channels_text) = (written(&selectors), channels.join(" "));
         let messages = covered.messages;
         let joined = with.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-        tracing::info!(%id, selector, %requester, site, %via, messages, channels = channels_text, joined, ?matched, closed = closed.join(", "), "release");
+        tracing::info!(%id, selector, %requester, site = site_name, %via, messages, channels = channels_text, joined, ?matched, closed = closed.join(", "), "release");
         Released { id, selectors, channels, messages, covered, with, matched, nearest, closed }
+    }
+
+    /// Whether what waits in a queue may go by an order for a site, or for none in particular.
+    fn may_have(&self, queue: QueueKey, requester: &Requester, site: Option<&Site>) -> bool {
+        let (channel, domain) = self.queues.queue_names(queue);
+        let channel = self.queues.channel_name(channel);
+        let owner = self.loaded.config.sites.owner(channel, domain);
+        match site {
+            // A name of the site may be that of a fixed peer, with mail that is nobody's in particular.
+            Some(site) => {
+                site.channel.as_deref().is_none_or(|own| *own == **channel)
+                    && owner.is_none_or(|owner| owner.name == site.name)
+            }
+            None => requester
+                .peer()
+                .is_none_or(|peer| owner.is_none_or(|owner| owner.is_open_to(peer.login.as_deref()))),
+        }
     }
 
     /// Whether an operator has closed all that the selectors name, and what is closed of it.

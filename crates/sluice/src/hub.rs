@@ -18,9 +18,11 @@ use sluice_rewrite::{Context, Kind};
 use sluice_spool::Spool;
 
 use crate::activators::Activators;
+use crate::asks::Asks;
 use crate::exit::{Exit, ExitWith, Failure};
 use crate::inner_door::InnerDoor;
 use crate::keys::Keys;
+use crate::turning::TurnedSites;
 use crate::{load, report};
 
 /// How long a reload waits until nobody uses the old configuration any more, and how often it looks.
@@ -34,6 +36,8 @@ pub(crate) struct Hub {
     dispatcher: Handle,
     keys: RwLock<Arc<Keys>>,
     activators: Activators,
+    asks: Asks,
+    turned: TurnedSites,
     /// One reload at a time: the last one read must be the one in force.
     reloading: Mutex<()>,
 }
@@ -96,6 +100,8 @@ impl Hub {
             dispatcher,
             keys,
             activators: Activators::default(),
+            asks: Asks::default(),
+            turned: TurnedSites::default(),
             reloading: Mutex::new(()),
         });
         door.open(&hub);
@@ -110,6 +116,16 @@ impl Hub {
     /// The certificates and users in force.
     pub(crate) fn keys(&self) -> Arc<Keys> {
         Arc::clone(&self.keys.read())
+    }
+
+    /// How often mail was asked for.
+    pub(crate) fn asks(&self) -> &Asks {
+        &self.asks
+    }
+
+    /// The sites that take their mail by ATRN now.
+    pub(crate) fn turned(&self) -> &TurnedSites {
+        &self.turned
     }
 
     /// The dispatcher.

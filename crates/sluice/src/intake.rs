@@ -1,42 +1,40 @@
 //! The front door: what the SMTP listeners ask, answered from the configuration, the rewriter and the dispatcher.
 //!
 //! Decides who may send. Not here: by which channel a session comes in (`terms`), what becomes of a recipient (`recipients`), the
-//! conversation (`smtpd`), the meaning of a release (`dispatch`).
+//! conversation (`smtpd`), who may ask for mail (`etrn`, `turning`).
 
 use std::sync::Arc;
 
 use sluice_config::{Ident, Vrfy};
-use sluice_dispatch::{Loaded, Matched, Order, Peer, Released, Requester};
 use sluice_mail::{Address, Recipient, Refusal, Status};
-use sluice_queue::Selector;
-use sluice_rewrite::{Context, Kind};
-use sluice_smtp::etrn::{Answers, Node, Waiting};
 use sluice_smtp::replies;
 use sluice_smtp::reply::Reply;
 use sluice_smtpd::{
-    Accepted, Admission, Certificates, ClientName, Connection, EtrnAnswer, Incoming, Intake, Lookup,
-    MailParams, Orders, Session, Transaction, Users,
+    Accepted, Admission, AtrnAnswer, Certificates, ClientName, Connection, EtrnAnswer, Incoming, Intake,
+    Lookup, MailParams, Orders, Session, Transaction, Users,
 };
 
 use crate::access::Access;
 use crate::activators::Watched;
 use crate::arriving::Arriving;
+use crate::etrn;
 use crate::hub::{self, Hub};
 use crate::lookups;
 use crate::names::{self, Names};
 use crate::recipients::Recipients;
 use crate::terms;
+use crate::turning;
 
 /// The hub as the listeners see it.
 pub(crate) struct Door {
     hub: Arc<Hub>,
-    names: Names,
+    names: Arc<Names>,
 }
 
 impl Door {
     /// A door into this hub.
     pub(crate) fn new(hub: Arc<Hub>) -> Door {
-        Door { hub, names: Names::default() }
+        Door { hub, names: Arc::default() }
     }
 
     /// Where a recipient goes, or why it goes nowhere.
@@ -200,84 +198,16 @@ impl Intake for Door {
     }
 
     fn etrn(&self, session: &Session, argument: &str, done: Box<dyn FnOnce(EtrnAnswer) + Send>) {
-        let Ok(node) = argument.parse::<Node>() else {
-            return done(EtrnAnswer { reply: replies::etrn_syntax() });
-        };
-        let policy = session.admission.etrn;
-        let answers = Answers::new(policy, &node);
-        let loaded = self.hub.loaded();
-        let mut instead = None;
-        if loaded.rewriter.mappings().has("ETRN_ACCESS") {
-            let (channel, name) = etrn_target(&loaded, &session.admission.source_channel, &node);
-            match Access::of_session(&loaded, session).etrn(&channel, &name, argument) {
-                Ok(channel) => instead = channel,
-                Err(text) => {
-                    tracing::info!(peer = %session.connection.peer, node = argument, "ETRN refused by ETRN_ACCESS");
-                    let status = Status { class: 4, subject: 5, detail: 0 };
-                    let reply = match text.as_str() {
-                        "" => answers.not_allowed("the rules of this system forbid it"),
-                        text => Reply::new(459, status, text.to_owned()),
-                    };
-                    return done(EtrnAnswer { reply });
-                }
-            }
-        }
-        let selector = match &node {
-            Node::Host(name) => Selector::Host(name.to_lowercase()),
-            Node::Subnet(name) => Selector::Subnet(name.to_lowercase()),
-            Node::Queue(name) => Selector::Channel(name.to_lowercase()),
-            // Queues without `#` are those of sites.
-            Node::Name(_) => return done(EtrnAnswer { reply: replies::etrn_syntax() }),
-        };
-        let selector = instead.map_or(selector, |channel| Selector::Channel(channel.to_lowercase()));
-        let requester = Requester::Etrn(Peer {
-            source_channel: session.admission.source_channel.clone(),
-            address: session.connection.peer.ip().to_string(),
-            helo: session.helo.clone(),
-            login: session.login.as_ref().map(|login| login.name.clone()),
-            argument: argument.to_owned(),
+        let (hub, names) = (Arc::clone(&self.hub), Arc::clone(&self.names));
+        let (session, argument) = (session.clone(), argument.to_owned());
+        tokio::spawn(async move {
+            done(EtrnAnswer { reply: etrn::answer(&hub, &names, &session, &argument).await });
         });
-        let asked = self.hub.dispatcher().release(Order::new(selector, requester), move |released| {
-            done(EtrnAnswer { reply: etrn_reply(&answers, &released) });
-        });
-        if let Err(busy) = asked {
-            // The callback has gone unused, which the session answers with 458.
-            tracing::warn!(node = argument, %busy, "an ETRN could not be taken note of");
-        }
     }
-}
 
-/// The words for what a release found.
-fn etrn_reply(answers: &Answers, released: &Released) -> Reply {
-    match released.matched {
-        Matched::Known => {
-            let channels = released.channels.iter().map(String::as_str).collect::<Vec<_>>();
-            answers.started(&channels, Waiting::Messages(released.messages))
-        }
-        Matched::Blocked => answers.not_allowed("this system does not release it on request"),
-        Matched::Unknown => answers.unknown(),
-        // Why is the operator's business; the client is to come again.
-        Matched::Closed => answers.unable(),
-    }
-}
-
-/// The channel that an ETRN would run, and the full name of the node, for the probe of ETRN_ACCESS.
-fn etrn_target(loaded: &Loaded, source_channel: &str, node: &Node) -> (String, String) {
-    let name = match node {
-        Node::Queue(name) => {
-            let found = loaded.config.channels.by_name(name);
-            return (found.map_or_else(|| name.to_lowercase(), |channel| channel.name.clone()), name.clone());
-        }
-        Node::Host(name) | Node::Subnet(name) | Node::Name(name) => name,
-    };
-    let address = Address { route: Vec::new(), local: "postmaster".to_owned(), host: Some(name.clone()) };
-    let context = Context { kind: Kind::EnvelopeTo, source_channel, destination_channel: None };
-    match loaded.rewriter.route(&address, &context, None) {
-        Ok(route) => {
-            let host = route.host().to_owned();
-            (route.channel, host)
-        }
-        Err(_) => (String::new(), name.clone()),
+    fn atrn(&self, session: &Session, domains: &[String], done: Box<dyn FnOnce(AtrnAnswer) + Send>) {
+        let (hub, session, domains) = (Arc::clone(&self.hub), session.clone(), domains.to_vec());
+        tokio::spawn(async move { done(turning::answer(hub, &session, &domains).await) });
     }
 }
 

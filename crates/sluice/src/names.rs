@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig};
@@ -21,12 +22,21 @@ use sluice_smtpd::{ClientName, LOOKUP_TIME};
 /// Longest name in the DNS (RFC 1035 section 2.3.4).
 const NAME_OCTETS_MAX: usize = 253;
 
+/// How long a name service that has not answered in time is left alone by those who need its answer at once.
+const SILENCE: Duration = Duration::from_secs(60);
+/// An alias may lead to another one; a row of more than this is a circle, or as good as one.
+const ALIASES_MAX: usize = 8;
+
 /// Which servers to ask: none are the system's own.
 type Servers = (Vec<IpAddr>, u16);
 
 /// Resolvers, one for each choice of servers.
 #[derive(Default)]
-pub(crate) struct Names(Mutex<HashMap<Servers, TokioResolver>>);
+pub(crate) struct Names {
+    resolvers: Mutex<HashMap<Servers, TokioResolver>>,
+    /// Until then nobody waits for a name service that has not answered in time.
+    silent_until: Mutex<Option<Instant>>,
+}
 
 impl Names {
     /// The resolver of a channel; `None` when there is none to be had, which the log tells.
@@ -34,7 +44,7 @@ impl Names {
         let port = channel.option_file.iter().find(|option| option.name == "NAMESERVER_PORT");
         let port = port.and_then(|option| option.value.parse().ok()).unwrap_or(53);
         let servers = (channel.settings.name_servers.clone(), port);
-        let mut known = self.0.lock();
+        let mut known = self.resolvers.lock();
         if let Some(resolver) = known.get(&servers) {
             return Some(resolver.clone());
         }
@@ -48,6 +58,21 @@ impl Names {
                 None
             }
         }
+    }
+}
+
+impl Names {
+    /// Waits so long for a look-up that somebody waits for in turn. When one was in vain, the next ones are not tried for a
+    /// while.
+    pub(crate) async fn within<T>(&self, limit: Duration, lookup: impl Future<Output = T>) -> Option<T> {
+        if self.silent_until.lock().is_some_and(|until| Instant::now() < until) {
+            return None;
+        }
+        let answer = tokio::time::timeout(limit, lookup).await.ok();
+        if answer.is_none() {
+            *self.silent_until.lock() = Some(Instant::now() + SILENCE);
+        }
+        answer
     }
 }
 
@@ -121,6 +146,36 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= NAME_OCTETS_MAX && name.bytes().all(is_letter)
 }
 
+/// What a name is an alias of (CNAME), to the end of the row; `None` when it is none.
+pub(crate) async fn canonical(resolver: TokioResolver, name: String) -> Option<String> {
+    let mut found = None;
+    let mut name = name;
+    for _ in 0..ALIASES_MAX {
+        let mut absolute = Name::from_utf8(name.trim_end_matches('.')).ok()?;
+        absolute.set_fqdn(true);
+        let read = |data: &RData| match data {
+            RData::CNAME(target) => Some(target.0.to_ascii()),
+            _ => None,
+        };
+        let Ok(targets) = records(&resolver, absolute, RecordType::CNAME, read).await else { return found };
+        name = targets.into_iter().next()?.trim_end_matches('.').to_lowercase();
+        if !is_name(&name) {
+            return None;
+        }
+        found = Some(name.clone());
+    }
+    None
+}
+
+/// The addresses of a host; none when it has none, or nobody can say.
+pub(crate) async fn addresses(resolver: TokioResolver, host: String) -> Vec<IpAddr> {
+    let Ok(mut name) = Name::from_utf8(host.trim_end_matches('.')) else { return Vec::new() };
+    name.set_fqdn(true);
+    let mut found = records(&resolver, name.clone(), RecordType::A, RData::ip_addr).await.unwrap_or_default();
+    found.extend(records(&resolver, name, RecordType::AAAA, RData::ip_addr).await.unwrap_or_default());
+    found
+}
+
 /// Whether mail could be sent to a domain at all: it has an MX record or an address.
 pub(crate) async fn domain_exists(resolver: TokioResolver, domain: String) -> Result<(), Refusal> {
     let unknown = || {
@@ -160,6 +215,9 @@ mod tests {
         ("8.2.0.192.in-addr.arpa", Record::Broken),
         ("mail.example", Record::Exchange("pc.site.example")),
         ("broken.example", Record::Broken),
+        ("alias.example", Record::Alias("other.example")),
+        ("other.example", Record::Alias("pc.site.example")),
+        ("circle.example", Record::Alias("circle.example")),
     ];
 
     fn ask<T>(question: impl AsyncFnOnce(TokioResolver) -> T) -> T {
@@ -184,6 +242,30 @@ mod tests {
         assert_eq!(name(6, Unchecked), Some(("liar.example".to_owned(), false)));
         assert_eq!(name(6, Tag), Some(("liar.example".to_owned(), true)));
         assert_eq!(name(6, Delete), None);
+    }
+
+    #[test]
+    fn an_alias_is_followed_to_its_end() {
+        let end = |name: &str| ask(async |resolver| canonical(resolver, name.to_owned()).await);
+        assert_eq!(end("alias.example").as_deref(), Some("pc.site.example"));
+        for name in ["pc.site.example", "circle.example", "nowhere.example", "broken.example", "", "a..b"] {
+            assert_eq!(end(name), None, "{name}");
+        }
+        let found = |host: &str| ask(async |resolver| addresses(resolver, host.to_owned()).await);
+        assert_eq!(found("pc.site.example"), [IpAddr::from([192, 0, 2, 5])]);
+        assert!(found("nowhere.example").is_empty());
+    }
+
+    #[test]
+    fn a_silent_name_service_is_left_alone_for_a_while() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let names = Names::default();
+            assert_eq!(names.within(Duration::from_secs(9), async { 1 }).await, Some(1));
+            let silent = names.within(Duration::from_millis(1), std::future::pending::<()>());
+            assert_eq!(silent.await, None);
+            assert_eq!(names.within(Duration::from_secs(9), async { 1 }).await, None, "nobody asks");
+        });
     }
 
     #[test]

@@ -202,6 +202,11 @@ impl Answers {
         if self.counts { replies::etrn_not_allowed(&self.node, reason) } else { self.unknown() }
     }
 
+    /// 459 for `@` and a name below which anybody may have a domain. That it is one is no secret.
+    pub fn too_broad(&self) -> Reply {
+        replies::etrn_not_allowed(&self.node, "everybody's domains are below it")
+    }
+
     /// 459 for a node that this system does not serve.
     pub fn unknown(&self) -> Reply {
         replies::etrn_unknown_node(&self.node)

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 const A: u16 = 1;
 const PTR: u16 = 12;
+const CNAME: u16 = 5;
 const MX: u16 = 15;
 
 /// What is known of a name.
@@ -17,6 +18,8 @@ pub enum Record {
     Address([u8; 4]),
     /// The name of an address; the name that has it is of the form `1.2.0.192.in-addr.arpa`.
     Name(&'static str),
+    /// Another name (CNAME).
+    Alias(&'static str),
     /// A mail exchanger.
     Exchange(&'static str),
     /// The server cannot say.
@@ -98,6 +101,7 @@ fn answer(query: &[u8], records: &[(&str, Record)]) -> Option<Vec<u8>> {
         .filter_map(|record| match record {
             Record::Address(address) if kind == A => Some(address.to_vec()),
             Record::Name(name) if kind == PTR => Some(encoded(name)),
+            Record::Alias(name) if kind == CNAME => Some(encoded(name)),
             Record::Exchange(host) if kind == MX => Some([&[0, 10][..], &encoded(host)].concat()),
             _ => None,
         })

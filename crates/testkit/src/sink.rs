@@ -43,6 +43,8 @@ pub struct Manner {
     pub chunk: Option<String>,
     /// The reply to ETRN; 250 when there is none.
     pub etrn: Option<String>,
+    /// The connection is dropped when it has brought so many command lines, before any reply to the last.
+    pub cut_after: Option<usize>,
 }
 
 /// What the threads share.
@@ -95,6 +97,13 @@ impl Sink {
             }
         });
         Sink { address, shared, listener: Some(thread) }
+    }
+
+    /// Serves a connection that somebody else has made, in a thread of its own: for sessions that were turned round.
+    pub fn take(&self, stream: TcpStream) {
+        self.shared.connections.fetch_add(1, Ordering::SeqCst);
+        let shared = Arc::clone(&self.shared);
+        std::thread::spawn(move || drop(session(&stream, &shared)));
     }
 
     /// Where it listens.
@@ -193,7 +202,7 @@ fn session(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
     }
     say("220 sink.example ESMTP")?;
     let (mut helo, mut from, mut to) = (String::new(), None, Vec::new());
-    loop {
+    for number in 1.. {
         let mut line = String::new();
         if (&mut reader).take(4096).read_line(&mut line)? == 0 {
             return Ok(());
@@ -201,6 +210,9 @@ fn session(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
         let line = line.trim_end().to_owned();
         shared.commands.lock().unwrap().push(line.clone());
         let manner = manner();
+        if manner.cut_after == Some(number) {
+            return Ok(());
+        }
         let verb = line.split(' ').next().unwrap_or_default().to_ascii_uppercase();
         match verb.as_str() {
             "EHLO" if manner.no_ehlo => say("502 5.5.1 what is EHLO")?,
@@ -267,6 +279,7 @@ fn session(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
             _ => say("500 5.5.1 what is that")?,
         }
     }
+    Ok(())
 }
 
 /// What stands between the angle brackets.

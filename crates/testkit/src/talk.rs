@@ -148,6 +148,16 @@ impl Talk {
         self.read()
     }
 
+    /// The connection, to be used for something else. What has been read ahead is lost, so nothing may have been.
+    ///
+    /// # Panics
+    /// When something has.
+    #[must_use]
+    pub fn into_stream(self) -> TcpStream {
+        assert!(self.reader.buffer().is_empty(), "the server has said more than was read");
+        self.writer
+    }
+
     /// QUIT, and the end of the connection. Errors are of no interest any more.
     pub fn quit(mut self) {
         let _ = self.ask("QUIT");
