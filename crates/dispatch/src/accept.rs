@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use sluice_mail::{Priority, Time};
 use sluice_queue::{ChannelKey, MessageKey, NewEntry, NewMessage, Placement, Then};
@@ -43,7 +44,9 @@ impl Core {
                         Placement::Held
                     } else {
                         let (placement, urgency) = policy.at_enqueue(ticket);
-                        let placement = self.within_window(&part.channel, &part.domain, placement, now);
+                        let queue = (part.channel.as_str(), part.domain.as_str());
+                        let placement =
+                            self.within_window(queue, ticket.size, placement, Duration::ZERO, now);
                         priority = urgency;
                         if policy.service_all
                             && !matches!(placement, Placement::UntilReleased | Placement::Deferred { .. })
@@ -133,6 +136,7 @@ impl Core {
                     let (priority, _) = policy.urgency(state.priority, live.body_len);
                     (priority, policy.after_deferral(state.priority, live.body_len))
                 });
+                let then = self.after_window((&group.channel, &group.domain), live.body_len, then);
                 unique.push((group, priority, then));
             }
         }

@@ -20,6 +20,7 @@ use crate::event::NoticeEnd;
 use crate::handle::NOTICES;
 use crate::notice::{Audience, News, NoticeJob, Told};
 use crate::record;
+use crate::sites::LARGE_PAUSE;
 
 /// How long a notice waits that the spool would not take.
 const NOTICE_RETRY: Duration = Duration::from_secs(30);
@@ -243,7 +244,9 @@ impl Core {
             _ => {}
         }
         let (channel, domain) = self.queues.queue_names(self.queues.entry(entry).queue);
-        let placement = self.within_window(self.queues.channel_name(channel), domain, placement, now);
+        let queue = (&**self.queues.channel_name(channel), &**domain);
+        let size = self.queues.message(message).size;
+        let placement = self.within_window(queue, size, placement, LARGE_PAUSE, now);
         self.queues.put_back(entry, placement, now);
         self.write_state(message, Durability::Lazy, now);
     }

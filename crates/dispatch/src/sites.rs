@@ -5,7 +5,8 @@
 //! the loop goes on.
 //!
 //! A window acts where an entry is put: what would be due while it is closed is due when it opens. Who asks gets mail at any
-//! time, since a release makes due whatever it finds. What is due when the window closes, and has found no free job, still goes.
+//! time, since a release makes due whatever it finds, except for messages beyond `MAX_SIZE_IN_WINDOW`: those wait for the window
+//! like mail for a date of its sender's, which no release moves, and go when it opens, whatever the channel. What is due when the window closes, and has found no free job, still goes.
 //!
 //! # Not here
 //! What a release is (`release`), and whom the server lets ask (`smtpd`).
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use sluice_config::{Config, Site, Tier};
 use sluice_mail::{Time, rfc5322_date};
-use sluice_queue::{Placement, QueueKey, Selector};
+use sluice_queue::{Placement, QueueKey, Selector, Then};
 
 use crate::core::Core;
 use crate::order::{Order, Requester, Via};
@@ -26,6 +27,9 @@ use crate::order::{Order, Requester, Via};
 const PLANNED_MAX: usize = 256;
 /// Releases by schedule in one step of the loop.
 const RELEASED_MAX: usize = 64;
+
+/// How long a large message rests after a failed attempt in a channel that makes no attempts of its own.
+pub(crate) const LARGE_PAUSE: Duration = Duration::from_secs(900);
 
 /// What the configuration's sites ask of the dispatcher.
 #[derive(Debug, Default)]
@@ -132,29 +136,45 @@ impl Core {
         sites.by_domain(domain).filter(in_channel).or_else(of_channel)
     }
 
-    /// Where mail of a site is put that would be due while its window is closed: until it opens.
+    /// Where mail of a site is put that would be due while its window is closed: until it opens. A large message waits for that
+    /// whoever asks; `pause` is how long it rests first where nothing but a request would start it.
     pub(crate) fn within_window(
         &self,
-        channel: &str,
-        domain: &str,
+        (channel, domain): (&str, &str),
+        size: u64,
         placement: Placement,
+        pause: Duration,
         now: Time,
     ) -> Placement {
         if !self.sites.has_windows {
             return placement;
         }
+        let Some(site) = self.site_of(channel, domain) else { return placement };
+        let Some(windows) = site.windows.as_deref() else { return placement };
+        let is_large = site.max_size_in_window.is_some_and(|most| size > most);
         let due = match placement {
             Placement::Ready => now,
             Placement::At(due) => due.max(now),
+            Placement::UntilReleased if is_large => now.plus(pause),
             _ => return placement,
         };
-        let site = self.site_of(channel, domain);
-        let Some(windows) = site.and_then(|site| site.windows.as_deref()) else { return placement };
         match windows.opens_after(due) {
-            Some(open) if open > due => Placement::At(open),
-            Some(_) => placement,
+            Some(open) if open <= due => match placement {
+                Placement::UntilReleased => Placement::At(due),
+                placement => placement,
+            },
+            // Only time moves what is put off like that, and no request.
+            Some(open) if is_large => Placement::Deferred { until: open, then: Then::Ready },
+            Some(open) => Placement::At(open),
             None => Placement::UntilReleased,
         }
+    }
+
+    /// What becomes of mail whose date has come, where the date may be the opening of a window.
+    pub(crate) fn after_window(&self, (channel, domain): (&str, &str), size: u64, then: Then) -> Then {
+        let site = self.sites.has_windows.then(|| self.site_of(channel, domain)).flatten();
+        let is_large = site.and_then(|site| site.max_size_in_window).is_some_and(|most| size > most);
+        if is_large { Then::Ready } else { then }
     }
 
     /// Leaves the queues whose site has no open window now.

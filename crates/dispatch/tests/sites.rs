@@ -6,6 +6,7 @@
 mod support;
 
 use sluice_dispatch::Via;
+use sluice_mail::{Envelope, Priority, Recipient};
 use std::time::Duration;
 use support::{Act, HOUR, House, MINUTE, configuration_with_sites};
 
@@ -145,4 +146,63 @@ fn a_reload_takes_schedules_up_anew() {
     assert_eq!(house.take_got(), [""; 0], "the old moment means nothing any more");
     house.pass(30 * MINUTE);
     house.wait_queue(&[]);
+}
+
+/// Row 2.4 of the mission, and a line that is dear by day: small messages go at every release, large ones in the window.
+#[test]
+fn large_messages_wait_for_the_window_whoever_asks() {
+    for keep in [false, true] {
+        let mut house =
+            house("[SITE=slow]\nDOMAINS=slow.example\nWINDOW=22:00-23:00\nMAX_SIZE_IN_WINDOW=1K\n");
+        house.send(&["tcp_slow!small@slow.example"]);
+        house.submit_content(envelope(&house, "tcp_slow", "large@slow.example"), vec![b'x'; 2000]);
+        house.wait_queue(&["tcp_slow/slow.example 2"]);
+        assert_eq!(house.etrn_via("slow.example", Via::Channel).messages, 1, "what is promised is what goes");
+        house.wait_queue(&["tcp_slow/slow.example 1"]);
+        assert_eq!(house.take_got(), ["tcp_slow small@slow.example"]);
+        if keep {
+            house.restart();
+        }
+        house.pass(7 * HOUR);
+        house.quiet();
+        assert_eq!(house.take_got(), [""; 0], "it is 21:13");
+        house.act("large@slow.example", Act::Defer);
+        house.pass(HOUR);
+        assert_eq!(
+            house.wait_got(1)[0].to,
+            ["large@slow.example"],
+            "it goes when the window opens, restarted: {keep}"
+        );
+        house.take_got();
+        house.wait(
+            || house.summary().first().is_some_and(|queue| queue.active == 0),
+            || "put back".to_owned(),
+        );
+        house.act("large@slow.example", Act::Deliver);
+        house.pass(16 * MINUTE);
+        house.wait_queue(&[]);
+        // While it is open, what comes in goes at once.
+        house.submit_content(envelope(&house, "tcp_slow", "large@slow.example"), vec![b'x'; 2000]);
+        house.wait_queue(&[]);
+    }
+}
+
+fn envelope(house: &House, channel: &str, address: &str) -> Envelope {
+    let recipient = Recipient {
+        address: address.to_owned(),
+        original: address.to_owned(),
+        channel: channel.to_owned(),
+        domain: address.rsplit('@').next().unwrap().to_owned(),
+    };
+    Envelope {
+        sender: "sender@there.example".to_owned(),
+        arrived: house.clock_now(),
+        source_channel: "tcp_local".to_owned(),
+        priority: Priority::Normal,
+        eight_bit: false,
+        smtputf8: false,
+        held: false,
+        deferred_until: None,
+        recipients: vec![recipient],
+    }
 }

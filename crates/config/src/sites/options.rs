@@ -197,7 +197,7 @@ static TABLE: &[SiteOption] = &[
         "no limit",
         ONCE,
         "Larger messages go only while a WINDOW is open.",
-        "For a line that is dear by day and cheap by night: small messages go at every release, larger ones wait for the next window. It needs \
+        "For a line that is dear by day and cheap by night: small messages go at every release, larger ones go when the next window opens, in a `periodic` channel too. It needs \
          a WINDOW.",
     ),
     site(
