@@ -21,6 +21,11 @@ pub enum Request {
         /// `example.com`, `@example.com`, `#tcp_dialup` or `id:…`.
         selector: String,
     },
+    /// A line has come up: releases the sites that are marked for that (`ON_LINK_UP`), one [`LinkUpRow`] each.
+    LinkUp {
+        /// Only these sites, by name; all that are marked when empty.
+        names: Vec<String>,
+    },
     /// The waiting entries, one [`EntryRow`] each, oldest first.
     QueueList {
         /// Only what this selector names; everything when left out.
@@ -162,6 +167,17 @@ pub struct Triggered {
     pub messages: u64,
     /// What keeps some of it back: `channel NAME is stopped`, `@example.com is suspended`.
     pub closed: Vec<String>,
+}
+
+/// A site that was released because a line has come up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkUpRow {
+    /// The site's name.
+    pub site: String,
+    /// Channels that run because of it.
+    pub channels: Vec<String>,
+    /// Messages it covers, each counted once.
+    pub messages: u64,
 }
 
 /// What waits for one destination domain on one channel.
@@ -416,6 +432,10 @@ mod tests {
             (
                 Request::Trigger { selector: "@example.com".into() },
                 fields(Triggered { selector: text(), channels: Vec::new(), messages: 0, closed: Vec::new() }),
+            ),
+            (
+                Request::LinkUp { names: vec!["site7".into()] },
+                fields(LinkUpRow { site: text(), channels: Vec::new(), messages: 0 }),
             ),
             (
                 Request::QueueList { selector: None, filter: Filter::default(), limit: 1000 },

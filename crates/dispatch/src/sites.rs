@@ -67,7 +67,7 @@ impl SitePlan {
 }
 
 /// What a release of the whole site names.
-pub(crate) fn selectors_of(site: &Site) -> Vec<Selector> {
+fn selectors_of(site: &Site) -> Vec<Selector> {
     let of_domain = |own: &sluice_config::SiteDomain| match own.with_below {
         true => Selector::Subnet(own.domain.to_string()),
         false => Selector::Host(own.domain.to_string()),
@@ -79,11 +79,24 @@ pub(crate) fn selectors_of(site: &Site) -> Vec<Selector> {
 }
 
 /// Which way the mail of a site goes when nobody has asked for it: to its target, if it has one.
-pub(crate) fn way_of(site: &Site) -> Via {
+fn way_of(site: &Site) -> Via {
     let target = site.target.as_deref().filter(|_| matches!(site.tier, Tier::Static | Tier::Dynamic));
     let Some(target) = target else { return Via::Channel };
     let text = site.port.map_or_else(|| target.to_owned(), |port| format!("{target}:{port}"));
     Via::target(&text).unwrap_or(Via::Channel)
+}
+
+impl Order {
+    /// An order for all that waits for a site, to go to its target if it has one.
+    #[must_use]
+    pub fn for_site(site: &Site, requester: Requester) -> Self {
+        Self {
+            selectors: selectors_of(site),
+            requester,
+            via: way_of(site),
+            site: Some(site.name.to_string()),
+        }
+    }
 }
 
 impl Core {
@@ -104,12 +117,7 @@ impl Core {
                 break;
             }
             if let Some(site) = config.sites.by_name(&name) {
-                let order = Order {
-                    selectors: selectors_of(site),
-                    requester: Requester::Schedule,
-                    via: way_of(site),
-                    site: Some(site.name.to_string()),
-                };
+                let order = Order::for_site(site, Requester::Schedule);
                 self.release(order, now);
             }
             self.plan(&config, name, now);

@@ -376,9 +376,13 @@ pub(crate) enum Kind {
 pub(crate) struct Trigger {
     #[command(flatten)]
     pub(crate) common: Common,
-    /// `DOMAIN`, `@DOMAIN`, `#CHANNEL` or `id:ID` (quote the # for the shell).
-    #[arg(value_name = "SELECTOR")]
-    pub(crate) selector: String,
+    /// A line has come up: releases the sites of sites.cnf that have ON_LINK_UP=1 and has the activators that have it ask their
+    /// servers; or only releases the sites that are named. For the hooks of NetworkManager, pppd and systemd-networkd (samples/link-up).
+    #[arg(long)]
+    pub(crate) on_link_up: bool,
+    /// `DOMAIN`, `@DOMAIN`, `#CHANNEL` or `id:ID` (quote the # for the shell); with `--on-link-up` names of sites.
+    #[arg(value_name = "SELECTOR", required_unless_present = "on_link_up")]
+    pub(crate) selectors: Vec<String>,
 }
 
 /// Arguments of `etrn`.

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
-use sluice_admin::protocol::{ChannelRow, HubRow, PluginRow, SummaryRow, Triggered};
+use sluice_admin::protocol::{ChannelRow, HubRow, LinkUpRow, PluginRow, SummaryRow, Triggered};
 use sluice_admin::{Control, Fault, FaultKind, Request};
-use sluice_dispatch::{Busy, Matched, Order, PluginInfo, Requester, ask};
+use sluice_dispatch::{Busy, Matched, Order, PluginInfo, Released, Requester, ask};
 use sluice_mail::{Time, rfc3339};
 use sluice_queue::Selector;
 
@@ -53,6 +53,30 @@ impl Console {
                 closed: released.closed,
             },
         );
+        Ok(())
+    }
+
+    /// Releases the sites that are marked for when a line comes up, or those of them that are named.
+    fn link_up(&self, names: &[String], row: Rows<'_>) -> Result<(), Fault> {
+        let loaded = self.hub.dispatcher().loaded();
+        let sites = &loaded.config.sites;
+        let marked = || sites.iter().filter(|site| site.on_link_up);
+        for name in names {
+            let message = match sites.by_name(name) {
+                Some(site) if site.on_link_up => continue,
+                Some(_) => format!("the site `{name}` is not marked with ON_LINK_UP=1"),
+                None => format!("there is no site `{name}`"),
+            };
+            let nearest = sluice_diag::nearest(name, marked().map(|site| &*site.name)).map(str::to_owned);
+            return Err(Fault { kind: FaultKind::Unknown, message, nearest: nearest.into_iter().collect() });
+        }
+        let named = |site: &str| names.is_empty() || names.iter().any(|name| name.eq_ignore_ascii_case(site));
+        for site in marked().filter(|site| named(&site.name)) {
+            let order = Order::for_site(site, Requester::Operator);
+            let released = ask(|done| self.hub.dispatcher().release(order, done)).map_err(busy)?;
+            let Released { channels, messages, .. } = released;
+            put(row, &LinkUpRow { site: site.name.to_string(), channels, messages });
+        }
         Ok(())
     }
 
@@ -144,6 +168,7 @@ impl Control for Console {
     fn call(&self, request: Request, row: Rows<'_>) -> Result<(), Fault> {
         match request {
             Request::Trigger { selector } => self.trigger(&selector, row),
+            Request::LinkUp { names } => self.link_up(&names, row),
             Request::QueueList { selector, filter, limit } => {
                 queue::list(&self.hub, selector.as_deref(), &filter, limit, row)
             }

@@ -89,7 +89,7 @@ fn carry_out(command: Command) -> Result<Exit, Failure> {
         Command::Test(Test::Channel(test)) => commands::test_channel::test_channel(&test),
         Command::Test(Test::Mapping(test)) => commands::test_mapping::test_mapping(&test),
         Command::Test(Test::Match(test)) => commands::test_match::test_match(&test),
-        Command::Trigger(trigger) => commands::remote::trigger(&trigger.common, &trigger.selector),
+        Command::Trigger(trigger) => commands::remote::trigger(&trigger),
         Command::Etrn(etrn) => commands::etrn::etrn(&etrn),
         Command::Activator(Activator::Run(run)) => commands::activator::run(&run),
         Command::Activator(Activator::Status(status)) => commands::activator::status(&status.common),

@@ -5,13 +5,56 @@
 use serde_json::{Value, json};
 use sluice_admin::{Client, ClientError, FaultKind, Request};
 
-use crate::cli::{Common, Format};
+use crate::cli::{Common, Format, Trigger};
 use crate::exit::{Exit, Failure};
 use crate::load;
 use crate::output::{Table, line};
 
 /// `sluice trigger`.
-pub(crate) fn trigger(common: &Common, selector: &str) -> Result<Exit, Failure> {
+pub(crate) fn trigger(trigger: &Trigger) -> Result<Exit, Failure> {
+    if trigger.on_link_up {
+        return link_up(&trigger.common, &trigger.selectors);
+    }
+    let mut worst = Exit::Ok;
+    for selector in &trigger.selectors {
+        let exit = release(&trigger.common, selector)?;
+        worst = if exit == Exit::Ok { worst } else { exit };
+    }
+    Ok(worst)
+}
+
+/// Releases the sites that are marked for when a line comes up, and has the activators that are marked ask their servers.
+fn link_up(common: &Common, names: &[String]) -> Result<Exit, Failure> {
+    let mut sites = 0;
+    let exit = ask(common, &Request::LinkUp { names: names.to_vec() }, |row| {
+        sites += 1;
+        let (site, messages) =
+            (row["site"].as_str().unwrap_or_default(), row["messages"].as_u64().unwrap_or(0));
+        match common.format {
+            Format::Json => line(&row.to_string()),
+            Format::Text if messages == 1 => line(&format!("{site}: 1 message released")),
+            Format::Text => line(&format!("{site}: {messages} messages released")),
+        }
+    })?;
+    if exit != Exit::Ok || !names.is_empty() {
+        return Ok(exit);
+    }
+    // The same line may be the one over which we ask for our own mail.
+    let mut activators = 0;
+    let exit = ask(common, &Request::ActivatorLinkUp, |row| {
+        activators += 1;
+        match common.format {
+            Format::Json => line(&row.to_string()),
+            Format::Text => line(&format!("{}: asked", row["activator"].as_str().unwrap_or_default())),
+        }
+    })?;
+    if sites + activators == 0 && exit == Exit::Ok && common.format == Format::Text {
+        line("no site and no activator has ON_LINK_UP=1")?;
+    }
+    Ok(exit)
+}
+
+fn release(common: &Common, selector: &str) -> Result<Exit, Failure> {
     ask(common, &Request::Trigger { selector: selector.to_owned() }, |row| match common.format {
         Format::Json => line(&row.to_string()),
         Format::Text => {
