@@ -6,7 +6,7 @@
 mod support;
 
 use sluice_dispatch::Via;
-use sluice_mail::{Envelope, Priority, Recipient};
+use sluice_mail::{Envelope, Priority, Recipient, Wishes};
 use std::time::Duration;
 use support::{Act, HOUR, House, MINUTE, configuration_with_sites};
 
@@ -193,6 +193,7 @@ fn envelope(house: &House, channel: &str, address: &str) -> Envelope {
         original: address.to_owned(),
         channel: channel.to_owned(),
         domain: address.rsplit('@').next().unwrap().to_owned(),
+        ..Recipient::default()
     };
     Envelope {
         sender: "sender@there.example".to_owned(),
@@ -203,6 +204,7 @@ fn envelope(house: &House, channel: &str, address: &str) -> Envelope {
         smtputf8: false,
         held: false,
         deferred_until: None,
+        wishes: Wishes::default(),
         recipients: vec![recipient],
     }
 }
