@@ -166,12 +166,17 @@ fn page(rows: &[Row<'_>]) -> String {
     page
 }
 
-/// Writes the page.
+/// Writes the page, unless a row promises what is not there.
 pub(crate) fn write(root: &Path) -> Result<()> {
     let table = root.join(TABLE);
     let text = fs::read_to_string(&table).with_context(|| format!("reading {}", table.display()))?;
+    let rows = rows(&text)?;
+    let faults = faults(&rows, |path| fs::read_to_string(root.join(path)).ok());
+    if !faults.is_empty() {
+        bail!("{TABLE}:\n{}", faults.join("\n"));
+    }
     let path = root.join(PAGE);
-    fs::write(&path, page(&rows(&text)?)).with_context(|| format!("writing {}", path.display()))
+    fs::write(&path, page(&rows)).with_context(|| format!("writing {}", path.display()))
 }
 
 #[cfg(test)]
