@@ -80,7 +80,15 @@ impl Sink {
     /// # Panics
     /// When it cannot.
     pub fn listen(port: u16) -> Sink {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a loopback port can be bound");
+        Sink::listen_at(Ipv4Addr::LOCALHOST, port)
+    }
+
+    /// Listens at another loopback address: several servers of one port, as MX records want them.
+    ///
+    /// # Panics
+    /// When it cannot.
+    pub fn listen_at(address: Ipv4Addr, port: u16) -> Sink {
+        let listener = TcpListener::bind((address, port)).expect("a loopback port can be bound");
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
         let ours = Arc::clone(&shared);
