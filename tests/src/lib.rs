@@ -5,6 +5,10 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
+mod peer;
+
+pub use peer::{Peer, is_root, show};
+
 use sluice_sasl::client::{Attempt, Credentials};
 use sluice_sasl::{Mechanism, decode, encode};
 use sluice_testkit::{Arrived, Ran, Reply, Site, Talk, built, number_of};

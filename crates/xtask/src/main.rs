@@ -17,6 +17,7 @@ mod generated;
 mod letters;
 mod mission;
 mod peers;
+mod private_roots;
 mod tidy;
 mod whole;
 
@@ -55,13 +56,17 @@ enum Verb {
     /// Everything the tests need, and all tests
     ///
     /// Installs the Debian packages of the mail programs that the whole-program tests talk to (postfix, swaks,
-    /// fetchmail, python3-aiosmtpd; no service is started), builds the workspace, and runs the tests of the crates and
+    /// fetchmail, python3-aiosmtpd; no service is started), unpacks others beside each other (exim, nsd), builds the workspace, and runs the tests of the crates and
     /// those of the whole program. A peer that cannot be installed is a failure.
     Test {
         /// Do without the other mail programs, and say so
         #[arg(long)]
         no_peers: bool,
     },
+    /// The other mail programs that the tests want, and nothing else
+    ///
+    /// What `test` does before it builds: for those who then run single tests with `--features sluice-tests/peers`.
+    Peers,
     /// The dial-up sample, running: a hub that holds mail, and the site that gets it when it asks
     ///
     /// Starts both on loopback and prints what to type to send a message, see it wait, release it and see it arrive.
@@ -128,6 +133,7 @@ fn main() -> ExitCode {
         Verb::Tidy => check::tidy(),
         Verb::Reference => generated::run(),
         Verb::Test { no_peers } => whole::run(no_peers),
+        Verb::Peers => cargo::root().and_then(|root| whole::peers(&root)),
         Verb::Demo { auto } => demo::run(auto),
         Verb::Send { server, from, to, count, size } => letters::send(server, &from, &to, count, size)
             .map(|replies| replies.iter().for_each(|reply| println!("{reply}"))),

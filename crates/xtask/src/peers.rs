@@ -38,14 +38,20 @@ impl Peer {
     }
 }
 
-/// Installs the peers that are missing, by apt-get, as root or with a sudo that does not ask.
-pub(crate) fn install() -> Result<()> {
+/// Installs the peers that are missing, by apt-get, as root or with a sudo that does not ask. With `lists`, apt-get's lists
+/// are brought up to date even if none is missing, where that is allowed.
+pub(crate) fn install(lists: bool) -> Result<()> {
     let missing: Vec<&str> = PEERS.iter().filter(|peer| !peer.is_there()).map(|peer| peer.package).collect();
     if missing.is_empty() {
         eprintln!(
             "==> peers: all there ({})",
             PEERS.iter().map(|peer| peer.package).collect::<Vec<_>>().join(", ")
         );
+        if lists {
+            // Old lists may do; whoever downloads by them says what is wrong otherwise.
+            let mut update = Command::new("apt-get");
+            let _ = update.args(["-q", "update"]).stdin(Stdio::null()).stdout(Stdio::null()).status();
+        }
         return Ok(());
     }
     let by_hand =

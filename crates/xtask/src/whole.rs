@@ -2,7 +2,7 @@
 
 use crate::cargo::{cargo, root, step};
 use crate::check::PEERS;
-use crate::peers;
+use crate::{peers, private_roots};
 use anyhow::Result;
 use std::path::Path;
 
@@ -11,13 +11,20 @@ pub(crate) fn build(root: &Path) -> Result<()> {
     step("build", &mut cargo(root, &["build", "--workspace"]), "read the compiler's words above")
 }
 
+/// Installs or unpacks the peers that are missing.
+pub(crate) fn peers(root: &Path) -> Result<()> {
+    // Installing brings apt-get's lists up to date; where nothing is to be installed they may be old or absent.
+    peers::install(!private_roots::missing(root).is_empty())?;
+    private_roots::unpack(root)
+}
+
 /// All tests, with the peers or without.
 pub(crate) fn run(no_peers: bool) -> Result<()> {
     let root = root()?;
     if no_peers {
-        eprintln!("==> peers: left out as asked; the tests of tests/tests/peers.rs are not run");
+        eprintln!("==> peers: left out as asked; the tests against other people's programs are not run");
     } else {
-        peers::install()?;
+        self::peers(&root)?;
     }
     build(&root)?;
     let mut tests = cargo(&root, &["test", "--workspace", "--no-fail-fast"]);

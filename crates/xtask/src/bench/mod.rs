@@ -68,7 +68,7 @@ struct Run {
 pub(crate) fn relay(load: &Load) -> Result<()> {
     let root = root()?;
     ensure!(load.messages > 0 && load.runs > 0 && load.sessions > 0, "nothing to measure");
-    peers::install()?;
+    peers::install(false)?;
     let (profile, built) = if load.dev { ("dev", "debug") } else { ("release", "release") };
     let packages = ["--package", "sluice", "--package", "sluice-tcp", "--package", "sluice-local"];
     let mut build = cargo(&root, &["build", "--profile", profile]);
