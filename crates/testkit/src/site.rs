@@ -5,6 +5,7 @@ use crate::process::{Program, built};
 use crate::talk::Talk;
 use crate::wait::wait_until;
 use serde_json::Value;
+use std::ffi::OsString;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -49,6 +50,8 @@ pub struct Site {
     name: String,
     folder: tempfile::TempDir,
     port: u16,
+    /// `NAME=value` for the hub, beside what the test itself has.
+    variables: Vec<String>,
     hub: Option<Program>,
 }
 
@@ -60,7 +63,7 @@ impl Site {
     pub fn new(name: &str) -> Site {
         let folder = tempfile::Builder::new().prefix(&format!("sluice-{name}-")).tempdir().unwrap();
         let port = free_port();
-        let site = Site { name: name.to_owned(), folder, port, hub: None };
+        let site = Site { name: name.to_owned(), folder, port, variables: Vec::new(), hub: None };
         fs::create_dir(site.configuration()).unwrap();
         site.write("option.dat", "SPOOL_DIR=../spool\n");
         site.write("dispatcher.cnf", &format!("[SERVICE=SMTP]\nPORT={port}\nINTERFACE_ADDRESS=127.0.0.1\n"));
@@ -114,6 +117,12 @@ impl Site {
         fs::write(path, text.replace(old, new)).unwrap();
     }
 
+    /// A variable of the environment that the hub is started with from now on.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.variables.retain(|one| one.split('=').next() != Some(name));
+        self.variables.push(format!("{name}={value}"));
+    }
+
     /// Where the hub listens for SMTP.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -140,8 +149,11 @@ impl Site {
     /// When the program cannot be started at all.
     pub fn spawn(&mut self) {
         assert!(self.hub.is_none(), "{} runs already", self.name);
-        let arguments = ["run".into(), "--config".into(), self.configuration().into_os_string()];
-        self.hub = Some(Program::start(&built("sluice"), &arguments, &self.log_file()).unwrap());
+        let mut arguments: Vec<OsString> = self.variables.iter().map(OsString::from).collect();
+        arguments.push(built("sluice").into_os_string());
+        arguments.extend(["run".into(), "--config".into(), self.configuration().into_os_string()]);
+        // env becomes the program, so that the process that is started is the hub.
+        self.hub = Some(Program::start(Path::new("/usr/bin/env"), &arguments, &self.log_file()).unwrap());
     }
 
     /// Waits until the hub ends by itself.
