@@ -75,6 +75,51 @@ fn row_4_5_and_4_6_several_activators_send_the_names_that_the_providers_gave() {
 }
 
 #[test]
+fn list_and_show_tell_how_they_are_doing_while_a_hub_runs_and_that_none_does_otherwise() {
+    let (one, two) = (Sink::start(), answering("459 4.7.1 not you"));
+    let text = activator("one", &one, "NAMES=a.example")
+        + &activator("two", &two, "NAMES=b.example\nSCHEDULE=every 10m");
+    let mut site = site("act-shown", &text);
+    // Before the first run.
+    let row = &site.json(&["activator", "show", "one"])[0];
+    assert_eq!((&row["hub_runs"], &row["runs"], &row["last_run"]), (&true.into(), &0.into(), &Value::Null));
+    site.command(&["activator", "run", "one", "two"]);
+    let rows = site.json(&["activator", "list"]);
+    for row in &rows {
+        let name = row["activator"].as_str().unwrap();
+        let state = status(&site, name);
+        for field in ["running", "runs", "last_run", "standing", "answer", "next_run", "waits_until", "alert"]
+        {
+            assert_eq!(row[field], state[field], "{field} of {name}");
+        }
+        assert_eq!(site.json(&["activator", "show", name])[0]["answer"], state["answer"]);
+    }
+    assert_eq!((&rows[0]["standing"], &rows[1]["standing"]), (&"done".into(), &"refused".into()));
+    // The refusal has put off what the schedule says.
+    assert!(seconds_between(&rows[1]["last_run"], &rows[1]["next_run"]) >= 3600, "{}", rows[1]);
+    let shown = site.command(&["activator", "show", "two"]);
+    assert!(shown.out.contains("refused") && shown.out.contains("459 4.7.1 not you"), "{}", shown.out);
+    let listed = site.command(&["activator", "list"]);
+    assert!(listed.out.contains("459 4.7.1 not you") && listed.err.is_empty(), "{listed:?}");
+    site.stop();
+    let listed = site.command(&["activator", "list"]);
+    assert_eq!(listed.code, 0);
+    assert!(listed.err.contains("no hub runs") && !listed.out.contains("refused"), "{listed:?}");
+    let row = &site.json(&["activator", "show", "two"])[0];
+    assert_eq!(
+        (&row["hub_runs"], &row["standing"], &row["runs"]),
+        (&false.into(), &Value::Null, &Value::Null)
+    );
+    assert!(row["next_run"].is_string(), "the schedule is known without a hub: {row}");
+    let shown = site.command(&["activator", "show", "two"]);
+    assert!(
+        shown.out.lines().any(|line| line.trim().starts_with("a hub runs") && line.ends_with(" no")),
+        "{}",
+        shown.out
+    );
+}
+
+#[test]
 fn row_4_7_a_schedule_runs_them_and_a_reload_changes_it() {
     let server = Sink::start();
     let mut site =
@@ -99,6 +144,10 @@ fn row_4_7_on_link_up() {
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0]["activator"], "one");
     wait_for("the run", SOON, || asked(&one) == ["a.example"]);
+    wait_for("its end", SOON, || status(&site, "one")["running"] == false);
+    // The command that releases sites asks them too.
+    assert_eq!(site.command(&["trigger", "--on-link-up"]).out, "one: asked\n");
+    wait_for("another run", SOON, || asked(&one) == ["a.example", "a.example"]);
     watch("the other is left alone", Duration::from_millis(500), || two.connections() == 0);
 }
 

@@ -37,7 +37,6 @@ mod site_arguments;
 mod site_file;
 mod site_keys;
 mod terms;
-mod topics;
 mod turning;
 
 use std::io::{self, Write};
@@ -59,9 +58,6 @@ fn main() -> ExitCode {
             return Exit::Usage.into();
         }
     };
-    if let Some(topic) = topics::asked_for(&typed) {
-        return told(output::line(&topic.text()).map(|()| Exit::Ok).map_err(Failure::from));
-    }
     let cli = match Cli::try_parse_from(typed) {
         Ok(cli) => cli,
         Err(error) => {
@@ -71,12 +67,7 @@ fn main() -> ExitCode {
             return if asked_for { Exit::Ok } else { Exit::Usage }.into();
         }
     };
-    told(carry_out(cli.command))
-}
-
-/// The exit status, with a word about what failed.
-fn told(result: Result<Exit, Failure>) -> ExitCode {
-    match result {
+    match carry_out(cli.command) {
         Ok(exit) => exit.into(),
         Err(failure) if is_broken_pipe(&failure) => Exit::Ok.into(),
         Err(failure) => {

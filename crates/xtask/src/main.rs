@@ -15,7 +15,6 @@ mod check;
 mod demo;
 mod generated;
 mod letters;
-mod mission;
 mod peers;
 mod private_roots;
 mod tidy;

@@ -58,12 +58,15 @@ pub(crate) enum Activator {
     ///
     /// Example: sluice activator remove provider
     Remove(Removal),
-    /// Lists the activators of the configuration, in the order of the file.
+    /// Lists the activators of the configuration, in the order of the file, and how they are doing if a hub runs.
     ///
     /// Each JSON line has activator, server, port, method, names, login, tls, schedule, windows, on_link_up, watch_secs,
-    /// next_run, file and line.
+    /// next_run, file and line; hub_runs (null when the hub does not answer), and what the hub knows, null where none runs:
+    /// running, runs, last_run, standing (done, later or refused), answer, waits_until and alert. Without a hub next_run is
+    /// the next time of the schedule; with one, what a refusal has put off counts.
     List(Listing),
-    /// Shows an activator: what it asks whom, when next, and whether we can be reached for what comes.
+    /// Shows an activator: what it asks whom, how the last run went, when the next is, and whether we can be reached for what
+    /// comes.
     ///
     /// Each JSON line has what `list` has, and password (`in sites.cnf` or the file), listeners and reachable. Exit status 65
     /// when there is no such activator.

@@ -1,15 +1,18 @@
 //! `sluice activator run` and `status`: the activators of a running hub.
 //!
-//! Not here: how they are written into sites.cnf, and what they do (`crate::activators`).
+//! Not here: how they are written into sites.cnf (`list` and `show` tell that, and take the state from here), and what they
+//! do (`crate::activators`).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::Value;
-use sluice_admin::Request;
+use serde_json::{Map, Value, json};
+use sluice_admin::{Client, ClientError, Request};
 
 use super::remote::ask;
 use crate::cli::{ActivatorRun, Common, Format};
 use crate::exit::{Exit, Failure};
+use crate::load;
 use crate::output::{Table, line};
 
 /// How often is looked whether a run is over.
@@ -109,4 +112,60 @@ pub(crate) fn status(common: &Common) -> Result<Exit, Failure> {
     let exit = ask(common, &Request::ActivatorStatus, |row| table.row(row))?;
     table.finish("there are no activators")?;
     Ok(exit)
+}
+
+/// What is told of a running hub's state of an activator; `next_run` is the schedule's own where no hub runs.
+const STATE: [&str; 7] = ["running", "runs", "last_run", "standing", "answer", "waits_until", "alert"];
+
+/// How the activators are doing, for those who show what the configuration says of them.
+#[derive(Debug)]
+pub(super) struct States {
+    /// Nothing where it could not be found out.
+    hub_runs: Option<bool>,
+    rows: BTreeMap<String, Value>,
+}
+
+impl States {
+    /// Asks the hub, if one runs. One that does not answer is told of, and is no failure: the configuration is shown all the
+    /// same.
+    pub(super) fn ask(common: &Common) -> Result<States, Failure> {
+        let mut rows = BTreeMap::new();
+        let answered = Client::connect(&load::control_socket(common)?).and_then(|client| {
+            client.call(&Request::ActivatorStatus, |row| {
+                let name = row["activator"].as_str().unwrap_or_default().to_owned();
+                rows.insert(name, row);
+            })
+        });
+        let hub_runs = match answered {
+            Ok(()) => Some(true),
+            Err(ClientError::NotRunning { .. }) => Some(false),
+            Err(error) => {
+                crate::complain(&format!("the state of the activators is not known: {error}"));
+                rows.clear();
+                None
+            }
+        };
+        Ok(States { hub_runs, rows })
+    }
+
+    /// Adds the state of an activator to what is told of it. A hub that has not read the configuration anew knows nothing of
+    /// a new one.
+    pub(super) fn add_to(&self, row: &mut Map<String, Value>, name: &str) {
+        let state = self.rows.get(name);
+        row.insert("hub_runs".to_owned(), json!(self.hub_runs));
+        for field in STATE {
+            row.insert(field.to_owned(), state.map_or(Value::Null, |state| state[field].clone()));
+        }
+        // What it met before may keep it from its next time.
+        if let Some(state) = state {
+            row.insert("next_run".to_owned(), state["next_run"].clone());
+        }
+    }
+
+    /// Says on standard error, to people, why there is no state.
+    pub(super) fn explain(&self, format: Format) {
+        if self.hub_runs == Some(false) && format == Format::Text {
+            crate::complain("no hub runs: nothing is asked, and the last runs are not known");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! `sluice site` and `sluice activator`, `list` and `show`: what `sites.cnf` says, and what that means now.
 //!
-//! Works on the files; what waits is asked of the hub if one runs. Not here: the edits (`site_edit`).
+//! Works on the files; what waits, and how activators are doing, is asked of the hub if one runs. Not here: the edits (`site_edit`).
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -13,6 +13,7 @@ use sluice_dispatch::Loaded;
 use sluice_mail::{Address, Time, rfc3339};
 use sluice_rewrite::{Context, Kind};
 
+use super::activator::States;
 use crate::cli::{Common, Format};
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Table};
@@ -56,13 +57,23 @@ pub(crate) fn list_activators(common: &Common) -> Result<Exit, Failure> {
             ("login", "Login"),
             ("tls", "TLS"),
             ("schedule", "Schedule"),
+            ("last_run", "Last run"),
+            ("standing", "Result"),
             ("next_run", "Next run"),
+            ("alert", "Alert"),
         ],
     );
-    for activator in loaded.config.sites.activators() {
-        table.row(&Value::Object(activator_row(activator, &sources)))?;
+    let activators = loaded.config.sites.activators();
+    let states = States::ask(common)?;
+    for activator in activators {
+        let mut row = activator_row(activator, &sources);
+        states.add_to(&mut row, &activator.name);
+        table.row(&Value::Object(row))?;
     }
     table.finish("no activators")?;
+    if !activators.is_empty() {
+        states.explain(common.format);
+    }
     Ok(Exit::Ok)
 }
 
@@ -91,6 +102,7 @@ pub(crate) fn show_sites(common: &Common, names: &[String]) -> Result<Exit, Fail
 pub(crate) fn show_activators(common: &Common, names: &[String]) -> Result<Exit, Failure> {
     let (loaded, sources) = load::read_or_fail(&common.config)?;
     let sites = &loaded.config.sites;
+    let states = States::ask(common)?;
     let mut exit = Exit::Ok;
     for name in names {
         let Some(activator) = sites.activator(name) else {
@@ -106,6 +118,7 @@ pub(crate) fn show_activators(common: &Common, names: &[String]) -> Result<Exit,
         let (listeners, reachable) = listeners(&loaded.config);
         row.insert("listeners".to_owned(), json!(listeners));
         row.insert("reachable".to_owned(), json!(reachable || activator.method == Method::Atrn));
+        states.add_to(&mut row, &activator.name);
         show(common.format, &row, &activator.name, "activator", ACTIVATOR_LINES)?;
     }
     Ok(exit)
@@ -151,7 +164,14 @@ const ACTIVATOR_LINES: Lines = &[
     ("tls", "TLS"),
     ("schedule", "schedule"),
     ("windows", "windows"),
+    ("hub_runs", "a hub runs"),
+    ("running", "is asked now"),
+    ("last_run", "last run"),
+    ("standing", "result"),
+    ("answer", "answer"),
     ("next_run", "next run"),
+    ("waits_until", "mail expected until"),
+    ("alert", "alert"),
     ("watch", "mail must come within"),
     ("on_link_up", "asked on link-up"),
     ("listeners", "we listen on"),
