@@ -92,13 +92,14 @@ impl Peer {
         path
     }
 
-    /// Starts a program of the root. The names in `users` are users and groups for it, all of them with the number
+    /// Starts a program of the root, as [`Peer::user`]. The names in `users` are users and groups for it, all of them with the number
     /// [`Peer::user`]. What it says is shown when the test fails, and so are the files `logs` of its folder.
     ///
     /// # Panics
     /// When it cannot be started.
     pub fn start(&mut self, program: &str, arguments: &[&str], users: &[&str], logs: &[&str]) {
         let (passwd, group) = (self.folder.path().join("passwd"), self.folder.path().join("group"));
+        let hosts = self.folder.path().join("hosts");
         let number = self.user();
         let mut people = "root:x:0:0::/:/bin/sh\n".to_owned();
         let mut groups = "root:x:0:\n".to_owned();
@@ -108,21 +109,36 @@ impl Peer {
         }
         fs::write(&passwd, people).expect("a new file");
         fs::write(&group, groups).expect("a new file");
+        // Sendmail waits for a minute for a name with a dot, which the machine may not have.
+        let machine = fs::read_to_string("/proc/sys/kernel/hostname").expect("the machine has a name");
+        fs::write(&hosts, format!("127.0.0.1 peer.example {} localhost\n", machine.trim()))
+            .expect("a new file");
         let libraries: Vec<PathBuf> = LIBRARIES.iter().map(|part| self.root.join(part)).collect();
         let libraries = std::env::join_paths(libraries).expect("paths without a colon");
-        // env becomes the program, so that the process that is started is the one that is ended.
-        let mut line = vec![
+        // setpriv and env become the program, so that the process that is started is the one that is ended.
+        let mut line = Vec::new();
+        if is_root() {
+            line.push("/usr/bin/setpriv".to_owned());
+            line.extend([
+                format!("--reuid={number}"),
+                format!("--regid={number}"),
+                "--clear-groups".to_owned(),
+            ]);
+        }
+        line.extend([
+            "/usr/bin/env".to_owned(),
             format!("LD_LIBRARY_PATH={}", libraries.to_string_lossy()),
             "LD_PRELOAD=libnss_wrapper.so".to_owned(),
             format!("NSS_WRAPPER_PASSWD={}", passwd.display()),
             format!("NSS_WRAPPER_GROUP={}", group.display()),
+            format!("NSS_WRAPPER_HOSTS={}", hosts.display()),
             self.file(program).to_string_lossy().into_owned(),
-        ];
+        ]);
         line.extend(arguments.iter().map(|one| (*one).to_owned()));
         let output = self.folder.path().join("output");
         self.logs = logs.iter().map(|log| self.folder.path().join(log)).collect();
         self.logs.push(output.clone());
-        self.program = Some(Program::start(Path::new("/usr/bin/env"), &line, &output).expect("env starts"));
+        self.program = Some(Program::start(Path::new(&line[0]), &line[1..], &output).expect("it starts"));
     }
 
     /// Has it ended, though nobody asked it to?

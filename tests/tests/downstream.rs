@@ -1,10 +1,10 @@
 //! Other people's servers get a release (row 6.5): fifty messages that were held arrive once each and unchanged.
 //!
-//! Each server is a process of the test with its own configuration, queue and port, and is ended by its own id. Exim runs as
-//! anybody. Postfix's master starts for root only. `cargo xtask peers` brings both.
+//! Each server is a process of the test with its own configuration, queue and port, and is ended by its own id. Exim and
+//! Sendmail run as anybody. Postfix's master starts for root only. `cargo xtask peers` brings them.
 
 use sluice_testkit::{
-    Batch, Program, below_received, free_port, maildir, message, number_of, wait_for, watch,
+    Batch, Program, Sink, below_received, free_port, maildir, message, number_of, wait_for, watch,
 };
 use sluice_tests::{Destination, Peer, SOON, WHILE, hub, is_root, show};
 use std::fs;
@@ -29,18 +29,18 @@ fn greets(port: u16) -> bool {
     greeting().is_some_and(|line| line.starts_with("220 "))
 }
 
-/// Holds mail for the server on this port, releases it by ETRN and compares what is in its maildir.
-fn releases_to(name: &str, port: u16, inbox: &Path) {
+/// Holds mail for the server on this port, releases it by ETRN and compares what the server has done with it.
+fn releases_to(name: &str, port: u16, inbox: impl Fn() -> Vec<Vec<u8>>) {
     let mut hub = hub(name, &[Destination::held("tcp_dialup", "site7.example", port)]);
     hub.start();
     let batch = Batch { size: SIZE, ..Batch::new(hub.address(), "fred@site7.example", MESSAGES) };
     batch.send_all();
-    watch("nothing arrives before it is asked for", WHILE, || maildir(inbox).is_empty());
+    watch("nothing arrives before it is asked for", WHILE, || inbox().is_empty());
     hub.talk().want("ETRN site7.example", 253);
-    wait_for("all fifty arrive", SOON, || maildir(inbox).len() >= MESSAGES);
+    wait_for("all fifty arrive", SOON, || inbox().len() >= MESSAGES);
     hub.wait_for_waiting(None, 0, SOON);
-    watch("none arrives twice", WHILE, || maildir(inbox).len() == MESSAGES);
-    let arrived = maildir(inbox);
+    watch("none arrives twice", WHILE, || inbox().len() == MESSAGES);
+    let arrived = inbox();
     let mut numbers: Vec<usize> = arrived.iter().filter_map(|content| number_of(content)).collect();
     numbers.sort_unstable();
     assert_eq!(numbers, (0..MESSAGES).collect::<Vec<_>>());
@@ -48,7 +48,8 @@ fn releases_to(name: &str, port: u16, inbox: &Path) {
         let number = number_of(content).expect("a number");
         // A maildir has the line ends of the machine.
         let sent = String::from_utf8(message(number, SIZE)).expect("text").replace("\r\n", "\n");
-        assert_eq!(String::from_utf8_lossy(below_received(content)), sent, "message {number}");
+        let got = String::from_utf8_lossy(below_received(content)).replace("\r\n", "\n");
+        assert_eq!(got, sent, "message {number}");
     }
     hub.stop();
 }
@@ -85,7 +86,39 @@ fn row_6_5_exim_receives_a_release() {
     );
     wait_for("Exim greets", SOON, || exim.ended() || greets(port));
     assert!(!exim.ended(), "Exim ended");
-    releases_to("exim", port, &inbox);
+    releases_to("exim", port, || maildir(&inbox));
+}
+
+#[test]
+fn row_6_5_sendmail_receives_a_release() {
+    let mut sendmail = Peer::root("sendmail-bin");
+    let (port, sink) = (free_port(), Sink::start());
+    let queue = sendmail.make("queue");
+    let configuration = sendmail.folder().join("sendmail.cf");
+    // All that it takes it passes on to a sink: rules that find the address in what stands around it, and one mailer.
+    let text = format!(
+        "V10/Berkeley\nDjsendmail.example\nCwsendmail.example\nO QueueDirectory={queue}\nO PidFile={queue}/pid\n\
+         O DaemonPortOptions=Port={port}, Addr=127.0.0.1, Name=MTA\nO Timeout.ident=0\nO QueueLA=1000\nO RefuseLA=1000\n\
+         O TrustedUser=smmta\nTroot\nTsmmta\n\
+         HReceived: $?sfrom $s $.$?_($?s$|from $.$_) $.by $j ($v)$?r with $r$. id $i; $b\n\
+         S3\nR$* < $* > $*\t$2\nS0\nR$*\t$#relay $@ [127.0.0.1] $: $1\n\
+         Mlocal, P=/bin/false, F=ls, S=0, R=0, A=false\nMprog, P=/bin/false, F=ls, S=0, R=0, A=false\n\
+         Mrelay, P=[IPC], F=mX8k, E=\\r\\n, L=2040, T=DNS/RFC822/SMTP, A=TCP $h {to}\n",
+        queue = queue.display(),
+        to = sink.port(),
+    );
+    fs::write(&configuration, text).expect("a new file");
+    let path = format!("-C{}", configuration.display());
+    let traffic = format!("-X{}/traffic", queue.display());
+    sendmail.start(
+        "usr/libexec/sendmail/sendmail",
+        &[&path, "-bD", &traffic],
+        &["smmta", "smmsp"],
+        &["sendmail.cf", "queue/traffic"],
+    );
+    wait_for("Sendmail greets", SOON, || sendmail.ended() || greets(port));
+    assert!(!sendmail.ended(), "Sendmail ended");
+    releases_to("sendmail", port, || sink.arrived().into_iter().map(|one| one.content).collect());
 }
 
 /// A Postfix of the test beside whatever the machine has.
@@ -173,5 +206,5 @@ fn row_6_5_postfix_receives_a_release() {
     let mut postfix = Postfix::start(port);
     wait_for("Postfix greets", SOON, || postfix.master.ended().is_some() || greets(port));
     assert!(postfix.master.ended().is_none(), "Postfix's master ended");
-    releases_to("postfix", port, &postfix.inbox());
+    releases_to("postfix", port, || maildir(&postfix.inbox()));
 }

@@ -5,7 +5,7 @@
 //! (`IDLE_TIME=0`): one that still stands leads where the name did when it was made. `cargo xtask peers` brings NSD.
 
 use sluice_testkit::{Batch, Sink, free_port, wait_for, watch};
-use sluice_tests::{Destination, Peer, SOON, WHILE, configuration, is_root, numbers};
+use sluice_tests::{Destination, Peer, SOON, WHILE, configuration, numbers};
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::process::Command;
@@ -23,9 +23,8 @@ impl Names {
         let server = Peer::root("nsd");
         let port = free_port();
         let place = server.folder().display().to_string();
-        let user = if is_root() { "nsd" } else { "" };
         let text = format!(
-            "server:\n  ip-address: 127.0.0.1@{port}\n  port: {port}\n  server-count: 1\n  do-ip6: no\n  username: \"{user}\"\n  \
+            "server:\n  ip-address: 127.0.0.1@{port}\n  port: {port}\n  server-count: 1\n  do-ip6: no\n  username: \"\"\n  \
              chroot: \"\"\n  zonesdir: \"{place}\"\n  database: \"\"\n  pidfile: \"{place}/pid\"\n  xfrdfile: \"\"\n  \
              xfrdir: \"{place}\"\n  zonelistfile: \"{place}/zones\"\n  logfile: \"{place}/log\"\n  rrl-ratelimit: 0\n\
              remote-control:\n  control-enable: no\nzone:\n  name: example\n  zonefile: zone\n"
@@ -37,7 +36,7 @@ impl Names {
         names.server.start(
             "usr/sbin/nsd",
             &["-d", "-c", &file.to_string_lossy()],
-            &["nsd"],
+            &[],
             &["nsd.conf", "zone", "log"],
         );
         names.wait();
