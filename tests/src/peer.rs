@@ -141,6 +141,33 @@ impl Peer {
         self.program = Some(Program::start(Path::new(&line[0]), &line[1..], &output).expect("it starts"));
     }
 
+    /// Starts, for root, a program that knows its files by fixed paths: a shell script that has mounts of its own, puts in place
+    /// what the program wants, and becomes it. `ROOT`, `FOLDER` and `LIBRARIES` are known to the script.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_apart(&mut self, script: &str, logs: &[&str]) {
+        let libraries: Vec<PathBuf> = LIBRARIES.iter().map(|part| self.root.join(part)).collect();
+        let libraries = std::env::join_paths(libraries).expect("paths without a colon");
+        let line = [
+            "--mount".to_owned(),
+            "--propagation=private".to_owned(),
+            "/usr/bin/env".to_owned(),
+            format!("ROOT={}", self.root.display()),
+            format!("FOLDER={}", self.folder.path().display()),
+            format!("LIBRARIES={}", libraries.to_string_lossy()),
+            "/bin/sh".to_owned(),
+            "-e".to_owned(),
+            "-c".to_owned(),
+            script.to_owned(),
+        ];
+        let output = self.folder.path().join("output");
+        self.logs = logs.iter().map(|log| self.folder.path().join(log)).collect();
+        self.logs.push(output.clone());
+        self.program =
+            Some(Program::start(Path::new("/usr/bin/unshare"), &line, &output).expect("unshare starts"));
+    }
+
     /// Has it ended, though nobody asked it to?
     pub fn ended(&mut self) -> bool {
         self.program.as_mut().is_none_or(|program| program.ended().is_some())

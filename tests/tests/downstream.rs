@@ -1,7 +1,7 @@
 //! Other people's servers get a release (row 6.5): fifty messages that were held arrive once each and unchanged.
 //!
 //! Each server is a process of the test with its own configuration, queue and port, and is ended by its own id. Exim and
-//! Sendmail run as anybody. Postfix's master starts for root only. `cargo xtask peers` brings them.
+//! Sendmail run as anybody. Postfix's master and OpenSMTPD start for root only. `cargo xtask peers` brings them.
 
 use sluice_testkit::{
     Batch, Program, Sink, below_received, free_port, maildir, message, number_of, wait_for, watch,
@@ -119,6 +119,52 @@ fn row_6_5_sendmail_receives_a_release() {
     wait_for("Sendmail greets", SOON, || sendmail.ended() || greets(port));
     assert!(!sendmail.ended(), "Sendmail ended");
     releases_to("sendmail", port, || sink.arrived().into_iter().map(|one| one.content).collect());
+}
+
+/// OpenSMTPD knows its users, its queue and where it locks itself up by fixed paths: it gets a `/var` and a list of users that
+/// nobody else sees, which only root can give it.
+const OPENSMTPD: &str = "
+cp /etc/passwd $FOLDER/passwd; cp /etc/group $FOLDER/group
+for user in opensmtpd:65532 opensmtpq:65531; do
+    number=${user#*:}; name=${user%:*}
+    echo $name:x:$number:$number::/var/lib/opensmtpd/empty:/bin/false >> $FOLDER/passwd
+    echo $name:x:$number: >> $FOLDER/group
+done
+chmod 644 $FOLDER/passwd $FOLDER/group
+mount --bind $FOLDER/passwd /etc/passwd
+mount --bind $FOLDER/group /etc/group
+mount -t tmpfs -o mode=755 tmpfs /var
+mkdir -p /var/lib/opensmtpd/empty /var/run /var/spool
+export LD_LIBRARY_PATH=$LIBRARIES
+exec $ROOT/usr/sbin/smtpd -d -f $FOLDER/smtpd.conf
+";
+
+#[test]
+fn row_6_5_opensmtpd_receives_a_release() {
+    if !is_root() {
+        eprintln!("left out: OpenSMTPD starts for root only, and these tests run as somebody else");
+        return;
+    }
+    let mut opensmtpd = Peer::root("opensmtpd");
+    let (port, sink) = (free_port(), Sink::start());
+    let text = format!(
+        "listen on 127.0.0.1 port {port} hostname opensmtpd.example\n\
+         action \"out\" relay host smtp://127.0.0.1:{}\nmatch from any for any action \"out\"\n",
+        sink.port()
+    );
+    fs::write(opensmtpd.folder().join("smtpd.conf"), text).expect("a new file");
+    opensmtpd.start_apart(OPENSMTPD, &["smtpd.conf"]);
+    wait_for("OpenSMTPD greets", SOON, || opensmtpd.ended() || greets(port));
+    assert!(!opensmtpd.ended(), "OpenSMTPD ended");
+    // It completes the headers of whoever sends to it without a date and without domains; that is taken back, and nothing else.
+    let as_sent = |content: Vec<u8>| {
+        let text = String::from_utf8(content).expect("text");
+        let (header, body) = text.split_once("\r\n\r\n").expect("a header and a body");
+        let lines = header.lines().filter(|line| !line.starts_with("Date: "));
+        let lines = lines.map(|line| line.replace("whom it concerns@opensmtpd.example", "whom it concerns"));
+        format!("{}\r\n\r\n{body}", lines.collect::<Vec<_>>().join("\r\n")).into_bytes()
+    };
+    releases_to("opensmtpd", port, || sink.arrived().into_iter().map(|one| as_sent(one.content)).collect());
 }
 
 /// A Postfix of the test beside whatever the machine has.

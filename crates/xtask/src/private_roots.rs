@@ -24,6 +24,7 @@ struct Private {
 const ROOTS: &[Private] = &[
     Private { package: "exim4-daemon-heavy", program: "usr/sbin/exim4" },
     Private { package: "sendmail-bin", program: "usr/libexec/sendmail/sendmail" },
+    Private { package: "opensmtpd", program: "usr/sbin/smtpd" },
     Private { package: "nsd", program: "usr/sbin/nsd" },
 ];
 
