@@ -26,6 +26,7 @@ Run it:                            sluice run --config samples/dialup/hub
 What waits, and for whom:          sluice queue summarize
 Open the gate for a site:          sluice trigger site7.example.net
 Everything about one message:      sluice queue show ID
+ETRN and ATRN explained:           sluice help etrn
 
 Exit status: 0 done; 64 the command line was wrong; 65 the thing named is not there; 75 not now, try again; \
 78 the configuration has errors. Data goes to standard output, talk to standard error.";

@@ -37,6 +37,7 @@ mod site_arguments;
 mod site_file;
 mod site_keys;
 mod terms;
+mod topics;
 mod turning;
 
 use std::io::{self, Write};
@@ -58,6 +59,9 @@ fn main() -> ExitCode {
             return Exit::Usage.into();
         }
     };
+    if let Some(topic) = topics::asked_for(&typed) {
+        return told(output::line(&topic.text()).map(|()| Exit::Ok).map_err(Failure::from));
+    }
     let cli = match Cli::try_parse_from(typed) {
         Ok(cli) => cli,
         Err(error) => {
@@ -67,7 +71,12 @@ fn main() -> ExitCode {
             return if asked_for { Exit::Ok } else { Exit::Usage }.into();
         }
     };
-    match carry_out(cli.command) {
+    told(carry_out(cli.command))
+}
+
+/// The exit status, with a word about what failed.
+fn told(result: Result<Exit, Failure>) -> ExitCode {
+    match result {
         Ok(exit) => exit.into(),
         Err(failure) if is_broken_pipe(&failure) => Exit::Ok.into(),
         Err(failure) => {

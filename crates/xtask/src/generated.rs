@@ -1,7 +1,8 @@
 //! Files that are generated from a table in a crate, and the test that compares each.
 //!
 //! The crates own both the data and the writing: their test compares the file in the tree with what the table gives,
-//! and writes it anew when the variable is set. This verb only knows whom to ask.
+//! and writes it anew when the variable is set. This verb only knows whom to ask; the page of the mission, which is about
+//! tests and belongs to no crate, it writes itself.
 
 use crate::cargo::{cargo, root, step};
 use anyhow::Result;
@@ -59,6 +60,7 @@ pub(crate) fn run() -> Result<()> {
             "read the failure above",
         )?;
     }
+    crate::mission::write(&root)?;
     eprintln!("see what changed: git diff --stat");
     Ok(())
 }

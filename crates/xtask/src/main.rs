@@ -15,6 +15,7 @@ mod check;
 mod demo;
 mod generated;
 mod letters;
+mod mission;
 mod peers;
 mod private_roots;
 mod tidy;
