@@ -225,3 +225,43 @@ fn swaks_sends_and_what_arrives_is_what_it_sent() {
         String::from_utf8_lossy(&message(9, 4096)).trim_end()
     );
 }
+
+#[test]
+fn row_6_2_fetchmail_collects_by_odmr() {
+    let (sink, odmr) = (Sink::start(), free_port());
+    let mut hub = hub(
+        "odmr",
+        &[
+            Destination::held("tcp_ship", "ship.example", free_port()),
+            Destination::held("tcp_other", "other.example", free_port()),
+        ],
+    );
+    hub.write("option.dat", "SPOOL_DIR=../spool\nPASSWORD_FILE=passwords\n");
+    hub.write("sites.cnf", "[SITE=ship]\nDOMAINS=ship.example\nLOGIN=ship\nTIER=turned\n");
+    let services = fs::read_to_string(hub.configuration().join("dispatcher.cnf")).expect("the services");
+    hub.write(
+        "dispatcher.cnf",
+        &format!("{services}\n[SERVICE=ODMR]\nPORT={odmr}\nINTERFACE_ADDRESS=127.0.0.1\n"),
+    );
+    assert_eq!(sluice_tests::password(&hub, &["set", "ship", "--cram-md5"], "albatross").code, 0);
+    hub.start();
+    sluice_testkit::Batch::new(hub.address(), "captain@ship.example", 5).send_all();
+    sluice_testkit::Batch { first: 5, ..sluice_testkit::Batch::new(hub.address(), "x@other.example", 1) }
+        .send_all();
+    let here = folder("odmr");
+    let rc = here.path().join("fetchmailrc");
+    let text = format!(
+        "poll 127.0.0.1 protocol ODMR service {odmr} timeout 60 user \"ship\" password \"albatross\" sslproto \"\" \
+         fetchdomains ship.example smtphost \"127.0.0.1/{}\"\n",
+        sink.port()
+    );
+    fs::write(&rc, text).expect("a new file");
+    let set = Command::new("chmod").arg("600").arg(&rc).status();
+    assert!(set.is_ok_and(|status| status.success()));
+    let rc = rc.to_string_lossy().into_owned();
+    let pid = format!("{rc}.pid");
+    run("fetchmail", &["-f", &rc, "--nodetach", "--nosyslog", "--pidfile", &pid]);
+    assert_eq!(numbers(&sink.wait(5, SOON)), [0, 1, 2, 3, 4]);
+    hub.wait_for_waiting(Some("tcp_ship"), 0, SOON);
+    assert_eq!(hub.waiting(Some("tcp_other")), 1, "the mail of another site stays");
+}
