@@ -229,6 +229,11 @@ fn apply_to_schedule(keyword: &Keyword, around: &Surroundings<'_>, settings: &mu
         "deferreddestination" => settings.deferred_destination = deferral(DEFERRAL),
         "nodeferred" | "nodeferreddestination" => settings.deferred_destination = None,
         "deferredsource" => settings.deferred_source = deferral(DEFERRAL),
+        "futurerelease" => {
+            let seconds = first.and_then(|text| values::decimal(text));
+            let seconds = seconds.and_then(|seconds| u32::try_from(seconds).ok());
+            settings.later_release = seconds.filter(|seconds| *seconds > 0);
+        }
         "nodeferredsource" => settings.deferred_source = None,
         "urgentqueue" => settings.priority_pools.urgent = first.cloned(),
         "normalqueue" => settings.priority_pools.normal = first.cloned(),

@@ -39,6 +39,8 @@ pub struct Settings {
     pub periodic_priorities: (Priority, Priority),
     /// `after`: how long the start of a job is put off.
     pub after: Duration,
+    /// `futurerelease`: so many seconds ahead a client may ask for a release.
+    pub later_release: Option<u32>,
     /// `deferredsource`: how long at most a date in `Deferred-Delivery:` is kept for mail from the channel.
     pub deferred_source: Option<Duration>,
     /// `deferred`, `deferreddestination`: the same for mail to the channel; [`Duration::MAX`] is without end.
@@ -493,6 +495,7 @@ impl Default for Settings {
             period: 1,
             periodic_priorities: (Priority::Nonurgent, Priority::Urgent),
             after: Duration::ZERO,
+            later_release: None,
             deferred_source: None,
             deferred_destination: None,
             service_all: false,

@@ -94,6 +94,9 @@ fn each_keyword_that_acts_changes_its_setting() {
     assert_eq!(settings("smtp deferredsource").deferred_source, week);
     assert_eq!(settings("smtp deferredsource 5").deferred_source, Some(Duration::from_secs(5)));
     assert_eq!(settings("smtp deferredsource nodeferredsource").deferred_source, None);
+    assert_eq!(settings("smtp").later_release, None);
+    assert_eq!(settings("smtp futurerelease 86400").later_release, Some(86_400));
+    assert_eq!(settings("smtp futurerelease 0").later_release, None);
     let pools = settings("smtp urgentqueue A normalqueue B nonurgentqueue C").priority_pools;
     assert_eq!(pools.urgent.as_deref(), Some("A"));
     assert_eq!((pools.normal.as_deref(), pools.nonurgent.as_deref()), (Some("B"), Some("C")));

@@ -61,6 +61,8 @@ pub struct Ticket {
     pub held: bool,
     /// When the sender wants it delivered at the earliest.
     pub deferred_until: Option<Time>,
+    /// That date was promised to the client (RFC 4865): no channel has a say in it, and `arrived` is moved there.
+    pub promised: bool,
     /// For how long at most the channel it came by lets it be deferred, where that has a say.
     pub deferred_source: Option<Duration>,
     /// Where its recipients go.

@@ -286,6 +286,7 @@ impl NoticeJob {
             date: self.now,
             arrived: envelope.arrived,
             envelope_id: wishes::xtext_decoded(&envelope.wishes.envelope_id).unwrap_or_default(),
+            later: envelope.wishes.later,
             recipients,
             returned,
         }

@@ -190,6 +190,9 @@ impl Policy {
     /// their limits counts.
     fn deferral(&self, ticket: &Ticket) -> Option<Time> {
         let date = ticket.deferred_until?;
+        if ticket.promised {
+            return Some(date);
+        }
         let limit = [self.deferred, ticket.deferred_source].into_iter().flatten().min()?;
         let until = date.min(ticket.arrived.plus(limit));
         (until > ticket.arrived).then_some(until)

@@ -57,7 +57,15 @@ pub(crate) fn divert(envelope: &mut Envelope, size: u64, lines: impl FnOnce() ->
 
 /// What the index needs to know of a message.
 pub(crate) fn ticket(id: EntryId, at: Location, size: u64, envelope: Envelope, config: &Config) -> Ticket {
-    let Envelope { arrived, priority, held, deferred_until, source_channel, recipients, .. } = envelope;
+    let Envelope { arrived, priority, held, deferred_until, source_channel, wishes, recipients, .. } =
+        envelope;
+    let promised = wishes
+        .later
+        .map(|later| later.date(arrived))
+        .filter(|date| *date > arrived && Some(*date) == deferred_until);
+    // RFC 4865: the time in which it is to be delivered begins with its release. Its age is counted from there, so that nobody
+    // is warned of a delay that was asked for.
+    let arrived = promised.unwrap_or(arrived);
     let deferred_source = deferred_until
         .and_then(|_| config.channels.by_name(&source_channel))
         .and_then(|channel| channel.settings.deferred_source);
@@ -68,7 +76,18 @@ pub(crate) fn ticket(id: EntryId, at: Location, size: u64, envelope: Envelope, c
         }
         _ => shared_parts(recipients, &config.channels),
     };
-    Ticket { id, at, size, arrived, priority, held, deferred_until, deferred_source, parts }
+    Ticket {
+        id,
+        at,
+        size,
+        arrived,
+        priority,
+        held,
+        deferred_until,
+        promised: promised.is_some(),
+        deferred_source,
+        parts,
+    }
 }
 
 /// Most recipients in an entry of the recipient's channel; `None` for all that there are.

@@ -3,7 +3,7 @@
 
 mod support;
 
-use sluice_mail::{Envelope, Priority, Recipient};
+use sluice_mail::{Envelope, LaterRelease, Priority, Recipient};
 use sluice_queue::State;
 use std::time::Duration;
 use support::{Act, Got, HOUR, House, MINUTE, configuration};
@@ -285,11 +285,15 @@ fn a_priority_may_have_a_pool_of_its_own() {
     assert_eq!(house.most_leases("tcp_local"), 4);
 }
 
-/// A message with a date of the sender's.
 fn send_for(house: &House, source: &str, to: &str, wait: Duration) {
+    house.submit(envelope_for(house, source, to, wait));
+}
+
+/// A message with a date of the sender's.
+fn envelope_for(house: &House, source: &str, to: &str, wait: Duration) -> Envelope {
     let (channel, address) = to.split_once('!').unwrap();
     let now = house.clock_now();
-    house.submit(Envelope {
+    Envelope {
         sender: "sender@there.example".to_owned(),
         arrived: now,
         source_channel: source.to_owned(),
@@ -302,7 +306,7 @@ fn send_for(house: &House, source: &str, to: &str, wait: Duration) {
             ..Recipient::default()
         }],
         ..Envelope::default()
-    });
+    }
 }
 
 #[test]
@@ -334,6 +338,28 @@ fn a_date_of_the_senders_is_kept_where_the_channels_say_so() {
         house.pass(MINUTE);
         house.wait_got(1);
     }
+}
+
+#[test]
+fn a_release_that_was_promised_is_shortened_by_no_channel() {
+    let mut house = House::with_keywords(&[("tcp_local", "deferred 3600"), ("tcp_slow", "")]);
+    let now = house.clock_now();
+    let mut envelope = envelope_for(&house, "tcp_slow", "tcp_local!a@there.example", 10 * HOUR);
+    envelope.wishes.later = Some(LaterRelease::For(36_000));
+    house.submit(envelope);
+    // A date in the header of a message whose client asked for another one.
+    let mut envelope = envelope_for(&house, "tcp_slow", "tcp_local!b@there.example", 10 * HOUR);
+    envelope.wishes.later = Some(LaterRelease::Until(now));
+    house.submit(envelope);
+    house.wait_queue(&["tcp_local/there.example 2"]);
+    house.pass(HOUR);
+    assert_eq!(house.wait_got(1).len(), 1);
+    house.restart();
+    house.pass(9 * HOUR - MINUTE);
+    assert_eq!(house.list()[0].state, State::Deferred);
+    assert_eq!(house.got().len(), 1);
+    house.pass(MINUTE);
+    house.wait_got(2);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 mod support;
 
-use sluice_mail::{Envelope, Notify, Recipient, RecipientWishes, Return, Wishes};
+use sluice_mail::{Envelope, LaterRelease, Notify, Recipient, RecipientWishes, Return, Wishes};
 use support::{Act, Got, HOUR, House, MINUTE, configuration_with_options};
 
 const SENDER: &str = "sender@there.example";
@@ -33,7 +33,7 @@ fn envelope(house: &House, sender: &str, recipients: &[(&str, &str)]) -> Envelop
         sender: sender.to_owned(),
         arrived: house.clock_now(),
         source_channel: "tcp_local".to_owned(),
-        wishes: Wishes { returned: None, envelope_id: "QQ+2B314159".to_owned() },
+        wishes: Wishes { returned: None, envelope_id: "QQ+2B314159".to_owned(), later: None },
         recipients: recipients.iter().map(recipient).collect(),
         ..Envelope::default()
     }
@@ -174,4 +174,26 @@ fn what_some_got_and_others_not_is_tried_once_more_at_once() {
     assert_eq!(house.got().len(), 2);
     house.pass(HOUR);
     house.wait_got(3);
+}
+
+#[test]
+fn nobody_is_warned_of_a_delay_that_was_asked_for() {
+    let day = 24 * HOUR;
+    let house = house("nosendpost nowarnpost notices 24 48", &[("a@there.example", Act::Defer)]);
+    let mut envelope = envelope(&house, SENDER, &[("a@there.example", "")]);
+    envelope.deferred_until = Some(envelope.arrived.plus(3 * day));
+    envelope.wishes.later = Some(LaterRelease::For(3 * 86_400));
+    house.submit_content(envelope, CONTENT.to_vec());
+    house.wait_queue(&["tcp_local/there.example 1"]);
+    for _ in 0..5 {
+        house.pass(day / 2);
+    }
+    assert_eq!(to(&house, SENDER).len(), 0, "it is held and not late");
+    house.pass(day / 2);
+    house.wait(|| house.list()[0].attempts > 0, || "an attempt after its release".to_owned());
+    house.pass(day + HOUR);
+    house.wait(|| !to(&house, SENDER).is_empty(), || "a warning".to_owned());
+    let notice = &to(&house, SENDER)[0];
+    assert_eq!(field(notice, "Action"), ["delayed"], "{}", notice.content);
+    assert_eq!(field(notice, "Future-Release-Request"), ["for;259200"]);
 }

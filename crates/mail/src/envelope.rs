@@ -6,7 +6,7 @@
 //! # Not here
 //! What has happened to a recipient since (`queue` keeps that as entry state, apart from the envelope).
 
-use crate::{Notify, RecipientWishes, Return, Time, Wishes};
+use crate::{LaterRelease, Notify, RecipientWishes, Return, Time, Wishes};
 
 /// How urgent a message is (header field `Priority:`, RFC 2156). Decides when a channel starts at enqueue and which
 /// retry and age lists apply.
@@ -66,9 +66,10 @@ pub struct Envelope {
     pub smtputf8: bool,
     /// Accepted on hold (hold limit, too many Received lines).
     pub held: bool,
-    /// When the sender wants it delivered at the earliest (header field `Deferred-Delivery:`, RFC 2156).
+    /// When the sender wants it delivered at the earliest: by the header field `Deferred-Delivery:` (RFC 2156),
+    /// or by MAIL where `wishes` has a later release.
     pub deferred_until: Option<Time>,
-    /// What the sender wishes about notices.
+    /// What the sender wishes about notices, and what it asked of the release.
     pub wishes: Wishes,
     /// Everyone the message is for.
     pub recipients: Vec<Recipient>,
@@ -109,7 +110,10 @@ const SMTPUTF8: u16 = 2;
 const HELD: u16 = 4;
 const DEFERRED: u16 = 8;
 const WISHES: u16 = 16;
-const KNOWN: u16 = EIGHT_BIT | SMTPUTF8 | HELD | DEFERRED | WISHES;
+const LATER: u16 = 32;
+const KNOWN: u16 = EIGHT_BIT | SMTPUTF8 | HELD | DEFERRED | WISHES | LATER;
+/// Kind and number of a request for a later release.
+const LATER_SIZE: usize = 9;
 /// Four empty strings: the least a recipient takes.
 const RECIPIENT_SIZE_MIN: usize = 16;
 
@@ -122,12 +126,13 @@ impl Envelope {
         let date = self.deferred_until.map_or(0, |_| 8);
         let wishes = if self.has_wishes() { self.encoded_wishes() } else { Vec::new() };
         let texts = self.sender.len() + self.source_channel.len() + strings.sum::<usize>();
-        let size = 24 + date + texts + wishes.len();
+        let later = self.wishes.later.map_or(0, |_| LATER_SIZE);
+        let size = 24 + date + texts + wishes.len() + later;
         let flags = [(self.eight_bit, EIGHT_BIT), (self.smtputf8, SMTPUTF8), (self.held, HELD)];
         let deferred = self.deferred_until.map_or(0, |_| DEFERRED);
         let wished = if wishes.is_empty() { 0 } else { WISHES };
         let flags = flags.into_iter().filter(|(set, _)| *set).map(|(_, bit)| bit).sum::<u16>();
-        let flags = flags | deferred | wished;
+        let flags = flags | deferred | wished | self.wishes.later.map_or(0, |_| LATER);
         let mut bytes = Vec::with_capacity(size);
         bytes.push(VERSION);
         bytes.push(self.priority as u8);
@@ -144,6 +149,14 @@ impl Envelope {
             bytes.extend(until.0.to_le_bytes());
         }
         bytes.extend(wishes);
+        if let Some(later) = self.wishes.later {
+            let (kind, number) = match later {
+                LaterRelease::For(secs) => (1, u64::from(secs)),
+                LaterRelease::Until(date) => (2, date.0),
+            };
+            bytes.push(kind);
+            bytes.extend(number.to_le_bytes());
+        }
         debug_assert_eq!(bytes.len(), size, "the size is computed from the same strings");
         bytes
     }
@@ -198,10 +211,13 @@ impl Envelope {
             0 => None,
             _ => Some(Time(u64::from_le_bytes(reader.array("the date of delivery")?))),
         };
-        let wishes = match flags & WISHES {
+        let mut wishes = match flags & WISHES {
             0 => Wishes::default(),
             _ => reader.wishes(&mut recipients)?,
         };
+        if flags & LATER != 0 {
+            wishes.later = Some(reader.later()?);
+        }
         if reader.at != bytes.len() {
             return Err(EnvelopeError::Trailing(bytes.len() - reader.at));
         }
@@ -274,7 +290,20 @@ impl<'a> Reader<'a> {
             let original = self.text("a recipient's address at its origin")?;
             recipient.wishes = RecipientWishes { notify, original };
         }
-        Ok(Wishes { returned, envelope_id })
+        Ok(Wishes { returned, envelope_id, later: None })
+    }
+
+    fn later(&mut self) -> Result<LaterRelease, EnvelopeError> {
+        let what = "the request for a later release";
+        let at = self.at;
+        let kind = self.array::<1>(what)?[0];
+        let number = u64::from_le_bytes(self.array(what)?);
+        let later = match kind {
+            1 => u32::try_from(number).ok().map(LaterRelease::For),
+            2 => Some(LaterRelease::Until(Time(number))),
+            _ => None,
+        };
+        later.ok_or(EnvelopeError::Value { at, what })
     }
 
     fn text(&mut self, what: &'static str) -> Result<String, EnvelopeError> {
@@ -313,7 +342,8 @@ mod tests {
 
     fn wishing() -> Envelope {
         let mut envelope = example();
-        envelope.wishes = Wishes { returned: Some(Return::Headers), envelope_id: "QQ314159".into() };
+        envelope.wishes =
+            Wishes { returned: Some(Return::Headers), envelope_id: "QQ314159".into(), later: None };
         envelope.recipients[0].wishes = RecipientWishes {
             notify: Notify::parse("SUCCESS,DELAY").unwrap(),
             original: "rfc822;U+2B@b".into(),
@@ -367,13 +397,19 @@ mod tests {
 
     #[test]
     fn every_combination_of_flags_comes_back() {
-        for bits in 0..32 {
-            let envelope = Envelope {
+        for bits in 0..128 {
+            let mut envelope = Envelope {
                 eight_bit: bits & 1 != 0,
                 smtputf8: bits & 2 != 0,
                 held: bits & 4 != 0,
                 deferred_until: (bits & 8 != 0).then_some(Time(1_795_300_200_000)),
                 ..if bits & 16 != 0 { wishing() } else { example() }
+            };
+            envelope.wishes.later = match bits >> 5 {
+                0 => None,
+                1 => Some(LaterRelease::For(u32::MAX)),
+                2 => Some(LaterRelease::For(0)),
+                _ => Some(LaterRelease::Until(Time(1_795_300_200_000))),
             };
             assert_eq!(Envelope::decode(&envelope.encode()), Ok(envelope));
         }
@@ -382,8 +418,26 @@ mod tests {
     }
 
     #[test]
+    fn a_later_release_stands_at_the_very_end() {
+        let mut envelope = example();
+        envelope.wishes.later = Some(LaterRelease::For(3600));
+        let bytes = envelope.encode();
+        assert!(bytes.ends_with(b"\x01\x10\x0e\0\0\0\0\0\0"), "{bytes:02x?}");
+        assert_eq!(bytes[2], 32 | 4 | 1);
+        let at = bytes.len() - LATER_SIZE;
+        for (place, value) in [(at, 0), (at, 3), (at + 5, 1)] {
+            let mut bytes = bytes.clone();
+            bytes[place] = value;
+            let wrong = EnvelopeError::Value { at, what: "the request for a later release" };
+            assert_eq!(Envelope::decode(&bytes), Err(wrong));
+        }
+    }
+
+    #[test]
     fn every_cut_is_noticed() {
-        let bytes = Envelope { deferred_until: Some(Time(1)), ..wishing() }.encode();
+        let mut envelope = Envelope { deferred_until: Some(Time(1)), ..wishing() };
+        envelope.wishes.later = Some(LaterRelease::Until(Time(1)));
+        let bytes = envelope.encode();
         for end in 0..bytes.len() {
             assert!(
                 matches!(Envelope::decode(&bytes[..end]), Err(EnvelopeError::Short { .. })),

@@ -31,5 +31,5 @@ pub use envelope::{Envelope, EnvelopeError, Priority, Recipient};
 pub use next_hop::{Host, NextHop, NextHopError};
 pub use outcome::{Handover, Outcome, Refusal};
 pub use status::{Status, StatusError};
-pub use time::{Time, header_date, rfc3339, rfc5322_date};
-pub use wishes::{Notify, RecipientWishes, Return, Wishes};
+pub use time::{Time, header_date, rfc3339, rfc3339_time, rfc5322_date};
+pub use wishes::{LaterRelease, Notify, RecipientWishes, Return, Wishes};

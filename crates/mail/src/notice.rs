@@ -11,7 +11,7 @@
 
 mod text;
 
-use crate::{Status, Time, rfc5322_date};
+use crate::{LaterRelease, Status, Time, rfc5322_date};
 
 /// What became of one recipient (RFC 3464 section 2.3.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,6 +171,8 @@ pub struct Notice {
     pub arrived: Time,
     /// Envelope identifier the sender gave (RFC 3461, ENVID), decoded; empty when there was none.
     pub envelope_id: String,
+    /// The later release that the sender asked for (RFC 4865).
+    pub later: Option<LaterRelease>,
     /// Who it is about.
     pub recipients: Vec<Report>,
     /// What is returned of the original.
@@ -350,6 +352,9 @@ impl Notice {
         }
         out.field("Reporting-MTA", &format!("dns; {}", text::ascii(&self.reporting_mta)));
         out.field("Arrival-Date", &rfc5322_date(self.arrived));
+        if let Some(later) = self.later {
+            out.field("Future-Release-Request", &later.to_string());
+        }
         for report in &self.recipients {
             out.line("");
             if !report.origin.is_empty() {

@@ -94,6 +94,32 @@ pub fn rfc3339(time: Time) -> String {
     timestamp.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
+/// The time that a date of RFC 3339 (section 5.6, `date-time`) stands for: with a zone, with or without a fraction of a second.
+/// `None` for anything else, for a time before 1970 and for one in the last days of the year 9999 and later.
+pub fn rfc3339_time(text: &str) -> Option<Time> {
+    let (day_and_time, zone) = match text.strip_suffix(['Z', 'z']) {
+        Some(before) => (before, None),
+        None => {
+            text.split_at_checked(text.len().checked_sub(6)?).map(|(before, zone)| (before, Some(zone)))?
+        }
+    };
+    let fits = |text: &str, form: &str| {
+        text.len() == form.len()
+            && text.bytes().zip(form.bytes()).all(|(octet, wanted)| match wanted {
+                b'0' => octet.is_ascii_digit(),
+                b'+' => octet == b'+' || octet == b'-',
+                wanted => octet.eq_ignore_ascii_case(&wanted),
+            })
+    };
+    let (whole, fraction) = day_and_time.split_once('.').unwrap_or((day_and_time, "0"));
+    let is_fraction = (1..=9).contains(&fraction.len()) && fraction.bytes().all(|b| b.is_ascii_digit());
+    if !fits(whole, "0000-00-00T00:00:00") || !is_fraction || !zone.is_none_or(|zone| fits(zone, "+00:00")) {
+        return None;
+    }
+    let timestamp: jiff::Timestamp = text.parse().ok()?;
+    Some(Time(u64::try_from(timestamp.as_millisecond()).ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +128,31 @@ mod tests {
     fn dates_are_written_in_utc_with_english_names() {
         assert_eq!(rfc5322_date(Time(0)), "Thu, 01 Jan 1970 00:00:00 +0000");
         assert_eq!(rfc5322_date(Time::from_secs(1_795_296_600)), "Sat, 21 Nov 2026 21:30:00 +0000");
+    }
+
+    #[test]
+    fn dates_of_rfc_3339_are_read_with_their_zone() {
+        for (text, time) in [
+            ("2026-11-21T21:30:00Z", Some(Time::from_secs(1_795_296_600))),
+            ("2026-11-21t21:30:00z", Some(Time::from_secs(1_795_296_600))),
+            ("2026-11-21T22:30:00+01:00", Some(Time::from_secs(1_795_296_600))),
+            ("2026-11-21T16:30:00.25-05:00", Some(Time(1_795_296_600_250))),
+            ("1969-12-31T23:59:59Z", None),
+            ("2026-11-21T21:30:00", None),
+            ("2026-11-21 21:30:00Z", None),
+            ("2026-11-21T21:30Z", None),
+            ("2026-13-21T21:30:00Z", None),
+            ("2026-11-21T21:30:00.Z", None),
+            ("2026-11-21T21:30:00.1234567890Z", None),
+            ("2026-11-21T21:30:00+0100", None),
+            ("2026-11-21T21:30:00Z[UTC]", None),
+            ("+002026-11-21T21:30:00Z", None),
+            ("2026-11-21T21:30:0\u{e4}\u{e4}\u{e4}\u{e4}", None),
+            ("Z", None),
+            ("", None),
+        ] {
+            assert_eq!(rfc3339_time(text), time, "{text}");
+        }
     }
 
     #[test]

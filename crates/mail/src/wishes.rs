@@ -1,5 +1,5 @@
 //! What a sender wishes to be told about a message: the parameters of the SMTP extension for delivery status
-//! notifications (RFC 3461), as they stand in an envelope.
+//! notifications (RFC 3461), as they stand in an envelope; and when it wants the message to be released (RFC 4865).
 //!
 //! ENVID and ORCPT are kept in the encoded form in which they came (`xtext`), because they are passed on unchanged;
 //! only a notice shows them decoded. What is kept here has been checked: no blank, no control character, within the
@@ -9,8 +9,10 @@
 //! Reading a command line (`smtp`), and deciding what is told (`dispatch`).
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::notice::Action;
+use crate::{Time, rfc3339};
 
 /// Longest ENVID in octets (RFC 3461 section 4.4).
 pub const ENVELOPE_ID_OCTETS_MAX: usize = 100;
@@ -146,10 +148,42 @@ pub struct Wishes {
     pub returned: Option<Return>,
     /// ENVID, encoded; empty when there was none.
     pub envelope_id: String,
+    /// HOLDFOR or HOLDUNTIL.
+    pub later: Option<LaterRelease>,
+}
+
+/// When a message is to be released (RFC 4865 section 4), as the client has put it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LaterRelease {
+    /// HOLDFOR: so many seconds after it was accepted.
+    For(u32),
+    /// HOLDUNTIL: then.
+    Until(Time),
+}
+
+impl LaterRelease {
+    /// The date of release of a message that was accepted at `arrived`.
+    #[must_use]
+    pub fn date(self, arrived: Time) -> Time {
+        match self {
+            LaterRelease::For(secs) => arrived.plus(Duration::from_secs(secs.into())),
+            LaterRelease::Until(date) => date,
+        }
+    }
+}
+
+impl fmt::Display for LaterRelease {
+    /// As it stands in `Future-Release-Request:` of a notice: `for;3600`, `until;2026-11-21T21:30:00Z`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LaterRelease::For(secs) => write!(f, "for;{secs}"),
+            LaterRelease::Until(date) => write!(f, "until;{}", rfc3339(*date)),
+        }
+    }
 }
 
 impl Wishes {
-    /// Nothing was said.
+    /// Nothing was said about notices.
     #[must_use]
     pub fn is_default(&self) -> bool {
         self.returned.is_none() && self.envelope_id.is_empty()

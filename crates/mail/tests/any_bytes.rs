@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use sluice_mail::notice::{Action, Notice, Report, Returned};
 use sluice_mail::wire::{Unstuffer, stuff};
 use sluice_mail::{
-    Address, Envelope, Notify, Priority, Recipient, RecipientWishes, Return, ReversedDomain, Status, Time,
-    Wishes, field, header, wishes,
+    Address, Envelope, LaterRelease, Notify, Priority, Recipient, RecipientWishes, Return, ReversedDomain,
+    Status, Time, Wishes, field, header, wishes,
 };
 
 fn recipient() -> impl Strategy<Value = Recipient> {
@@ -22,6 +22,14 @@ fn recipient() -> impl Strategy<Value = Recipient> {
     )
 }
 
+fn later() -> impl Strategy<Value = Option<LaterRelease>> {
+    prop_oneof![
+        Just(None),
+        any::<u32>().prop_map(|secs| Some(LaterRelease::For(secs))),
+        any::<u64>().prop_map(|until| Some(LaterRelease::Until(Time(until)))),
+    ]
+}
+
 fn envelope() -> impl Strategy<Value = Envelope> {
     (
         ".{0,40}",
@@ -29,7 +37,7 @@ fn envelope() -> impl Strategy<Value = Envelope> {
         ".{0,20}",
         0u8..3,
         any::<[bool; 4]>(),
-        (0u8..3, ".{0,9}"),
+        (0u8..3, ".{0,9}", later()),
         prop::collection::vec(recipient(), 0..5),
     )
         .prop_map(
@@ -39,7 +47,7 @@ fn envelope() -> impl Strategy<Value = Envelope> {
                 source_channel,
                 priority,
                 [eight_bit, smtputf8, held, deferred],
-                (returned, envelope_id),
+                (returned, envelope_id, later),
                 recipients,
             )| {
                 Envelope {
@@ -51,7 +59,7 @@ fn envelope() -> impl Strategy<Value = Envelope> {
                     smtputf8,
                     held,
                     deferred_until: deferred.then_some(Time(until)),
-                    wishes: Wishes { returned: Return::from_number(returned).unwrap(), envelope_id },
+                    wishes: Wishes { returned: Return::from_number(returned).unwrap(), envelope_id, later },
                     recipients,
                 }
             },
@@ -182,6 +190,7 @@ proptest! {
             date: Time(0),
             arrived: Time(u64::MAX),
             envelope_id: text(4),
+            later: None,
             recipients: vec![Report {
                 original: text(5),
                 origin: text(5),

@@ -24,6 +24,8 @@ use sluice_smtpd::{
     Safety, Session,
 };
 
+use sluice_smtp::server::LATER_SECS_MAX;
+
 use crate::keys::Keys;
 
 /// Least number of ETRN commands that a session may send unless the operator says otherwise. PMDF's own default of one
@@ -218,6 +220,7 @@ fn reception(settings: &Settings, config: &Config) -> Reception {
     Reception {
         chunking: settings.chunking_server,
         accept_all: settings.accept_all_addresses,
+        later_release: settings.later_release.map(|secs| secs.min(LATER_SECS_MAX)),
         loop_mark,
         // `linelimit` is a limit of the channel that a message goes to.
         max_lines: options.line_limit,

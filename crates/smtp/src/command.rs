@@ -11,7 +11,7 @@
 mod path;
 
 use sluice_mail::wishes::{is_envelope_id, is_original};
-use sluice_mail::{Notify, RecipientWishes, Return, Wishes};
+use sluice_mail::{LaterRelease, Notify, RecipientWishes, Return, Wishes, rfc3339_time};
 
 use crate::line::AUTH_OCTETS_MAX;
 use crate::replies;
@@ -26,6 +26,9 @@ pub const SHORT_COMMAND_OCTETS_MAX: usize = 510;
 pub const COMMAND_OCTETS_MAX: usize = 2048;
 /// Longest name in EHLO and HELO: a domain has 253 octets, some clients send a little more.
 pub const HELLO_OCTETS_MAX: usize = 255;
+
+/// Most digits of the seconds behind `HOLDFOR=` (RFC 4865 section 4).
+const HOLD_DIGITS_MAX: usize = 9;
 
 /// The verbs that this server has, as HELP shows them.
 pub const VERBS: &str = "HELO EHLO MAIL RCPT DATA BDAT RSET NOOP VRFY ETRN HELP QUIT";
@@ -96,7 +99,7 @@ pub struct MailParams {
     pub smtputf8: bool,
     /// `AUTH=` (RFC 4954 section 5) was there.
     pub auth: bool,
-    /// `RET=` and `ENVID=` (RFC 3461).
+    /// `RET=` and `ENVID=` (RFC 3461), `HOLDFOR=` and `HOLDUNTIL=` (RFC 4865).
     pub wishes: Wishes,
 }
 
@@ -305,11 +308,27 @@ fn mail_params(text: &str) -> Result<MailParams, Mistake> {
         } else if is("ENVID") {
             let name = value.filter(|value| params.wishes.envelope_id.is_empty() && is_envelope_id(value));
             name.ok_or_else(bad)?.clone_into(&mut params.wishes.envelope_id);
+        } else if is("HOLDFOR") || is("HOLDUNTIL") {
+            let later =
+                value.and_then(|value| if is("HOLDFOR") { hold_for(value) } else { hold_until(value) });
+            // One of them, once (RFC 4865 section 4).
+            params.wishes.later = Some(later.filter(|_| params.wishes.later.is_none()).ok_or_else(bad)?);
         } else {
             return Err(replies::unknown_parameter(&keyword(word)).into());
         }
     }
     Ok(params)
+}
+
+/// Up to nine digits of which the first is not 0.
+fn hold_for(text: &str) -> Option<LaterRelease> {
+    let digits = text.len() <= HOLD_DIGITS_MAX && text.bytes().all(|b| b.is_ascii_digit());
+    let secs = text.parse().ok().filter(|_| digits && !text.starts_with('0'))?;
+    Some(LaterRelease::For(secs))
+}
+
+fn hold_until(text: &str) -> Option<LaterRelease> {
+    rfc3339_time(text).map(LaterRelease::Until)
 }
 
 /// Whether a text is `xtext` (RFC 3461 section 4) or the `<>` that AUTH has for nobody.

@@ -163,6 +163,8 @@ replies! {
     bad_parameter(name: &str) = 501 (5, 5, 4) "Bad value of parameter {name}";
     /// A parameter that is not offered here.
     unknown_parameter(name: &str) = 555 (5, 5, 4) "Parameter {name} not recognized or not offered";
+    /// HOLDFOR or HOLDUNTIL that is further ahead than the channel allows.
+    release_too_late(seconds: u32) = 501 (5, 5, 4) "A message is held for at most {seconds} seconds";
     /// Characters beyond ASCII in an address, without SMTPUTF8 in MAIL.
     address_needs_smtputf8() = 553 (5, 6, 7) "Address is not ASCII: SMTPUTF8 needed";
 
@@ -297,7 +299,8 @@ replies! {
 mod tests {
     use super::*;
 
-    const DIALOGUES: [&str; 7] = [
+    const DIALOGUES: [&str; 8] = [
+        include_str!("server/later_dialogues.rs"),
         include_str!("server/dialogues.rs"),
         include_str!("server/limit_dialogues.rs"),
         include_str!("server/chunk_dialogues.rs"),

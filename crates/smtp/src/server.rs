@@ -9,10 +9,10 @@
 //! # Not here
 //! Cutting lines (`line`), message content (`content`), time and sockets (`smtpd`).
 
-use sluice_mail::{RecipientWishes, Refusal};
+use sluice_mail::{RecipientWishes, Refusal, Time};
 
 use crate::atrn::AtrnPolicy;
-use crate::command::{self, Command, MailParams, Mistake, VERBS};
+use crate::command::{self, Command, MailParams, Mistake};
 use crate::etrn::{Answers, EtrnPolicy, Node};
 use crate::replies;
 use crate::reply::{Charset, Reply};
@@ -21,6 +21,7 @@ pub use quota::Quotas;
 use quota::Spent;
 
 mod guard;
+mod offers;
 mod quota;
 mod transaction;
 mod turning;
@@ -32,6 +33,9 @@ pub use transaction::{Accepted, Expanded, Received, Transaction, hand_down};
 
 /// So many ETRN commands over the limit are told 458; the one after them ends the session.
 pub const ETRN_OVER_LIMIT_MAX: u32 = 8;
+
+/// Most seconds ahead that FUTURERELEASE can offer: nine digits (RFC 4865 section 4).
+pub const LATER_SECS_MAX: u32 = 999_999_999;
 
 /// So many commands a session may send that move nothing (all but RCPT, DATA, ETRN and QUIT, which have limits of
 /// their own), counted from the last accepted message. Monitors that look in every few seconds reach it after an hour and connect anew.
@@ -64,6 +68,8 @@ pub struct Policy {
     pub chunking: bool,
     /// `acceptalladdresses`: the size that MAIL declares is no reason to refuse a recipient.
     pub accept_all: bool,
+    /// `futurerelease`: a message may be released so many seconds ahead (RFC 4865); `None` where that is not offered.
+    pub later_release: Option<u32>,
     /// What stands behind XLOOP, by which a client that is ourselves knows us (channel keyword `loopcheck`).
     pub loop_mark: Option<&'static str>,
     /// TLS and logins.
@@ -130,6 +136,8 @@ pub enum Step<'l> {
 pub struct Server {
     policy: Policy,
     guard: Guard,
+    /// When the last line came.
+    now: Time,
     helo: Option<Helo>,
     transaction: Option<Open>,
     /// Some of a message has come by BDAT, and more is to come.
@@ -165,6 +173,7 @@ impl Server {
         Server {
             policy,
             guard: Guard::default(),
+            now: Time::default(),
             helo: None,
             transaction: None,
             chunks: false,
@@ -215,8 +224,9 @@ impl Server {
         }
     }
 
-    /// Takes a command line, without its end.
-    pub fn line<'l>(&mut self, line: &'l [u8]) -> Step<'l> {
+    /// Takes a command line, without its end, that has come at `now`.
+    pub fn line<'l>(&mut self, line: &'l [u8], now: Time) -> Step<'l> {
+        self.now = now;
         if self.is_in_exchange() {
             return self.exchange_line(line);
         }
@@ -299,58 +309,6 @@ impl Server {
         self.idle_commands > IDLE_COMMANDS_MAX
     }
 
-    fn hello(&mut self, name: &str, extended: bool) -> Step<'static> {
-        // RFC 5321 section 4.1.4: a second EHLO starts over, as RSET does.
-        (self.transaction, self.chunks) = (None, false);
-        self.helo = Some(Helo { name: name.to_owned(), extended });
-        let mut reply = replies::hello(&self.policy.host, name);
-        if extended && self.policy.atrn == AtrnPolicy::Only {
-            reply = self.with_protection(reply.and("ENHANCEDSTATUSCODES").and("ATRN")).and("HELP");
-        } else if extended {
-            for keyword in ["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN"] {
-                reply = reply.and(keyword);
-            }
-            if self.policy.chunking {
-                reply = reply.and("CHUNKING");
-            }
-            reply = match self.policy.max_message_size {
-                // RFC 1870 section 4: no number means that no fixed limit is in force.
-                0 => reply.and("SIZE"),
-                octets => reply.and(format!("SIZE {octets}")),
-            };
-            if self.policy.etrn != EtrnPolicy::Disable {
-                reply = reply.and("ETRN");
-            }
-            if self.policy.atrn == AtrnPolicy::Offered {
-                reply = reply.and("ATRN");
-            }
-            if let Some(mark) = self.policy.loop_mark {
-                reply = reply.and(format!("XLOOP {mark}"));
-            }
-            reply = self.with_protection(reply).and("HELP");
-        }
-        Step::Hello(reply)
-    }
-
-    fn help(&self) -> Reply {
-        let mut verbs = VERBS.to_owned();
-        if self.policy.atrn == AtrnPolicy::Only {
-            verbs = "HELO EHLO RSET NOOP HELP QUIT".to_owned();
-        }
-        if self.policy.atrn != AtrnPolicy::No {
-            verbs += " ATRN";
-        }
-        if self.policy.etrn == EtrnPolicy::Disable {
-            verbs = verbs.replace(" ETRN", "");
-        }
-        if !self.policy.chunking {
-            verbs = verbs.replace(" BDAT", "");
-        }
-        verbs += self.protecting_verbs();
-        let reply = replies::help(&verbs).and("See RFC 5321; for ETRN see RFC 1985");
-        if self.has_logged_in() { reply.and("HELP RELEASES tells what was released for you") } else { reply }
-    }
-
     /// HELP RELEASES: a site reads its own records. Who it is only a login can say.
     fn releases(&mut self) -> Step<'static> {
         if self.helo.is_none() {
@@ -370,6 +328,9 @@ impl Server {
             return Step::Reply(replies::too_many_messages());
         }
         if let Some(reply) = self.login_missing().or_else(|| self.auth_parameter(&params)) {
+            return self.answered(reply);
+        }
+        if let Some(reply) = params.wishes.later.and_then(|later| self.later_refused(later)) {
             return self.answered(reply);
         }
         let limit = self.policy.max_message_size;
@@ -603,6 +564,10 @@ mod dialogues;
 #[cfg(test)]
 #[path = "server/wishes_dialogues.rs"]
 mod wishes_dialogues;
+
+#[cfg(test)]
+#[path = "server/later_dialogues.rs"]
+mod later_dialogues;
 
 #[cfg(test)]
 #[path = "server/limit_dialogues.rs"]

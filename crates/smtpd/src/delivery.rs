@@ -258,6 +258,7 @@ impl Arrival {
             let recipient = &recipient.original;
             tracing::info!(%id, ?recipient, %refusal, "recipient gets no copy; the sender is told");
         }
+        let later = transaction.params.wishes.later;
         let plain = Envelope {
             sender: transaction.sender.clone(),
             arrived: self.arrived,
@@ -266,7 +267,8 @@ impl Arrival {
             eight_bit: summary.eight_bit || transaction.params.body == Body::EightBitMime,
             smtputf8: transaction.params.smtputf8,
             held: summary.received_lines > talk.session.admission.limits.max_received_lines,
-            deferred_until: summary.deferred_until,
+            // What MAIL says is for the whole way that the message takes here, and goes before its header.
+            deferred_until: later.map(|later| later.date(self.arrived)).or(summary.deferred_until),
             wishes: transaction.params.wishes.clone(),
             recipients: Vec::new(),
         };

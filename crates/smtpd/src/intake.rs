@@ -123,6 +123,8 @@ pub struct Reception {
     /// `acceptalladdresses`: the size of a message does not make RCPT fail. What else would, the intake answers with
     /// [`Accepted::refused`].
     pub accept_all: bool,
+    /// `futurerelease`: FUTURERELEASE is offered, up to so many seconds ahead.
+    pub later_release: Option<u32>,
     /// What EHLO says behind XLOOP, where some channel has `loopcheck`.
     pub loop_mark: Option<&'static str>,
     /// `linelimit` and `LINE_LIMIT`: most lines of a message.
@@ -150,6 +152,7 @@ impl Default for Reception {
         Reception {
             chunking: true,
             accept_all: false,
+            later_release: None,
             loop_mark: None,
             max_lines: None,
             long_lines: LongLines::default(),

@@ -36,6 +36,7 @@ pub(crate) fn policy(admission: &Admission) -> Policy {
         safety: admission.safety.clone(),
         chunking: admission.reception.chunking,
         accept_all: admission.reception.accept_all,
+        later_release: admission.reception.later_release,
         loop_mark: admission.reception.loop_mark,
     }
 }

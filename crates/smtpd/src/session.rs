@@ -8,9 +8,9 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use sluice_mail::Refusal;
+use sluice_mail::{Refusal, Time};
 use sluice_sasl::Mechanism;
 use sluice_smtp::atrn::Domains;
 use sluice_smtp::etrn::Node;
@@ -310,7 +310,7 @@ impl Talk {
                 if self.session.admission.reception.debug {
                     log::command(&self.session, line, self.server.is_in_exchange());
                 }
-                self.server.line(line)
+                self.server.line(line, Time::from(SystemTime::now()))
             }
         };
         let step = match step {

@@ -14,6 +14,7 @@ fn example() -> Notice {
         date: Time::from_secs(1_795_300_000),
         arrived: Time::from_secs(1_795_296_600),
         envelope_id: "QQ314159".into(),
+        later: None,
         recipients: vec![Report {
             original: "Bert@site7.example".into(),
             origin: String::new(),
@@ -181,6 +182,7 @@ fn several_recipients_get_a_group_each() {
 #[test]
 fn success_is_told_in_the_words_of_its_kind() {
     let mut notice = example();
+    notice.later = Some(LaterRelease::Until(Time::from_secs(1_795_296_600)));
     notice.envelope_id = "QQ 314159".into();
     let told = |notice: &mut Notice, action, subject: &str, word: &str| {
         notice.recipients[0] = Report {
@@ -194,6 +196,7 @@ fn success_is_told_in_the_words_of_its_kind() {
         assert_eq!(parsed.about_recipients[0]["action"], word);
         assert_eq!(parsed.about_recipients[0]["original-recipient"], "rfc822; bert+x@old.example");
         assert_eq!(parsed.about_message["original-envelope-id"], "QQ 314159");
+        assert_eq!(parsed.about_message["future-release-request"], "until;2026-11-21T21:30:00Z");
     };
     told(&mut notice, Action::Delivered, "Your message was delivered", "delivered");
     told(&mut notice, Action::Relayed, "Your message was relayed", "relayed");

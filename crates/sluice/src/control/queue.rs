@@ -232,7 +232,8 @@ pub(super) fn show(hub: &Hub, text: &str, row: Rows<'_>) -> Result<(), Fault> {
         id: id.to_string(),
         sender: known.map(|envelope| envelope.sender.clone()).unwrap_or_default(),
         source_channel: known.map(|envelope| envelope.source_channel.clone()).unwrap_or_default(),
-        arrived: rfc3339(first.view.arrived),
+        // The index counts the age of what is released later from its release.
+        arrived: rfc3339(known.map_or(first.view.arrived, |envelope| envelope.arrived)),
         bytes: first.view.size,
         priority: match known.map_or(first.priority, |envelope| envelope.priority) {
             Priority::Urgent => "urgent",

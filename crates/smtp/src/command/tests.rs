@@ -113,7 +113,10 @@ fn parameters_of_mail() {
         assert!(said(&format!("MAIL FROM:<> {bad}")).starts_with("501 5.5.4 Bad value"), "{bad}");
     }
     let wishes = params("MAIL FROM:<a@b> ret=hdrs ENVID=QQ+2B314159").wishes;
-    assert_eq!(wishes, Wishes { returned: Some(Return::Headers), envelope_id: "QQ+2B314159".into() });
+    assert_eq!(
+        wishes,
+        Wishes { returned: Some(Return::Headers), envelope_id: "QQ+2B314159".into(), later: None }
+    );
     let long = format!("ENVID={}", "x".repeat(101));
     for bad in [
         "RET",
@@ -128,6 +131,31 @@ fn parameters_of_mail() {
         "ENVID=\u{e4}",
         "ENVID=a ENVID=b",
         &long,
+    ] {
+        assert!(said(&format!("MAIL FROM:<> {bad}")).starts_with("501 5.5.4 Bad value"), "{bad}");
+    }
+    let later = |text: &str| params(&format!("MAIL FROM:<a@b> {text}")).wishes.later;
+    assert_eq!(later("holdfor=999999999"), Some(LaterRelease::For(999_999_999)));
+    let until = Some(LaterRelease::Until(sluice_mail::Time::from_secs(1_795_296_600)));
+    assert_eq!(later("HOLDUNTIL=2026-11-21T22:30:00+01:00"), until);
+    for bad in [
+        "HOLDFOR",
+        "HOLDFOR=",
+        "HOLDFOR=0",
+        "HOLDFOR=01",
+        "HOLDFOR=+1",
+        "HOLDFOR=-1",
+        "HOLDFOR=1h",
+        "HOLDFOR=1000000000",
+        "HOLDFOR=99999999999999999999",
+        "HOLDUNTIL",
+        "HOLDUNTIL=",
+        "HOLDUNTIL=3600",
+        "HOLDUNTIL=2026-11-21",
+        "HOLDUNTIL=2026-11-21T21:30:00",
+        "HOLDFOR=1 HOLDFOR=1",
+        "HOLDFOR=1 HOLDUNTIL=2026-11-21T21:30:00Z",
+        "HOLDUNTIL=2026-11-21T21:30:00Z HOLDFOR=1",
     ] {
         assert!(said(&format!("MAIL FROM:<> {bad}")).starts_with("501 5.5.4 Bad value"), "{bad}");
     }

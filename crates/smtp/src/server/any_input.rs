@@ -4,7 +4,7 @@ use super::dialogues::exchanged;
 use super::*;
 use crate::content::{Content, Fed, Rules};
 use crate::line::{Line, LineReader};
-use sluice_mail::Recipient;
+use sluice_mail::{Recipient, Time};
 use sluice_sasl::server::Exchange;
 
 /// A session that is fed `bytes` in pieces of `split` octets. Returns all it says, and checks what must always hold.
@@ -20,6 +20,7 @@ fn session(bytes: &[u8], split: usize) -> Vec<u8> {
         quotas: Quotas { transactions: Some(3), disconnect_recipients: Some(5), ..Quotas::default() },
         chunking: true,
         accept_all: false,
+        later_release: Some(86_400),
         loop_mark: Some("0F0F"),
         safety: Safety {
             tls: Demand::May,
@@ -98,7 +99,7 @@ fn session(bytes: &[u8], split: usize) -> Vec<u8> {
                     break;
                 }
                 Line::TooLong => server.line_too_long(),
-                Line::Complete(line) => server.line(line),
+                Line::Complete(line) => server.line(line, Time::from_secs(1_795_296_600)),
             };
             let step = match step {
                 Step::Sender { path, params } => server.sender(path, params, Ok(())),
@@ -183,7 +184,7 @@ fn say(step: Step<'_>, said: &mut Vec<u8>) -> bool {
 
 #[test]
 fn any_input_in_any_split_gives_one_conversation() {
-    let words: [&[u8]; 50] = [
+    let words: [&[u8]; 52] = [
         b"EHLO a.example",
         b"HELO b",
         b"MAIL FROM:<>",
@@ -226,6 +227,8 @@ fn any_input_in_any_split_gives_one_conversation() {
         "\u{fc}".as_bytes(),
         b" SMTPUTF8",
         b" BODY=8BITMIME",
+        b" HOLDFOR=3600",
+        b" HOLDUNTIL=2026-11-21T22:00:00Z",
         b"=",
         b"GET / HTTP/1.1",
         b"STARTTLS",

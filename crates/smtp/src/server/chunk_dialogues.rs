@@ -3,6 +3,7 @@
 use insta::assert_snapshot;
 
 use super::dialogues::{policy, with};
+use super::later_dialogues::NOW;
 use super::*;
 use crate::content::{Content, Rules};
 use sluice_mail::Recipient;
@@ -19,7 +20,7 @@ fn dialogue(policy: &Policy, client: &[(&str, &str)]) -> String {
     let (mut content, mut kept) = (Content::new(rules), Vec::new());
     for (line, octets) in client {
         said.push_str(&format!("> {line}\n"));
-        let step = match server.line(line.as_bytes()) {
+        let step = match server.line(line.as_bytes(), NOW) {
             Step::Sender { path, params } => server.sender(path, params, Ok(())),
             Step::Recipient { path, wishes } => {
                 let unknown = format!("unknown host or domain: {path}");

@@ -8,6 +8,7 @@
 use insta::assert_snapshot;
 use sluice_mail::{Recipient, Refusal, Status};
 
+use super::later_dialogues::NOW;
 use super::*;
 use crate::content::{Content, Fed, Rules};
 use crate::etrn::Waiting;
@@ -26,6 +27,7 @@ pub(super) fn policy() -> Policy {
         quotas: Quotas::default(),
         chunking: false,
         accept_all: false,
+        later_release: None,
         loop_mark: None,
         safety: Safety::default(),
     }
@@ -118,7 +120,7 @@ pub(super) fn dialogue(policy: &Policy, text: &str) -> String {
             "(shutdown)" => Step::Close(server.shutdown()),
             "(users are lost)" => server.exchanged(&Exchanged::Unavailable),
             "(long line)" => server.line_too_long(),
-            _ => server.line(line.as_bytes()),
+            _ => server.line(line.as_bytes(), NOW),
         };
         let step = match step {
             Step::Sender { path, params } => server.sender(path, params, sender_answer(path)),
