@@ -5,6 +5,7 @@
 
 mod patterns;
 mod reach;
+mod turns;
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -106,7 +107,9 @@ impl<'c> Checker<'c> {
         if !self.blank(rule, template) && !broken {
             self.shape(rule, template, &parts);
         }
-        let certain = self.reach(index, rule, template, &parts);
+        let certain = self.reach(index, rule, template, &parts)
+            || self.certain[self.slot_of.rule(index)].is_none()
+                && applies(&rule.pattern, template, &parts, turns::is_lasting);
         self.facts.add(index, rule, template, &parts, certain);
         if template.only_text {
             self.lone_text(rule, template);
@@ -473,7 +476,7 @@ impl<'c> Checker<'c> {
             );
             return false;
         }
-        let always = always_applies(&rule.pattern, template, parts);
+        let always = applies(&rule.pattern, template, parts, |_| false);
         if always {
             *certain = u32::try_from(index).ok();
         }
@@ -523,26 +526,28 @@ fn parts(template: &Template) -> Parts<'_> {
     parts
 }
 
-/// No control, look-up or label in it can fail, and its parts are in order.
-fn always_applies(pattern: &str, template: &Template, parts: &Parts<'_>) -> bool {
+/// No control, look-up or label in it can fail but those that are set aside, and its parts are in order.
+fn applies(pattern: &str, template: &Template, parts: &Parts<'_>, aside: fn(&Op) -> bool) -> bool {
     let can_fail = |op: &Op| {
-        !matches!(
-            op,
-            Op::Text(_)
-                | Op::User
-                | Op::UserWithoutSubaddress
-                | Op::Subaddress
-                | Op::Case(_)
-                | Op::QuoteForLdap
-                | Op::EndOfPart
-                | Op::Unique
-                | Op::Tag(_)
-                | Op::ErrorText { .. }
-                | Op::Separator(_)
-        ) && !matches!(
-            op,
-            Op::Domain(_) | Op::Host(_) | Op::Literal | Op::AddressCharacter(_) | Op::WholeHostLabel(_)
-        )
+        !aside(op)
+            && !matches!(
+                op,
+                Op::Text(_)
+                    | Op::User
+                    | Op::UserWithoutSubaddress
+                    | Op::Subaddress
+                    | Op::Case(_)
+                    | Op::QuoteForLdap
+                    | Op::EndOfPart
+                    | Op::Unique
+                    | Op::Tag(_)
+                    | Op::ErrorText { .. }
+                    | Op::Separator(_)
+            )
+            && !matches!(
+                op,
+                Op::Domain(_) | Op::Host(_) | Op::Literal | Op::AddressCharacter(_) | Op::WholeHostLabel(_)
+            )
     };
     if template.ops.iter().any(|(op, _)| can_fail(op)) {
         return false;

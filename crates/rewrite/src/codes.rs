@@ -7,7 +7,7 @@ pub fn codes() -> &'static [&'static Code] {
     &CODES
 }
 
-static CODES: [&Code; 27] = [
+static CODES: [&Code; 28] = [
     &UNKNOWN_SEQUENCE,
     &UNCLOSED,
     &NO_NAME,
@@ -24,6 +24,7 @@ static CODES: [&Code; 27] = [
     &DOMAIN_DATABASE,
     &ALIAS_NOWHERE,
     &ALIAS_LOOP,
+    &NO_POSTMASTER,
     &DOLLAR_COMMA,
     &BLANK,
     &MACRO,
@@ -234,8 +235,8 @@ pub(crate) static ENDLESS: Code = Code {
     severity: Severity::Warning,
     summary: "rules send an address round for ever",
     explanation: "A template of the form `A%B` rewrites the address with its new host from the start. Here the way leads back to the same rule \
-without any condition that could end it. The address is refused after 32 turns. `A@B` ends the way, and so does `A%B@C`, where C is the host of a \
-channel.",
+without any condition that could end it; those about direction, position and channels are the same at every turn. The address is \
+refused after 32 turns. `A@B` ends the way, and so does `A%B@C`, where C is the host of a channel.",
 };
 
 pub(crate) static CHANNEL_NOT_REACHED: Code = Code {
@@ -254,6 +255,14 @@ pub(crate) static ALIAS_LOOP: Code = Code {
     explanation: "Expansion ends where an alias comes back: the name is a plain mailbox of the local channel there, and who of them gets the mail \
 depends on which name was asked first. An alias that names itself among its addresses means just that mailbox, and is not reported. Write where the \
 mail shall end: the address at another host, or the name itself beside the other.",
+};
+
+pub(crate) static NO_POSTMASTER: Code = Code {
+    name: "rewrite-no-postmaster",
+    severity: Severity::Warning,
+    summary: "the postmaster of this host gets no mail",
+    explanation: "With `viaaliasrequired` a channel takes mail only for addresses that an alias leads to. There is none for `postmaster` at the \
+local host, so what is written to it is refused, copies of notices among it. RFC 5321, section 4.5.1, asks every host to take such mail.",
 };
 
 pub(crate) static ALIAS_NOWHERE: Code = Code {

@@ -11,6 +11,7 @@ use sluice_config::{Arguments, Channel, Config, Rule, is_local_name};
 use sluice_diag::Diagnostic;
 
 use super::Parts;
+use super::turns::Conditions;
 use crate::codes;
 use crate::glob::Glob;
 use crate::guess::Guesses;
@@ -64,8 +65,8 @@ const CIRCLE_MAX: usize = 32;
 pub(super) struct Facts {
     /// Each tag with the first rule that sets it, and where in its template.
     tags: BTreeMap<String, (usize, Range<usize>)>,
-    /// By rule, the plain host that it always sends round.
-    round: HashMap<usize, Box<str>>,
+    /// By rule, the plain host that it sends round, always or under conditions that last.
+    round: HashMap<usize, (Box<str>, Conditions)>,
     /// Routing systems, in lower case.
     plain: HashSet<String>,
     /// Those that depend on the address, with `*` for what does.
@@ -75,7 +76,8 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// Takes in a rule; `certain`: it always applies, and is the first of its pattern that does.
+    /// Takes in a rule; `certain`: it always applies, or would but for conditions that last, and none of its pattern in front of it
+    /// always does.
     pub(super) fn add(
         &mut self,
         index: usize,
@@ -98,9 +100,14 @@ impl Facts {
             && separators.next().is_none()
             && !sets_tag
             && certain
+            // A `!` may be asked first in the next turn.
+            && !parts[0].iter().any(|(op, _)| matches!(op, Op::Text(text) if text.contains('!')))
             && let Some(host) = system.as_ref().filter(|host| !host.contains('*'))
         {
-            self.round.insert(index, host.as_str().into());
+            let conditions = Conditions::of(template);
+            if conditions.can_be_met() {
+                self.round.insert(index, (host.as_str().into(), conditions));
+            }
         }
         if template.only_text {
             return;
@@ -190,7 +197,8 @@ struct Rules<'c> {
 }
 
 impl Rules<'_> {
-    /// `a $U%b` and `b $U%a`: an address that comes in never comes out.
+    /// `a $U%b` and `b $U%a`: an address that comes in never comes out. Conditions that last change nothing about that, if one
+    /// address can meet all of them.
     fn circles(&self, found: &mut Vec<Diagnostic>) {
         if self.config.databases.get("domain").is_some_and(|database| !database.is_empty()) {
             return;
@@ -199,19 +207,24 @@ impl Rules<'_> {
         for (start, rule) in self.config.rules.iter().enumerate() {
             let mut way = vec![start];
             let mut index = start;
+            let mut conditions = Conditions::default();
             while way.len() <= CIRCLE_MAX && !seen.contains(&start) {
-                let Some(next) = self.facts.round.get(&index).and_then(|host| self.first_asked(host)) else {
-                    break;
-                };
+                let Some((host, own)) = self.facts.round.get(&index) else { break };
+                let Some(both) = conditions.and(own) else { break };
+                conditions = both;
+                let Some(next) = self.first_asked(host) else { break };
                 if next == start {
                     seen.extend(way.iter().copied());
-                    let message = match way.len() {
+                    let mut message = match way.len() {
                         1 => format!("`{}` is rewritten by this rule over and over", rule.pattern),
                         _ => format!(
                             "`{}` comes back to this rule by way of others, over and over",
                             rule.pattern
                         ),
                     };
+                    if !conditions.are_none() {
+                        message.push_str(", where the conditions are met");
+                    }
                     let mut remark = Diagnostic::new(&codes::ENDLESS, message).at(rule.template_span);
                     for other in &way[1..] {
                         remark = remark.note(self.config.rules[*other].span, "one of them");
