@@ -54,6 +54,27 @@ fn a_database_that_is_cut_short_makes_mail_wait_and_a_reload_takes_a_new_one() {
 }
 
 #[test]
+fn etrn_for_a_domain_that_a_lost_database_may_know_is_to_come_again() {
+    let sink = Sink::start();
+    let mut hub = hub("database-etrn", &[Destination::direct("tcp_next", "next.example", sink.port())]);
+    hub.write("domain.txt", "far.example   $U%far.example@TCP_NEXT\n");
+    let file = hub.configuration().join("domain.db");
+    assert_eq!(hub.command(&["compile"]).code, 0);
+    hub.start();
+    let mut client = hub.talk();
+    client.want("ETRN far.example", 251);
+    client.want("ETRN elsewhere.test", 459);
+    OpenOptions::new().write(true).open(&file).expect("the file").set_len(20).expect("cut short");
+    for node in ["far.example", "@elsewhere.test", "elsewhere.test"] {
+        client.want(&format!("ETRN {node}"), 458);
+    }
+    let said = hub.command(&["trigger", "far.example"]);
+    assert_ne!(said.code, 0, "{said:?}");
+    assert!(said.err.contains("a database has come to harm"), "{said:?}");
+    hub.stop();
+}
+
+#[test]
 fn a_database_for_headers_and_access_that_is_harmed_lets_nothing_through() {
     let sink = Sink::start();
     let mut hub = hub("database-reverse", &[Destination::direct("tcp_next", "next.example", sink.port())]);

@@ -171,6 +171,8 @@ pub enum Matched {
     Known,
     /// We know no such channel, domain or message.
     Unknown,
+    /// Nobody can tell: a database that rules ask has come to harm, and without it nothing is known of the domain.
+    Unanswered,
     /// It is only on channels that ETRN must not run (`blocketrn`).
     Blocked,
     /// It is ours, and an operator has closed all ways to it: channels are stopped, or the domain is suspended.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use sluice_config::Site;
 use sluice_mail::{Address, ReversedDomain, Time};
 use sluice_queue::{ChannelKey, Collect, Count, QueueKey, Selector, State};
-use sluice_rewrite::{Context, Kind};
+use sluice_rewrite::{Context, Kind, Rejected};
 use sluice_spool::EntryId;
 
 use crate::core::Core;
@@ -42,6 +42,8 @@ struct Named {
     messages: Vec<EntryId>,
     /// The configuration knows a name, whether or not there is mail.
     is_known: bool,
+    /// A database could not be asked where mail for a domain goes.
+    is_unanswered: bool,
 }
 
 const fn is_channel(selector: &Selector) -> bool {
@@ -118,6 +120,7 @@ impl Core {
             running.iter().map(|&key| self.queues.channel_name(key).to_string()).collect();
         channels.sort_unstable();
         let matched = match (is_known, all_blocked) {
+            (false, _) if named.is_unanswered => Matched::Unanswered,
             (false, _) => Matched::Unknown,
             (true, true) => Matched::Blocked,
             (true, false) if is_closed => Matched::Closed,
@@ -227,7 +230,7 @@ impl Core {
                 named.channels.extend(queues.iter().map(|&queue| self.queues.queue_names(queue).0));
                 named.queues.extend(queues);
                 named.subnets.push(domain.clone());
-                let routed = self.route(domain, requester);
+                let routed = self.route(domain, requester, named);
                 named.is_known |= routed.is_some() || self.loaded.rewriter.knows_under(domain);
                 if let Some((channel, _)) = routed {
                     named.channels.push(channel);
@@ -272,7 +275,7 @@ impl Core {
             named.queues.extend(self.queues.queues_of_channel(key));
         }
         // What mail for it would be queued under, which a rule may spell in another way.
-        if let Some((channel, host)) = self.route(domain, requester) {
+        if let Some((channel, host)) = self.route(domain, requester, named) {
             named.is_known = true;
             named.channels.push(channel);
             if host != domain {
@@ -282,14 +285,24 @@ impl Core {
     }
 
     /// Channel and host that mail for a domain goes to.
-    fn route(&mut self, domain: &str, requester: &Requester) -> Option<(ChannelKey, String)> {
+    fn route(
+        &mut self,
+        domain: &str,
+        requester: &Requester,
+        named: &mut Named,
+    ) -> Option<(ChannelKey, String)> {
         let address =
             Address { route: Vec::new(), local: "postmaster".to_owned(), host: Some(domain.to_owned()) };
         let source_channel = requester.peer().map_or(PROCESS_CHANNEL, |peer| peer.source_channel.as_str());
         let context = Context { kind: Kind::EnvelopeTo, source_channel, destination_channel: None };
         let rewriter = Arc::clone(&self.loaded.rewriter);
-        let route = rewriter.route(&address, &context, None).ok()?;
-        Some((self.channel(&route.channel), route.host().to_lowercase()))
+        match rewriter.route(&address, &context, None) {
+            Ok(route) => Some((self.channel(&route.channel), route.host().to_lowercase())),
+            Err(rejected) => {
+                named.is_unanswered |= rejected == Rejected::unavailable();
+                None
+            }
+        }
     }
 
     /// Whether there is anything to run at all.

@@ -44,6 +44,12 @@ impl Console {
             };
             return Err(Fault { kind: FaultKind::Unknown, message: what, nearest: released.nearest });
         }
+        if released.matched == Matched::Unanswered {
+            let message = format!(
+                "where mail for `{text}` goes cannot be told: a database has come to harm (see the log)"
+            );
+            return Err(Fault::new(FaultKind::Unavailable, message));
+        }
         put(
             row,
             &Triggered {

@@ -367,6 +367,6 @@ fn reply(answers: &Answers, released: &Released, counts: Counts) -> Reply {
         Matched::Blocked => answers.not_allowed("this system does not release it on request"),
         Matched::Unknown => answers.unknown(),
         // Why is the operator's business; the client is to come again.
-        Matched::Closed => answers.unable(),
+        Matched::Closed | Matched::Unanswered => answers.unable(),
     }
 }

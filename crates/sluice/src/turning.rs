@@ -92,7 +92,7 @@ async fn turn(hub: Arc<Hub>, session: &Session, domains: &[String]) -> Result<Tu
     let released = etrn::release(&hub, order, &argument).await.ok_or_else(replies::atrn_unable)?;
     turn.release = Some(released.id);
     match released.matched {
-        Matched::Closed | Matched::Blocked => Err(replies::atrn_unable()),
+        Matched::Closed | Matched::Blocked | Matched::Unanswered => Err(replies::atrn_unable()),
         Matched::Known | Matched::Unknown if released.messages == 0 => Err(replies::atrn_no_mail()),
         Matched::Known | Matched::Unknown => Ok(turn),
     }
