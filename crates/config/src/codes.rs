@@ -102,6 +102,10 @@ codes! {
         "a line of a text database has a key and no value"
         "Each line holds a key, blanks, and the value. An entry without a value is left out, so that asking for it fails as \
          if it were not there. A value that goes on in the next line needs `\\` as the last character of the first."
+    DATABASE_KEY_WITH_COLON Warning "database-key-with-colon"
+        "a key in a text database ends with a colon"
+        "A line of a text database is a key, blanks, and the value; the colon behind a name belongs to the alias file. Here it is part of the \
+         key, and no address or host that is looked up has it. The database `general` may hold such keys, since templates ask it for anything."
     DATABASE_ENTRY_TOO_LONG Warning "database-entry-too-long"
         "a key or value in a text database has more than 252 characters"
         "PMDF and Messaging Server keep at most 252 characters of an address or a part of a rule. It works here; files that \
@@ -395,6 +399,10 @@ codes! {
         "A message for more recipients than `expandlimit` is put whole on the channel `reprocess`, or on the one that `expandchannel` \
          names, and brought in again from there. So that channel must exist, and the keyword belongs to the channels that mail \
          comes in by, not to the local channel and not to a channel that brings mail in again."
+    CHANNEL_SECTION_UNUSED Warning "channel-section-unused"
+        "a section of `job_controller.cnf` is for no channel"
+        "`[CHANNEL=pattern]` gives the channels that its pattern matches a plugin or a pool. This one matches none, so that a channel it was \
+         written for has the built-in plugin, or the pool `DEFAULT`. `*` stands for any characters; case does not matter."
     UNDEFINED_POOL Warning "undefined-pool"
         "a channel names a pool that is not defined"
         "Pools are defined by `[POOL=name]` or `[QUEUE=name]` in `job_controller.cnf`. The channel uses the pool `DEFAULT` instead, and \

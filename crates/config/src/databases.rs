@@ -159,10 +159,15 @@ pub fn damaged_databases(config: &Config) -> Vec<(PathBuf, Diagnostic)> {
 /// Reads a database from its text; `None` when there is no such file.
 pub(crate) fn read_text(path: &Path, reader: &mut Reader<'_>) -> Option<Database> {
     let text = reader.read_optional_as(path, Manner::DATABASE)?;
-    let is_alias = path.file_stem().is_some_and(|stem| stem == "alias");
+    let is = |name: &str| path.file_stem().is_some_and(|stem| stem == name);
+    let is_alias = is("alias");
+    let of_addresses = is_alias || is("domain") || is("reverse") || is("forward");
     let mut entries = Entries::new();
     for line in text.lines.iter().filter(|line| !line.is_blank()) {
         entry(line, is_alias, &mut entries, reader);
+        if of_addresses {
+            colon(line, reader);
+        }
     }
     let mut sources: Vec<String> = Vec::new();
     for line in &text.lines {
@@ -173,6 +178,22 @@ pub(crate) fn read_text(path: &Path, reader: &mut Reader<'_>) -> Option<Database
         }
     }
     Some(build(&entries, &sources))
+}
+
+/// A key as it would stand in the alias file, which nobody finds in a database of addresses or hosts.
+fn colon(line: &Line, reader: &mut Reader<'_>) {
+    let start = line.text.len() - line.text.trim_start().len();
+    let rest = &line.text[start..];
+    let end = start + rest.find([' ', '\t']).unwrap_or(rest.len());
+    let key = &line.text[start..end];
+    let has_value = !line.text[end..].trim().is_empty();
+    if let Some(name) =
+        key.strip_suffix(':').filter(|name| has_value && !name.is_empty() && !name.starts_with('!'))
+    {
+        let message = format!("the key `{key}` is never found: the colon is part of it");
+        let remark = Diagnostic::new(&codes::DATABASE_KEY_WITH_COLON, message).at(line.span(&(start..end)));
+        reader.push(remark.help(format!("write `{name}`, blanks, and the value")));
+    }
 }
 
 fn entry(line: &Line, is_alias: bool, entries: &mut Entries, reader: &mut Reader<'_>) {

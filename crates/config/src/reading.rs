@@ -135,6 +135,9 @@ fn read_all(reader: &mut Reader<'_>, folder: &Path, main: &Path, whole_folder: b
     // Empty when a part of the file is missing: then nobody can say which channels there are not.
     let names: Vec<String> =
         blocks.iter().filter(|_| text.complete).map(|block| block.name.clone()).collect();
+    if whole_folder && !names.is_empty() {
+        jobs.check_patterns(&names, reader);
+    }
     let mut channels = channels(blocks, &options, &jobs, reader);
     for channel in &mut channels {
         let name = neighbour(&format!("{}{OPTION_FILE_SUFFIX}", channel.name));

@@ -226,6 +226,8 @@ pub(crate) struct JobController {
 #[derive(Debug)]
 struct ChannelSection {
     pattern: String,
+    /// Where the pattern stands.
+    span: Span,
     plugin: Option<String>,
     pool: Option<(String, Span)>,
 }
@@ -267,7 +269,12 @@ pub(crate) fn job_controller(text: &Text, folder: &Path, reader: &mut Reader<'_>
                 let plugin = get("MASTER_PLUGIN").map(|setting| plugin_name(&setting.value, folder));
                 let pool =
                     get("POOL").or(get("QUEUE")).map(|setting| (setting.value.clone(), setting.value_span));
-                controller.sections.push(ChannelSection { pattern: section.name, plugin, pool });
+                controller.sections.push(ChannelSection {
+                    pattern: section.name,
+                    span: section.span,
+                    plugin,
+                    pool,
+                });
             }
             _ => {}
         }
@@ -293,6 +300,34 @@ impl JobController {
     pub(crate) fn pool_of(&self, channel: &str) -> Option<(&str, Span)> {
         let (name, span) = self.best(channel, |section| section.pool.as_ref())?;
         Some((name, *span))
+    }
+
+    /// Names the sections that give something to channels and match none of these, which are all there are.
+    pub(crate) fn check_patterns(&self, channels: &[String], reader: &mut Reader<'_>) {
+        let gives = |section: &&ChannelSection| section.plugin.is_some() || section.pool.is_some();
+        for section in self.sections.iter().filter(gives) {
+            let pattern = &section.pattern;
+            if channels.iter().any(|channel| matches_pattern(pattern, channel)) {
+                continue;
+            }
+            let message = format!("no channel has a name like `{pattern}`");
+            let remark = Diagnostic::new(&codes::CHANNEL_SECTION_UNUSED, message).at(section.span);
+            // `tpc_*` is near to `tcp_*` and not to any whole name.
+            let alike: Vec<String> = match pattern.strip_suffix('*') {
+                Some(stem) => {
+                    let length = stem.chars().count();
+                    channels
+                        .iter()
+                        .map(|channel| channel.chars().take(length).chain(['*']).collect())
+                        .collect()
+                }
+                None => channels.to_vec(),
+            };
+            reader.push(match nearest(pattern, alike.iter().map(String::as_str)) {
+                Some(near) => remark.help(format!("did you mean `{near}`?")),
+                None => remark.help("take the section out, or write the channel's name"),
+            });
+        }
     }
 
     /// What the section with the most exact pattern says, among those that say anything.

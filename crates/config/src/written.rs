@@ -473,6 +473,7 @@ fn length_max(arguments: Arguments) -> usize {
 fn example(info: &KeywordInfo) -> &'static str {
     match info.arguments {
         Arguments::None => "",
+        Arguments::Integer { .. } if info.name == "port" => "2525",
         Arguments::Integer { .. } | Arguments::OptionalInteger => "10",
         Arguments::Integers => "1 2 4 7",
         Arguments::Durations => "PT30M PT1H PT4H",

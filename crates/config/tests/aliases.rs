@@ -250,6 +250,20 @@ fn options_of_aliases_are_typed() {
 }
 
 #[test]
+fn a_colon_behind_a_key_belongs_to_the_alias_file() {
+    let files = with(&[
+        ("alias.txt", "team:   ann@h\n: bob@h\n"),
+        ("reverse.txt", "a@h:b@h  c@h\n!x:  y\n"),
+        ("general.txt", "key:   value\n"),
+    ]);
+    assert_eq!(
+        diagnose(&files),
+        "alias.txt:1:1: warning[database-key-with-colon]: the key `team:` is never found: the colon is part of it\n\
+         help: write `team`, blanks, and the value"
+    );
+}
+
+#[test]
 fn text_databases_are_read_and_their_mistakes_named() {
     let text = "! comment\nHost.Example   $U%x@TAG\nkey\n  host.example\tagain\nlong\\\n  value behind\n";
     let files = with(&[("general.txt", text)]);

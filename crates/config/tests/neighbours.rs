@@ -177,6 +177,20 @@ POOL=other
 }
 
 #[test]
+fn a_section_for_no_channel_is_named() {
+    let files = folder(&[
+        ("sluice.cnf", ". $U@h\n\nl\nh\n\ntcp_a smtp\na\n"),
+        (
+            "job_controller.cnf",
+            "[CHANNEL=tpc_*]\nPOOL=DEFAULT\n[CHANNEL=TCP_*]\nPOOL=DEFAULT\n[CHANNEL=fax]\nmaster_command=x\n",
+        ),
+    ]);
+    let said = diagnose(&files);
+    assert!(said.contains("job_controller.cnf:1:10: warning[channel-section-unused]: no channel has a name like `tpc_*`\nhelp: did you mean `tcp_*`?"), "{said}");
+    assert_eq!(said.matches("channel-section-unused").count(), 1, "{said}");
+}
+
+#[test]
 fn a_pool_that_is_not_there_is_default() {
     let files = folder(&[
         ("sluice.cnf", ". $U@h\n\nl\nh\n\ntcp_a smtp pool SITE\na\n"),
