@@ -15,6 +15,7 @@
 
 mod forms;
 mod loops;
+mod postmaster;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -249,7 +250,7 @@ fn nowhere(rewriter: &Rewriter, watch: &RoutineWatch) -> Vec<Diagnostic> {
         rewriter.route(address, &context, None).map(|_| ())
     };
     let mut found = loops::check(rewriter);
-    found.extend(no_postmaster(rewriter, watch));
+    found.extend(postmaster::check(rewriter, watch));
     for alias in config.aliases.iter() {
         for table in alias.tables().filter(|table| !rewriter.mappings().has(table)) {
             found.extend(alias.span.map(|span| mapping::no_such_table(&config.mappings, table, span)));
@@ -273,29 +274,6 @@ fn nowhere(rewriter: &Rewriter, watch: &RoutineWatch) -> Vec<Diagnostic> {
         }
     }
     found
-}
-
-/// `viaaliasrequired` on the local channel, and no alias for the postmaster.
-fn no_postmaster(rewriter: &Rewriter, watch: &RoutineWatch) -> Option<Diagnostic> {
-    let local = rewriter.config().channels.local();
-    if !local.settings.via_alias_required {
-        return None;
-    }
-    let host = Some(local.official_host.clone());
-    let postmaster = Address { route: Vec::new(), local: "postmaster".to_owned(), host };
-    let context = Context { kind: Kind::EnvelopeTo, source_channel: &local.name, destination_channel: None };
-    watch.forget();
-    let route = rewriter.route(&postmaster, &context, None).ok()?;
-    if route.channel != local.name || watch.has_seen() {
-        return None;
-    }
-    let walk = Walk::new(rewriter, &context, false, "", None);
-    if walk.look_up(&route.address, local).is_some() {
-        return None;
-    }
-    let message = format!("`viaaliasrequired`, and no alias for `{postmaster}`: mail for it is refused");
-    let remark = Diagnostic::new(&codes::NO_POSTMASTER, message).at(local.span);
-    Some(remark.help("write `postmaster: user@host` into the alias file"))
 }
 
 /// The postmaster of the channel's official host, in whatever case (PMDF System Manager's Guide, "aliaspostmaster").
