@@ -128,3 +128,32 @@ fn a_channel_with_logging_leaves_a_record_of_each_recipient() {
     }
     assert!(!log.contains("rfc822;good@quiet.example"), "{log}");
 }
+
+#[test]
+fn the_client_greets_as_its_channel_says() {
+    for (keywords, banner, no_ehlo, greetings) in [
+        ("", "sink.example ready", false, &["EHLO"][..]),
+        ("ehlo", "sink.example ready", false, &["EHLO"]),
+        ("ehlo", "sink.example ready", true, &["EHLO", "HELO"]),
+        ("checkehlo", "sink.example ESMTP ready", false, &["EHLO"]),
+        ("checkehlo", "sink.example ESMTP ready", true, &["EHLO", "HELO"]),
+        ("checkehlo", "sink.example ready", false, &["HELO"]),
+        ("noehlo", "sink.example ESMTP ready", false, &["HELO"]),
+    ] {
+        let sink = Sink::start();
+        sink.behave(Manner { banner: Some(banner.to_owned()), no_ehlo, ..Manner::default() });
+        let mut hub = hub("greets", &[to("tcp_site", "site.example", sink.port(), keywords)]);
+        hub.start();
+        let reply = hub.talk().deliver("a@origin.example", &["b@site.example"], CONTENT).expect("an answer");
+        assert_eq!(reply.code, 250, "{reply}");
+        sink.wait(1, SOON);
+        let said = sink.commands();
+        let verbs: Vec<&str> =
+            said.iter().filter_map(|line| line.get(..4)).filter(|verb| verb.ends_with("LO")).collect();
+        assert_eq!(verbs, greetings, "{keywords} to {banner}: {said:?}");
+        // Who was greeted with HELO has offered nothing, and is asked for nothing.
+        let mail = said.iter().find(|line| line.starts_with("MAIL")).expect("a sender");
+        let parameters = mail.split_whitespace().count() > 2;
+        assert_eq!(parameters, greetings == ["EHLO"], "{mail}");
+    }
+}

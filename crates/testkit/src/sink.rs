@@ -27,6 +27,8 @@ pub struct Arrived {
 pub struct Manner {
     /// A reply in place of the greeting, after which the connection is closed: `421 4.3.2 not now`.
     pub greeting: Option<String>,
+    /// What the greeting says behind 220; `sink.example ESMTP` when there is nothing.
+    pub banner: Option<String>,
     /// EHLO is not understood (502): a server of before 1993.
     pub no_ehlo: bool,
     /// EHLO keywords; the usual ones when empty.
@@ -208,7 +210,8 @@ fn session(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
     if let Some(refusal) = manner().greeting {
         return say(&refusal);
     }
-    say("220 sink.example ESMTP")?;
+    let banner = manner().banner;
+    say(&format!("220 {}", banner.as_deref().unwrap_or("sink.example ESMTP")))?;
     let (mut helo, mut from, mut to) = (String::new(), None, Vec::new());
     for number in 1.. {
         let mut line = String::new();
