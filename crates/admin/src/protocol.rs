@@ -105,6 +105,23 @@ pub enum Request {
     },
     /// A line has come up: activators with ON_LINK_UP ask their servers; answers `{"activator":…}` for each.
     ActivatorLinkUp,
+    /// One [`ReleaseRow`] for each release, the newest first.
+    ReleaseList {
+        /// Only those of this site, its last ten at most; all when left out.
+        site: Option<String>,
+        /// At most so many rows.
+        limit: u64,
+    },
+    /// One [`ReleaseRow`].
+    ReleaseShow {
+        /// Its id.
+        id: String,
+    },
+    /// A [`ReleaseRow`] whenever it has changed, at least every ten seconds, until the release is over.
+    ReleaseFollow {
+        /// Its id; the newest release that is under way, or the newest there is, when left out.
+        id: Option<String>,
+    },
     /// Reads the configuration again; answers its diagnostics, and a fault when the old one stays.
     Reload,
     /// Asks nothing; the answer shows that the hub is there ([`HubRow`]).
@@ -167,6 +184,73 @@ pub struct Triggered {
     pub messages: u64,
     /// What keeps some of it back: `channel NAME is stopped`, `@example.com is suspended`.
     pub closed: Vec<String>,
+    /// Id of its record.
+    #[serde(default)]
+    pub release: String,
+}
+
+/// A release, and what has come of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseRow {
+    /// Its id.
+    pub id: String,
+    /// `running` or `ended`.
+    pub state: String,
+    /// When it was asked for.
+    pub asked: String,
+    /// How: `etrn`, `atrn`, `operator`, `schedule`.
+    pub by: String,
+    /// The site it was for.
+    pub site: Option<String>,
+    /// As whom the peer had logged in.
+    pub login: Option<String>,
+    /// The peer's address.
+    pub address: Option<String>,
+    /// What it called itself, escaped.
+    pub helo: Option<String>,
+    /// The channel of its session.
+    pub channel: Option<String>,
+    /// What it asked for, as it was typed, escaped.
+    pub argument: Option<String>,
+    /// What was released, as selectors.
+    pub covers: String,
+    /// Which way the mail went.
+    pub way: String,
+    /// All that was covered when it was asked for: the number in the reply.
+    pub promised: SumRow,
+    /// The part of it that other releases, or deliveries under way by another connection, count.
+    pub elsewhere: SumRow,
+    /// Ids of those releases.
+    pub with: Vec<String>,
+    /// What came in later and went with it.
+    pub joined: SumRow,
+    /// Not tried yet.
+    pub waiting: SumRow,
+    /// Somebody else answers for it now.
+    pub delivered: SumRow,
+    /// Tried, and put off.
+    pub deferred: SumRow,
+    /// Failed for good.
+    pub bounced: SumRow,
+    /// Not tried, and not going to be by this release.
+    pub left_over: SumRow,
+    /// What was said last of a recipient that was put off or failed.
+    pub last_text: Option<String>,
+    /// When it was over.
+    pub ended: Option<String>,
+    /// Why.
+    pub end: Option<String>,
+}
+
+/// How many.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SumRow {
+    /// Messages, each counted once.
+    pub messages: u64,
+    /// Recipients.
+    pub recipients: u64,
+    /// Octets of content of these messages.
+    pub bytes: u64,
 }
 
 /// A site that was released because a line has come up.
@@ -431,7 +515,13 @@ mod tests {
             (Request::SuspendList, fields(suspension())),
             (
                 Request::Trigger { selector: "@example.com".into() },
-                fields(Triggered { selector: text(), channels: Vec::new(), messages: 0, closed: Vec::new() }),
+                fields(Triggered {
+                    selector: text(),
+                    channels: Vec::new(),
+                    messages: 0,
+                    closed: Vec::new(),
+                    release: text(),
+                }),
             ),
             (
                 Request::LinkUp { names: vec!["site7".into()] },
@@ -497,6 +587,9 @@ mod tests {
                     error: None,
                 }),
             ),
+            (Request::ReleaseList { site: None, limit: 20 }, fields(ReleaseRow::default())),
+            (Request::ReleaseShow { id: "01A0C4506C01".into() }, Vec::new()),
+            (Request::ReleaseFollow { id: None }, Vec::new()),
             (Request::Reload, Vec::new()),
             (Request::Ping, fields(HubRow { version: text(), pid: 0 })),
         ];

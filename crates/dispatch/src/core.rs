@@ -21,13 +21,14 @@ use crate::agenda::Agenda;
 use crate::closed::Closed;
 use crate::desk::Job;
 use crate::details::Errors;
-use crate::event::{Event, Loaded, Question};
+use crate::event::{Answer, Event, Loaded, Question};
 use crate::expiry::Patrol;
 use crate::handle::Shared;
 use crate::lookout::Lookout;
 use crate::order::ReleaseId;
 use crate::policy::Policy;
 use crate::record::Promised;
+use crate::records::{FoundReleases, Records, ReleaseRecord};
 use crate::runner::Runner;
 use crate::runs::Run;
 use crate::settle::{PendingNotice, WaitingNotices};
@@ -204,6 +205,10 @@ pub(crate) struct Core {
     pub(crate) closed: Closed,
     /// Notes of later versions, as they are.
     pub(crate) foreign_notes: Vec<Vec<u8>>,
+    /// Releases that are over; those that an earlier run has noted, until the queue is recovered; and who waits for one.
+    pub(crate) records: Records,
+    pub(crate) found_releases: FoundReleases,
+    pub(crate) waiting_for: HashMap<ReleaseId, Vec<Answer<Option<ReleaseRecord>>>>,
     pub(crate) checkpoint: crate::journal::Checkpoint,
     /// When stopping: how long deliveries are waited for.
     pub(crate) stopping: Option<Instant>,
@@ -220,6 +225,7 @@ impl Core {
             Event::Notice { number, end } => self.notice_ended(number, end, now),
             Event::Release { order, done } => done(self.release(order, now)),
             Event::EndRelease(id) => self.end_release(id, now),
+            Event::AwaitRelease(id, done) => self.await_release(id, done),
             Event::Host { channel, generation, event } => self.host_event(channel, generation, event, now),
             Event::Returned { lease, not_taken, from } => self.lease_returned(lease, not_taken, from, now),
             Event::Unreadable { token, what } => self.unreadable(token, &what, now),
@@ -253,7 +259,7 @@ impl Core {
         self.release_sites(now);
         self.walk_patrol(now);
         self.look_out(now);
-        self.note_ended_runs();
+        self.note_ended_runs(now);
     }
 
     /// Starts what may start.
@@ -313,6 +319,8 @@ impl Core {
             Question::Summarize(done) => done(self.summaries()),
             Question::Suspensions(done) => done(self.suspensions()),
             Question::List { selector, limit, done } => done(self.list(selector.as_ref(), limit)),
+            Question::Releases { site, limit, done } => done(self.list_releases(site.as_deref(), limit)),
+            Question::Release(id, done) => done(self.release_record(id)),
             Question::Channels(done) => done(self.channel_reports(now)),
         }
     }

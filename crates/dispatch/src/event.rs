@@ -20,6 +20,7 @@ use crate::closed::{Closing, ClosingDone, ClosingError};
 use crate::details::Details;
 use crate::order::{Order, ReleaseId, Released};
 use crate::policy::{Policy, Schedule};
+use crate::records::ReleaseRecord;
 use crate::runner::{NotTaken, Runner};
 
 /// A configuration with its rules compiled: what everybody works from until the next reload.
@@ -149,6 +150,8 @@ pub(crate) enum Question {
     Summarize(Answer<Vec<QueueSummary>>),
     List { selector: Option<Selector>, limit: usize, done: Answer<Vec<EntryView>> },
     Channels(Answer<Vec<ChannelReport>>),
+    Releases { site: Option<String>, limit: usize, done: Answer<Vec<ReleaseRecord>> },
+    Release(ReleaseId, Answer<Option<ReleaseRecord>>),
     Suspensions(Answer<Vec<ClosingDone>>),
 }
 
@@ -179,6 +182,8 @@ pub(crate) enum Event {
     Release { order: Order, done: Answer<Released> },
     /// The session behind a turned release is over.
     EndRelease(ReleaseId),
+    /// Somebody wants to be told when a release is over.
+    AwaitRelease(ReleaseId, Answer<Option<ReleaseRecord>>),
     /// An operator closes or opens a channel or a domain.
     Close { closing: Closing, done: Answer<Result<Vec<ClosingDone>, ClosingError>> },
     /// An operator chooses entries, one step.

@@ -22,6 +22,7 @@ use crate::event::{Answer, ChannelReport, Event, Loaded, Question};
 use crate::order::{Order, ReleaseId, Released};
 use crate::policy::Policy;
 use crate::record;
+use crate::records::ReleaseRecord;
 use crate::runner::{PluginInfo, Runners};
 use crate::ticket::{divert, lines_in, ticket};
 
@@ -221,6 +222,46 @@ impl Handle {
     /// [`Busy`].
     pub fn end_release(&self, id: ReleaseId) -> Result<(), Busy> {
         self.tell(Event::EndRelease(id))
+    }
+
+    /// Records of releases, the newest first, those under way included; of one site, if it is named: then its last ten at
+    /// most, and only what belongs to it.
+    ///
+    /// # Errors
+    /// [`Busy`]; `done` is then not called.
+    pub fn releases(
+        &self,
+        site: Option<String>,
+        limit: usize,
+        done: impl FnOnce(Vec<ReleaseRecord>) + Send + 'static,
+    ) -> Result<(), Busy> {
+        self.tell(Event::Ask(Question::Releases { site, limit, done: Box::new(done) }))
+    }
+
+    /// The record of a release as it is now; `None` when there is none (any more).
+    ///
+    /// # Errors
+    /// [`Busy`]; `done` is then not called.
+    pub fn release_record(
+        &self,
+        id: ReleaseId,
+        done: impl FnOnce(Option<ReleaseRecord>) + Send + 'static,
+    ) -> Result<(), Busy> {
+        self.tell(Event::Ask(Question::Release(id, Box::new(done))))
+    }
+
+    /// Waits for the end of a release without keeping a thread: `done` is called with its record when it is over, at once
+    /// if it is. `None` when there is no such record. A release that has joined others is over when the first of them is.
+    /// When the hub stops, `done` may be dropped instead.
+    ///
+    /// # Errors
+    /// [`Busy`]; `done` is then not called.
+    pub fn when_released(
+        &self,
+        id: ReleaseId,
+        done: impl FnOnce(Option<ReleaseRecord>) + Send + 'static,
+    ) -> Result<(), Busy> {
+        self.tell(Event::AwaitRelease(id, Box::new(done)))
     }
 
     /// What waits, by channel and domain.

@@ -2,7 +2,7 @@
 //!
 //! A note is a frame (version, kind, length) around a body whose layout goes by the kind; `docs/internals/notes-format.md`
 //! draws them, and a test here reads the example printed there. Each kind has a module of its own that knows its body:
-//! [`crate::closed`] kind 1.
+//! [`crate::closed`] kind 1, [`crate::records`] kind 2.
 //!
 //! # A kind more
 //! It gets its number in [`Kind`], a field in [`Found`], an arm in [`read`], and its part of [`Core::all_notes`], which is
@@ -14,6 +14,7 @@ use sluice_spool::{Done, Durability};
 
 use crate::closed::Closed;
 use crate::core::Core;
+use crate::records::FoundReleases;
 
 /// First byte of every frame.
 const VERSION: u8 = 1;
@@ -25,7 +26,8 @@ const FRAME: usize = 8;
 pub(crate) enum Kind {
     /// Stopped channels and suspended domains; each note is the whole.
     Closed = 1,
-    // 2 is kept free for the records of releases.
+    /// A release, whole or as far as it has come.
+    Release = 2,
 }
 
 /// What the notes of an earlier run say.
@@ -33,6 +35,8 @@ pub(crate) enum Kind {
 pub(crate) struct Found {
     /// The last of kind 1.
     pub(crate) closed: Closed,
+    /// Those of kind 2.
+    pub(crate) releases: FoundReleases,
     /// Whole frames of kinds and versions that this program does not know, oldest first.
     pub(crate) foreign: Vec<Vec<u8>>,
 }
@@ -81,6 +85,7 @@ pub(crate) fn read(notes: Vec<Vec<u8>>) -> Found {
             Ok(Some((kind, body))) if kind == Kind::Closed as u8 => {
                 Closed::decode(body).map(|closed| found.closed = closed)
             }
+            Ok(Some((kind, body))) if kind == Kind::Release as u8 => found.releases.add(body),
             Ok(_) => {
                 found.foreign.push(note);
                 Ok(())
@@ -105,11 +110,14 @@ impl Core {
         }
         self.foreign_notes = found.foreign;
         self.close_as_found(found.closed, now);
+        self.found_releases = found.releases;
     }
 
     /// All notes that count now: what a checkpoint holds.
     pub(crate) fn all_notes(&self) -> Vec<Vec<u8>> {
         let mut notes = vec![frame(Kind::Closed, &self.closed.encode())];
+        notes.extend(self.records.bodies().map(|body| frame(Kind::Release, body)));
+        notes.extend(self.live_records().map(|record| frame(Kind::Release, &record.encode())));
         notes.extend(self.foreign_notes.iter().cloned());
         notes
     }
@@ -189,7 +197,7 @@ mod tests {
     fn the_document_shows_what_is_written() {
         let ours = frame(Kind::Closed, &example().encode());
         assert_eq!(ours, printed(), "ours: {ours:02x?}");
-        assert_eq!(read(vec![printed()]), Found { closed: example(), foreign: Vec::new() });
+        assert_eq!(read(vec![printed()]), Found { closed: example(), ..Found::default() });
     }
 
     #[test]
@@ -200,7 +208,7 @@ mod tests {
         assert_eq!(read(vec![empty, first.clone()]).closed, example());
         for length in 0..first.len() {
             let found = read(vec![first.clone(), first[..length].to_vec()]);
-            assert_eq!(found, Found { closed: example(), foreign: Vec::new() }, "{length} bytes");
+            assert_eq!(found, Found { closed: example(), ..Found::default() }, "{length} bytes");
         }
         let with = |at: usize, value: u8| {
             let mut bytes = first.clone();
@@ -223,6 +231,6 @@ mod tests {
         let version = [2, 1, 9].to_vec();
         let ours = frame(Kind::Closed, &example().encode());
         let found = read(vec![kind.clone(), ours, version.clone()]);
-        assert_eq!(found, Found { closed: example(), foreign: vec![kind, version] });
+        assert_eq!(found, Found { closed: example(), foreign: vec![kind, version], ..Found::default() });
     }
 }

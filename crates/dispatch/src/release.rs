@@ -54,7 +54,7 @@ impl Core {
     /// Makes what waits under the order's selectors due now, as far as its requester may.
     pub(crate) fn release(&mut self, order: Order, now: Time) -> Released {
         let id = self.next_release(now);
-        let Order { selectors, requester, via, site } = order;
+        let Order { selectors, requester, via, site } = order.clone();
         let mut named = Named::default();
         for selector in &selectors {
             self.name(selector, &requester, &mut named);
@@ -126,6 +126,9 @@ impl Core {
             (true, false) if is_closed => Matched::Closed,
             (true, false) => Matched::Known,
         };
+        if matched == Matched::Known {
+            self.begin_record(id, &order, covered, &with, now);
+        }
         let nearest = match (matched, &requester, selectors.as_slice()) {
             (Matched::Unknown, Requester::Operator, [selector]) => self.nearest(selector),
             _ => Vec::new(),

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Select, bounded, unbounded};
+use sluice_mail::Time;
 use sluice_queue::Queues;
 use sluice_spool::{Live, Spool};
 
@@ -118,6 +119,9 @@ impl Dispatcher {
             errors: crate::details::Errors::default(),
             closed: Closed::default(),
             foreign_notes: Vec::new(),
+            records: crate::records::Records::default(),
+            found_releases: crate::records::FoundReleases::default(),
+            waiting_for: std::collections::HashMap::new(),
             checkpoint: Checkpoint::starting(now),
             stopping: None,
         };
@@ -125,6 +129,7 @@ impl Dispatcher {
         core.reload(loaded, policies, now);
         core.take_up(crate::notes::read(notes), now);
         core.recover(entries, now);
+        core.recover_releases(now);
         let desk = Desk { spool, inbox: inbox_in, arrivals: arrivals_in };
         std::thread::Builder::new().name("dispatch-desk".to_owned()).spawn(move || desk.run(&desk_out))?;
         let thread = std::thread::Builder::new().name("dispatch".to_owned()).spawn(move || {
@@ -161,7 +166,7 @@ fn run(mut core: Core, arrivals: &Receiver<Event>, inbox: &Receiver<Event>, cloc
             core.handle(event, now);
         }
     }
-    core.end();
+    core.end(clock.now());
 }
 
 impl Core {
@@ -190,13 +195,14 @@ impl Core {
     }
 
     /// Writes down what there is. What is still under way is written as waiting: it will be delivered again.
-    fn end(self) {
+    fn end(mut self, now: Time) {
         if !self.deliveries.is_empty() {
             tracing::warn!(
                 deliveries = self.deliveries.len(),
                 "stopped with deliveries under way; they will be tried again"
             );
         }
+        self.stop_releases(now);
         self.last_checkpoint();
         self.spool.close();
         tracing::info!("dispatcher has stopped");

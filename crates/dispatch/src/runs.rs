@@ -17,6 +17,7 @@ use sluice_queue::{ChannelKey, Collect, Lanes, QueueKey};
 use crate::core::{Core, Lease};
 use crate::order::{ReleaseId, Via};
 use crate::policy::Schedule;
+use crate::records::{End, ReleaseRecord};
 
 /// A run under way.
 pub(crate) struct Run {
@@ -27,12 +28,16 @@ pub(crate) struct Run {
     channel: Option<ChannelKey>,
     /// For a turned run: its connection has failed.
     is_broken: bool,
+    /// Why it ends, where it does not end by itself.
+    why: Option<End>,
+    /// What is told of it, but for the sums, which the queue keeps. Schedules that find nothing leave none.
+    pub(crate) record: Option<Box<ReleaseRecord>>,
 }
 
 impl Run {
     /// One whose mail goes as configured.
     pub(crate) const fn as_configured() -> Self {
-        Self { via: Via::Channel, next_hop: None, channel: None, is_broken: false }
+        Self { via: Via::Channel, next_hop: None, channel: None, is_broken: false, why: None, record: None }
     }
 }
 
@@ -84,11 +89,23 @@ impl Core {
             self.queues.join(run.0, queues, collects, now);
         }
         if !own.is_empty() {
+            let losing: Vec<ReleaseId> =
+                own.iter().filter_map(|&queue| self.queues.run_of(queue).map(ReleaseId)).collect();
             let lanes = if via.is_turned() { Lanes::Single } else { Lanes::Many };
             let channel = via.is_turned().then(|| self.queues.queue_names(own[0]).0);
             let next_hop = via.next_hop().map(|hop| hop.to_string().into());
-            self.runs.insert(id, Run { via: via.clone(), next_hop, channel, is_broken: false });
+            self.runs.insert(
+                id,
+                Run { via: via.clone(), next_hop, channel, is_broken: false, why: None, record: None },
+            );
             self.queues.begin_run(id.0, lanes, &own, collects, now);
+            for loser in losing {
+                if !self.queues.is_running(loser.0)
+                    && let Some(run) = self.runs.get_mut(&loser)
+                {
+                    run.why = Some(End::TakenOver);
+                }
+            }
         }
         groups.into_iter().map(|(run, _)| run).collect()
     }
@@ -137,7 +154,8 @@ impl Core {
 
     /// Ends a release that goes down a turned connection, for its session is over. Others end by themselves.
     pub(crate) fn end_release(&mut self, id: ReleaseId, now: Time) {
-        if self.runs.get(&id).is_some_and(|run| run.via.is_turned()) {
+        if let Some(run) = self.runs.get_mut(&id).filter(|run| run.via.is_turned()) {
+            run.why = Some(End::SessionOver);
             self.end_turned(id, now);
         }
     }
@@ -150,14 +168,16 @@ impl Core {
     }
 
     /// Takes note of runs that are over.
-    pub(crate) fn note_ended_runs(&mut self) {
+    pub(crate) fn note_ended_runs(&mut self, now: Time) {
         for (number, tally) in self.queues.take_ended() {
             let id = ReleaseId(number);
-            if self.runs.remove(&id).is_some() {
-                let (delivered, deferred) = (tally.delivered.messages, tally.deferred.messages);
-                let (bounced, left) = (tally.bounced.messages, tally.left.messages);
-                tracing::info!(%id, delivered, deferred, bounced, left, "release is over");
-            }
+            let Some(run) = self.runs.remove(&id) else { continue };
+            let why = match run.why {
+                Some(why) => why,
+                None if run.is_broken => End::ConnectionLost,
+                None => End::Done,
+            };
+            self.release_over(run, tally, why, now);
         }
     }
 }

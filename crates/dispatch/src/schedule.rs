@@ -15,12 +15,12 @@ use std::time::Duration;
 use sluice_config::PerPriority;
 use sluice_host::{Cause, HostEvent, StopReason};
 use sluice_mail::{Outcome, Priority, Status, Time};
-use sluice_queue::{ChannelKey, Collect, EntryKey, Placement};
+use sluice_queue::{ChannelKey, Collect, EntryKey, Placement, Selector};
 
 use crate::core::{Core, InFlight, Lease, Others, Owners, Pool, RunnerState, Taken};
 use crate::desk::{Job, LeaseItem, LeaseJob, NullSender, Share, With};
 use crate::event::Event;
-use crate::order::Via;
+use crate::order::{Order, Requester, Via};
 use crate::policy::{PRIORITIES, PerJob, Schedule, by_priority};
 use crate::record::Promised;
 use crate::runner::{NotTaken, Runner};
@@ -68,7 +68,14 @@ impl Core {
                 }
                 Schedule::Periodic => {
                     let id = self.next_release(now);
-                    self.begin_run(id, &Via::Channel, &queues, vec![Collect::Channel(key)], now);
+                    let covered = self.queues.count(&queues);
+                    let with = self.begin_run(id, &Via::Channel, &queues, vec![Collect::Channel(key)], now);
+                    if covered.messages > 0 {
+                        // A service that finds nothing is not worth a record.
+                        let name = self.queues.channel_name(key).to_string();
+                        let order = Order::new(Selector::Channel(name), Requester::Schedule);
+                        self.begin_record(id, &order, covered, &with, now);
+                    }
                 }
                 // Mail below the channel's `imm…` priority waits for this; retries may as well take part.
                 Schedule::Immediate => self.queues.make_due(&queues, now),

@@ -128,6 +128,11 @@ impl Core {
         let (mut open, mut told, mut delivered) = (Vec::new(), Vec::new(), 0u64);
         let mut failed = Vec::new();
         let (mut reached, mut asked_to_wait) = (false, false);
+        if let Some((_, outcome)) =
+            outcomes.iter().rev().find(|(_, outcome)| !matches!(outcome, Outcome::Delivered { .. }))
+        {
+            self.tell_record(entry, outcome);
+        }
         for (index, outcome) in outcomes {
             match &outcome {
                 Outcome::Delivered { status, text, peer, handover } => {
@@ -173,7 +178,7 @@ impl Core {
         };
         // Those who have failed stay open until the sender's notice is durable.
         let still_open = (open.len() + failed.len()) as u64;
-        self.queues.settle(entry, Settled { delivered, bounced: 0, open: still_open });
+        self.count_settled(entry, Settled { delivered, bounced: 0, open: still_open });
         if told.is_empty() {
             return self.conclude(entry, &open, delivered > 0, pace, now);
         }
@@ -407,7 +412,7 @@ impl Core {
         if let (true, Some(entry)) = (settled, pending.entry) {
             let open = pending.open.len() as u64;
             let bounced = self.queues.recipients(entry).saturating_sub(open);
-            self.queues.settle(entry, Settled { delivered: 0, bounced, open });
+            self.count_settled(entry, Settled { delivered: 0, bounced, open });
             match &pending.latch {
                 Some(latch) => {
                     latch.returned();

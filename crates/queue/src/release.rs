@@ -189,11 +189,19 @@ impl Queues {
         })
     }
 
-    /// What a run has come to so far.
+    /// What a run has come to so far, or in the end as long as nobody has asked for that.
     #[must_use]
     pub fn tally(&self, number: RunNumber) -> Option<Tally> {
-        let index = self.run_numbers.get(&number)?;
-        self.runs.get(*index).map(|run| run.ledger.tally)
+        if let Some(index) = self.run_numbers.get(&number) {
+            return self.runs.get(*index).map(|run| run.ledger.tally);
+        }
+        self.ended.iter().find(|(ended, _)| *ended == number).map(|&(_, tally)| tally)
+    }
+
+    /// Whether a run of that number goes on.
+    #[must_use]
+    pub fn is_running(&self, number: RunNumber) -> bool {
+        self.run_numbers.contains_key(&number)
     }
 
     /// The runs that have ended since this was last asked, and what they have come to.

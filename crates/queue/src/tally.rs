@@ -95,7 +95,7 @@ impl Tally {
     }
 
     /// The run is over: what was not tried is left over.
-    pub(crate) fn close(&mut self) {
+    pub fn close(&mut self) {
         self.left += std::mem::take(&mut self.waiting);
     }
 }

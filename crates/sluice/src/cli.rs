@@ -6,6 +6,7 @@ pub(crate) mod closing;
 pub(crate) mod queue;
 #[cfg(test)]
 mod reference;
+mod release;
 mod sites;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use self::closing::{Channel, Resume, Suspend};
 use self::queue::Queue;
+pub(crate) use release::Release;
 pub(crate) use sites::{
     Activator, ActivatorAdd, ActivatorRun, ActivatorSet, Editing, Removal, Site, SiteAdd, SiteSet,
 };
@@ -128,6 +130,9 @@ pub(crate) enum Command {
     /// more than one id is counted first and wants `--yes`, or a yes at the terminal (exit status 64 without either).
     #[command(subcommand)]
     Queue(Queue),
+    /// Shows what releases have come to: who asked, what was promised, what was delivered.
+    #[command(subcommand)]
+    Release(Release),
     /// Shows the channels, stops and starts them.
     #[command(subcommand)]
     Channel(Channel),

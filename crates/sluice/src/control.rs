@@ -57,6 +57,7 @@ impl Console {
                 channels: released.channels,
                 messages: released.messages,
                 closed: released.closed,
+                release: released.id.to_string(),
             },
         );
         Ok(())
@@ -193,6 +194,13 @@ impl Control for Console {
             }
             Request::Resume { domain } => closing::resume(&self.hub, &domain, row),
             Request::SuspendList => closing::list(&self.hub, row),
+            Request::ReleaseList { site, limit } => {
+                crate::releases::list(self.hub.dispatcher(), site, limit, row)
+            }
+            Request::ReleaseShow { id } => crate::releases::show(self.hub.dispatcher(), &id, row),
+            Request::ReleaseFollow { id } => {
+                crate::releases::follow(self.hub.dispatcher(), id.as_deref(), row)
+            }
             Request::PluginList => {
                 for plugin in self.hub.dispatcher().plugins() {
                     put(row, &plugin_row(plugin));

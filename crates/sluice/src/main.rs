@@ -30,6 +30,7 @@ mod notices;
 mod output;
 mod own_names;
 mod recipients;
+mod releases;
 mod report;
 mod routines;
 mod sendmail_cf;
@@ -48,7 +49,7 @@ use sluice_admin::protocol::Act;
 
 use crate::cli::closing::Channel;
 use crate::cli::queue::Queue;
-use crate::cli::{Activator, Cli, Command, Password, Plugin, Site, Test};
+use crate::cli::{Activator, Cli, Command, Password, Plugin, Release, Site, Test};
 use crate::exit::{Exit, Failure};
 
 fn main() -> ExitCode {
@@ -111,6 +112,13 @@ fn carry_out(command: Command) -> Result<Exit, Failure> {
         Command::Queue(Queue::Delete(act)) => commands::queue::act(Act::Delete, &act),
         Command::Queue(Queue::Retry(act)) => commands::queue::act(Act::Retry, &act),
         Command::Queue(Queue::Summarize(summarize)) => commands::remote::queue_summarize(&summarize.common),
+        Command::Release(Release::List(list)) => {
+            commands::release::list(&list.common, list.site.as_deref(), list.limit)
+        }
+        Command::Release(Release::Show(show)) => commands::release::show(&show.common, &show.id),
+        Command::Release(Release::Follow(follow)) => {
+            commands::release::follow(&follow.common, follow.id.as_deref())
+        }
         Command::Channel(Channel::List(list)) => commands::remote::channel_list(&list.common),
         Command::Channel(Channel::Stop(names)) => commands::closing::stop(&names),
         Command::Channel(Channel::Start(names)) => commands::closing::start(&names),

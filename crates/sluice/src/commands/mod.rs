@@ -10,6 +10,7 @@ pub(crate) mod import;
 pub(crate) mod password;
 pub(crate) mod plugin_list;
 pub(crate) mod queue;
+pub(crate) mod release;
 pub(crate) mod remote;
 pub(crate) mod run;
 pub(crate) mod site_edit;
