@@ -284,3 +284,34 @@ fn a_login_may_ask_for_as_many_nodes_as_it_owns() {
     other.want("ETRN d0.site7.example", 458);
     hub.stop();
 }
+
+#[test]
+fn row_6_8_a_site_reads_its_own_records() {
+    let sink = Sink::start();
+    let sites =
+        "[SITE=site7]\nDOMAINS=site7.example\nLOGIN=fred\n[SITE=ship]\nDOMAINS=ship.example\nLOGIN=ginger\n";
+    let mut hub = hub("own-records", "silentetrn", sink.port(), sites);
+    hub.start();
+    send(&hub, "a@site7.example", 0, 3);
+    hub.talk().want("HELP RELEASES", 530);
+    let mut owner = logged_in(&hub, "fred");
+    assert_eq!(owner.want("HELP RELEASES", 214).text(), "2.0.0 No release of site7 yet");
+    owner.want("ETRN site7.example", 253);
+    numbers(&sink, 3);
+    hub.wait_for_waiting(Some("tcp_sites"), 0, SOON);
+    let told = sluice_testkit::wait_until(SOON, || {
+        let reply = owner.want("HELP RELEASES", 214);
+        reply.text().contains("everything was tried").then_some(reply)
+    })
+    .expect("the release is over");
+    assert_eq!(told.lines[0], "2.0.0 Releases of site7, the newest first");
+    assert_eq!(told.lines.len(), 2, "{told}");
+    let line = &told.lines[1];
+    assert!(
+        line.contains(" etrn site7.example: 3 messages promised; recipients: 3 delivered, 0 deferred, 0 returned, 0 left;"),
+        "{line}"
+    );
+    // Another login is told of its own site only.
+    assert_eq!(logged_in(&hub, "ginger").want("HELP RELEASES", 214).text(), "2.0.0 No release of ship yet");
+    hub.stop();
+}

@@ -223,7 +223,7 @@ impl Core {
                 self.accept(&ticket, now);
             }
             Event::Notice { number, end } => self.notice_ended(number, end, now),
-            Event::Release { order, done } => done(self.release(order, now)),
+            Event::Release { order, done } => done(self.release(&order, now)),
             Event::EndRelease(id) => self.end_release(id, now),
             Event::AwaitRelease(id, done) => self.await_release(id, done),
             Event::Host { channel, generation, event } => self.host_event(channel, generation, event, now),

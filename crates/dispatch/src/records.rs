@@ -268,7 +268,7 @@ impl FoundReleases {
                 if let Some((record, before, last)) = self.found.get_mut(&progress.id)
                     && record.ended.is_none()
                 {
-                    *before = std::mem::replace(last, Some(progress));
+                    *before = last.replace(progress);
                 }
             }
             other => return Err(NoteError::Flags(other)),

@@ -52,7 +52,7 @@ const fn is_channel(selector: &Selector) -> bool {
 
 impl Core {
     /// Makes what waits under the order's selectors due now, as far as its requester may.
-    pub(crate) fn release(&mut self, order: Order, now: Time) -> Released {
+    pub(crate) fn release(&mut self, order: &Order, now: Time) -> Released {
         let id = self.next_release(now);
         let Order { selectors, requester, via, site } = order.clone();
         let mut named = Named::default();
@@ -127,7 +127,7 @@ impl Core {
             (true, false) => Matched::Known,
         };
         if matched == Matched::Known {
-            self.begin_record(id, &order, covered, &with, now);
+            self.begin_record(id, order, covered, &with, now);
         }
         let nearest = match (matched, &requester, selectors.as_slice()) {
             (Matched::Unknown, Requester::Operator, [selector]) => self.nearest(selector),

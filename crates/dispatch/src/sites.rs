@@ -118,7 +118,7 @@ impl Core {
             }
             if let Some(site) = config.sites.by_name(&name) {
                 let order = Order::for_site(site, Requester::Schedule);
-                self.release(order, now);
+                self.release(&order, now);
             }
             self.plan(&config, name, now);
         }

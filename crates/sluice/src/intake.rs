@@ -21,6 +21,7 @@ use crate::etrn;
 use crate::hub::{self, Hub};
 use crate::lookups;
 use crate::names::{self, Names};
+use crate::own_releases;
 use crate::recipients::Recipients;
 use crate::terms;
 use crate::turning;
@@ -203,6 +204,12 @@ impl Intake for Door {
         tokio::spawn(async move {
             done(EtrnAnswer { reply: etrn::answer(&hub, &names, &session, &argument).await });
         });
+    }
+
+    fn releases(&self, session: &Session, done: Box<dyn FnOnce(Reply) + Send>) {
+        let hub = Arc::clone(&self.hub);
+        let login = session.login.as_ref().map(|login| login.name.clone()).unwrap_or_default();
+        tokio::spawn(async move { done(own_releases::answer(hub, &login).await) });
     }
 
     fn atrn(&self, session: &Session, domains: &[String], done: Box<dyn FnOnce(AtrnAnswer) + Send>) {

@@ -29,6 +29,7 @@ mod names;
 mod notices;
 mod output;
 mod own_names;
+mod own_releases;
 mod recipients;
 mod releases;
 mod report;

@@ -83,7 +83,6 @@ fn find(hub: &Handle, id: ReleaseId) -> Result<ReleaseRecord, Fault> {
     })
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
 fn busy(busy: Busy) -> Fault {
     Fault::new(FaultKind::Unavailable, busy.to_string())
 }
