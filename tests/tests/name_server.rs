@@ -114,7 +114,7 @@ fn row_1_8b_and_5_4_exchangers_by_preference_other_names_and_new_addresses_at_ea
     hub.write("tcp_dialup_option", &format!("NAMESERVER_PORT={}\nIDLE_TIME=0\n", names.port));
     hub.start();
     let send = |hub: &sluice_testkit::Site, to: &str, first| {
-        Batch { first, ..Batch::new(hub.address(), to, 3) }.send_all()
+        Batch { first, ..Batch::new(hub.address(), to, 3) }.send_all();
     };
 
     // The lower preference first, although it stands second.
