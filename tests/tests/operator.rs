@@ -58,6 +58,40 @@ fn the_log_says_why_mail_stays_and_says_it_once_for_many() {
 }
 
 #[test]
+fn channels_run_by_their_schedules_and_wait_for_their_windows() {
+    let sink = Sink::start();
+    let destinations = [
+        Destination::held("tcp_clock", "clock.example", sink.port()),
+        Destination::direct("tcp_window", "window.example", sink.port()),
+    ];
+    let mut hub = hub("timed", &destinations);
+    // The day before yesterday has a window; now none is open, whatever the zone.
+    let days = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() / 86_400;
+    let closed = ["thu", "fri", "sat", "sun", "mon", "tue", "wed"][usize::try_from((days + 5) % 7).unwrap()];
+    hub.write(
+        "job_controller.cnf",
+        &format!("[CHANNEL=tcp_clock]\nSCHEDULE=every 1s\n[CHANNEL=tcp_window]\nWINDOW={closed}\n"),
+    );
+    hub.start();
+    Batch::new(hub.address(), "fred@window.example", 2).send_all();
+    Batch::new(hub.address(), "fred@clock.example", 3).send_all();
+    sink.wait(3, SOON);
+    assert_eq!(hub.waiting(Some("tcp_window")), 2, "nothing of it is attempted");
+    let rows = hub.json(&["channel", "list"]);
+    for name in ["tcp_clock", "tcp_window"] {
+        let row = rows.iter().find(|row| row["channel"] == name).expect("a row for the channel");
+        assert!(row["next_run"].is_string(), "{row}");
+    }
+    let shown = &hub.json(&["test", "channel", "tcp_clock"])[0];
+    assert_eq!(shown["schedule"], "every 1s", "{shown}");
+    assert!(shown["next_run"].is_string(), "{shown}");
+    let told = hub.command(&["test", "channel", "tcp_window"]).out;
+    assert!(told.contains(&format!("only in the channel's window, `{closed}`")), "{told}");
+    assert_eq!(hub.command(&["trigger", "#tcp_window"]).code, 0);
+    sink.wait(5, SOON);
+}
+
+#[test]
 fn commands_without_a_hub_fail_for_now_and_usage_errors_for_good() {
     let site = hub("no-hub", &[]);
     for command in

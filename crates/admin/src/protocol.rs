@@ -366,6 +366,9 @@ pub struct ChannelRow {
     pub pool: String,
     /// What last went wrong with the plugin.
     pub error: Option<String>,
+    /// When it runs next without anybody asking, where its `SCHEDULE` or closed `WINDOW` decides that.
+    #[serde(default)]
+    pub next_run: Option<String>,
     /// Why it gets nothing done although it has something to do, when that has been so for half a minute.
     #[serde(default)]
     pub stalled: Option<String>,
@@ -570,6 +573,7 @@ mod tests {
                     max_jobs: 0,
                     pool: text(),
                     error: None,
+                    next_run: None,
                     stalled: None,
                     stopped_since: None,
                 }),

@@ -12,12 +12,13 @@ use crate::mappings::Mappings;
 use crate::options::{Options, ServerOptions};
 use crate::settings::Settings;
 use crate::sites::Sites;
-use crate::timetable::Zone;
+use crate::timetable::{Timetable, Windows, Zone};
 use foldhash::fast::RandomState;
 use sluice_diag::Span;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A whole configuration, free of errors.
 #[derive(Debug, Clone, PartialEq)]
@@ -235,6 +236,10 @@ pub struct Channel {
     /// The plugin that delivers: `MASTER_PLUGIN` of the best `[CHANNEL=…]` section, or the built-in choice for the name.
     /// `None`: nothing delivers, mail stays queued.
     pub plugin: Option<String>,
+    /// `SCHEDULE` of the best `[CHANNEL=…]` section: when the channel is run beside the periodic services.
+    pub schedule: Option<Arc<Timetable>>,
+    /// `WINDOW` of the best `[CHANNEL=…]` section: when its mail is attempted without anybody asking. `None`: always.
+    pub windows: Option<Arc<Windows>>,
     /// The lines of `CHANNEL_option`.
     pub option_file: Vec<OptionValue>,
     /// What the lines of `CHANNEL_option` mean to the server side.

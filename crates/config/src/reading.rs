@@ -126,8 +126,9 @@ fn read_all(reader: &mut Reader<'_>, folder: &Path, main: &Path, whole_folder: b
         Some(text) => option_file::global(&text, folder, reader),
         None => Options::default(),
     };
+    let time_zone = time_zone(&options, reader);
     let jobs = match reader.read_optional_as(&neighbour("job_controller.cnf"), Manner::OPTIONS) {
-        Some(text) => services::job_controller(&text, folder, reader),
+        Some(text) => services::job_controller(&text, folder, &time_zone, reader),
         None => JobController::default(),
     };
     check_blocks(&written, &text, reader);
@@ -177,7 +178,6 @@ fn read_all(reader: &mut Reader<'_>, folder: &Path, main: &Path, whole_folder: b
         Some(text) => mappings::tables(&text, reader),
         None => Mappings::default(),
     };
-    let time_zone = time_zone(&options, reader);
     let etrn_hosts = etrn_hosts::read(&options, reader);
     let sites = match reader.read_optional_as(&neighbour(SITE_FILE), Manner::SITES) {
         Some(text) => {
@@ -402,6 +402,8 @@ fn channels(
         channels.push(Channel {
             description: description.and_then(|keyword| keyword.arguments.first().cloned()),
             official_host: official,
+            schedule: jobs.schedule(&block.name),
+            windows: jobs.windows(&block.name),
             name: block.name,
             local_alias: block.local_alias,
             hosts: block.hosts,

@@ -6,10 +6,12 @@ use crate::model::{Atrn, Pool, Service};
 use crate::option_file::{self, Section, Setting, Settings};
 use crate::settings::DEFAULT_POOL;
 use crate::tables;
+use crate::timetable::{Mistake, Timetable, Windows, Zone};
 use crate::values;
-use sluice_diag::{Diagnostic, Span, errors_in, nearest};
+use sluice_diag::{Code, Diagnostic, Span, errors_in, nearest};
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Connections of a service where neither `MAX_PROCS` nor `MAX_CONNS` is set.
 const CONNECTIONS: u32 = 500;
@@ -230,6 +232,8 @@ struct ChannelSection {
     span: Span,
     plugin: Option<String>,
     pool: Option<(String, Span)>,
+    schedule: Option<Timetable>,
+    windows: Option<Arc<Windows>>,
 }
 
 impl Default for JobController {
@@ -243,7 +247,14 @@ impl Default for JobController {
 }
 
 /// Reads `job_controller.cnf`.
-pub(crate) fn job_controller(text: &Text, folder: &Path, reader: &mut Reader<'_>) -> JobController {
+///
+/// Schedules and windows go by the clock of `zone`.
+pub(crate) fn job_controller(
+    text: &Text,
+    folder: &Path,
+    zone: &Zone,
+    reader: &mut Reader<'_>,
+) -> JobController {
     let kinds = ["POOL", "QUEUE", "CHANNEL", "PERIODIC_JOB"];
     let before = reader.diagnostics.len();
     let (head, sections) = option_file::read(text, tables::JOB_CONTROLLER, &kinds, reader);
@@ -269,11 +280,21 @@ pub(crate) fn job_controller(text: &Text, folder: &Path, reader: &mut Reader<'_>
                 let plugin = get("MASTER_PLUGIN").map(|setting| plugin_name(&setting.value, folder));
                 let pool =
                     get("POOL").or(get("QUEUE")).map(|setting| (setting.value.clone(), setting.value_span));
+                let schedule = get("SCHEDULE").and_then(|setting| {
+                    let read = Timetable::read(&setting.value, zone, &section.name);
+                    timed(read, setting, [&codes::BAD_SCHEDULE, &codes::SCHEDULE_NEVER_RUNS], reader)
+                });
+                let windows = get("WINDOW").and_then(|setting| {
+                    let read = Windows::read(&setting.value, zone);
+                    timed(read, setting, [&codes::BAD_WINDOW, &codes::WINDOW_NEVER_OPENS], reader)
+                });
                 controller.sections.push(ChannelSection {
                     pattern: section.name,
                     span: section.span,
                     plugin,
                     pool,
+                    schedule,
+                    windows: windows.map(Arc::new),
                 });
             }
             _ => {}
@@ -283,6 +304,29 @@ pub(crate) fn job_controller(text: &Text, folder: &Path, reader: &mut Reader<'_>
         controller.pools.insert(0, Pool { name: DEFAULT_POOL.to_owned(), job_limit: general });
     }
     controller
+}
+
+/// What was read of times, or what is wrong with them, at its place; the second code is for what stands for nothing.
+fn timed<T>(
+    read: Result<T, Mistake>,
+    setting: &Setting,
+    codes: [&'static Code; 2],
+    reader: &mut Reader<'_>,
+) -> Option<T> {
+    let mistake = match read {
+        Ok(times) => return Some(times),
+        Err(mistake) => mistake,
+    };
+    let place = |offset: usize| u32::try_from(offset).unwrap_or(u32::MAX);
+    let whole = setting.value_span;
+    let at = Span::new(
+        whole.source,
+        whole.start.saturating_add(place(mistake.range.start)).min(whole.end),
+        whole.start.saturating_add(place(mistake.range.end)).min(whole.end),
+    );
+    let remark = Diagnostic::new(codes[usize::from(mistake.never)], mistake.what).at(at);
+    reader.push(remark.help(mistake.help));
+    None
 }
 
 /// A value with a slash is a file; a relative one starts from the configuration folder.
@@ -304,7 +348,12 @@ impl JobController {
 
     /// Names the sections that give something to channels and match none of these, which are all there are.
     pub(crate) fn check_patterns(&self, channels: &[String], reader: &mut Reader<'_>) {
-        let gives = |section: &&ChannelSection| section.plugin.is_some() || section.pool.is_some();
+        let gives = |section: &&ChannelSection| {
+            section.plugin.is_some()
+                || section.pool.is_some()
+                || section.schedule.is_some()
+                || section.windows.is_some()
+        };
         for section in self.sections.iter().filter(gives) {
             let pattern = &section.pattern;
             if channels.iter().any(|channel| matches_pattern(pattern, channel)) {
@@ -328,6 +377,18 @@ impl JobController {
                 None => remark.help("take the section out, or write the channel's name"),
             });
         }
+    }
+
+    /// The schedule that the best section for a channel names. Intervals have moments of the channel's own, whatever the
+    /// pattern, so that those of one section do not all run at once.
+    pub(crate) fn schedule(&self, channel: &str) -> Option<Arc<Timetable>> {
+        let schedule = self.best(channel, |section| section.schedule.as_ref())?;
+        Timetable::read(schedule.as_str(), schedule.zone(), channel).ok().map(Arc::new)
+    }
+
+    /// The windows that the best section for a channel names.
+    pub(crate) fn windows(&self, channel: &str) -> Option<Arc<Windows>> {
+        self.best(channel, |section| section.windows.clone())
     }
 
     /// What the section with the most exact pattern says, among those that say anything.

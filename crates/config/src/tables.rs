@@ -531,6 +531,22 @@ pub(crate) static JOB_CONTROLLER: &[OptionInfo] = &[
     ),
     option("POOL", Text, "by keyword", Acts, "The same as QUEUE (ours)."),
     option(
+        "SCHEDULE",
+        Text,
+        "none",
+        Acts,
+        "In a [CHANNEL=pattern] section: when the channels that match are run, beside the periodic services: what waits is attempted, and \
+         the peer is asked for mail where `sendetrn` says so. Written as SCHEDULE in sites.cnf; a site's own SCHEDULE wins for its mail (ours).",
+    ),
+    option(
+        "WINDOW",
+        Text,
+        "always",
+        Acts,
+        "In a [CHANNEL=pattern] section: outside of it nothing is attempted on its own, while ETRN, an operator and a site's SCHEDULE still \
+         release. Written as WINDOW in sites.cnf; a site's own WINDOW wins for its mail (ours).",
+    ),
+    option(
         "CAPACITY",
         COUNT,
         "200",

@@ -146,6 +146,41 @@ fn what_is_wrong_in_the_dispatcher_file_is_said() {
 }
 
 #[test]
+fn the_job_controller_says_when_channels_run() {
+    let text = "[CHANNEL=tcp_*]\nSCHEDULE=every 2h; mon 06:00\nWINDOW=mon-fri 22:00-06:00\n[CHANNEL=tcp_site7]\nSCHEDULE=@daily\n";
+    let config = config("job_controller.cnf", text);
+    let times = |name: &str| {
+        let channel = config.channels.by_name(name).unwrap();
+        (
+            channel.schedule.as_deref().map(|one| one.as_str().to_owned()),
+            channel.windows.as_deref().map(|one| one.as_str().to_owned()),
+        )
+    };
+    let written = |text: &str| Some(text.to_owned());
+    assert_eq!(times("tcp_local"), (written("every 2h; mon 06:00"), written("mon-fri 22:00-06:00")));
+    assert_eq!(times("tcp_site7"), (written("@daily"), written("mon-fri 22:00-06:00")));
+    assert_eq!(times("l"), (None, None));
+}
+
+#[test]
+fn mistakes_in_times_of_channels_are_told_once_at_their_place() {
+    // Two channels match; the other half of each section stays in force.
+    for (line, code, at) in [
+        ("SCHEDULE=mon 06:00; 25:00", "error[bad-schedule]", ":2:21"),
+        ("SCHEDULE=0 0 31 2 *", "error[schedule-never-runs]", ":2:"),
+        ("WINDOW=mon 22:00", "error[bad-window]", ":2:"),
+        ("WINDOW=22:00-22:00", "error[window-never-opens]", ":2:"),
+    ] {
+        let said = said(
+            "job_controller.cnf",
+            &format!("[CHANNEL=tcp_*]\n{line}\n[POOL=SITES]\n[CHANNEL=x_y]\nMASTER_PLUGIN=x\n"),
+        );
+        assert_eq!(said.matches(code).count(), 1, "{line}: {said}");
+        assert!(said.contains(&format!("job_controller.cnf{at}")), "{line}: {said}");
+    }
+}
+
+#[test]
 fn pools_and_plugins_come_from_the_job_controller() {
     let text = "\
 JOB_LIMIT=4

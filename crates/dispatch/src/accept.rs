@@ -76,7 +76,9 @@ impl Core {
         if !ticket.held {
             for key in service {
                 // `serviceall`: the job that this message starts takes whatever the channel has.
-                self.queues.make_due(&self.queues.queues_of_channel(key), now);
+                let mut queues = self.queues.queues_of_channel(key);
+                self.keep_open_windows(&mut queues, now);
+                self.queues.make_due(&queues, now);
             }
         }
         Some((message, limited))

@@ -33,6 +33,7 @@ use crate::runner::Runner;
 use crate::runs::Run;
 use crate::settle::{PendingNotice, WaitingNotices};
 use crate::sites::SitePlan;
+use crate::timed::TimedChannels;
 
 /// A channel, configured or not.
 pub(crate) struct Channel {
@@ -197,6 +198,8 @@ pub(crate) struct Core {
     pub(crate) patrol: Patrol,
     /// What the sites ask for.
     pub(crate) sites: SitePlan,
+    /// Channels with a schedule.
+    pub(crate) timed: TimedChannels,
     /// What operators want done with entries that are in delivery.
     pub(crate) wishes: Wishes,
     /// Why entries were deferred last.
@@ -256,6 +259,7 @@ impl Core {
         self.queues.advance(now);
         self.agenda.advance(now);
         self.service(now);
+        self.run_timed_channels(now);
         self.release_sites(now);
         self.walk_patrol(now);
         self.look_out(now);
@@ -280,6 +284,7 @@ impl Core {
             self.agenda.next_wake(),
             self.next_notice(),
             self.sites.next_wake(),
+            self.timed.next_wake(),
             self.next_suspension_end(),
         ];
         wakes.into_iter().flatten().fold(next, Time::min)

@@ -95,6 +95,8 @@ pub struct ChannelReport {
     pub error: Option<String>,
     /// Since when an operator has it stopped.
     pub stopped_since: Option<Time>,
+    /// When it runs next without anybody asking, where its `SCHEDULE` or closed `WINDOW` decides that.
+    pub next_run: Option<Time>,
     /// Why it gets nothing done although it has something to do, when that has been so for half a minute.
     pub stalled: Option<String>,
 }

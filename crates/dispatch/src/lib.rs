@@ -51,6 +51,7 @@ mod settle;
 mod sites;
 mod state;
 mod ticket;
+mod timed;
 mod told;
 
 pub use acts::{ACT_REASON_MAX, Act, ActError, Acting, Tally};

@@ -2,10 +2,12 @@
 //!
 //! Everything that decides *when* a channel runs is here and in `schedule`; nothing else of the dispatcher looks at keywords.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_config::{
-    Channel, Config, Copies, Direction, Immediate, NoticeTerms, PerPriority, PostmasterCopies,
+    Channel, Config, Copies, Direction, Immediate, NoticeTerms, PerPriority, PostmasterCopies, Timetable,
+    Windows,
 };
 use sluice_mail::{Priority, Time};
 use sluice_queue::{Placement, Then};
@@ -34,6 +36,10 @@ pub(crate) struct Policy {
     /// An operator's `#channel` also asks the peer, whatever the schedule.
     pub(crate) asks: bool,
     pub(crate) period: u32,
+    /// When it is run beside the periodic services.
+    pub(crate) timetable: Option<Arc<Timetable>>,
+    /// When its mail is attempted without anybody asking; `None`: always.
+    pub(crate) windows: Option<Arc<Windows>>,
     /// Priorities that the periodic service takes.
     pub(crate) periodic: Vec<Priority>,
     /// Least urgent priority that starts a job when it comes in.
@@ -108,6 +114,8 @@ impl Policy {
             polls: asks && (master || schedule == Schedule::Periodic),
             asks,
             period: settings.period.max(1),
+            timetable: channel.schedule.clone(),
+            windows: channel.windows.clone(),
             periodic: PRIORITIES.into_iter().filter(|one| (most..=least).contains(one)).collect(),
             immediate: match settings.immediate {
                 Immediate::Urgent => Priority::Urgent,

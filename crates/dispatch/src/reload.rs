@@ -44,6 +44,7 @@ impl Core {
         }
         self.know_channels();
         self.sites = SitePlan::of(&config);
+        self.know_timed_channels();
         self.queues.set_grace(config.options.release_grace);
         // The next periodic service is not put off by a reload, but may come sooner.
         self.next_service = self.next_service.min(now.plus(config.options.post_interval));

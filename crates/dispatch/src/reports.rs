@@ -90,6 +90,7 @@ impl Core {
             schedule: policy.map(|policy| policy.schedule),
             error: channel.and_then(|channel| channel.error.clone()),
             stopped_since: self.closed.stopped_since(name),
+            next_run: key.and_then(|key| self.next_run(key, now)),
             stalled: key.and_then(|key| self.stalled(key, now)),
         }
     }

@@ -115,6 +115,7 @@ impl Dispatcher {
             next_service: now.plus(loaded.config.options.post_interval),
             patrol: Patrol::starting(now),
             sites: crate::sites::SitePlan::default(),
+            timed: crate::timed::TimedChannels::default(),
             wishes: std::collections::HashMap::new(),
             errors: crate::details::Errors::default(),
             closed: Closed::default(),

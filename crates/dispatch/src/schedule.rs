@@ -35,6 +35,15 @@ const HUNG_PAUSE: Duration = Duration::from_secs(3600);
 /// Pause after an instance took no more: it is full, or stopping.
 const FULL_PAUSE: Duration = Duration::from_millis(200);
 
+/// Why a channel is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// The service that is held for all channels.
+    PeriodicService,
+    /// A moment of its own `SCHEDULE`, which is not for the mail of sites that have one.
+    OwnSchedule,
+}
+
 /// The periodic service.
 impl Core {
     /// Holds the service when it is time: each channel that takes part in this one gets its waiting mail made due, and
@@ -52,38 +61,47 @@ impl Core {
         keys.dedup();
         for key in keys {
             let Some(policy) = self.policy(key) else { continue };
-            if !policy.runs()
-                || self.is_stopped(key)
-                || !self.services.is_multiple_of(u64::from(policy.period))
-            {
-                continue;
+            if self.services.is_multiple_of(u64::from(policy.period)) {
+                self.serve(key, Turn::PeriodicService, now);
             }
-            let (schedule, polls) = (policy.schedule, policy.polls);
-            let some = (policy.periodic.len() < PRIORITIES.len()).then(|| policy.periodic.clone());
-            let mut queues = self.queues.queues_of_channel(key);
-            self.keep_open_windows(&mut queues, now);
-            match schedule {
-                Schedule::Periodic | Schedule::Immediate if some.is_some() => {
-                    self.queues.make_due_of(&queues, &some.unwrap_or_default(), now);
+        }
+    }
+
+    /// Makes the channel's waiting mail due, as far as windows are open, and has its peer asked if the channel polls.
+    pub(crate) fn serve(&mut self, key: ChannelKey, turn: Turn, now: Time) {
+        let Some(policy) = self.policy(key).filter(|policy| policy.runs()) else { return };
+        if self.is_stopped(key) {
+            return;
+        }
+        let is_open = policy.windows.as_ref().is_none_or(|windows| windows.is_open(now));
+        let (schedule, polls) = (policy.schedule, policy.polls && is_open);
+        let some = (policy.periodic.len() < PRIORITIES.len()).then(|| policy.periodic.clone());
+        let mut queues = self.queues.queues_of_channel(key);
+        self.keep_open_windows(&mut queues, now);
+        if turn == Turn::OwnSchedule {
+            self.keep_without_schedule(&mut queues);
+        }
+        match schedule {
+            Schedule::Periodic | Schedule::Immediate if some.is_some() => {
+                self.queues.make_due_of(&queues, &some.unwrap_or_default(), now);
+            }
+            Schedule::Periodic => {
+                let id = self.next_release(now);
+                let covered = self.queues.count(&queues);
+                let with = self.begin_run(id, &Via::Channel, &queues, vec![Collect::Channel(key)], now);
+                if covered.messages > 0 {
+                    // A service that finds nothing is not worth a record.
+                    let name = self.queues.channel_name(key).to_string();
+                    let order = Order::new(Selector::Channel(name), Requester::Schedule);
+                    self.begin_record(id, &order, covered, &with, now);
                 }
-                Schedule::Periodic => {
-                    let id = self.next_release(now);
-                    let covered = self.queues.count(&queues);
-                    let with = self.begin_run(id, &Via::Channel, &queues, vec![Collect::Channel(key)], now);
-                    if covered.messages > 0 {
-                        // A service that finds nothing is not worth a record.
-                        let name = self.queues.channel_name(key).to_string();
-                        let order = Order::new(Selector::Channel(name), Requester::Schedule);
-                        self.begin_record(id, &order, covered, &with, now);
-                    }
-                }
-                // Mail below the channel's `imm…` priority waits for this; retries may as well take part.
-                Schedule::Immediate => self.queues.make_due(&queues, now),
-                Schedule::Slave => {}
             }
-            if polls {
-                self.poll(key);
-            }
+            // Mail below the channel's `imm…` priority waits for this; retries may as well take part.
+            Schedule::Immediate => self.queues.make_due(&queues, now),
+            Schedule::Slave => {}
+        }
+        if polls {
+            self.poll(key);
         }
     }
 }

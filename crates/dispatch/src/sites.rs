@@ -16,7 +16,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluice_config::{Config, Site, Tier};
+use sluice_config::{Config, Site, Tier, Windows};
 use sluice_mail::{Time, rfc5322_date};
 use sluice_queue::{Placement, QueueKey, Selector, Then};
 
@@ -57,6 +57,7 @@ impl SitePlan {
             plan.has_windows |= site.windows.is_some();
             plan.has_ages |= site.lifetime.is_some() || site.notices.is_some();
         }
+        plan.has_windows |= config.channels.iter().any(|channel| channel.windows.is_some());
         plan
     }
 
@@ -133,7 +134,7 @@ impl Core {
     }
 
     /// The site whose mail stands in a queue.
-    fn site_of(&self, channel: &str, domain: &str) -> Option<&Site> {
+    pub(crate) fn site_of(&self, channel: &str, domain: &str) -> Option<&Site> {
         let sites = &self.loaded.config.sites;
         if sites.is_empty() {
             return None;
@@ -144,7 +145,14 @@ impl Core {
         sites.by_domain(domain).filter(in_channel).or_else(of_channel)
     }
 
-    /// Where mail of a site is put that would be due while its window is closed: until it opens. A large message waits for that
+    /// The windows of the mail in a queue: those of its site, or else of its channel.
+    fn windows_of(&self, channel: &str, domain: &str) -> Option<&Windows> {
+        let of_site = self.site_of(channel, domain).and_then(|site| site.windows.as_deref());
+        let of_channel = || self.policy(self.queues.known_channel(channel)?)?.windows.as_deref();
+        of_site.or_else(of_channel)
+    }
+
+    /// Where mail is put that would be due while its window is closed: until it opens. A large message waits for that
     /// whoever asks; `pause` is how long it rests first where nothing but a request would start it.
     pub(crate) fn within_window(
         &self,
@@ -157,9 +165,9 @@ impl Core {
         if !self.sites.has_windows {
             return placement;
         }
-        let Some(site) = self.site_of(channel, domain) else { return placement };
-        let Some(windows) = site.windows.as_deref() else { return placement };
-        let is_large = site.max_size_in_window.is_some_and(|most| size > most);
+        let Some(windows) = self.windows_of(channel, domain) else { return placement };
+        let site = self.site_of(channel, domain).filter(|site| site.windows.is_some());
+        let is_large = site.and_then(|site| site.max_size_in_window).is_some_and(|most| size > most);
         let due = match placement {
             Placement::Ready => now,
             Placement::At(due) => due.max(now),
@@ -185,15 +193,15 @@ impl Core {
         if is_large { Then::Ready } else { then }
     }
 
-    /// Leaves the queues whose site has no open window now.
+    /// Leaves the queues that have an open window now, or need none.
     pub(crate) fn keep_open_windows(&self, queues: &mut Vec<QueueKey>, now: Time) {
         if !self.sites.has_windows {
             return;
         }
         queues.retain(|&queue| {
             let (key, domain) = self.queues.queue_names(queue);
-            let site = self.site_of(self.queues.channel_name(key), domain);
-            site.and_then(|site| site.windows.as_deref()).is_none_or(|windows| windows.is_open(now))
+            let windows = self.windows_of(self.queues.channel_name(key), domain);
+            windows.is_none_or(|windows| windows.is_open(now))
         });
     }
 

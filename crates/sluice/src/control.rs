@@ -144,6 +144,7 @@ impl Console {
                     max_jobs: channel.max_jobs,
                     pool: channel.pool,
                     error: channel.error,
+                    next_run: channel.next_run.map(rfc3339),
                     stalled: channel.stalled,
                     stopped_since: channel.stopped_since.map(rfc3339),
                 },

@@ -299,10 +299,15 @@ pub fn read(text: &str, jobs: &str) -> Arc<Loaded> {
     read_with_options(text, jobs, "")
 }
 
+/// Channels with keywords, sections of the job controller's file, and sites. Times are UTC.
+pub fn configuration_with_times(keywords: &[(&str, &str)], jobs: &str, sites: &str) -> Arc<Loaded> {
+    let text = format!("{RULES}\n{}", channels_with(keywords));
+    read_files(&text, jobs, "TIME_ZONE=UTC\n", MemoryFiles::new().with("/house/sites.cnf", sites))
+}
+
 /// Channels with keywords, and sites. Times are UTC.
 pub fn configuration_with_sites(keywords: &[(&str, &str)], sites: &str) -> Arc<Loaded> {
-    let text = format!("{RULES}\n{}", channels_with(keywords));
-    read_files(&text, "", "TIME_ZONE=UTC\n", MemoryFiles::new().with("/house/sites.cnf", sites))
+    configuration_with_times(keywords, "", sites)
 }
 
 /// The same with further lines in `option.dat`.

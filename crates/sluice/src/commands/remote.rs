@@ -114,6 +114,7 @@ pub(crate) fn channel_list(common: &Common) -> Result<Exit, Failure> {
             ("jobs", "Jobs"),
             ("max_jobs", "Most"),
             ("pool", "Pool"),
+            ("next_run", "Next run"),
             ("error", "Last error"),
             ("stalled", "Stalled"),
         ],

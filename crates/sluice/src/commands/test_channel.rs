@@ -4,15 +4,17 @@
 //! Works on the files alone. Not here: what waits in a running hub (`remote`).
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use sluice_config::{
-    Channel, Config, Copies, Direction, EtrnPolicy, Immediate, PerPriority, Service, Settings,
+    Channel, Config, Copies, Direction, EtrnPolicy, Immediate, PerPriority, Service, Settings, Timetable,
+    Windows,
 };
 use sluice_diag::{Sources, Span, nearest};
 use sluice_dispatch::Loaded;
 use sluice_host::Host;
+use sluice_mail::{Time, rfc3339, rfc5322_date};
 
 use crate::cli::{Format, TestChannel};
 use crate::exit::{Exit, Failure};
@@ -145,6 +147,9 @@ impl<'c> Shown<'c> {
             "options": rows(&self.options),
             "rules": rows(&self.rules),
             "periodic": settings.periodic,
+            "schedule": channel.schedule.as_deref().map(Timetable::as_str),
+            "window": channel.windows.as_deref().map(Windows::as_str),
+            "next_run": next(channel).map(rfc3339),
             "direction": direction(settings.direction),
             "starts": starts(settings),
             "attempts_after_secs": attempts(settings),
@@ -263,6 +268,11 @@ fn releasers(channel: &Channel, config: &Config) -> Vec<String> {
     services.map(|service| service.name.clone()).collect()
 }
 
+/// The next moment of the channel's schedule at which its window is open.
+fn next(channel: &Channel) -> Option<Time> {
+    channel.schedule.as_ref()?.next_within(channel.windows.as_deref(), Time::from(SystemTime::now()))
+}
+
 /// What becomes of a message, sentence by sentence.
 fn start(channel: &Channel, config: &Config) -> Vec<String> {
     let settings = &channel.settings;
@@ -297,6 +307,16 @@ fn start(channel: &Channel, config: &Config) -> Vec<String> {
                 lines.push(format!("is tried again, if {name}, after {}; the last repeats", waits(list)));
             }
         }
+    }
+    if let Some(schedule) = &channel.schedule {
+        let next = next(channel).map_or_else(String::new, |next| format!("; next on {}", rfc5322_date(next)));
+        lines.push(format!("is attempted by the channel's schedule, `{}`{next}", schedule.as_str()));
+    }
+    if let Some(windows) = &channel.windows {
+        lines.push(format!(
+            "is attempted without anybody asking only in the channel's window, `{}`",
+            windows.as_str()
+        ));
     }
     let (warnings, end) = split(&settings.notices.normal);
     let warned = match warnings {
