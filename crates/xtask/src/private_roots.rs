@@ -26,6 +26,8 @@ const ROOTS: &[Private] = &[
     Private { package: "sendmail-bin", program: "usr/libexec/sendmail/sendmail" },
     Private { package: "opensmtpd", program: "usr/sbin/smtpd" },
     Private { package: "nsd", program: "usr/sbin/nsd" },
+    // For its etrn(8), a script.
+    Private { package: "sendmail-base", program: "usr/sbin/etrn" },
 ];
 
 /// In every root: it gives a program users and groups that the machine does not have.
@@ -45,6 +47,10 @@ impl Private {
     /// The root is moved to its place when it is complete, and its program finds all its libraries.
     fn is_there(&self, root: &Path) -> bool {
         let folder = self.folder(root);
+        // A script needs no libraries.
+        if fs::read(folder.join(self.program)).is_ok_and(|content| content.starts_with(b"#!")) {
+            return true;
+        }
         let libraries: Vec<PathBuf> = LIBRARIES.iter().map(|part| folder.join(part)).collect();
         let Ok(path) = std::env::join_paths(libraries) else { return false };
         let output = Command::new("ldd").arg(folder.join(self.program)).env("LD_LIBRARY_PATH", path).output();
