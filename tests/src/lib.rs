@@ -11,7 +11,7 @@ pub use peer::{Peer, is_root, show};
 
 use sluice_sasl::client::{Attempt, Credentials};
 use sluice_sasl::{Mechanism, decode, encode};
-use sluice_testkit::{Arrived, Ran, Reply, Site, Talk, built, number_of};
+use sluice_testkit::{Arrived, Batch, Ran, Reply, Sink, Site, Talk, built, number_of};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -128,4 +128,14 @@ pub fn log_in(talk: &mut Talk, mechanism: Mechanism, name: &str, password: &str)
     }
     assert_eq!(reply.code == 235, attempt.is_complete() && reply.code < 400, "{reply}");
     reply
+}
+
+/// Sends so many messages to an address, numbered from `first` on.
+pub fn send(hub: &Site, to: &str, first: usize, count: usize) {
+    Batch { first, ..Batch::new(hub.address(), to, count) }.send_all();
+}
+
+/// Waits until so many have arrived; their numbers, sorted.
+pub fn arrived(sink: &Sink, count: usize) -> Vec<usize> {
+    numbers(&sink.wait(count, SOON))
 }

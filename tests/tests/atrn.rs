@@ -4,8 +4,8 @@
 use std::net::SocketAddr;
 
 use sluice_sasl::Mechanism;
-use sluice_testkit::{Batch, Manner, Sink, Site, Talk, number_of, watch};
-use sluice_tests::{Destination, SOON, WHILE, configuration, log_in, password};
+use sluice_testkit::{Manner, Sink, Site, Talk, number_of, watch};
+use sluice_tests::{Destination, SOON, WHILE, arrived, configuration, log_in, password, send};
 
 const SITES: &str = "[SITE=site7]\nDOMAINS=@site7.example\nLOGIN=fred\nTIER=turned\n\
                      [SITE=ship]\nDOMAINS=ship.example\nLOGIN=fred\nTIER=turned\n\
@@ -42,10 +42,6 @@ fn odmr(hub: &Site) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-fn send(hub: &Site, to: &str, first: usize, count: usize) {
-    Batch { first, ..Batch::new(hub.address(), to, count) }.send_all();
-}
-
 fn customer(hub: &Site, name: &str) -> Talk {
     let (mut talk, greeting) = Talk::open(odmr(hub)).unwrap();
     assert_eq!(greeting.code, 220);
@@ -53,13 +49,6 @@ fn customer(hub: &Site, name: &str) -> Talk {
     assert!(offers.offers("ATRN") && offers.offers("AUTH") && !offers.offers("SIZE"), "{offers}");
     assert_eq!(log_in(&mut talk, Mechanism::CramMd5, name, "pencil").code, 235);
     talk
-}
-
-fn numbers(sink: &Sink, count: usize) -> Vec<usize> {
-    let mut numbers: Vec<usize> =
-        sink.wait(count, SOON).iter().map(|one| number_of(&one.content).unwrap()).collect();
-    numbers.sort_unstable();
-    numbers
 }
 
 #[test]
@@ -87,7 +76,7 @@ fn row_6_1_exactly_the_requested_domains_come_over_the_same_connection() {
     assert_eq!(talk.want("ATRN site7.example", 250).text(), "2.0.0 OK now reversing the connection");
     let here = Sink::start();
     here.take(talk.into_stream());
-    assert_eq!(numbers(&here, 20), (0..20).collect::<Vec<_>>());
+    assert_eq!(arrived(&here, 20), (0..20).collect::<Vec<_>>());
     watch("nothing else comes", WHILE, || here.count() == 20);
     assert_eq!(here.commands().last().map(String::as_str), Some("QUIT"));
     let commands = here.commands();
@@ -103,13 +92,13 @@ fn row_6_1_exactly_the_requested_domains_come_over_the_same_connection() {
     talk.want("ATRN pc.site7.example", 250);
     here.clear();
     here.take(talk.into_stream());
-    assert_eq!(numbers(&here, 5), (20..25).collect::<Vec<_>>());
+    assert_eq!(arrived(&here, 5), (20..25).collect::<Vec<_>>());
     hub.wait_for_waiting(Some("tcp_sites"), 0, SOON);
     let mut talk = customer(&hub, "fred");
     talk.want("ATRN", 250);
     here.clear();
     here.take(talk.into_stream());
-    assert_eq!(numbers(&here, 3), (25..28).collect::<Vec<_>>());
+    assert_eq!(arrived(&here, 3), (25..28).collect::<Vec<_>>());
     hub.wait_for_waiting(Some("tcp_ship"), 0, SOON);
     customer(&hub, "fred").want("ATRN", 453);
     assert_eq!(hub.waiting(Some("tcp_other")), 1);
@@ -127,7 +116,7 @@ fn one_turned_session_at_a_time() {
     assert!(second.text().contains("another session is taking this mail"), "{second}");
     let here = Sink::start();
     here.take(first.into_stream());
-    numbers(&here, 2);
+    arrived(&here, 2);
     hub.wait_for_waiting(Some("tcp_sites"), 0, SOON);
     sluice_testkit::wait_until(SOON, || {
         let reply = customer(&hub, "fred").ask("ATRN site7.example").unwrap();
@@ -207,7 +196,7 @@ fn a_customer_that_refuses_for_now_gets_the_mail_at_the_next_request() {
         turned.then(|| here.take(talk.into_stream()))
     })
     .expect("no back-off keeps it from the next request");
-    assert_eq!(numbers(&here, 1), [0]);
+    assert_eq!(arrived(&here, 1), [0]);
     hub.stop();
 }
 

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use sluice_sasl::Mechanism;
-use sluice_testkit::{Batch, NameServer, Record, Sink, Site, Talk, number_of, watch};
-use sluice_tests::{Destination, SOON, WHILE, configuration, log_in, password};
+use sluice_testkit::{NameServer, Record, Sink, Site, Talk, watch};
+use sluice_tests::{Destination, SOON, WHILE, arrived, configuration, log_in, password, send};
 
 /// A hub that holds mail for `site7.example` and below, and for `ship.example`; `incoming` are keywords of its listener's
 /// channel. Fred and Ginger can log in.
@@ -23,21 +23,10 @@ fn hub(name: &str, incoming: &str, port: u16, sites: &str) -> Site {
     hub
 }
 
-fn send(hub: &Site, to: &str, first: usize, count: usize) {
-    Batch { first, ..Batch::new(hub.address(), to, count) }.send_all();
-}
-
 fn logged_in(hub: &Site, name: &str) -> Talk {
     let mut talk = hub.talk();
     assert_eq!(log_in(&mut talk, Mechanism::CramMd5, name, "pencil").code, 235);
     talk
-}
-
-fn numbers(sink: &Sink, count: usize) -> Vec<usize> {
-    let mut numbers: Vec<usize> =
-        sink.wait(count, SOON).iter().map(|one| number_of(&one.content).unwrap()).collect();
-    numbers.sort_unstable();
-    numbers
 }
 
 #[test]
@@ -62,7 +51,7 @@ fn row_5_16_a_protected_queue_moves_for_its_login_only() {
     // Names that cover the site as well as others leave the site's mail alone.
     stranger.want("ETRN #tcp_sites", 251);
     stranger.want("ETRN #tcp_ship", 253);
-    assert_eq!(numbers(&sink, 1), [5]);
+    assert_eq!(arrived(&sink, 1), [5]);
     let mut talk = hub.talk();
     assert_eq!(log_in(&mut talk, Mechanism::CramMd5, "fred", "pen").code, 535);
     talk.want("ETRN site7.example", 530);
@@ -75,10 +64,10 @@ fn row_5_16_a_protected_queue_moves_for_its_login_only() {
     let mut owner = logged_in(&hub, "fred");
     let reply = owner.want("ETRN site7.example", 253);
     assert!(reply.text().contains("OK, 3 pending messages for node site7.example started"), "{reply}");
-    assert_eq!(numbers(&sink, 4), [0, 1, 2, 5]);
+    assert_eq!(arrived(&sink, 4), [0, 1, 2, 5]);
     // By the name of the queue the rest, which is the site's too.
     owner.want("ETRN q7", 253);
-    assert_eq!(numbers(&sink, 6), [0, 1, 2, 3, 4, 5]);
+    assert_eq!(arrived(&sink, 6), [0, 1, 2, 3, 4, 5]);
     owner.want("ETRN #q7", 251);
     hub.stop();
 }
@@ -101,10 +90,10 @@ fn row_4_6_a_queue_name_is_asked_for_with_and_without_its_sign() {
     talk.want("ETRN #branch-8", 459);
     let reply = talk.want("ETRN #branch-7", 250);
     assert!(!reply.text().contains("branch-7"), "a quiet channel repeats no queue: {reply}");
-    assert_eq!(numbers(&sink, 2), [0, 1]);
+    assert_eq!(arrived(&sink, 2), [0, 1]);
     send(&hub, "a@site7.example", 3, 1);
     talk.want("ETRN Branch-7", 250);
-    assert_eq!(numbers(&sink, 3), [0, 1, 3]);
+    assert_eq!(arrived(&sink, 3), [0, 1, 3]);
     watch("what is not the site's waits", WHILE, || sink.count() == 3);
     hub.stop();
 }
@@ -123,9 +112,9 @@ fn row_4_12_mail_goes_to_the_target_and_not_where_the_channel_says() {
         talk.want("ETRN site7.example", 253).text().contains("2 pending"),
         "it is the site's own address"
     );
-    assert_eq!(numbers(&target, 2), [0, 1]);
+    assert_eq!(arrived(&target, 2), [0, 1]);
     talk.want("ETRN pc.site7.example", 250);
-    assert_eq!(numbers(&channel, 1), [2]);
+    assert_eq!(arrived(&channel, 1), [2]);
     hub.stop();
 }
 
@@ -138,7 +127,7 @@ fn row_5_15_mail_goes_to_the_address_that_a_safe_login_came_from() {
     send(&hub, "a@site7.example", 0, 4);
     hub.talk().want("ETRN site7.example", 530);
     logged_in(&hub, "fred").want("ETRN site7.example", 253);
-    assert_eq!(numbers(&here, 4), [0, 1, 2, 3]);
+    assert_eq!(arrived(&here, 4), [0, 1, 2, 3]);
     assert_eq!(channel.connections(), 0);
     hub.stop();
 }
@@ -154,7 +143,7 @@ fn row_5_8_a_site_may_be_told_that_mail_waits_and_not_how_much() {
     let mut talk = logged_in(&hub, "fred");
     let reply = talk.want("ETRN site7.example", 252);
     assert_eq!(reply.text(), "2.0.0 OK, pending messages for node site7.example started");
-    numbers(&sink, 2);
+    arrived(&sink, 2);
     hub.wait_for_waiting(Some("tcp_sites"), 0, SOON);
     talk.want("ETRN site7.example", 251);
     talk.want("ETRN ship.example", 250);
@@ -171,7 +160,7 @@ fn covers_site_releases_all_for_one_name() {
     // fetchmail goes no further than the first name for which nothing waits.
     let reply = logged_in(&hub, "fred").want("ETRN site7.example", 253);
     assert!(reply.text().contains("2 pending"), "{reply}");
-    assert_eq!(numbers(&sink, 2), [0, 1]);
+    assert_eq!(arrived(&sink, 2), [0, 1]);
     hub.stop();
 }
 
@@ -198,11 +187,11 @@ fn a_domain_above_releases_nobodys_mail_but_its_own() {
     send(&hub, "c@mac.site7.example", 2, 1);
     let reply = logged_in(&hub, "fred").want("ETRN @site7.example", 253);
     assert!(reply.text().contains("2 pending"), "{reply}");
-    assert_eq!(numbers(&sink, 2), [0, 2]);
+    assert_eq!(arrived(&sink, 2), [0, 2]);
     watch("the other site's mail waits", WHILE, || sink.count() == 2);
     logged_in(&hub, "fred").want("ETRN pc.site7.example", 459);
     logged_in(&hub, "ginger").want("ETRN pc.site7.example", 253);
-    assert_eq!(numbers(&sink, 3), [0, 1, 2]);
+    assert_eq!(arrived(&sink, 3), [0, 1, 2]);
     hub.stop();
 }
 
@@ -224,7 +213,7 @@ fn row_5_4_a_node_may_be_an_alias() {
     talk.want("ETRN nowhere.example", 459);
     let reply = talk.want("ETRN mail.provider.example", 253);
     assert!(reply.text().contains("2 pending messages for node mail.provider.example"), "{reply}");
-    assert_eq!(numbers(&sink, 2), [0, 1]);
+    assert_eq!(arrived(&sink, 2), [0, 1]);
     hub.stop();
 }
 
@@ -297,7 +286,7 @@ fn row_6_8_a_site_reads_its_own_records() {
     let mut owner = logged_in(&hub, "fred");
     assert_eq!(owner.want("HELP RELEASES", 214).text(), "2.0.0 No release of site7 yet");
     owner.want("ETRN site7.example", 253);
-    numbers(&sink, 3);
+    arrived(&sink, 3);
     hub.wait_for_waiting(Some("tcp_sites"), 0, SOON);
     let told = sluice_testkit::wait_until(SOON, || {
         let reply = owner.want("HELP RELEASES", 214);
