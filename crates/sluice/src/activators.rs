@@ -86,7 +86,7 @@ impl Activators {
     /// Looks after them until the hub is gone. To be spawned once.
     pub(crate) async fn serve(hub: Weak<Hub>) {
         if let Some(hub) = hub.upgrade() {
-            *hub.activators().place.lock() = Some((Weak::clone(&Arc::downgrade(&hub)), Handle::current()));
+            *hub.activators().place.lock() = Some((Arc::downgrade(&hub), Handle::current()));
         }
         loop {
             // The hub going away ends this.
