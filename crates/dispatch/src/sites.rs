@@ -16,7 +16,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluice_config::{Config, Site, Tier, Windows};
+use sluice_config::{Config, Site, SiteDomain, Tier, Windows};
 use sluice_mail::{Time, rfc5322_date};
 use sluice_queue::{Placement, QueueKey, Selector, Then};
 
@@ -67,18 +67,6 @@ impl SitePlan {
     }
 }
 
-/// What a release of the whole site names.
-fn selectors_of(site: &Site) -> Vec<Selector> {
-    let of_domain = |own: &sluice_config::SiteDomain| match own.with_below {
-        true => Selector::Subnet(own.domain.to_string()),
-        false => Selector::Host(own.domain.to_string()),
-    };
-    match (&*site.domains, &site.channel) {
-        ([], Some(channel)) => vec![Selector::Channel(channel.to_string())],
-        (domains, _) => domains.iter().map(of_domain).collect(),
-    }
-}
-
 /// Which way the mail of a site goes when nobody has asked for it: to its target, if it has one.
 fn way_of(site: &Site) -> Via {
     let target = site.target.as_deref().filter(|_| matches!(site.tier, Tier::Static | Tier::Dynamic));
@@ -88,11 +76,29 @@ fn way_of(site: &Site) -> Via {
 }
 
 impl Order {
+    /// What waits for a domain of a site.
+    #[must_use]
+    pub fn selector_of(own: &SiteDomain) -> Selector {
+        match own.with_below {
+            true => Selector::Subnet(own.domain.to_string()),
+            false => Selector::Host(own.domain.to_string()),
+        }
+    }
+
+    /// All that waits for a site.
+    #[must_use]
+    pub fn selectors_of(site: &Site) -> Vec<Selector> {
+        match (&*site.domains, &site.channel) {
+            ([], Some(channel)) => vec![Selector::Channel(channel.to_string())],
+            (domains, _) => domains.iter().map(Self::selector_of).collect(),
+        }
+    }
+
     /// An order for all that waits for a site, to go to its target if it has one.
     #[must_use]
     pub fn for_site(site: &Site, requester: Requester) -> Self {
         Self {
-            selectors: selectors_of(site),
+            selectors: Self::selectors_of(site),
             requester,
             via: way_of(site),
             site: Some(site.name.to_string()),

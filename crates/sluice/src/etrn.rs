@@ -244,17 +244,17 @@ impl Question<'_> {
         if site.tier == Tier::Turned {
             return Err(answers.clone().with_claim().not_allowed("its mail is taken by ATRN"));
         }
-        let selectors = match node {
-            _ if whole => whole_site(site),
-            Node::Subnet(name) => below(site, name),
-            Node::Host(name) | Node::Queue(name) | Node::Name(name) => vec![Selector::Host(lower(name))],
-        };
-        let order = Order {
-            selectors,
-            requester: Requester::Etrn(peer(self.session, self.argument)),
-            via: self.way(site, owns),
-            site: Some(site.name.to_string()),
-        };
+        let mut order = Order::for_site(site, Requester::Etrn(peer(self.session, self.argument)));
+        match node {
+            _ if whole => {}
+            Node::Subnet(name) => order.selectors = below(site, name),
+            Node::Host(name) | Node::Queue(name) | Node::Name(name) => {
+                order.selectors = vec![Selector::Host(lower(name))];
+            }
+        }
+        if let Some(way) = self.proved_way(site, owns) {
+            order.via = way;
+        }
         let target = site.target.as_deref().unwrap_or_default();
         let literal = address(target);
         let claim = owns || literal == Some(client(self.session));
@@ -268,19 +268,11 @@ impl Question<'_> {
         sites.next().filter(|_| sites.next().is_none())
     }
 
-    /// Which way the mail of a site goes, by its tier and by what the client has proved.
-    fn way(&self, site: &Site, owns: bool) -> Via {
-        let to = |host| Via::Target(NextHop::Host { host, port: site.port, mx: false });
-        if site.tier == Tier::Dynamic && owns && self.is_safe() {
-            return to(Host::Address(client(self.session)));
-        }
-        match (site.tier, site.target.as_deref()) {
-            (Tier::Static | Tier::Dynamic, Some(target)) => match address(target) {
-                Some(address) => to(Host::Address(address)),
-                None => to(Host::Name(target.to_lowercase())),
-            },
-            _ => Via::Channel,
-        }
+    /// Where the mail of a site goes because of what the client has proved; `None` is where it goes for anybody.
+    fn proved_way(&self, site: &Site, owns: bool) -> Option<Via> {
+        let host = Host::Address(client(self.session));
+        (site.tier == Tier::Dynamic && owns && self.is_safe())
+            .then(|| Via::Target(NextHop::Host { host, port: site.port, mx: false }))
     }
 
     /// Whether the login is proof enough for mail to go to the address that it came from: nobody on the way can have heard
@@ -314,19 +306,6 @@ fn address(target: &str) -> Option<IpAddr> {
     }
 }
 
-/// All mail of a site.
-pub(crate) fn whole_site(site: &Site) -> Vec<Selector> {
-    match &site.channel {
-        Some(channel) if site.domains.is_empty() => vec![Selector::Channel(channel.to_string())],
-        _ => site.domains.iter().map(selector).collect(),
-    }
-}
-
-fn selector(domain: &sluice_config::SiteDomain) -> Selector {
-    let name = domain.domain.to_string();
-    if domain.with_below { Selector::Subnet(name) } else { Selector::Host(name) }
-}
-
 /// What a site has at and below a domain.
 fn below(site: &Site, domain: &str) -> Vec<Selector> {
     use sluice_mail::ReversedDomain;
@@ -337,7 +316,7 @@ fn below(site: &Site, domain: &str) -> Vec<Selector> {
         return vec![Selector::Subnet(domain.to_lowercase())];
     }
     let own = site.domains.iter().filter(|own| ReversedDomain::new(&own.domain).is_within(&asked));
-    own.map(selector).collect()
+    own.map(Order::selector_of).collect()
 }
 
 /// Orders a release and waits for what it has found. `None` when the dispatcher cannot take note of it.

@@ -109,7 +109,7 @@ fn wanted<'l>(
     let may_turn = |site: &&Site| matches!(site.tier, Tier::Dynamic | Tier::Turned) && site.has_login(login);
     if domains.is_empty() {
         let own: Vec<&Site> = sites.iter().filter(may_turn).collect();
-        let selectors = own.iter().flat_map(|site| etrn::whole_site(site)).collect();
+        let selectors = own.iter().flat_map(|site| Order::selectors_of(site)).collect();
         return match own.is_empty() {
             true => Err(replies::atrn_refused("your login owns no site that takes its mail so")),
             false => Ok((own, selectors)),
