@@ -12,7 +12,7 @@
 //! What a release is (`release`), and whom the server lets ask (`smtpd`).
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,8 +38,6 @@ pub(crate) struct SitePlan {
     next: BTreeSet<(Time, Box<str>)>,
     /// Sites whose next release is still to be found out.
     unplanned: Vec<Box<str>>,
-    /// Sites that have a channel to themselves, by its name in lower case.
-    by_channel: HashMap<String, Box<str>>,
     has_windows: bool,
     has_ages: bool,
 }
@@ -50,9 +48,6 @@ impl SitePlan {
         for site in &config.sites {
             if site.schedule.is_some() {
                 plan.unplanned.push(site.name.clone());
-            }
-            if let (true, Some(channel)) = (site.domains.is_empty(), &site.channel) {
-                plan.by_channel.insert(channel.to_ascii_lowercase(), site.name.clone());
             }
             plan.has_windows |= site.windows.is_some();
             plan.has_ages |= site.lifetime.is_some() || site.notices.is_some();
@@ -141,14 +136,7 @@ impl Core {
 
     /// The site whose mail stands in a queue.
     pub(crate) fn site_of(&self, channel: &str, domain: &str) -> Option<&Site> {
-        let sites = &self.loaded.config.sites;
-        if sites.is_empty() {
-            return None;
-        }
-        let in_channel =
-            |site: &&Site| site.channel.as_deref().is_none_or(|own| own.eq_ignore_ascii_case(channel));
-        let of_channel = || sites.by_name(self.sites.by_channel.get(&channel.to_ascii_lowercase())?);
-        sites.by_domain(domain).filter(in_channel).or_else(of_channel)
+        self.loaded.config.sites.owner(channel, domain)
     }
 
     /// The windows of the mail in a queue: those of its site, or else of its channel.
