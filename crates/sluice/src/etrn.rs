@@ -271,8 +271,11 @@ impl Question<'_> {
     /// Where the mail of a site goes because of what the client has proved; `None` is where it goes for anybody.
     fn proved_way(&self, site: &Site, owns: bool) -> Option<Via> {
         let host = Host::Address(client(self.session));
-        (site.tier == Tier::Dynamic && owns && self.is_safe())
-            .then(|| Via::Target(NextHop::Host { host, port: site.port, mx: false }))
+        (site.tier == Tier::Dynamic && owns && self.is_safe()).then_some(Via::Target(NextHop::Host {
+            host,
+            port: site.port,
+            mx: false,
+        }))
     }
 
     /// Whether the login is proof enough for mail to go to the address that it came from: nobody on the way can have heard
