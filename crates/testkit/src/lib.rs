@@ -21,6 +21,7 @@ mod process;
 mod sender;
 mod sink;
 mod site;
+pub mod soak;
 mod talk;
 mod wait;
 

@@ -20,6 +20,10 @@ pub struct Arrived {
     pub helo: String,
     /// The content: dot-stuffing undone, the final dot taken off, every other byte as it came.
     pub content: Vec<u8>,
+    /// When its connection was made.
+    pub connected: Instant,
+    /// When the final dot had come, and no reply had been given.
+    pub at: Instant,
 }
 
 /// How the server behaves; may be changed while it runs.
@@ -139,6 +143,18 @@ impl Sink {
         self.shared.arrived.lock().unwrap().clone()
     }
 
+    /// The same, taken out: what is asked for next has come since.
+    #[must_use]
+    pub fn take_arrived(&self) -> Vec<Arrived> {
+        std::mem::take(&mut *self.shared.arrived.lock().unwrap())
+    }
+
+    /// Every command line since this was last asked, taken out.
+    #[must_use]
+    pub fn take_commands(&self) -> Vec<String> {
+        std::mem::take(&mut *self.shared.commands.lock().unwrap())
+    }
+
     /// How many messages have arrived.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -199,6 +215,7 @@ impl Drop for Sink {
 fn session(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     stream.set_nodelay(true)?;
+    let connected = Instant::now();
     let mut reader = BufReader::new(stream);
     let mut writer = stream;
     let mut say = |text: &str| {
@@ -265,7 +282,8 @@ fn session(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
                     return Ok(());
                 }
                 let from = from.take().unwrap_or_default();
-                let message = Arrived { from, to: std::mem::take(&mut to), helo: helo.clone(), content };
+                let (to, helo, at) = (std::mem::take(&mut to), helo.clone(), Instant::now());
+                let message = Arrived { from, to, helo, content, connected, at };
                 if let Some(refusal) = &manner.end {
                     say(refusal)?;
                 } else {

@@ -18,6 +18,7 @@ mod letters;
 mod mission;
 mod peers;
 mod private_roots;
+mod soak;
 mod tidy;
 mod whole;
 
@@ -105,6 +106,18 @@ enum Verb {
     /// Measure, beside the programs that people use today
     #[command(subcommand)]
     Bench(Bench),
+    /// Wear the program out, and see that it keeps what it has promised
+    #[command(subcommand)]
+    Soak(Soak),
+}
+
+#[derive(Debug, Subcommand)]
+enum Soak {
+    /// A hub under load, killed with SIGKILL at random moments, against a ledger outside of it
+    ///
+    /// Prints what was acknowledged and delivered, what was lost or invented (must be nothing), and what came twice and
+    /// whether the window in which a crash delivers twice explains it. 200 rounds take some minutes.
+    Crash(soak::Crashes),
 }
 
 #[derive(Debug, Subcommand)]
@@ -141,6 +154,7 @@ fn main() -> ExitCode {
         Verb::Bench(Bench::Relay(load)) => bench::relay(&load),
         Verb::Bench(Bench::Language(options)) => bench::language(&options),
         Verb::Bench(Bench::Release(options)) => bench::release(&options),
+        Verb::Soak(Soak::Crash(options)) => soak::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
