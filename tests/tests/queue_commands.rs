@@ -179,7 +179,7 @@ fn show_and_read_tell_everything_of_a_message() {
         recipient: Some(("mary".to_owned(), "450 4.2.1 mailbox busy, says the peer".to_owned())),
         ..Manner::default()
     });
-    let hub = held("show", &sink);
+    let mut hub = held("show", &sink);
     let mut client = hub.talk();
     let content = b"Subject: dots\r\n\r\n.one\r\n..two\r\nlast\r\n";
     client.deliver("boss@origin.example", &["mary@site7.example", "fred@site7.example"], content).unwrap();
@@ -194,6 +194,18 @@ fn show_and_read_tell_everything_of_a_message() {
     let entry = &shown["entries"][0];
     assert!(entry["last_error"].as_str().unwrap().contains("mailbox busy, says the peer"), "{shown}");
     assert_eq!((&entry["attempts"], &entry["plugin"]), (&1.into(), &"tcp".into()), "{shown}");
+    // A restart forgets neither why, nor when, nor who said so; the list has it too.
+    let said = |row: &serde_json::Value| {
+        ["deferred_at", "last_error", "peer"].map(|field| row[field].as_str().expect(field).to_owned())
+    };
+    let before = said(entry);
+    assert_eq!(said(&hub.json(&["queue", "list"])[0]), before);
+    hub.kill();
+    hub.start();
+    assert_eq!(said(&hub.json(&["queue", "show", &id])[0]["entries"][0]), before);
+    assert_eq!(said(&hub.json(&["queue", "list"])[0]), before);
+    let listed = hub.command(&["queue", "list", "--mailq"]);
+    assert!(ok(&listed).out.contains("mailbox busy, says the peer)"), "{}", listed.out);
     assert!(entry["expires"].is_string(), "{shown}");
     assert_eq!(shown["sender"], "boss@origin.example");
     let states: Vec<_> = shown["recipients"].as_array().unwrap().iter().map(|one| &one["state"]).collect();

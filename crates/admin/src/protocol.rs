@@ -310,6 +310,12 @@ pub struct EntryRow {
     pub attempts: u32,
     /// When the next attempt is due; `null` as in [`SummaryRow::next_due`].
     pub due: Option<String>,
+    /// When it was deferred last.
+    pub deferred_at: Option<String>,
+    /// Why, with its status code: the peer's words, or ours.
+    pub last_error: Option<String>,
+    /// Who said so; `null` when nobody was reached.
+    pub peer: Option<String>,
     /// Why the message cannot be read from the spool; sender and recipients are then not known.
     pub error: Option<String>,
 }
@@ -543,6 +549,9 @@ mod tests {
                     arrived: text(),
                     attempts: 0,
                     due: None,
+                    deferred_at: None,
+                    last_error: None,
+                    peer: None,
                     error: None,
                 }),
             ),

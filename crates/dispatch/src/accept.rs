@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use sluice_mail::{Priority, Time};
-use sluice_queue::{ChannelKey, MessageKey, NewEntry, NewMessage, Placement, Then};
+use sluice_queue::{ChannelKey, EntryKey, MessageKey, NewEntry, NewMessage, Placement, Then};
 use sluice_spool::{Durability, Live};
 
 use crate::core::Core;
@@ -142,7 +142,7 @@ impl Core {
                 unique.push((group, priority, then));
             }
         }
-        let entries = unique.into_iter().map(|(group, priority, then)| NewEntry {
+        let entries = unique.iter().map(|&(group, priority, then)| NewEntry {
             channel: &group.channel,
             domain: &group.domain,
             placement: match (group.held, group.due) {
@@ -160,9 +160,27 @@ impl Core {
         });
         let (arrived, priority) = (state.arrived, state.priority);
         let message = NewMessage { id: live.id, at: live.at, arrived, size: live.body_len, priority };
-        if self.queues.insert(message, entries, now).is_none() {
+        match self.queues.insert(message, entries, now) {
+            Some(message) if unique.iter().any(|(group, ..)| group.error.is_some()) => {
+                self.restore_errors(message, unique.iter().map(|&(group, ..)| group));
+            }
+            Some(_) => {}
             // Nothing is open: it was about to be removed.
-            self.spool.remove(live.id, live.at, Durability::Lazy, None);
+            None => self.spool.remove(live.id, live.at, Durability::Lazy, None),
+        }
+    }
+
+    /// Gives the entries of a message back why they were deferred last.
+    fn restore_errors<'a>(&mut self, message: MessageKey, groups: impl Iterator<Item = &'a Group>) {
+        let entries: Vec<EntryKey> = self.queues.entries_of(message).collect();
+        // The index hands out first what it took last.
+        for (&entry, group) in entries.iter().rev().zip(groups) {
+            let (channel, domain) = self.queues.queue_names(self.queues.entry(entry).queue);
+            let is_its_own =
+                **self.queues.channel_name(channel) == *group.channel && **domain == *group.domain;
+            if let (true, Some((at, error))) = (is_its_own, &group.error) {
+                self.errors.note(entry, *at, error.clone());
+            }
         }
     }
 

@@ -297,7 +297,7 @@ impl Core {
     /// What is kept by an entry's number, when the entry goes.
     pub(crate) fn forget_entry(&mut self, key: EntryKey) {
         self.wishes.remove(&key);
-        self.errors.remove(&key);
+        self.errors.remove(key);
     }
 
     fn log(&self, acting: &Acting, key: EntryKey, what: &str) {

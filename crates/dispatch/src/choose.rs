@@ -18,6 +18,7 @@ use crate::core::Core;
 use crate::desk;
 use crate::event::Event;
 use crate::handle::{Busy, Handle, ask};
+use crate::last_error::LastError;
 
 /// Entries that the loop looks at in one step: some hundred microseconds.
 const STEP: u32 = 8192;
@@ -274,6 +275,14 @@ impl Core {
         let view = |one: &Chosen| self.queues.is_entry_of(one.key, one.id).then(|| self.queues.view(one.key));
         chosen.iter().map(view).collect()
     }
+
+    /// Why entries were deferred last; `None` for those that never were, or have gone.
+    pub(crate) fn last_errors(&self, chosen: &[Chosen]) -> Vec<Option<(Time, Arc<LastError>)>> {
+        let error = |one: &Chosen| {
+            self.errors.of(one.key).filter(|_| self.queues.is_entry_of(one.key, one.id)).cloned()
+        };
+        chosen.iter().map(error).collect()
+    }
 }
 
 impl Handle {
@@ -342,6 +351,15 @@ impl Handle {
     pub fn views(&self, chosen: &[Chosen]) -> Result<Vec<Option<EntryView>>, Busy> {
         let chosen = chosen.to_vec();
         ask(|done| self.tell(Event::Views { chosen, done }))
+    }
+
+    /// When and why entries were deferred last; `None` for those that never were, or have gone.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub fn last_errors(&self, chosen: &[Chosen]) -> Result<Vec<Option<(Time, Arc<LastError>)>>, Busy> {
+        let chosen = chosen.to_vec();
+        ask(|done| self.tell(Event::LastErrors { chosen, done }))
     }
 }
 

@@ -20,10 +20,10 @@ use crate::acts::Wishes;
 use crate::agenda::Agenda;
 use crate::closed::Closed;
 use crate::desk::Job;
-use crate::details::Errors;
 use crate::event::{Answer, Event, Loaded, Question};
 use crate::expiry::Patrol;
 use crate::handle::Shared;
+use crate::last_error::LastErrors;
 use crate::lookout::Lookout;
 use crate::order::ReleaseId;
 use crate::policy::Policy;
@@ -203,7 +203,7 @@ pub(crate) struct Core {
     /// What operators want done with entries that are in delivery.
     pub(crate) wishes: Wishes,
     /// Why entries were deferred last.
-    pub(crate) errors: Errors,
+    pub(crate) errors: LastErrors,
     /// What an operator has closed.
     pub(crate) closed: Closed,
     /// Notes of later versions, as they are.
@@ -241,6 +241,7 @@ impl Core {
             Event::Close { closing, done } => self.close(closing, done, now),
             Event::Choose { filter, from, done } => done(self.choose(&filter, from, now)),
             Event::Views { chosen, done } => done(self.views(&chosen)),
+            Event::LastErrors { chosen, done } => done(self.last_errors(&chosen)),
             Event::Details { id, done } => done(self.details(id)),
             Event::Act { acting, chosen, done } => self.act(&acting, &chosen, done, now),
             Event::Ask(question) => self.answer(question, now),

@@ -1,54 +1,16 @@
-//! Everything that is known of one message's entries, and why they were deferred last.
-//!
-//! The last error of an entry is kept in memory only, as long as the entry lives: a restart forgets it and the next
-//! attempt finds it again. Entries of a channel that were deferred for the same reason share its words.
+//! Everything that is known of one message's entries.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use sluice_mail::{Priority, Status, Time};
+use sluice_mail::{Priority, Time};
 use sluice_queue::{EntryKey, EntryView};
 use sluice_spool::EntryId;
 
 use crate::core::Core;
 use crate::event::Event;
 use crate::handle::{Busy, Handle, ask};
+use crate::last_error::LastError;
 use crate::policy::Schedule;
-
-/// Why an attempt was deferred.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LastError {
-    /// RFC 3463.
-    pub status: Status,
-    /// The peer's words, or ours.
-    pub text: String,
-    /// Who said so; empty when nobody was reached.
-    pub peer: String,
-}
-
-/// Last errors by entry.
-#[derive(Debug, Default)]
-pub(crate) struct Errors {
-    by_entry: HashMap<EntryKey, (Time, Arc<LastError>)>,
-    /// What was said last: the next one says the same more often than not.
-    latest: Option<Arc<LastError>>,
-}
-
-impl Errors {
-    pub(crate) fn note(&mut self, entry: EntryKey, now: Time, status: Status, text: &str, peer: &str) {
-        let is_same = |one: &&Arc<LastError>| one.status == status && one.text == text && one.peer == peer;
-        let error =
-            self.latest.as_ref().filter(is_same).cloned().unwrap_or_else(|| {
-                Arc::new(LastError { status, text: text.to_owned(), peer: peer.to_owned() })
-            });
-        self.latest = Some(Arc::clone(&error));
-        self.by_entry.insert(entry, (now, error));
-    }
-
-    pub(crate) fn remove(&mut self, entry: &EntryKey) {
-        self.by_entry.remove(entry);
-    }
-}
 
 /// Everything about an entry, short of what only the envelope knows.
 #[derive(Debug, Clone)]
@@ -61,7 +23,7 @@ pub struct Details {
     pub expires: Option<Time>,
     /// How many of the ages at which its sender is told of the delay have passed.
     pub notices_sent: u8,
-    /// When it was deferred last since the hub was started, and why.
+    /// When it was deferred last, and why.
     pub error: Option<(Time, Arc<LastError>)>,
     /// What keeps it back: `channel NAME is stopped`, `example.com is suspended`.
     pub closed: Vec<String>,
@@ -104,7 +66,7 @@ impl Core {
             priority: entry.priority,
             expires: self.ages(key).last().map(|&age| view.arrived.plus(age)),
             notices_sent: entry.noticed,
-            error: self.errors.by_entry.get(&key).cloned(),
+            error: self.errors.of(key).cloned(),
             closed,
             noted: self.wishes.get(&key).map(|acting| acting.act.name()),
             plugin: policy.and_then(|policy| Some(policy.instance.as_ref()?.plugin.clone())),

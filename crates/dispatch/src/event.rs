@@ -18,6 +18,7 @@ use crate::acts::{Acting, Portion};
 use crate::choose::{Chosen, Filter, Page};
 use crate::closed::{Closing, ClosingDone, ClosingError};
 use crate::details::Details;
+use crate::last_error::LastError;
 use crate::order::{Order, ReleaseId, Released};
 use crate::policy::{Policy, Schedule};
 use crate::records::ReleaseRecord;
@@ -192,6 +193,8 @@ pub(crate) enum Event {
     Choose { filter: Arc<Filter>, from: u32, done: Answer<Page> },
     /// What chosen entries are.
     Views { chosen: Vec<Chosen>, done: Answer<Vec<Option<EntryView>>> },
+    /// Why chosen entries were deferred last.
+    LastErrors { chosen: Vec<Chosen>, done: Answer<Vec<Option<(Time, Arc<LastError>)>>> },
     /// Everything about the entries of a message.
     Details { id: EntryId, done: Answer<Vec<Details>> },
     /// An operator acts on chosen entries.

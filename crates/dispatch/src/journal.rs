@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sluice_mail::Time;
-use sluice_queue::{MessageKey, Queues, State};
+use sluice_queue::{MessageKey, State};
 use sluice_spool::{Cut, Done, Durability, EntryId, Location};
 
 use crate::core::Core;
@@ -59,7 +59,7 @@ impl Copy {
         };
         for (key, message) in queues.messages() {
             let from = copy.bytes.len();
-            encode(queues, key, &mut copy.bytes);
+            core.encode(key, &mut copy.bytes);
             copy.rows.push((message.id, message.at, from));
         }
         copy
@@ -72,29 +72,31 @@ impl Copy {
     }
 }
 
-/// Appends the state of a message.
-fn encode(queues: &Queues, key: MessageKey, out: &mut Vec<u8>) {
-    let message = queues.message(key);
-    let mut writer = StateWriter::new(out, message.priority, message.arrived);
-    for entry_key in queues.entries_of(key) {
-        let entry = queues.entry(entry_key);
-        let (channel, domain) = queues.queue_names(entry.queue);
-        writer.group(&GroupRef {
-            channel: queues.channel_name(channel),
-            domain,
-            held: entry.state() == State::Held,
-            deferred: entry.state() == State::Deferred,
-            recipients: entry.recipients,
-            attempts: entry.attempts,
-            step: entry.step,
-            noticed: entry.noticed,
-            due: entry.due(),
-            open: queues.open(entry_key),
-        });
-    }
-}
-
 impl Core {
+    /// Appends the state of a message.
+    fn encode(&self, key: MessageKey, out: &mut Vec<u8>) {
+        let queues = &self.queues;
+        let message = queues.message(key);
+        let mut writer = StateWriter::new(out, message.priority, message.arrived);
+        for entry_key in queues.entries_of(key) {
+            let entry = queues.entry(entry_key);
+            let (channel, domain) = queues.queue_names(entry.queue);
+            writer.group(&GroupRef {
+                channel: queues.channel_name(channel),
+                domain,
+                held: entry.state() == State::Held,
+                deferred: entry.state() == State::Deferred,
+                recipients: entry.recipients,
+                attempts: entry.attempts,
+                step: entry.step,
+                noticed: entry.noticed,
+                due: entry.due(),
+                open: queues.open(entry_key),
+                error: self.errors.of(entry_key).map(|(at, error)| (*at, &**error)),
+            });
+        }
+    }
+
     /// Writes the state of a message to the journal.
     pub(crate) fn write_state(&self, key: MessageKey, durability: Durability, _now: Time) {
         self.write_state_for(key, durability, None);
@@ -104,7 +106,7 @@ impl Core {
     pub(crate) fn write_state_for(&self, key: MessageKey, durability: Durability, done: Option<Done>) {
         let message = self.queues.message(key);
         let mut bytes = Vec::with_capacity(96);
-        encode(&self.queues, key, &mut bytes);
+        self.encode(key, &mut bytes);
         self.spool.set_state(message.id, message.at, bytes, durability, done);
     }
 

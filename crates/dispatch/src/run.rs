@@ -117,7 +117,7 @@ impl Dispatcher {
             sites: crate::sites::SitePlan::default(),
             timed: crate::timed::TimedChannels::default(),
             wishes: std::collections::HashMap::new(),
-            errors: crate::details::Errors::default(),
+            errors: crate::last_error::LastErrors::default(),
             closed: Closed::default(),
             foreign_notes: Vec::new(),
             records: crate::records::Records::default(),

@@ -18,6 +18,7 @@ use crate::core::{Channel, Core, InFlight, Taken};
 use crate::desk::Job;
 use crate::event::NoticeEnd;
 use crate::handle::NOTICES;
+use crate::last_error::LastError;
 use crate::notice::{Audience, News, NoticeJob, Told};
 use crate::record;
 use crate::sites::LARGE_PAUSE;
@@ -150,7 +151,7 @@ impl Core {
                 Outcome::Deferred { status, text, peer } => {
                     self.tell_deferral(channel, id, index, (*status, text, peer), now);
                     // RFC 3463 subject 4, said by ourselves: no connection, no name, no route.
-                    self.errors.note(entry, now, *status, text, peer);
+                    self.errors.note(entry, now, LastError::new(*status, text, peer));
                     reached |= !(status.subject == 4 && peer.is_empty());
                     asked_to_wait |= !peer.is_empty();
                     open.push(index);

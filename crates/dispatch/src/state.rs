@@ -3,13 +3,17 @@
 //! The layout is drawn in `docs/internals/queue-state.md`; a test there reads the example printed in it. A message that
 //! has no state yet is as its envelope says. The bytes carry no checksum: the spool checks the record around them.
 
-use sluice_mail::{Priority, Time};
+use sluice_mail::{Priority, Status, Time};
+
+use crate::last_error::LastError;
 
 /// First byte of every state.
 const VERSION: u8 = 1;
 /// Flags of a group.
 const HELD: u8 = 1;
 const DEFERRED: u8 = 2;
+/// Why the last attempt was deferred follows the open recipients.
+const HAS_ERROR: u8 = 4;
 /// Due time of what waits for a release.
 const NEVER: u64 = u64::MAX;
 /// Count of open recipients that stands for "all".
@@ -40,6 +44,8 @@ pub(crate) struct Group {
     pub(crate) due: Option<Time>,
     /// Open recipients, when that is not all of them.
     pub(crate) open: Option<Vec<u32>>,
+    /// When it was deferred last, and why.
+    pub(crate) error: Option<(Time, LastError)>,
 }
 
 /// Bytes that are not a queue state.
@@ -78,7 +84,9 @@ impl<'a> StateWriter<'a> {
 
     pub(crate) fn group(&mut self, group: &GroupRef<'_>) {
         let (out, name) = (&mut *self.out, |text: &str| u16::try_from(text.len()).unwrap_or(u16::MAX));
-        let flags = u8::from(group.held) * HELD + u8::from(group.deferred) * DEFERRED;
+        let flags = u8::from(group.held) * HELD
+            + u8::from(group.deferred) * DEFERRED
+            + u8::from(group.error.is_some()) * HAS_ERROR;
         out.extend_from_slice(&[flags, group.step, group.noticed, 0]);
         out.extend_from_slice(&group.attempts.to_le_bytes());
         out.extend_from_slice(&name(group.channel).to_le_bytes());
@@ -92,8 +100,24 @@ impl<'a> StateWriter<'a> {
         for index in group.open.unwrap_or_default() {
             out.extend_from_slice(&index.to_le_bytes());
         }
+        if let Some((at, error)) = group.error {
+            write_error(out, at, error);
+        }
         self.count = self.count.saturating_add(1);
         self.out[self.count_at..self.count_at + 2].copy_from_slice(&self.count.to_le_bytes());
+    }
+}
+
+/// The texts of an error are short enough for their lengths ([`LastError::new`]).
+fn write_error(out: &mut Vec<u8>, at: Time, error: &LastError) {
+    let length = |text: &str| u16::try_from(text.len()).unwrap_or(u16::MAX);
+    out.extend_from_slice(&at.0.to_le_bytes());
+    out.extend_from_slice(&[error.status.class, 0]);
+    for number in [error.status.subject, error.status.detail, length(&error.text), length(&error.peer)] {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+    for text in [&error.text, &error.peer] {
+        out.extend_from_slice(&text.as_bytes()[..usize::from(length(text))]);
     }
 }
 
@@ -110,6 +134,7 @@ pub(crate) struct GroupRef<'a> {
     pub(crate) recipients: u16,
     pub(crate) due: Option<Time>,
     pub(crate) open: Option<&'a [u32]>,
+    pub(crate) error: Option<(Time, &'a LastError)>,
 }
 
 struct Bytes<'a>(&'a [u8]);
@@ -156,7 +181,7 @@ impl MessageState {
 impl Group {
     fn decode(bytes: &mut Bytes<'_>) -> Result<Self, StateError> {
         let [flags, step, noticed, _] = bytes.array()?;
-        if flags & !(HELD | DEFERRED) != 0 {
+        if flags & !(HELD | DEFERRED | HAS_ERROR) != 0 {
             return Err(StateError::Flags(flags));
         }
         let attempts = u16::from_le_bytes(bytes.array()?);
@@ -174,10 +199,20 @@ impl Group {
             let numbers = bytes.take(length)?.chunks_exact(4);
             Some(numbers.map(|n| u32::from_le_bytes([n[0], n[1], n[2], n[3]])).collect())
         };
+        let error = if flags & HAS_ERROR == 0 { None } else { Some(decode_error(bytes)?) };
         let due = (due != NEVER).then_some(Time(due));
         let (held, deferred) = (flags & HELD != 0, flags & DEFERRED != 0);
-        Ok(Self { channel, domain, held, deferred, attempts, step, noticed, recipients, due, open })
+        Ok(Self { channel, domain, held, deferred, attempts, step, noticed, recipients, due, open, error })
     }
+}
+
+fn decode_error(bytes: &mut Bytes<'_>) -> Result<(Time, LastError), StateError> {
+    let at = Time(u64::from_le_bytes(bytes.array()?));
+    let [class, _] = bytes.array()?;
+    let mut number = || bytes.array().map(u16::from_le_bytes);
+    let (subject, detail, text, peer) = (number()?, number()?, number()?, number()?);
+    let (text, peer) = (bytes.name(text)?, bytes.name(peer)?);
+    Ok((at, LastError::new(Status::new(class, subject, detail), &text, &peer)))
 }
 
 #[cfg(test)]
@@ -199,6 +234,7 @@ mod tests {
                 noticed: group.noticed,
                 due: group.due,
                 open: group.open.as_deref(),
+                error: group.error.as_ref().map(|(at, error)| (*at, error)),
             });
         }
         out
@@ -216,6 +252,10 @@ mod tests {
             noticed: 1,
             due: Some(Time(1_790_000_060_000)),
             open: Some(vec![1, 4]),
+            error: Some((
+                Time(1_790_000_030_000),
+                LastError::new(Status::new(4, 2, 2), "mailbox full", "mx.example.com"),
+            )),
         };
         let dialup = Group {
             channel: "tcp_dialup".into(),
@@ -228,6 +268,7 @@ mod tests {
             noticed: 0,
             due: None,
             open: None,
+            error: None,
         };
         MessageState {
             priority: Priority::Normal,
@@ -267,7 +308,7 @@ mod tests {
         };
         assert_eq!(with(0, 2), Err(StateError::Version(2)));
         assert_eq!(with(1, 3), Err(StateError::Priority(3)));
-        assert_eq!(with(12, 4), Err(StateError::Flags(4)));
+        assert_eq!(with(12, 8), Err(StateError::Flags(8)));
         assert_eq!(with(36, 0xff), Err(StateError::Name));
         let long = [&whole[..], b"xy"].concat();
         assert_eq!(MessageState::decode(&long), Err(StateError::Long(2)));

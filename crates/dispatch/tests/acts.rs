@@ -260,3 +260,48 @@ fn an_act_on_many_leaves_time_for_mail() {
     house.wait_queue(&["tcp_slow/slow.example 1500 held 1500"]);
     house.pass(Duration::from_secs(1));
 }
+
+#[test]
+fn why_an_entry_was_deferred_last_survives_a_crash_and_a_checkpoint() {
+    let mut house = House::new();
+    house.act("tcp_local", Does::Defer);
+    house.act("b@far.example", Does::Unreachable);
+    let id = house.send(&["tcp_local!a@there.example", "tcp_local!b@far.example", "tcp_slow!c@slow.example"]);
+    let deferred_at = house.clock_now();
+    house.wait(|| all(&house).len() == 3 && why(&house, id).len() == 2, || format!("{:?}", why(&house, id)));
+    let expected = [
+        "far.example: 4.4.1 no answer, by nobody".to_owned(),
+        "there.example: 4.2.0 450 not now, by peer.example".to_owned(),
+    ];
+    assert_eq!(why(&house, id), expected);
+    // An act is on the disk when it is answered, and with it what was asked for before.
+    let slow = Filter { domains: vec![Selector::Host("slow.example".into())], ..Filter::default() };
+    assert_eq!(act(&house, Act::Hold, &choose(&house, slow)), done(1));
+    // From the journal; then from the checkpoint that a stop writes, twice.
+    house.copy_and_start_from_copy();
+    assert_eq!(why(&house, id), expected);
+    house.pass(Duration::from_millis(7));
+    for _ in 0..2 {
+        house.restart();
+        assert_eq!(why(&house, id), expected);
+    }
+    let errors = house.handle().last_errors(&all(&house)).unwrap();
+    assert_eq!(errors.iter().flatten().map(|(at, _)| *at).collect::<Vec<_>>(), [deferred_at; 2]);
+    // What is delivered in the end takes it along.
+    house.act("tcp_local", Does::Deliver);
+    act(&house, Act::Retry, &all(&house));
+    house.wait(|| why(&house, id).len() == 1, || format!("{:?}", why(&house, id)));
+    house.restart();
+    assert_eq!(why(&house, id), expected[..1]);
+}
+
+/// The last errors of a message's entries.
+fn why(house: &House, id: sluice_spool::EntryId) -> Vec<String> {
+    let details = house.handle().show(id).unwrap();
+    let known = details.iter().filter_map(|entry| {
+        let (_, error) = entry.error.as_ref()?;
+        let peer = if error.peer.is_empty() { "nobody" } else { &error.peer };
+        Some(format!("{}: {} {}, by {peer}", entry.view.domain, error.status, error.text))
+    });
+    known.collect()
+}

@@ -151,7 +151,7 @@ pub struct MessageEntry {
     pub expires: Option<String>,
     /// Notices of delay that were sent.
     pub notices_sent: u32,
-    /// When it was deferred last since the hub was started.
+    /// When it was deferred last.
     pub deferred_at: Option<String>,
     /// Why, with its status code: the peer's words, or ours.
     pub last_error: Option<String>,

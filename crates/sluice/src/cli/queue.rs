@@ -13,14 +13,14 @@ pub(crate) enum Queue {
     /// Lists waiting messages, oldest first.
     ///
     /// A row is an entry: a message on one channel for one domain. Each JSON line has id, channel, domain, state, sender,
-    /// recipients, bytes, arrived, attempts, due and error. A list that is cut off by `--limit` goes on with
-    /// `--cursor`, given the id of its last row.
+    /// recipients, bytes, arrived, attempts, due, deferred_at, last_error, peer and error. A list that is cut off by `--limit`
+    /// goes on with `--cursor`, given the id of its last row.
     List(QueueList),
     /// Counts what waits, a line for each channel and destination domain.
     Summarize(QueueSummarize),
     /// Shows everything known of a message: envelope, where it waits, attempts, last error with the peer's words, due, expiry.
     ///
-    /// The last error is kept as long as the hub runs. Exit status 65 when there is no such message.
+    /// The last error stays known after a restart. Exit status 65 when there is no such message.
     Show(QueueShow),
     /// Writes the content of a message to standard output.
     ///

@@ -32,6 +32,7 @@ const COLUMNS: &[(&str, &str)] = &[
     ("due", "Due"),
     ("sender", "Sender"),
     ("recipients", "Recipients"),
+    ("last_error", "Last error"),
     ("error", "Error"),
 ];
 
@@ -93,8 +94,8 @@ fn mailq(common: &Common, filter: Filter) -> Result<Exit, Failure> {
             messages += 1;
             bytes += size;
         }
-        if row["error"].is_string() {
-            line(&format!("{:>46}({})", "", cell(&row["error"])))?;
+        for why in [&row["last_error"], &row["error"]].into_iter().filter(|why| why.is_string()) {
+            line(&format!("{:>46}({})", "", cell(why)))?;
         }
         for recipient in row["recipients"].as_array().into_iter().flatten() {
             line(&format!("{:>47}{}", "", cell(recipient)))?;

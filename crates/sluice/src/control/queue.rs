@@ -1,5 +1,6 @@
 //! Requests about entries of the queue: lists, counts, one message in full, its content, and acts.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sluice_admin::protocol::{
@@ -8,9 +9,9 @@ use sluice_admin::protocol::{
 };
 use sluice_admin::{Fault, FaultKind};
 use sluice_dispatch::{
-    ACT_REASON_MAX, Act, ActError, Acting, Choice, Details, EntryView, Filter, Mailbox, Standing,
+    ACT_REASON_MAX, Act, ActError, Acting, Choice, Details, EntryView, Filter, LastError, Mailbox, Standing,
 };
-use sluice_mail::{Priority, rfc3339};
+use sluice_mail::{Priority, Time, rfc3339};
 use sluice_queue::{Selector, State};
 use sluice_spool::EntryId;
 
@@ -43,13 +44,15 @@ pub(super) fn list(
     let (mut shown, mut last) = (0, None);
     for chunk in choice.entries.chunks(CHUNK) {
         let views = hub.dispatcher().views(chunk).map_err(busy)?;
-        for view in views.into_iter().flatten() {
+        let errors = hub.dispatcher().last_errors(chunk).map_err(busy)?;
+        for (view, error) in views.into_iter().zip(errors) {
+            let Some(view) = view else { continue };
             // A page ends with a message, so that the next one can begin after its id.
             if shown >= limit && last != Some(view.id) {
                 return Ok(());
             }
             last = Some(view.id);
-            let Some(listed) = entry_row(hub, &view) else { continue };
+            let Some(listed) = entry_row(hub, &view, error.as_ref()) else { continue };
             shown += 1;
             if !put(row, &listed) {
                 return Ok(());
@@ -60,7 +63,7 @@ pub(super) fn list(
 }
 
 /// `None` for what was settled since.
-fn entry_row(hub: &Hub, view: &EntryView) -> Option<EntryRow> {
+fn entry_row(hub: &Hub, view: &EntryView, last: Option<&(Time, Arc<LastError>)>) -> Option<EntryRow> {
     let (sender, recipients, error) = match hub.dispatcher().details(view) {
         Ok(Some((sender, recipients))) => (sender, recipients, None),
         Ok(None) => return None,
@@ -77,8 +80,21 @@ fn entry_row(hub: &Hub, view: &EntryView) -> Option<EntryRow> {
         arrived: rfc3339(view.arrived),
         attempts: u32::from(view.attempts),
         due: view.due.map(rfc3339),
+        deferred_at: last.map(|&(at, _)| rfc3339(at)),
+        last_error: last.map(|(_, error)| words(error)),
+        peer: last.and_then(|(_, error)| peer(error)),
         error,
     })
+}
+
+/// What was said when a delivery was deferred.
+fn words(error: &LastError) -> String {
+    format!("{} {}", error.status, error.text)
+}
+
+/// Who said so.
+fn peer(error: &LastError) -> Option<String> {
+    Some(error.peer.clone()).filter(|peer| !peer.is_empty())
 }
 
 fn state(state: State) -> &'static str {
@@ -262,8 +278,8 @@ fn message_entry(entry: &Details) -> MessageEntry {
         expires: entry.expires.map(rfc3339),
         notices_sent: u32::from(entry.notices_sent),
         deferred_at: error.map(|&(at, _)| rfc3339(at)),
-        last_error: error.map(|(_, error)| format!("{} {}", error.status, error.text)),
-        peer: error.map(|(_, error)| error.peer.clone()).filter(|peer| !peer.is_empty()),
+        last_error: error.map(|(_, error)| words(error)),
+        peer: error.and_then(|(_, error)| peer(error)),
         closed: entry.closed.clone(),
         noted: entry.noted.map(str::to_owned),
         schedule: entry.schedule.map_or_else(String::new, |schedule| schedule.to_string()),
