@@ -18,7 +18,7 @@ use crate::core::Core;
 use crate::desk;
 use crate::event::Event;
 use crate::handle::{Busy, Handle, ask};
-use crate::last_error::LastError;
+use crate::last_error::Deferral;
 
 /// Entries that the loop looks at in one step: some hundred microseconds.
 const STEP: u32 = 8192;
@@ -277,7 +277,7 @@ impl Core {
     }
 
     /// Why entries were deferred last; `None` for those that never were, or have gone.
-    pub(crate) fn last_errors(&self, chosen: &[Chosen]) -> Vec<Option<(Time, Arc<LastError>)>> {
+    pub(crate) fn last_errors(&self, chosen: &[Chosen]) -> Vec<Option<Deferral>> {
         let error = |one: &Chosen| {
             self.errors.of(one.key).filter(|_| self.queues.is_entry_of(one.key, one.id)).cloned()
         };
@@ -357,7 +357,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Busy`].
-    pub fn last_errors(&self, chosen: &[Chosen]) -> Result<Vec<Option<(Time, Arc<LastError>)>>, Busy> {
+    pub fn last_errors(&self, chosen: &[Chosen]) -> Result<Vec<Option<Deferral>>, Busy> {
         let chosen = chosen.to_vec();
         ask(|done| self.tell(Event::LastErrors { chosen, done }))
     }

@@ -1,7 +1,5 @@
 //! Everything that is known of one message's entries.
 
-use std::sync::Arc;
-
 use sluice_mail::{Priority, Time};
 use sluice_queue::{EntryKey, EntryView};
 use sluice_spool::EntryId;
@@ -9,7 +7,7 @@ use sluice_spool::EntryId;
 use crate::core::Core;
 use crate::event::Event;
 use crate::handle::{Busy, Handle, ask};
-use crate::last_error::LastError;
+use crate::last_error::Deferral;
 use crate::policy::Schedule;
 
 /// Everything about an entry, short of what only the envelope knows.
@@ -24,7 +22,7 @@ pub struct Details {
     /// How many of the ages at which its sender is told of the delay have passed.
     pub notices_sent: u8,
     /// When it was deferred last, and why.
-    pub error: Option<(Time, Arc<LastError>)>,
+    pub error: Option<Deferral>,
     /// What keeps it back: `channel NAME is stopped`, `example.com is suspended`.
     pub closed: Vec<String>,
     /// An act that is carried out if it comes back from its delivery.

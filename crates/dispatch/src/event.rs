@@ -18,7 +18,7 @@ use crate::acts::{Acting, Portion};
 use crate::choose::{Chosen, Filter, Page};
 use crate::closed::{Closing, ClosingDone, ClosingError};
 use crate::details::Details;
-use crate::last_error::LastError;
+use crate::last_error::Deferral;
 use crate::order::{Order, ReleaseId, Released};
 use crate::policy::{Policy, Schedule};
 use crate::records::ReleaseRecord;
@@ -194,7 +194,7 @@ pub(crate) enum Event {
     /// What chosen entries are.
     Views { chosen: Vec<Chosen>, done: Answer<Vec<Option<EntryView>>> },
     /// Why chosen entries were deferred last.
-    LastErrors { chosen: Vec<Chosen>, done: Answer<Vec<Option<(Time, Arc<LastError>)>>> },
+    LastErrors { chosen: Vec<Chosen>, done: Answer<Vec<Option<Deferral>>> },
     /// Everything about the entries of a message.
     Details { id: EntryId, done: Answer<Vec<Details>> },
     /// An operator acts on chosen entries.

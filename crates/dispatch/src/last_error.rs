@@ -52,10 +52,13 @@ fn cut(text: &str, most: usize) -> String {
     text[..text.floor_char_boundary(most)].to_owned()
 }
 
+/// When an entry was deferred last, and why.
+pub type Deferral = (Time, Arc<LastError>);
+
 /// Last errors by entry.
 #[derive(Debug)]
 pub(crate) struct LastErrors {
-    by_entry: HashMap<EntryKey, (Time, Arc<LastError>)>,
+    by_entry: HashMap<EntryKey, Deferral>,
     reasons: HashSet<Arc<LastError>>,
     /// Newcomers until the table is looked through for reasons that no entry has any more: as many as it had after the
     /// last time, so that looking costs each of them the same, also when there is no room for them.
@@ -80,7 +83,7 @@ impl LastErrors {
         self.by_entry.insert(entry, (at, reason));
     }
 
-    pub(crate) fn of(&self, entry: EntryKey) -> Option<&(Time, Arc<LastError>)> {
+    pub(crate) fn of(&self, entry: EntryKey) -> Option<&Deferral> {
         self.by_entry.get(&entry)
     }
 

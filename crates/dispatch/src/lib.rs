@@ -63,7 +63,7 @@ pub use details::Details;
 pub use early::{Answered, Fate, NoNotice, early_notices};
 pub use event::{Answer, ChannelReport, ChannelStatus, Loaded, Part, Ticket};
 pub use handle::{Busy, CommitError, Draft, Handle, ask};
-pub use last_error::LastError;
+pub use last_error::{Deferral, LastError};
 pub use notice::RETURNED_WHOLE_MAX;
 pub use order::{Matched, Order, Peer, ReleaseId, Released, Requester, Via};
 pub use plugins::Plugins;

@@ -1,6 +1,5 @@
 //! Requests about entries of the queue: lists, counts, one message in full, its content, and acts.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sluice_admin::protocol::{
@@ -9,9 +8,10 @@ use sluice_admin::protocol::{
 };
 use sluice_admin::{Fault, FaultKind};
 use sluice_dispatch::{
-    ACT_REASON_MAX, Act, ActError, Acting, Choice, Details, EntryView, Filter, LastError, Mailbox, Standing,
+    ACT_REASON_MAX, Act, ActError, Acting, Choice, Deferral, Details, EntryView, Filter, LastError, Mailbox,
+    Standing,
 };
-use sluice_mail::{Priority, Time, rfc3339};
+use sluice_mail::{Priority, rfc3339};
 use sluice_queue::{Selector, State};
 use sluice_spool::EntryId;
 
@@ -63,7 +63,7 @@ pub(super) fn list(
 }
 
 /// `None` for what was settled since.
-fn entry_row(hub: &Hub, view: &EntryView, last: Option<&(Time, Arc<LastError>)>) -> Option<EntryRow> {
+fn entry_row(hub: &Hub, view: &EntryView, last: Option<&Deferral>) -> Option<EntryRow> {
     let (sender, recipients, error) = match hub.dispatcher().details(view) {
         Ok(Some((sender, recipients))) => (sender, recipients, None),
         Ok(None) => return None,
