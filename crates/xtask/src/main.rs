@@ -104,8 +104,11 @@ enum Verb {
         argument: String,
     },
     /// Measure, beside the programs that people use today
-    #[command(subcommand)]
-    Bench(Bench),
+    ///
+    /// Without a part, the table of targets: Sluice and Postfix in turns, five times, medians and ratios; about a
+    /// quarter of an hour. The results, with machine, versions and load, are kept in `benches/results/`. Needs root, for
+    /// private Postfixes.
+    Bench(bench::Bench),
     /// Wear the program out, and see that it keeps what it has promised
     #[command(subcommand)]
     Soak(Soak),
@@ -120,25 +123,6 @@ enum Soak {
     Crash(soak::Crashes),
 }
 
-#[derive(Debug, Subcommand)]
-enum Bench {
-    /// smtp-source → relay → smtp-sink, through Sluice and through Postfix in turns
-    ///
-    /// Prints messages per second from the first connection until the sink has the last message, and CPU seconds per
-    /// 1,000 messages of all of the relay's processes. Needs root, for a private Postfix.
-    Relay(bench::Load),
-    /// Large configurations: reading, rewriting, mapping tables, `sluice check`, a reload under load
-    ///
-    /// Up to 1,000,000 rewrite rules, in several shapes. Keeps the results, with the machine and the versions, in
-    /// `benches/language.json`. Takes some minutes.
-    Language(bench::Language),
-    /// A backlog of 1,000,000 messages for 100,000 sites: what an ETRN costs, and how soon mail leaves after it
-    ///
-    /// Alone, a thousand sites at once, and beside a site that asks a thousand times. Keeps the results in
-    /// `benches/release.json`.
-    Release(bench::Release),
-}
-
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.verb {
@@ -151,9 +135,7 @@ fn main() -> ExitCode {
         Verb::Send { server, from, to, count, size } => letters::send(server, &from, &to, count, size)
             .map(|replies| replies.iter().for_each(|reply| println!("{reply}"))),
         Verb::Etrn { server, argument } => letters::etrn(server, &argument).map(|reply| println!("{reply}")),
-        Verb::Bench(Bench::Relay(load)) => bench::relay(&load),
-        Verb::Bench(Bench::Language(options)) => bench::language(&options),
-        Verb::Bench(Bench::Release(options)) => bench::release(&options),
+        Verb::Bench(options) => bench::bench(&options),
         Verb::Soak(Soak::Crash(options)) => soak::run(&options),
     };
     match done {

@@ -1,5 +1,6 @@
 //! The two relays, each with its own configuration, queue and port.
 
+use super::leftovers::{self, Noted};
 use super::listening;
 use anyhow::{Context, Result, bail};
 use sluice_testkit::{Program, free_port, wait_until};
@@ -8,14 +9,32 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+/// How long a relay may take to stop.
+const STOP_WITHIN: Duration = Duration::from_secs(20);
+
 /// A running relay; it is stopped when this goes.
 pub(super) struct Relay {
     pub(super) name: &'static str,
     pub(super) port: u16,
     /// The process whose time, with that of everything below it, is the relay's.
     pub(super) root_process: u32,
+    /// Where its configuration, queue and log are.
+    pub(super) folder: PathBuf,
     log: PathBuf,
     stop: Stop,
+    _noted: Noted,
+}
+
+/// What a relay does with the mail.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wanted<'a> {
+    /// Passes it on at once.
+    Relay,
+    /// Keeps it: only accepting is measured.
+    Held,
+    /// Keeps what cannot be delivered, and makes another attempt for these domains when it is asked by ETRN, and for no
+    /// other reason within the hour.
+    Asked(&'a [String]),
 }
 
 enum Stop {
@@ -37,7 +56,7 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         match &mut self.stop {
-            Stop::Program(program) => drop(program.terminate(Duration::from_secs(10))),
+            Stop::Program(program) => drop(program.terminate(STOP_WITHIN)),
             Stop::Postfix(configuration) => {
                 let mut command = postfix(configuration, "stop");
                 if let Err(error) = command {
@@ -50,8 +69,8 @@ impl Drop for Relay {
     }
 }
 
-/// Sluice from a release build: one channel that passes everything on to the sink.
-pub(super) fn start_sluice(program: &Path, folder: &Path, sink: u16) -> Result<Relay> {
+/// Sluice: one channel for everything, which passes it on to the sink or holds it.
+pub(super) fn start_sluice(program: &Path, folder: &Path, sink: u16, wanted: Wanted<'_>) -> Result<Relay> {
     let port = free_port();
     fs::create_dir_all(folder).context("cannot make a folder for Sluice")?;
     let write = |name: &str, text: String| {
@@ -61,7 +80,8 @@ pub(super) fn start_sluice(program: &Path, folder: &Path, sink: u16) -> Result<R
         "sluice.cnf",
         format!(
             "relay.example $U@relay.example\nbench.example $U%$D@TCP-SINK\n\nl\nrelay.example\n\n\
-             tcp_local smtp nomx\nTCP-DAEMON\n\ntcp_sink smtp nomx daemon [127.0.0.1] port {sink} maxjobs 20\nTCP-SINK\n"
+             tcp_local smtp nomx\nTCP-DAEMON\n\ntcp_sink smtp nomx daemon [127.0.0.1] port {sink} maxjobs 20{}\nTCP-SINK\n",
+            if matches!(wanted, Wanted::Relay) { "" } else { " periodic" }
         ),
     )?;
     write("option.dat", "SPOOL_DIR=spool\n".to_owned())?;
@@ -77,7 +97,17 @@ pub(super) fn start_sluice(program: &Path, folder: &Path, sink: u16) -> Result<R
     let arguments =
         ["run".as_ref(), "--log".as_ref(), "warn".as_ref(), "--config".as_ref(), folder.as_os_str()];
     let program = Program::start(program, &arguments, &log).context("cannot start sluice")?;
-    let relay = Relay { name: "sluice", port, root_process: program.id(), log, stop: Stop::Program(program) };
+    let (root_process, folder) = (program.id(), folder.to_owned());
+    let noted = leftovers::process(root_process);
+    let relay = Relay {
+        name: "sluice",
+        port,
+        root_process,
+        folder,
+        log,
+        stop: Stop::Program(program),
+        _noted: noted,
+    };
     listening(port, "sluice").with_context(|| relay.log_end())?;
     Ok(relay)
 }
@@ -85,7 +115,7 @@ pub(super) fn start_sluice(program: &Path, folder: &Path, sink: u16) -> Result<R
 /// A Postfix of our own beside whatever the machine has: own configuration, queue, data and port. As delivered by
 /// Debian, except that nothing is slowed down on purpose (`in_flow_delay`), no DNS is asked, and as many connections to
 /// the sink are allowed as Sluice makes.
-pub(super) fn start_postfix(folder: &Path, sink: u16) -> Result<Relay> {
+pub(super) fn start_postfix(folder: &Path, sink: u16, wanted: Wanted<'_>) -> Result<Relay> {
     let port = free_port();
     for part in ["conf", "queue", "data"] {
         fs::create_dir_all(folder.join(part)).context("cannot make folders for Postfix")?;
@@ -97,6 +127,14 @@ pub(super) fn start_postfix(folder: &Path, sink: u16) -> Result<Relay> {
         );
     }
     let (place, log) = (folder.display(), folder.join("log"));
+    let more = match wanted {
+        Wanted::Relay => String::new(),
+        Wanted::Held => "smtpd_client_restrictions = check_client_access static:HOLD\n".to_owned(),
+        Wanted::Asked(domains) => format!(
+            "minimal_backoff_time = 1h\nmaximal_backoff_time = 1h\nqueue_run_delay = 1h\nfast_flush_domains = {}\n",
+            domains.join(" ")
+        ),
+    };
     let main = format!(
         "compatibility_level = 3.6\nqueue_directory = {place}/queue\ndata_directory = {place}/data\n\
          command_directory = /usr/sbin\ndaemon_directory = /usr/lib/postfix/sbin\nmail_owner = postfix\n\
@@ -104,7 +142,7 @@ pub(super) fn start_postfix(folder: &Path, sink: u16) -> Result<Relay> {
          inet_protocols = ipv4\nmynetworks = 127.0.0.0/8\nrelayhost = [127.0.0.1]:{sink}\n\
          maillog_file = {log}\nmaillog_file_prefixes = {place}\nin_flow_delay = 0\n\
          smtp_dns_support_level = disabled\nsmtp_host_lookup = native\nsmtpd_peername_lookup = no\n\
-         default_destination_concurrency_limit = 20\nalias_maps =\nalias_database =\nlocal_recipient_maps =\n",
+         default_destination_concurrency_limit = 20\nalias_maps =\nalias_database =\nlocal_recipient_maps =\n{more}",
         log = log.display()
     );
     fs::write(folder.join("conf/main.cf"), main).context("cannot write main.cf")?;
@@ -119,12 +157,14 @@ pub(super) fn start_postfix(folder: &Path, sink: u16) -> Result<Relay> {
     );
     fs::write(folder.join("conf/master.cf"), services).context("cannot write master.cf")?;
     let configuration = folder.join("conf");
+    let noted = leftovers::postfix(&configuration);
     postfix(&configuration, "start")?;
     let pid = wait_until(Duration::from_secs(30), || {
         fs::read_to_string(folder.join("queue/pid/master.pid")).ok()?.trim().parse::<u32>().ok()
     });
     let root_process = pid.with_context(|| format!("postfix did not start; its log is {}", log.display()))?;
-    let relay = Relay { name: "postfix", port, root_process, log, stop: Stop::Postfix(configuration) };
+    let (folder, stop) = (folder.to_owned(), Stop::Postfix(configuration));
+    let relay = Relay { name: "postfix", port, root_process, folder, log, stop, _noted: noted };
     listening(port, "postfix").with_context(|| relay.log_end())?;
     Ok(relay)
 }

@@ -9,17 +9,14 @@
 //!
 //! Results go to `benches/release.json`, with the machine and the versions.
 
+use super::filled::{Backlog, Hub, PATIENCE, configure, fill};
 use super::language::machine;
-use super::median;
-use super::usage::cpu_seconds;
-use crate::cargo::{cargo, root, step, target};
+use super::{built, median, millis};
+use crate::cargo::root;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use sluice_testkit::{Program, Sink, Talk, free_port, wait_until};
-use std::fmt::Write as _;
+use sluice_testkit::{Sink, wait_until};
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Where the results are kept.
@@ -33,11 +30,6 @@ const TOGETHER: usize = 1000;
 /// Sites that one session asks for, while others ask for themselves; and those others.
 const CROWD: usize = 1000;
 const BESIDE: usize = 20;
-/// How long anything here may take, the start included, before it is a failure and no measurement.
-const PATIENCE: Duration = Duration::from_secs(300);
-/// Jobs at once, for channel and pool.
-const JOBS: usize = 20;
-
 /// What is measured.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Release {
@@ -49,27 +41,20 @@ pub(crate) struct Release {
 /// Both shapes, one after the other.
 pub(crate) fn release(options: &Release) -> Result<()> {
     let root = root()?;
-    let packages = ["--package", "sluice", "--package", "sluice-tcp"];
-    let mut build = cargo(&root, &["build", "--release"]);
-    step("build (release profile)", build.args(packages), "read the compiler's words above")?;
+    let sluice = built("release")?;
     let sites = if options.small { 10_000 } else { 100_000 };
     let mut shapes = Vec::new();
     for channels in [1, 1000] {
-        let folder =
-            tempfile::Builder::new().prefix("sluice-release-").tempdir().context("no temporary folder")?;
+        let folder = super::folder(None)?;
         let sink = Sink::start();
-        configure(folder.path(), sink.port(), channels)?;
-        let spool = folder.path().join("spool").to_string_lossy().into_owned();
-        let (messages, domains, count) =
-            ((sites * EACH).to_string(), sites.to_string(), channels.to_string());
-        let mut fill = cargo(&root, &["bench", "--package", "sluice-dispatch", "--bench", "backlog", "--"]);
-        step(
-            "fill the spool",
-            fill.args([&spool, &messages, &domains, &count]),
-            "is there room on the disk?",
+        configure(folder.path(), sink.port(), channels, &[])?;
+        fill(
+            folder.path(),
+            &Backlog { messages: sites * EACH, domains: sites, channels, ..Backlog::default() },
         )?;
-        let shape =
-            Hub::start(&target(&root, "release").join("sluice"), folder.path(), channels)?.measure(&sink)?;
+        let hub = Hub::start(&sluice, folder.path())?;
+        hub.settle()?;
+        let shape = Asking { hub, channels, next: 0 }.measure(&sink)?;
         println!("{shape}");
         shapes.push(shape);
     }
@@ -83,76 +68,15 @@ pub(crate) fn release(options: &Release) -> Result<()> {
     Ok(())
 }
 
-/// A hub that holds mail for the sites of so many channels.
-fn configure(folder: &Path, sink: u16, channels: usize) -> Result<()> {
-    let write = |name: &str, text: &str| {
-        fs::write(folder.join(name), text).with_context(|| format!("cannot write {name}"))
-    };
-    let mut text = String::from("hub.example $U@hub.example\n");
-    for channel in 0..channels {
-        writeln!(text, ".c{channel}.example $U%$H$D@TCP-MANY{channel}")?;
-    }
-    text.push_str("\nl\nhub.example\n\ntcp_local smtp nomx allowetrn\nTCP-DAEMON\n");
-    for channel in 0..channels {
-        write!(
-            text,
-            "\ntcp_many{channel} smtp nomx daemon [127.0.0.1] port {sink} periodic maxjobs {JOBS}\nTCP-MANY{channel}\n"
-        )?;
-    }
-    write("sluice.cnf", &text)?;
-    write("option.dat", "SPOOL_DIR=spool\n")?;
-    write("tcp_local_option", "ALLOW_ETRNS_PER_SESSION=1000000\n")?;
-    write("job_controller.cnf", &format!("[POOL=DEFAULT]\nJOB_LIMIT={JOBS}\n"))
-}
-
-struct Hub {
-    program: Program,
-    address: SocketAddr,
+/// A hub, and who asks it.
+struct Asking {
+    hub: Hub,
     channels: usize,
-    started: Duration,
     /// The next site that nobody has asked for.
     next: usize,
 }
 
-impl Hub {
-    fn start(sluice: &Path, folder: &Path, channels: usize) -> Result<Hub> {
-        let port = free_port();
-        let service = format!(
-            "[SERVICE=SMTP]\nPORT={port}\nINTERFACE_ADDRESS=127.0.0.1\nMAX_PROCS=10\nMAX_CONNS=1000\n\
-             MAX_CONNS_PER_CLIENT=10000\n"
-        );
-        fs::write(folder.join("dispatcher.cnf"), service).context("cannot write dispatcher.cnf")?;
-        let arguments =
-            ["run".as_ref(), "--log".as_ref(), "warn".as_ref(), "--config".as_ref(), folder.as_os_str()];
-        let begun = Instant::now();
-        let log = folder.join("log");
-        let program = Program::start(sluice, &arguments, &log).context("cannot start sluice")?;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let greets =
-            wait_until(PATIENCE, || Talk::open(address).ok().filter(|(_, greeting)| greeting.code == 220));
-        ensure!(greets.is_some(), "the hub does not greet\n{}", fs::read_to_string(&log).unwrap_or_default());
-        let hub = Hub { program, address, channels, started: begun.elapsed(), next: 0 };
-        hub.settle()?;
-        Ok(hub)
-    }
-
-    /// Waits until the hub has nothing to do: its first checkpoint and its first look at every message are over.
-    fn settle(&self) -> Result<()> {
-        let mut before = cpu_seconds(self.program.id())?;
-        let quiet = wait_until(PATIENCE, || {
-            std::thread::sleep(Duration::from_millis(500));
-            let now = cpu_seconds(self.program.id()).ok()?;
-            (std::mem::replace(&mut before, now) + 0.015 > now).then_some(())
-        });
-        quiet.context("the hub is never quiet")
-    }
-
-    fn talk(&self) -> Result<Talk> {
-        let (mut talk, _) = Talk::open(self.address).context("no session")?;
-        talk.ask("EHLO site.example").context("no answer to EHLO")?;
-        Ok(talk)
-    }
-
+impl Asking {
     /// The names of so many sites that nobody has asked for, spread over the channels.
     fn sites(&mut self, count: usize) -> Vec<String> {
         let from = self.next;
@@ -165,13 +89,13 @@ impl Hub {
         let together = self.together(sink)?;
         let beside = self.beside_a_crowd(sink)?;
         Ok(json!({
-            "channels": self.channels, "seconds_to_start": self.started.as_secs_f64(),
+            "channels": self.channels, "seconds_to_start": (self.hub.greeted - self.hub.begun).as_secs_f64(),
             "alone": alone, "together": together, "beside_a_crowd": beside,
         }))
     }
 
     fn alone(&mut self, sink: &Sink) -> Result<Value> {
-        let mut talk = self.talk()?;
+        let mut talk = self.hub.talk()?;
         let (mut replies, mut firsts) = (Vec::new(), Vec::new());
         for site in self.sites(ALONE) {
             sink.clear();
@@ -195,9 +119,9 @@ impl Hub {
         let sites = self.sites(TOGETHER);
         let mut talks = Vec::new();
         for site in &sites {
-            talks.push((site, self.talk()?));
+            talks.push((site, self.hub.talk()?));
         }
-        self.settle()?;
+        self.hub.settle()?;
         let asked = Instant::now();
         for (site, talk) in &mut talks {
             talk.raw(format!("ETRN {site}\r\n").as_bytes())?;
@@ -221,8 +145,8 @@ impl Hub {
     fn beside_a_crowd(&mut self, sink: &Sink) -> Result<Value> {
         sink.clear();
         let (crowd, others) = (self.sites(CROWD), self.sites(BESIDE));
-        let (mut one, mut other) = (self.talk()?, self.talk()?);
-        self.settle()?;
+        let (mut one, mut other) = (self.hub.talk()?, self.hub.talk()?);
+        self.hub.settle()?;
         let firsts = std::thread::scope(|scope| -> Result<Vec<f64>> {
             let asking = scope.spawn(|| -> Result<()> {
                 for site in &crowd {
@@ -252,19 +176,9 @@ impl Hub {
     }
 }
 
-impl Drop for Hub {
-    fn drop(&mut self) {
-        let _ = self.program.terminate(Duration::from_secs(30));
-    }
-}
-
 /// When the sink first heard of the domain.
 fn heard(sink: &Sink, domain: &str) -> Result<Instant> {
     wait_until(PATIENCE, || sink.heard_of(domain)).with_context(|| format!("nothing arrived for {domain}"))
-}
-
-fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
 }
 
 /// Median, ninety-ninth of a hundred, and the worst.

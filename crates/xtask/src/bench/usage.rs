@@ -1,8 +1,10 @@
-//! Processor time of a process and everything it started.
+//! What a process has used: processor time with everything it started, memory, bytes written, room of its files.
 
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 /// The kernel counts in ticks; on every Linux that Rust runs on there are a hundred to the second as seen from programs.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -36,6 +38,48 @@ pub(super) fn cpu_seconds(root: u32) -> Result<f64> {
     Ok(ticks as f64 / TICKS_PER_SECOND)
 }
 
+/// Memory of a process in bytes, by whose it is (`/proc/PID/status`).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Memory {
+    /// Its own: heap, stacks, written data.
+    pub(super) own: u64,
+    /// Pages of files that it has mapped: its program text, segments, databases. They are the system's cache, shared, and given
+    /// back whenever somebody needs the room.
+    pub(super) files: u64,
+}
+
+pub(super) fn memory(process: u32) -> Result<Memory> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).context("the process is gone")?;
+    let kib = |name: &str| -> Result<u64> {
+        let line =
+            status.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name}"))?;
+        line.split_whitespace()
+            .next()
+            .and_then(|number| number.parse().ok())
+            .with_context(|| format!("{name}{line}"))
+    };
+    Ok(Memory { own: (kib("RssAnon:")? + kib("RssShmem:")?) << 10, files: kib("RssFile:")? << 10 })
+}
+
+/// Bytes that the process has made the disk write (`write_bytes` of `/proc/PID/io`): whole pages, counted when they become dirty.
+pub(super) fn bytes_written(process: u32) -> Result<u64> {
+    let io = fs::read_to_string(format!("/proc/{process}/io")).context("the process is gone")?;
+    let number = io.lines().find_map(|line| line.strip_prefix("write_bytes:"));
+    number.and_then(|number| number.trim().parse().ok()).context("/proc/PID/io has no write_bytes")
+}
+
+/// Room that the files of a folder take on the disk.
+pub(super) fn room(folder: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
+        // A file may go between the listing and the look.
+        if let Ok(about) = entry.and_then(|entry| entry.metadata()) {
+            bytes += about.blocks() * 512;
+        }
+    }
+    Ok(bytes)
+}
+
 /// proc(5): the fields behind the name, which stands in parentheses and may hold anything.
 fn parse(text: &str) -> Option<Stat> {
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
@@ -53,6 +97,18 @@ mod tests {
         let stat = parse("42 (a ) b) S 7 42 42 0 -1 4194304 1 2 3 4 100 20 3 4 20 0 1 0 5 6 7").unwrap();
         assert_eq!((stat.parent, stat.ticks), (7, 127));
         assert!(parse("42 (cut").is_none());
+    }
+
+    #[test]
+    fn our_own_memory_and_writes_are_told() {
+        let memory = memory(std::process::id()).unwrap();
+        assert!(memory.own > 0 && memory.files > 0, "{memory:?}");
+        let folder = tempfile::tempdir().unwrap();
+        let before = (bytes_written(std::process::id()).unwrap(), room(folder.path()).unwrap());
+        fs::write(folder.path().join("file"), vec![1; 1 << 20]).unwrap();
+        fs::File::open(folder.path().join("file")).unwrap().sync_all().unwrap();
+        assert!(room(folder.path()).unwrap() >= before.1 + (1 << 20));
+        assert!(bytes_written(std::process::id()).unwrap() >= before.0);
     }
 
     #[test]
