@@ -5,6 +5,7 @@
 //! next, [`content`] receives a message up to its true end. [`reply`] writes replies and reads those of others,
 //! [`replies`] names every reply this server has, [`etrn`] and [`atrn`] hold what is special about these two. [`client`] is the
 //! other side of the connection, and [`asker`] the client that wants mail and brings none.
+//! [`onlooker`] follows a dialogue of others.
 //!
 //! # Invariants
 //! No byte sequence from outside causes a panic, and everything that grows has a limit. Only CR LF `.` CR LF ends a
@@ -21,6 +22,7 @@ pub mod command;
 pub mod content;
 pub mod etrn;
 pub mod line;
+pub mod onlooker;
 pub mod replies;
 pub mod reply;
 pub mod server;
