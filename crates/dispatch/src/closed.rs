@@ -10,7 +10,7 @@
 //! Holds, which are about entries (`queue`); that a suspended queue gives nothing to a lease (`queue`), nor a stopped
 //! channel takes one (`schedule`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -49,8 +49,11 @@ pub struct Suspension {
     pub reason: String,
 }
 
+/// A suspension's domain, and whether everything below it is meant.
+type Name = (ReversedDomain, bool);
+
 impl Suspension {
-    fn key(&self) -> (ReversedDomain, bool) {
+    fn key(&self) -> Name {
         (ReversedDomain::new(&self.domain), self.below)
     }
 }
@@ -67,7 +70,9 @@ impl fmt::Display for Suspension {
 pub(crate) struct Closed {
     /// Stopped channels, and since when.
     channels: BTreeMap<String, Time>,
-    suspensions: BTreeMap<(ReversedDomain, bool), Suspension>,
+    suspensions: BTreeMap<Name, Suspension>,
+    /// Those that end by themselves, by their ends: asked after each event.
+    ends: BTreeSet<(Time, Name)>,
 }
 
 impl Closed {
@@ -89,7 +94,27 @@ impl Closed {
     }
 
     pub(crate) fn suspend(&mut self, suspension: Suspension) {
-        self.suspensions.insert(suspension.key(), suspension);
+        let name = suspension.key();
+        self.resume(&name);
+        if let Some(until) = suspension.until {
+            self.ends.insert((until, name.clone()));
+        }
+        self.suspensions.insert(name, suspension);
+    }
+
+    /// Takes a suspension away, if there is one of that name.
+    fn resume(&mut self, name: &Name) -> Option<Suspension> {
+        let suspension = self.suspensions.remove(name)?;
+        if let Some(until) = suspension.until {
+            self.ends.remove(&(until, name.clone()));
+        }
+        Some(suspension)
+    }
+
+    /// Takes away a suspension whose time is over, the one that was over first.
+    fn resume_over(&mut self, now: Time) -> Option<Suspension> {
+        let (_, name) = self.ends.first().filter(|(end, _)| *end <= now)?.clone();
+        self.resume(&name)
     }
 
     pub(crate) fn suspensions(&self) -> impl Iterator<Item = &Suspension> {
@@ -113,7 +138,7 @@ impl Closed {
     }
 
     fn next_end(&self) -> Option<Time> {
-        self.suspensions.values().filter_map(|one| one.until).min()
+        self.ends.first().map(|&(end, _)| end)
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -264,11 +289,9 @@ impl Core {
         if self.closed.next_end().is_none_or(|end| end > now) {
             return;
         }
-        let over = |one: &Suspension| one.until.is_some_and(|until| until <= now);
-        for one in self.closed.suspensions().filter(|one| over(one)) {
+        while let Some(one) = self.closed.resume_over(now) {
             tracing::info!(domain = %one, "the time of a suspension is over");
         }
-        self.closed.suspensions.retain(|_, one| !over(one));
         self.suspend_queues(now);
         // Were it lost, the next start would find the same time over.
         self.write_note(Kind::Closed, &self.closed.encode(), Durability::Lazy, None);
@@ -352,7 +375,7 @@ impl Core {
     }
 
     fn resume(&mut self, domain: &str, below: bool, now: Time) -> Result<Vec<ClosingDone>, ClosingError> {
-        let Some(suspension) = self.closed.suspensions.remove(&(ReversedDomain::new(domain), below)) else {
+        let Some(suspension) = self.closed.resume(&(ReversedDomain::new(domain), below)) else {
             let name = format!("{}{domain}", if below { "@" } else { "" });
             let covering = self.closed.suspension_of(domain).map(ToString::to_string);
             let all = self.closed.suspensions().map(ToString::to_string);
@@ -411,5 +434,42 @@ pub fn suspendable(selector: &Selector) -> Option<(&str, bool)> {
         Selector::Host(domain) => Some((domain, false)),
         Selector::Subnet(domain) => Some((domain, true)),
         Selector::Channel(_) | Selector::Message(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_next_is_known_whatever_was_suspended_again_and_resumed() {
+        let mut closed = Closed::default();
+        let suspend = |closed: &mut Closed, domain: &str, until: Option<u64>| {
+            let until = until.map(Time);
+            let reason = String::new();
+            closed.suspend(Suspension {
+                domain: domain.to_owned(),
+                below: false,
+                since: Time(0),
+                until,
+                reason,
+            });
+        };
+        suspend(&mut closed, "a.example", Some(10));
+        suspend(&mut closed, "b.example", Some(20));
+        suspend(&mut closed, "c.example", None);
+        assert_eq!(closed.next_end(), Some(Time(10)));
+        suspend(&mut closed, "a.example", Some(30));
+        assert_eq!(closed.next_end(), Some(Time(20)), "a later word replaces an earlier one");
+        assert_eq!(
+            Closed::decode(&closed.encode()),
+            Ok(closed.clone()),
+            "the ends are known after a restart"
+        );
+        closed.resume(&(ReversedDomain::new("b.example"), false));
+        assert_eq!(closed.next_end(), Some(Time(30)));
+        assert_eq!(closed.resume_over(Time(29)), None);
+        assert_eq!(closed.resume_over(Time(30)).map(|one| one.domain), Some("a.example".to_owned()));
+        assert_eq!((closed.next_end(), closed.suspensions().count()), (None, 1));
     }
 }

@@ -116,9 +116,8 @@ pub(crate) struct Lease {
     pub(crate) tokens: Vec<u64>,
     /// Of all its entries.
     pub(crate) recipients: u64,
-    /// The release whose turned connection it goes down, and whether the plugin was told that more follows.
+    /// The release whose turned connection it goes down.
     pub(crate) turned: Option<ReleaseId>,
-    pub(crate) more: bool,
 }
 
 /// A delivery under way: one entry, or several of one message that share a transaction.

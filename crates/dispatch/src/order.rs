@@ -38,7 +38,7 @@ pub enum Via {
     /// To this host or socket, over as many connections as the channel allows. A name is looked up for this release.
     Target(NextHop),
     /// Down a connection that the site has opened and turned: what is connected to is the socket of its bridge. One lease
-    /// at a time, and never a second connection; what cannot be delivered there waits as it did before.
+    /// at a time, channel after channel; what cannot be delivered there waits as it did before.
     Turned(NextHop),
 }
 

@@ -93,10 +93,12 @@ pub enum End {
     Stopped = 7,
     /// The hub ended without a word; what was not journalled as settled is left over, and will be delivered again.
     Interrupted = 8,
+    /// A channel could not be started, and everything else has been tried.
+    CannotStart = 9,
 }
 
 impl End {
-    const ALL: [End; 8] = [
+    const ALL: [End; 9] = [
         End::Done,
         End::Nothing,
         End::Joined,
@@ -105,6 +107,7 @@ impl End {
         End::SessionOver,
         End::Stopped,
         End::Interrupted,
+        End::CannotStart,
     ];
 }
 
@@ -119,6 +122,7 @@ impl fmt::Display for End {
             End::SessionOver => "the session was over",
             End::Stopped => "the hub was stopped",
             End::Interrupted => "the hub ended suddenly; what was under way is left over",
+            End::CannotStart => "a channel could not be started",
         })
     }
 }

@@ -74,7 +74,7 @@ impl Core {
         let may_run = |core: &Self, key| {
             !is_blocked(core, key) && !core.is_stopped(key) && core.may_run(key, &requester)
         };
-        let mut running: Vec<ChannelKey> =
+        let running: Vec<ChannelKey> =
             named.channels.iter().copied().filter(|&key| may_run(self, key)).collect();
         let (is_closed, closed) = self.closed_ways(&selectors, &named);
         let mut queues = named.queues;
@@ -85,9 +85,6 @@ impl Core {
         });
         queues.sort_unstable();
         queues.dedup();
-        if via.is_turned() {
-            self.keep_one_channel(&mut queues, &mut running);
-        }
         let mut collects = Vec::new();
         // What comes into being while the run lasts is not looked at again, so it must all be the requester's.
         let is_alone = |domain: &str| requester.peer().is_none() || !sites.others_below(domain, site);
@@ -210,18 +207,6 @@ impl Core {
         with.dedup();
         let recipients = self.queues.recipients_of_message(message);
         Count { messages: 1, recipients, bytes: size }
-    }
-
-    /// A turned connection has one plugin at its other end: the channel with most of the mail gets it.
-    fn keep_one_channel(&self, queues: &mut Vec<QueueKey>, running: &mut Vec<ChannelKey>) {
-        let channel_of = |queue: QueueKey| self.queues.queue_names(queue).0;
-        let mail_of = |key: ChannelKey| {
-            let own: Vec<QueueKey> = queues.iter().copied().filter(|&one| channel_of(one) == key).collect();
-            self.queues.count(&own).messages
-        };
-        let Some(best) = running.iter().copied().max_by_key(|&key| mail_of(key)) else { return };
-        queues.retain(|&queue| channel_of(queue) == best);
-        running.retain(|&key| key == best);
     }
 
     /// Adds what a selector names.

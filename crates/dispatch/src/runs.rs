@@ -5,9 +5,13 @@
 //! unless it names another target and the run may be moved; what goes down a turned connection is never moved.
 //!
 //! # A turned run
-//! One lease at a time, of one channel, over the one connection that the site has opened. It is over when nothing is left,
-//! when the connection fails, or when the session says so; what is left then waits as it did before, for the site's next
-//! request, with no step taken in its schedule.
+//! One lease at a time, over the one connection that the site has opened, one channel after the other: the plugin of each
+//! connects to the bridge by itself. It is over when nothing is left, when the connection fails, or when the session says
+//! so; what is left then waits as it did before, for the site's next request, with no step taken in its schedule.
+//!
+//! # A channel that cannot start
+//! Its mail leaves the run, which does not wait for a plugin that somebody has to mend first, and waits as it did before. The
+//! record says what was the matter.
 
 use std::sync::Arc;
 
@@ -17,15 +21,13 @@ use sluice_queue::{ChannelKey, Collect, Lanes, QueueKey};
 use crate::core::{Core, Lease};
 use crate::order::{ReleaseId, Via};
 use crate::policy::Schedule;
-use crate::records::{End, ReleaseRecord};
+use crate::records::{End, ReleaseRecord, bounded};
 
 /// A run under way.
 pub(crate) struct Run {
     pub(crate) via: Via,
     /// Its next hop as plugins are told.
     next_hop: Option<Arc<str>>,
-    /// For a turned run: the channel whose plugin has the connection.
-    channel: Option<ChannelKey>,
     /// For a turned run: its connection has failed.
     is_broken: bool,
     /// Why it ends, where it does not end by itself.
@@ -37,7 +39,7 @@ pub(crate) struct Run {
 impl Run {
     /// One whose mail goes as configured.
     pub(crate) const fn as_configured() -> Self {
-        Self { via: Via::Channel, next_hop: None, channel: None, is_broken: false, why: None, record: None }
+        Self { via: Via::Channel, next_hop: None, is_broken: false, why: None, record: None }
     }
 }
 
@@ -92,12 +94,9 @@ impl Core {
             let losing: Vec<ReleaseId> =
                 own.iter().filter_map(|&queue| self.queues.run_of(queue).map(ReleaseId)).collect();
             let lanes = if via.is_turned() { Lanes::Single } else { Lanes::Many };
-            let channel = via.is_turned().then(|| self.queues.queue_names(own[0]).0);
             let next_hop = via.next_hop().map(|hop| hop.to_string().into());
-            self.runs.insert(
-                id,
-                Run { via: via.clone(), next_hop, channel, is_broken: false, why: None, record: None },
-            );
+            let run = Run { via: via.clone(), next_hop, is_broken: false, why: None, record: None };
+            self.runs.insert(id, run);
             self.queues.begin_run(id.0, lanes, &own, collects, now);
             for loser in losing {
                 if !self.queues.is_running(loser.0)
@@ -143,9 +142,7 @@ impl Core {
     pub(crate) fn turned_lease_over(&mut self, lease: &Lease, now: Time) {
         let Some(id) = lease.turned else { return };
         let Some(run) = self.runs.get(&id) else { return };
-        // The plugin has said QUIT behind a delivery that it took for the last one.
-        let goes_on = lease.more && !run.is_broken && self.queues.run_has_ready(id.0);
-        if goes_on {
+        if !run.is_broken && self.queues.run_has_ready(id.0, None) {
             self.queues.end_turn(id.0, now);
         } else {
             self.end_turned(id, now);
@@ -161,10 +158,28 @@ impl Core {
     }
 
     fn end_turned(&mut self, id: ReleaseId, now: Time) {
-        let channel = self.runs.get(&id).and_then(|run| run.channel);
-        let policy = channel.and_then(|key| self.policy(key));
-        let waits = policy.is_none_or(|policy| policy.schedule != Schedule::Immediate);
+        let channels = &self.channels;
+        let waits = |key: ChannelKey| {
+            let policy = channels.get(key.index()).and_then(|channel| channel.policy.as_ref());
+            policy.is_none_or(|policy| policy.schedule != Schedule::Immediate)
+        };
         self.queues.end_run_now(id.0, waits, now);
+    }
+
+    /// A channel cannot run, for this reason: no release waits for it.
+    pub(crate) fn leave_runs(&mut self, key: ChannelKey, why: &str, now: Time) {
+        let name = Arc::clone(self.queues.channel_name(key));
+        let waits = self.policy(key).is_none_or(|policy| policy.schedule != Schedule::Immediate);
+        for number in self.queues.runs_of_channel(key) {
+            if let Some(run) = self.runs.get_mut(&ReleaseId(number)) {
+                run.why = Some(End::CannotStart);
+                if let Some(record) = &mut run.record {
+                    let text = format!("channel {name}: {why}").escape_debug().to_string();
+                    record.last_text = bounded(&text).to_owned();
+                }
+            }
+            self.queues.leave_channel(number, key, waits, now);
+        }
     }
 
     /// Takes note of runs that are over.

@@ -228,8 +228,8 @@ impl Core {
         channel.recipients_leased += recipients;
         self.pools.entry(pool.clone()).or_default().jobs += 1;
         let Way { next_hop, turned } = way;
-        let more = turned.is_some_and(|run| self.queues.run_has_ready(run.0));
-        self.leases.insert(lease, Lease { channel: key, pool, poll, tokens, recipients, turned, more });
+        let more = turned.is_some_and(|run| self.queues.run_has_ready(run.0, Some(key)));
+        self.leases.insert(lease, Lease { channel: key, pool, poll, tokens, recipients, turned });
         let channel = Arc::clone(self.queues.channel_name(key));
         let canonical = canonical.then(|| Arc::clone(&self.loaded));
         let job = LeaseJob {
@@ -456,7 +456,8 @@ impl Core {
         let doubled = START_PAUSE.saturating_mul(1 << channel.failures.min(16)).min(START_PAUSE_MAX);
         channel.failures = channel.failures.saturating_add(1);
         channel.runner = RunnerState::Failed(now.plus(pause.unwrap_or(doubled)));
-        channel.error = Some(why);
+        self.leave_runs(key, &why, now);
+        self.channels[key.index()].error = Some(why);
         self.agenda.list(key);
     }
 

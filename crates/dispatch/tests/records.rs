@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use sluice_dispatch::{Count, End, ReleaseId, ReleaseRecord, Released, Via, ask};
+use sluice_dispatch::{Count, End, Order, ReleaseId, ReleaseRecord, Released, Requester, Selector, Via, ask};
 use support::{Act, HOUR, House, configuration};
 
 fn record(house: &House, id: ReleaseId) -> ReleaseRecord {
@@ -188,4 +188,39 @@ fn the_count_is_exact_over_random_queues() {
         assert_eq!(messages, expected, "seed {seed}");
         house.pass(HOUR);
     }
+}
+
+#[test]
+fn a_channel_that_cannot_start_ends_its_part_of_a_release_and_keeps_its_mail() {
+    for via in [Via::Channel, Via::turned("/run/turn".to_owned())] {
+        let house = House::new();
+        house.send(&["tcp_slow!a@slow.example", "tcp_site!c@site.example"]);
+        house.send(&["tcp_site!b@site.example"]);
+        house.refuse_start_of("tcp_site", "no such file");
+        let released = house.etrn_via("slow.example site.example", via.clone());
+        let record = over(&house, &released);
+        assert_eq!(record.promised.messages, 2, "{via}");
+        assert_eq!(sums(&record), "0/1 0/0 0/0 2/2", "{via}");
+        assert_eq!(record.ended.unwrap().1, End::CannotStart);
+        assert_eq!(record.last_text, "channel tcp_site: no such file");
+        house.wait_queue(&["tcp_site/site.example 2"]);
+        // The plugin is mended; held mail waits to be asked for.
+        house.let_start();
+        house.pass(HOUR);
+        house.wait_queue(&["tcp_site/site.example 2"]);
+        let again = over(&house, &house.etrn("site.example"));
+        assert_eq!((sums(&again).as_str(), again.ended.unwrap().1), ("2/2 0/0 0/0 0/0", End::Done), "{via}");
+        house.wait_queue(&[]);
+    }
+}
+
+#[test]
+fn one_message_that_cannot_go_ends_its_release_too() {
+    let house = House::new();
+    let id = house.send(&["tcp_site!a@site.example"]);
+    house.refuse_start_of("tcp_site", "no such file");
+    let order = Order::new(Selector::Message(id), Requester::Operator);
+    let record = over(&house, &house.order(order));
+    assert_eq!((sums(&record).as_str(), record.ended.unwrap().1), ("0/0 0/0 0/0 1/1", End::CannotStart));
+    house.wait_queue(&["tcp_site/site.example 1"]);
 }

@@ -3,7 +3,7 @@
 
 mod support;
 
-use sluice_dispatch::{Order, Requester, Selector, Via};
+use sluice_dispatch::{Order, Requester, Selector, Via, ask};
 use support::{Act, HOUR, House, MINUTE, etrn_of};
 
 fn target(text: &str) -> Via {
@@ -130,7 +130,7 @@ fn a_turned_run_has_one_job_over_all_its_queues_and_says_when_nothing_follows() 
     }
     house.send(&["tcp_site!not@site.example"]);
     house.act("tcp_slow", Act::Keep);
-    let released = house.etrn_via("@slow.example site.example", turned());
+    let released = house.etrn_via("@slow.example", turned());
     assert_eq!((released.messages, released.channels.as_slice()), (10, &["tcp_slow".to_owned()][..]));
     for done in 0..10 {
         house.wait(|| house.kept() > 0, || format!("delivery {done}"));
@@ -143,6 +143,38 @@ fn a_turned_run_has_one_job_over_all_its_queues_and_says_when_nothing_follows() 
     // Every lease but the last ends with the word that more follows.
     let more = got.iter().filter(|one| one.more_follows).count();
     assert!(!got[9].more_follows && more >= 4, "{got:#?}");
+}
+
+#[test]
+fn a_turned_run_takes_the_mail_of_all_channels_one_after_the_other() {
+    let house = House::with_keywords(&[("tcp_slow", "threaddepth 2"), ("tcp_site", "threaddepth 2")]);
+    for n in 0..5 {
+        house.send(&[&format!("tcp_slow!{n}@slow.example")]);
+        house.send(&[&format!("tcp_site!{n}@site.example")]);
+    }
+    // One message in both counts once.
+    house.send(&["tcp_slow!both@slow.example", "tcp_site!both@site.example"]);
+    house.act("tcp_slow", Act::Keep);
+    house.act("tcp_site", Act::Keep);
+    let released = house.etrn_via("slow.example site.example", turned());
+    assert_eq!((released.messages, released.covered.recipients), (11, 12));
+    assert_eq!(released.channels, ["tcp_site", "tcp_slow"]);
+    for done in 0..12 {
+        house.wait(|| house.kept() > 0, || format!("delivery {done}"));
+        let under_way = house.most_leases("tcp_slow").max(house.most_leases("tcp_site"));
+        assert_eq!((under_way, house.kept()), (1, 1), "never two at a time");
+        house.finish_kept(&Act::Deliver);
+    }
+    house.wait_queue(&[]);
+    let got = house.got();
+    assert!(got.iter().all(|one| one.next_hop.as_deref() == Some("unix:/run/turn")));
+    let is_slow: Vec<bool> = got.iter().map(|one| one.to[0].ends_with("@slow.example")).collect();
+    assert_eq!(is_slow.chunk_by(|a, b| a == b).count(), 2, "one channel, and then the other: {got:#?}");
+    // The last one of each channel is told that nothing follows.
+    let last: Vec<usize> = (0..12).filter(|&at| at == 11 || is_slow[at] != is_slow[at + 1]).collect();
+    assert!(last.iter().all(|&at| !got[at].more_follows), "{got:#?}");
+    let record = ask(|done| house.handle().release_record(released.id, done)).unwrap().unwrap();
+    assert_eq!(record.tally.delivered.recipients, 12);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! A released queue is *under a run*: mail that comes in for it is due at once, until the queue has been idle for
 //! the time of grace ([`Queues::set_grace`]). A second release of the queue joins the run or takes it over, as the caller
 //! says. A release of a channel or a subnet also covers queues that come into being while any of its queues is under the
-//! run. A *single* run has one lease at a time, over all of its queues: its mail goes over one connection.
+//! run. A *single* run has one lease at a time, over all of its queues in whatever channels: its mail goes over one connection.
 //!
 //! What becomes of the mail of a run is counted (`tally`). A run is over when its last queue has left it; it is then told
 //! of once, by [`Queues::take_ended`].
@@ -177,16 +177,41 @@ impl Queues {
         self.counted_by(key).and_then(|(index, _)| self.runs.get(index)).map(|run| run.number)
     }
 
-    /// Whether there is something that a lease of the run could take.
+    /// Whether there is something that a lease of the run could take, of this channel if one is named.
     #[must_use]
-    pub fn run_has_ready(&self, number: RunNumber) -> bool {
+    pub fn run_has_ready(&self, number: RunNumber, channel: Option<ChannelKey>) -> bool {
         let run = self.run_numbers.get(&number).and_then(|&index| self.runs.get(index));
         run.is_some_and(|run| {
             let ready = |key: &QueueKey| {
-                self.queues.get(key.0).is_some_and(|queue| !queue.is_suspended && !queue.ready.is_empty())
+                self.queues.get(key.0).is_some_and(|queue| {
+                    !queue.is_suspended
+                        && !queue.ready.is_empty()
+                        && channel.is_none_or(|channel| queue.channel == channel)
+                })
             };
             run.queues.iter().any(ready)
         })
+    }
+
+    /// The runs that queues or entries of a channel are under, in order.
+    #[must_use]
+    pub fn runs_of_channel(&self, channel: ChannelKey) -> Vec<RunNumber> {
+        let queues = self.channels[channel.0 as usize].queues.values();
+        let of_queues = queues.filter_map(|key| self.queues.get(key.0)?.run.as_ref()).map(|run| run.run);
+        let of_entries =
+            self.alone.iter().filter(|&(&entry, _)| self.is_on(entry, channel)).map(|(_, own)| own.0);
+        let mut numbers: Vec<RunNumber> = of_queues
+            .chain(of_entries)
+            .filter_map(|index| self.runs.get(index))
+            .map(|run| run.number)
+            .collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers
+    }
+
+    fn is_on(&self, entry: EntryKey, channel: ChannelKey) -> bool {
+        self.queues.get(self.entry(entry).queue.0).is_some_and(|queue| queue.channel == channel)
     }
 
     /// What a run has come to so far, or in the end as long as nobody has asked for that.
@@ -224,13 +249,36 @@ impl Queues {
         }
     }
 
-    /// Ends a run whatever is left of it. What it made due waits as it did before; what came in during it is due or, with
-    /// `until_released`, waits for the next release.
-    pub fn end_run_now(&mut self, number: RunNumber, until_released: bool, now: Time) {
+    /// Ends a run whatever is left of it. What it made due waits as it did before; what came in during it is due or, where
+    /// `until_released` says so of the channel, waits for the next release.
+    pub fn end_run_now(&mut self, number: RunNumber, until_released: impl Fn(ChannelKey) -> bool, now: Time) {
         let Some(run) = self.run_numbers.get(&number).and_then(|&index| self.runs.get(index)) else {
             return;
         };
         let queues: Vec<QueueKey> = run.queues.iter().copied().collect();
+        for key in queues {
+            let waits = self.queues.get(key.0).is_some_and(|queue| until_released(queue.channel));
+            self.end_run(key);
+            self.put_to_wait(key, waits, now);
+            self.touch(key, now);
+        }
+    }
+
+    /// The run goes on without a channel: what it has there is left over, and waits as with [`Queues::end_run_now`]. Queues
+    /// with something under way stay, for what becomes of that counts.
+    pub fn leave_channel(&mut self, number: RunNumber, channel: ChannelKey, until_released: bool, now: Time) {
+        let Some(&index) = self.run_numbers.get(&number) else { return };
+        let Some(run) = self.runs.get(index) else { return };
+        let is_left = |key: &QueueKey| {
+            self.queues.get(key.0).is_some_and(|queue| queue.channel == channel && queue.leased.is_empty())
+        };
+        let queues: Vec<QueueKey> = run.queues.iter().copied().filter(is_left).collect();
+        let is_waiting =
+            |&entry: &EntryKey| self.is_on(entry, channel) && self.entry(entry).state != State::Leased;
+        let alone: Vec<EntryKey> = run.alone.iter().copied().filter(is_waiting).collect();
+        for entry in alone {
+            self.leave(entry);
+        }
         for key in queues {
             self.end_run(key);
             self.put_to_wait(key, until_released, now);

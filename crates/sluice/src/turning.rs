@@ -1,8 +1,9 @@
 //! ATRN of a session: the mail of a login's sites goes out over the connection that the site has opened (RFC 2645).
 //!
-//! The session's stream and the channel's plugin are joined by a socket of this machine, the *bridge*: the dispatcher is
-//! ordered to release down it, the plugin connects to it as to any host, and octets pass both ways until one side ends. So a
-//! turned session is sent to by the same client, with the same rules, as every other; TLS stays with the session.
+//! The session's stream and the plugins of the channels that have the site's mail are joined by a socket of this machine, the
+//! *bridge*: the dispatcher is ordered to release down it, and each plugin connects to it as to any host, one after the
+//! other. So a turned session is sent to by the same client, with the same rules, as every other; TLS stays with the
+//! session.
 //!
 //! # Promises
 //! All domains are the login's, or nothing is sent. A site has one turned session at a time. A message is done when the
@@ -10,33 +11,24 @@
 //! # Failure
 //! A customer that hangs up, or never says anything, ends the release; what is left waits for the next one.
 
+mod bridge;
+
 use std::collections::HashSet;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-use std::{fs, io};
 
 use parking_lot::Mutex;
-use sluice_admin::Reach;
 use sluice_config::{Site, Tier};
 use sluice_dispatch::{Loaded, Matched, Order, ReleaseId, Requester, Via};
 use sluice_queue::Selector;
 use sluice_smtp::replies;
 use sluice_smtp::reply::Reply;
 use sluice_smtpd::{AtrnAnswer, Session, Turned};
-use tokio::io::{AsyncWriteExt, copy, split};
-use tokio::net::{UnixListener, UnixStream};
-use tokio::time::timeout;
+use tokio::sync::oneshot;
 
 use crate::etrn;
 use crate::hub::Hub;
-
-/// How long the plugin has to come to the bridge. It may have to be started first.
-const CONNECT_TIME: Duration = Duration::from_secs(120);
-/// How long the other side has to end when one side has ended.
-const END_TIME: Duration = Duration::from_secs(30);
+use crate::turning::bridge::Bridge;
 
 /// Sites whose mail goes down a turned session now.
 #[derive(Default)]
@@ -58,6 +50,8 @@ struct Turn {
     hub: Arc<Hub>,
     sites: Vec<String>,
     release: Option<ReleaseId>,
+    /// Is told, or closed, when the release is over.
+    over: oneshot::Receiver<()>,
     bridge: Bridge,
 }
 
@@ -86,7 +80,8 @@ async fn turn(hub: Arc<Hub>, session: &Session, domains: &[String]) -> Result<Tu
         replies::atrn_unable()
     })?;
     let via = Via::turned(bridge.path());
-    let mut turn = Turn { hub: Arc::clone(&hub), sites: names, release: None, bridge };
+    let (told, over) = oneshot::channel();
+    let mut turn = Turn { hub: Arc::clone(&hub), sites: names, release: None, over, bridge };
     let requester = Requester::Atrn(etrn::peer(session, &argument));
     let order = Order { selectors, requester, via, site };
     let released = etrn::release(&hub, order, &argument).await.ok_or_else(replies::atrn_unable)?;
@@ -94,7 +89,14 @@ async fn turn(hub: Arc<Hub>, session: &Session, domains: &[String]) -> Result<Tu
     match released.matched {
         Matched::Closed | Matched::Blocked | Matched::Unanswered => Err(replies::atrn_unable()),
         Matched::Known | Matched::Unknown if released.messages == 0 => Err(replies::atrn_no_mail()),
-        Matched::Known | Matched::Unknown => Ok(turn),
+        Matched::Known | Matched::Unknown => {
+            let tell = move |_| {
+                // Nobody may be there to hear it any more.
+                let _ = told.send(());
+            };
+            hub.dispatcher().when_released(released.id, tell).map_err(|_| replies::atrn_unable())?;
+            Ok(turn)
+        }
     }
 }
 
@@ -145,38 +147,13 @@ impl TurnedSites {
 }
 
 impl Turn {
-    /// Joins the turned stream and the plugin until both have ended.
-    async fn run(self, stream: Turned) {
+    /// Joins the turned stream and the plugins that come for it until the site has all, or hangs up.
+    async fn run(mut self, stream: Turned) {
         let sites = self.sites.join(", ");
-        match self.join(stream).await {
+        match self.bridge.join(stream, &mut self.over).await {
             Ok(()) => tracing::debug!(sites, "the turned session has ended"),
             Err(error) => tracing::info!(sites, %error, "a turned session broke off"),
         }
-    }
-
-    async fn join(&self, stream: Turned) -> io::Result<()> {
-        let plugin = timeout(CONNECT_TIME, self.bridge.accept()).await.map_err(|_| {
-            io::Error::new(io::ErrorKind::TimedOut, "the channel did not come for the connection")
-        })??;
-        let (mut from_site, mut to_site) = split(stream);
-        let (mut from_plugin, mut to_plugin) = plugin.into_split();
-        let inwards = async {
-            let copied = copy(&mut from_site, &mut to_plugin).await;
-            // The end is passed on: the plugin settles what it has, and the release ends.
-            drop(to_plugin);
-            copied
-        };
-        let outwards = async {
-            let copied = copy(&mut from_plugin, &mut to_site).await;
-            let _ = to_site.shutdown().await;
-            copied
-        };
-        tokio::pin!(inwards, outwards);
-        let ended = tokio::select! {
-            ended = &mut outwards => ended,
-            ended = &mut inwards => ended.and(timeout(END_TIME, &mut outwards).await.unwrap_or(Ok(0))),
-        };
-        ended.map(drop)
     }
 }
 
@@ -187,41 +164,5 @@ impl Drop for Turn {
             let _ = self.hub.dispatcher().end_release(release);
         }
         self.hub.turned().give_back(&self.sites);
-    }
-}
-
-/// The socket that a plugin connects to. Nobody but this account can.
-struct Bridge {
-    listener: UnixListener,
-    file: PathBuf,
-    reach: Reach,
-}
-
-impl Bridge {
-    fn new(folder: &Path, number: u64) -> io::Result<Bridge> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let file = folder.join(format!("{number}.sock"));
-        // One that a hub before this one has left behind.
-        match fs::remove_file(&file) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let reach = Reach::new(&file)?;
-        let listener = UnixListener::bind(reach.path())?;
-        Ok(Bridge { listener, file, reach })
-    }
-
-    fn path(&self) -> String {
-        self.reach.path().display().to_string()
-    }
-
-    async fn accept(&self) -> io::Result<UnixStream> {
-        self.listener.accept().await.map(|(stream, _)| stream)
-    }
-}
-
-impl Drop for Bridge {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.file);
     }
 }

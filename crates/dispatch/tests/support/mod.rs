@@ -84,6 +84,8 @@ struct Stage {
     started: Vec<Instance>,
     stopped: Vec<String>,
     refuse_start: Option<String>,
+    /// By channel.
+    refuse_start_of: HashMap<String, String>,
     refuse_lease: bool,
     untaken: usize,
     /// A start waits while this is set.
@@ -223,7 +225,8 @@ impl Runners for Actors {
         }
         let mut stage = self.0.lock().unwrap();
         stage.started.push(instance.clone());
-        if let Some(why) = &stage.refuse_start {
+        let refused = stage.refuse_start_of.get(&*instance.channel).or(stage.refuse_start.as_ref());
+        if let Some(why) = refused {
             return Err(why.clone());
         }
         Ok(Arc::new(Actor { stage: self.clone(), channel: instance.channel.clone(), events }))
@@ -652,6 +655,16 @@ impl House {
 
     pub fn refuse_start(&self, why: Option<&str>) {
         self.actors.0.lock().unwrap().refuse_start = why.map(str::to_owned);
+    }
+
+    pub fn refuse_start_of(&self, channel: &str, why: &str) {
+        self.actors.0.lock().unwrap().refuse_start_of.insert(channel.to_owned(), why.to_owned());
+    }
+
+    pub fn let_start(&self) {
+        let mut stage = self.actors.0.lock().unwrap();
+        stage.refuse_start = None;
+        stage.refuse_start_of.clear();
     }
 
     pub fn refuse_lease(&self, refuse: bool) {
