@@ -113,9 +113,7 @@ impl Core {
     pub(crate) fn lease(&mut self, now: Time) {
         let mut looks = 0;
         loop {
-            for key in self.queues.take_stirred() {
-                self.agenda.list(key);
-            }
+            self.list_stirred();
             let (key, slot) = match self.agenda.take() {
                 Some(key) => (key, None),
                 None => match self.next_at_a_slot() {
@@ -129,6 +127,13 @@ impl Core {
             }
         }
         self.shared.looks.fetch_add(looks, Ordering::Relaxed);
+    }
+
+    /// Lists the channels in which mail has become ready, in that order.
+    fn list_stirred(&mut self) {
+        for key in self.queues.take_stirred() {
+            self.agenda.list(key);
+        }
     }
 
     /// A channel that waits for a slot of a pool where one has become free.
@@ -350,6 +355,9 @@ impl Core {
 
     fn free_slot(&mut self, lease: u64) -> Option<Lease> {
         let mut lease = self.leases.remove(&lease)?;
+        // One batch of events may hold the end of this job and, before it, the arrival of mail for others: who had the slot
+        // stands behind them, or it would have the next one too.
+        self.list_stirred();
         self.agenda.list(lease.channel);
         let channel = &mut self.channels[lease.channel.index()];
         channel.recipients_leased = channel.recipients_leased.saturating_sub(lease.recipients);

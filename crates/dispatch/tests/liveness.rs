@@ -76,18 +76,51 @@ fn channels_without_a_slot_wait_in_line_and_none_is_passed_over() {
             house.send(&[&format!("tcp_site{n}!a@site{n}.example")]);
         }
     }
-    let mut order = Vec::new();
-    for turn in 1..=15 {
-        house.wait(|| house.got().len() == 5 + turn, || format!("turn {turn}, there are {order:?}"));
-        order.push(house.got()[4 + turn].channel.clone());
+    let order = turns(&house, 5, 15);
+    house.wait_queue(&[]);
+    assert_eq!(order, "01234".repeat(3));
+}
+
+/// The channels of the deliveries after the first `before`, by their numbers, each kept until the next has its turn.
+fn turns(house: &House, before: usize, count: usize) -> String {
+    let mut order = String::new();
+    for turn in 1..=count {
+        house.wait(|| house.got().len() == before + turn, || format!("turn {turn}, there are {order}"));
         assert_eq!(house.kept(), 1, "one slot, one job");
+        order.push_str(house.got()[before + turn - 1].channel.trim_start_matches("tcp_site"));
         house.finish_kept(&Act::Deliver);
     }
-    house.wait_queue(&[]);
-    for round in order.chunks(5) {
-        let mut round = round.to_vec();
-        round.sort();
-        assert_eq!(round, ["tcp_site0", "tcp_site1", "tcp_site2", "tcp_site3", "tcp_site4"], "{order:?}");
+    order
+}
+
+#[test]
+fn who_had_the_slot_stands_behind_those_whose_mail_came_before_its_job_ended() {
+    // The loop is busy meanwhile, so that it finds arrivals and the end of the job in one batch; some others stand in line
+    // already, or none.
+    for (in_line, then, expected) in
+        [("", "12340", "012340"), ("12", "340", "012340"), ("1234", "0", "012340")]
+    {
+        let house = wide(5, "pool narrow threaddepth 1", "[POOL=narrow]\nJOB_LIMIT=1\n");
+        let send = |numbers: &str| {
+            for n in numbers.chars() {
+                house.send(&[&format!("tcp_site{n}!a@site{n}.example")]);
+            }
+        };
+        send("01234");
+        house.wait_queue(&[]);
+        (0..5).for_each(|n| house.act(&format!("tcp_site{n}"), Act::Keep));
+        send("0");
+        house.wait(|| house.kept() == 1, || "the first has the slot".to_owned());
+        send(in_line);
+        house.summary();
+        house.summary();
+        let busy = house.occupy();
+        send(then);
+        house.finish_kept(&Act::Deliver);
+        drop(busy);
+        let order = format!("0{}", turns(&house, 6, 5));
+        assert_eq!(order, expected, "{in_line:?} in line, then {then}");
+        house.wait_queue(&[]);
     }
 }
 

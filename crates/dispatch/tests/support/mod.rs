@@ -471,6 +471,19 @@ impl House {
         self.clock.0.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
+    /// The loop takes no event until what is returned is dropped.
+    pub fn occupy(&self) -> std::sync::mpsc::Sender<()> {
+        let (there, arrived) = std::sync::mpsc::channel();
+        let (until, over) = std::sync::mpsc::channel::<()>();
+        let wait = move |_| {
+            let _ = there.send(());
+            let _ = over.recv_timeout(PATIENCE);
+        };
+        self.handle().summarize(wait).unwrap();
+        arrived.recv_timeout(PATIENCE).unwrap();
+        until
+    }
+
     pub fn act(&self, whom: &str, act: Act) {
         self.actors.0.lock().unwrap().acts.insert(whom.to_owned(), act);
     }
