@@ -25,6 +25,7 @@ use crate::expiry::Patrol;
 use crate::handle::Shared;
 use crate::last_error::LastErrors;
 use crate::lookout::Lookout;
+use crate::moments::Moments;
 use crate::order::ReleaseId;
 use crate::policy::Policy;
 use crate::record::Promised;
@@ -191,9 +192,8 @@ pub(crate) struct Core {
     pub(crate) desk: Sender<Job>,
     /// For threads and instances that report back.
     pub(crate) inbox: Sender<Event>,
-    /// Periodic services so far, and when the next one is.
-    pub(crate) services: u64,
-    pub(crate) next_service: Time,
+    /// What the clock has set going so far.
+    pub(crate) moments: Moments,
     pub(crate) patrol: Patrol,
     /// What the sites ask for.
     pub(crate) sites: SitePlan,
@@ -248,6 +248,7 @@ impl Core {
                 self.reload(loaded, policies, now);
                 done(());
             }
+            Event::ActivatorsKept(kept) => self.note_activators(kept, now),
             Event::Checkpointed(result) => self.checkpointed(result, now),
             Event::Stop { until } => self.stop(until),
         }
@@ -277,8 +278,12 @@ impl Core {
 
     /// When [`Core::pass`] or [`Core::proceed`] has something to do without an event.
     pub(crate) fn next_wake(&self) -> Time {
-        let next =
-            self.next_service.min(self.patrol.next()).min(self.checkpoint.next()).min(self.lookout.next());
+        let next = self
+            .moments
+            .next_service
+            .min(self.patrol.next())
+            .min(self.checkpoint.next())
+            .min(self.lookout.next());
         let wakes = [
             self.queues.next_wake(),
             self.agenda.next_wake(),

@@ -3,6 +3,7 @@
 //! One closed enum, handled by one loop. Answers go through callbacks that run on the dispatcher's thread: they hand
 //! over and return, they never wait.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -216,6 +217,8 @@ pub(crate) enum Event {
     Reload { loaded: Arc<Loaded>, policies: Vec<Policy>, done: Answer<()> },
     /// A checkpoint has been written, or not.
     Checkpointed(Result<(), String>),
+    /// Up to when the moments of each activator have been kept.
+    ActivatorsKept(BTreeMap<String, Time>),
     /// The end is near.
     Stop { until: Instant },
 }

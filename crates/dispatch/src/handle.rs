@@ -5,6 +5,7 @@
 //! are as many places in that channel as permits: when there is none left the commit is refused, busy. Everything else
 //! comes through the *inbox*. It is bounded; what comes from outside is refused when it is full ([`Busy`]), workers wait.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
-use sluice_mail::{Envelope, Recipient, Refusal, Status};
+use sluice_mail::{Envelope, Recipient, Refusal, Status, Time};
 use sluice_queue::{EntryView, QueueSummary, Selector};
 use sluice_spool::{EntryId, ReadError, SealError, Spool};
 
@@ -89,6 +90,8 @@ pub(crate) struct Shared {
     pub(crate) inbox: Sender<Event>,
     pub(crate) spool: Spool,
     pub(crate) runners: Arc<dyn Runners>,
+    /// Up to when an earlier run has kept the moments of activators.
+    pub(crate) activators_kept: std::sync::Mutex<BTreeMap<String, Time>>,
     pub(crate) thread: std::sync::Mutex<Option<JoinHandle<()>>>,
     /// Closed when the dispatcher's thread has ended: what callers of [`Handle::stop`] wait for.
     pub(crate) ended: Receiver<()>,
@@ -222,6 +225,21 @@ impl Handle {
     /// [`Busy`].
     pub fn end_release(&self, id: ReleaseId) -> Result<(), Busy> {
         self.tell(Event::EndRelease(id))
+    }
+
+    /// Up to when an earlier run of the hub has kept the moments of its activators, by their names, as it was last told with
+    /// [`Handle::keep_activators`].
+    #[must_use]
+    pub fn activators_kept(&self) -> BTreeMap<String, Time> {
+        self.shared.activators_kept.lock().map(|kept| kept.clone()).unwrap_or_default()
+    }
+
+    /// Up to when the moments of each activator have been kept, all of them: written down for the next run.
+    ///
+    /// # Errors
+    /// [`Busy`]: nothing is written.
+    pub fn keep_activators(&self, kept: BTreeMap<String, Time>) -> Result<(), Busy> {
+        self.tell(Event::ActivatorsKept(kept))
     }
 
     /// Records of releases, the newest first, those under way included; of one site, if it is named: then its last ten at

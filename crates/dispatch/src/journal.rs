@@ -127,6 +127,7 @@ impl Core {
             Err(error) => return self.checkpointed(Err(chain(&error)), now),
         };
         self.checkpoint.is_running = true;
+        self.reckon_moments(now);
         let (copy, inbox) = (Copy::of(self), self.inbox.clone());
         let thread = std::thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
             let result = copy.write(cut);

@@ -34,6 +34,7 @@ mod handle;
 mod journal;
 mod last_error;
 mod lookout;
+mod moments;
 mod notes;
 mod notice;
 mod order;

@@ -2,7 +2,7 @@
 //!
 //! A note is a frame (version, kind, length) around a body whose layout goes by the kind; `docs/internals/notes-format.md`
 //! draws them, and a test here reads the example printed there. Each kind has a module of its own that knows its body:
-//! [`crate::closed`] kind 1, [`crate::records`] kind 2.
+//! [`crate::closed`] kind 1, [`crate::records`] kind 2, [`crate::moments`] kind 3.
 //!
 //! # A kind more
 //! It gets its number in [`Kind`], a field in [`Found`], an arm in [`read`], and its part of [`Core::all_notes`], which is
@@ -14,6 +14,7 @@ use sluice_spool::{Done, Durability};
 
 use crate::closed::Closed;
 use crate::core::Core;
+use crate::moments::Moments;
 use crate::records::FoundReleases;
 
 /// First byte of every frame.
@@ -28,6 +29,8 @@ pub(crate) enum Kind {
     Closed = 1,
     /// A release, whole or as far as it has come.
     Release = 2,
+    /// What the clock has set going so far; each note is the whole.
+    Moments = 3,
 }
 
 /// What the notes of an earlier run say.
@@ -37,6 +40,8 @@ pub(crate) struct Found {
     pub(crate) closed: Closed,
     /// Those of kind 2.
     pub(crate) releases: FoundReleases,
+    /// The last of kind 3; `None`: nobody has kept any.
+    pub(crate) moments: Option<Moments>,
     /// Whole frames of kinds and versions that this program does not know, oldest first.
     pub(crate) foreign: Vec<Vec<u8>>,
 }
@@ -86,6 +91,9 @@ pub(crate) fn read(notes: Vec<Vec<u8>>) -> Found {
                 Closed::decode(body).map(|closed| found.closed = closed)
             }
             Ok(Some((kind, body))) if kind == Kind::Release as u8 => found.releases.add(body),
+            Ok(Some((kind, body))) if kind == Kind::Moments as u8 => {
+                Moments::decode(body).map(|moments| found.moments = Some(moments))
+            }
             Ok(_) => {
                 found.foreign.push(note);
                 Ok(())
@@ -111,11 +119,13 @@ impl Core {
         self.foreign_notes = found.foreign;
         self.close_as_found(found.closed, now);
         self.found_releases = found.releases;
+        self.go_on_from(found.moments, now);
     }
 
     /// All notes that count now: what a checkpoint holds.
     pub(crate) fn all_notes(&self) -> Vec<Vec<u8>> {
-        let mut notes = vec![frame(Kind::Closed, &self.closed.encode())];
+        let mut notes =
+            vec![frame(Kind::Closed, &self.closed.encode()), frame(Kind::Moments, &self.moments.encode())];
         notes.extend(self.records.bodies().map(|body| frame(Kind::Release, body)));
         notes.extend(self.live_records().map(|record| frame(Kind::Release, &record.encode())));
         notes.extend(self.foreign_notes.iter().cloned());

@@ -43,11 +43,13 @@ impl Core {
             self.agenda.list(key);
         }
         self.know_channels();
+        // What the schedules in force until now had to do is done, or is done now by the new ones.
+        self.reckon_moments(now);
         self.sites = SitePlan::of(&config);
         self.know_timed_channels();
         self.queues.set_grace(config.options.release_grace);
         // The next periodic service is not put off by a reload, but may come sooner.
-        self.next_service = self.next_service.min(now.plus(config.options.post_interval));
+        self.moments.next_service = self.moments.next_service.min(now.plus(config.options.post_interval));
     }
 
     /// Finds out once what releases and services ask of the channels each time.

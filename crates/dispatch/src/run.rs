@@ -24,6 +24,7 @@ use crate::event::{Event, Loaded};
 use crate::expiry::Patrol;
 use crate::handle::{Handle, INBOX, NOTICES, PERMITS, Shared};
 use crate::journal::Checkpoint;
+use crate::moments::Moments;
 use crate::order::ReleaseId;
 use crate::policy::Policy;
 use crate::runner::Runners;
@@ -84,6 +85,7 @@ impl Dispatcher {
             inbox: inbox_in.clone(),
             spool: spool.clone(),
             runners,
+            activators_kept: Mutex::default(),
             thread: Mutex::new(None),
             ended,
         });
@@ -111,8 +113,11 @@ impl Dispatcher {
             draining: std::collections::HashMap::new(),
             desk: desk_in,
             inbox: inbox_in.clone(),
-            services: 0,
-            next_service: now.plus(loaded.config.options.post_interval),
+            moments: Moments {
+                kept: now,
+                next_service: now.plus(loaded.config.options.post_interval),
+                ..Moments::default()
+            },
             patrol: Patrol::starting(now),
             sites: crate::sites::SitePlan::default(),
             timed: crate::timed::TimedChannels::default(),
@@ -204,6 +209,7 @@ impl Core {
             );
         }
         self.stop_releases(now);
+        self.reckon_moments(now);
         self.last_checkpoint();
         self.spool.close();
         tracing::info!("dispatcher has stopped");

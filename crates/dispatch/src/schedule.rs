@@ -49,22 +49,23 @@ impl Core {
     /// Holds the service when it is time: each channel that takes part in this one gets its waiting mail made due, and
     /// those that poll ask their peer whether or not there is mail.
     pub(crate) fn service(&mut self, now: Time) {
-        if now < self.next_service || self.stopping.is_some() {
+        if now < self.moments.next_service || self.stopping.is_some() {
             return;
         }
-        self.next_service = now.plus(self.loaded.config.options.post_interval);
-        self.services += 1;
-        tracing::debug!(service = self.services, "periodic service");
+        self.moments.next_service = now.plus(self.loaded.config.options.post_interval);
+        self.moments.services += 1;
+        tracing::debug!(service = self.moments.services, "periodic service");
         let mut keys: Vec<ChannelKey> =
             self.queues.occupied_channels().chain(self.pollers.iter().copied()).collect();
         keys.sort_unstable();
         keys.dedup();
         for key in keys {
             let Some(policy) = self.policy(key) else { continue };
-            if self.services.is_multiple_of(u64::from(policy.period)) {
+            if self.moments.services.is_multiple_of(u64::from(policy.period)) {
                 self.serve(key, Turn::PeriodicService, now);
             }
         }
+        self.note_moments(now);
     }
 
     /// Makes the channel's waiting mail due, as far as windows are open, and has its peer asked if the channel polls.

@@ -1,7 +1,7 @@
 //! Sites in the dispatcher: releases by their schedules, the windows in which their mail may go on its own, and their ages.
 //!
-//! A schedule is planned one moment ahead, within the site's windows. A moment that passes while no hub runs is not made up
-//! for: the next one comes. Planning a hundred thousand schedules takes a while, so that it is done in steps between which
+//! A schedule is planned one moment ahead, within the site's windows; of those that passed while no hub ran one is made up for
+//! (`moments`). Planning a hundred thousand schedules takes a while, so that it is done in steps between which
 //! the loop goes on.
 //!
 //! A window acts where an entry is put: what would be due while it is closed is due when it opens. Who asks gets mail at any
@@ -21,6 +21,7 @@ use sluice_mail::{Time, rfc5322_date};
 use sluice_queue::{Placement, QueueKey, Selector, Then};
 
 use crate::core::Core;
+use crate::moments::{LATE, PlanState};
 use crate::order::{Order, Requester, Via};
 
 /// Schedules that are planned in one step of the loop.
@@ -54,6 +55,10 @@ impl SitePlan {
         }
         plan.has_windows |= config.channels.iter().any(|channel| channel.windows.is_some());
         plan
+    }
+
+    pub(crate) fn kept(&self) -> PlanState {
+        PlanState { is_planned: self.unplanned.is_empty(), next: self.next.first().map(|(at, _)| *at) }
     }
 
     /// When there is something to do; at once while there are schedules to plan.
@@ -110,26 +115,36 @@ impl Core {
         let config = Arc::clone(&self.loaded.config);
         for _ in 0..PLANNED_MAX {
             let Some(name) = self.sites.unplanned.pop() else { break };
-            self.plan(&config, name, now);
+            self.plan(&config, name, self.moments.kept.min(now));
         }
+        let mut taken = false;
         for _ in 0..RELEASED_MAX {
             let Some((at, name)) = self.sites.next.pop_first() else { break };
             if at > now {
                 self.sites.next.insert((at, name));
                 break;
             }
-            if let Some(site) = config.sites.by_name(&name) {
+            taken = true;
+            // A moment that is made up for may find the window closed.
+            let is_open = |site: &&Site| site.windows.as_ref().is_none_or(|windows| windows.is_open(now));
+            if let Some(site) = config.sites.by_name(&name).filter(is_open) {
+                if at.plus(LATE) < now {
+                    tracing::info!(site = &*name, at = %rfc5322_date(at), "a moment of its schedule has passed without a hub: released now");
+                }
                 let order = Order::for_site(site, Requester::Schedule);
                 self.release(&order, now);
             }
             self.plan(&config, name, now);
         }
+        if taken {
+            self.note_moments(now);
+        }
     }
 
-    fn plan(&mut self, config: &Config, name: Box<str>, now: Time) {
+    fn plan(&mut self, config: &Config, name: Box<str>, after: Time) {
         let Some(site) = config.sites.by_name(&name) else { return };
         let Some(schedule) = &site.schedule else { return };
-        if let Some(next) = schedule.next_within(site.windows.as_deref(), now) {
+        if let Some(next) = schedule.next_within(site.windows.as_deref(), after) {
             self.sites.next.insert((next, name));
         }
     }

@@ -2,17 +2,18 @@
 //!
 //! Each moment does for one channel what a periodic service does, whatever `period` says: its waiting mail becomes due, and its peer is
 //! asked for mail where the channel polls. Moments are those within the channel's `WINDOW`. One is planned ahead for each channel, in
-//! steps, as those of sites are; a moment that passes while no hub runs is not made up for.
+//! steps, as those of sites are; of those that passed while no hub ran one is made up for (`moments`).
 //!
 //! # Not here
 //! What a service does (`schedule`), and windows (`sites`): mail of a site that has a schedule or windows of its own goes by those.
 
 use std::collections::BTreeSet;
 
-use sluice_mail::Time;
+use sluice_mail::{Time, rfc5322_date};
 use sluice_queue::{ChannelKey, QueueKey};
 
 use crate::core::Core;
+use crate::moments::{LATE, PlanState};
 use crate::policy::Schedule;
 use crate::schedule::Turn;
 
@@ -31,6 +32,10 @@ pub(crate) struct TimedChannels {
 }
 
 impl TimedChannels {
+    pub(crate) fn kept(&self) -> PlanState {
+        PlanState { is_planned: self.unplanned.is_empty(), next: self.next.first().map(|(at, _)| *at) }
+    }
+
     /// When there is something to do; at once while there are schedules to plan.
     pub(crate) fn next_wake(&self) -> Option<Time> {
         if self.unplanned.is_empty() { self.next.first().map(|(at, _)| *at) } else { Some(Time(0)) }
@@ -53,22 +58,36 @@ impl Core {
         }
         for _ in 0..PLANNED_MAX {
             let Some(key) = self.timed.unplanned.pop() else { break };
-            self.plan_channel(key, now);
+            self.plan_channel(key, self.moments.kept.min(now));
         }
+        let mut taken = false;
         for _ in 0..RUN_MAX {
             let Some((at, key)) = self.timed.next.pop_first() else { break };
             if at > now {
                 self.timed.next.insert((at, key));
                 break;
             }
-            tracing::debug!(channel = &**self.queues.channel_name(key), "run by its schedule");
-            self.serve(key, Turn::OwnSchedule, now);
+            taken = true;
+            let windows = self.policy(key).and_then(|policy| policy.windows.as_ref());
+            // A moment that is made up for may find the window closed.
+            if windows.is_none_or(|windows| windows.is_open(now)) {
+                let channel = &**self.queues.channel_name(key);
+                if at.plus(LATE) < now {
+                    tracing::info!(channel, at = %rfc5322_date(at), "a moment of its schedule has passed without a hub: run now");
+                } else {
+                    tracing::debug!(channel, "run by its schedule");
+                }
+                self.serve(key, Turn::OwnSchedule, now);
+            }
             self.plan_channel(key, now);
+        }
+        if taken {
+            self.note_moments(now);
         }
     }
 
-    fn plan_channel(&mut self, key: ChannelKey, now: Time) {
-        if let Some(next) = self.next_moment(key, now) {
+    fn plan_channel(&mut self, key: ChannelKey, after: Time) {
+        if let Some(next) = self.next_moment(key, after) {
             self.timed.next.insert((next, key));
         }
     }

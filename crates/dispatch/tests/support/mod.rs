@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use sluice_config::{MemoryFiles, Place};
 use sluice_dispatch::{
-    ChannelReport, Clock, Dispatcher, EntryView, Handle, Instance, Loaded, NotTaken, Order, Parts, Peer,
-    PluginInfo, QueueSummary, Released, Requester, Runner, Runners, Via, ask,
+    ChannelReport, Clock, Closing, Dispatcher, EntryView, Handle, Instance, Loaded, NotTaken, Order, Parts,
+    Peer, PluginInfo, QueueSummary, Released, Requester, Runner, Runners, Via, ask,
 };
 use sluice_host::{Cause, Events, HostEvent, Lease, StopReason};
 use sluice_mail::{Envelope, Handover, Outcome, Priority, Recipient, Status, Time, Wishes};
@@ -469,6 +469,23 @@ impl House {
     /// Lets time pass while no dispatcher runs.
     pub fn pass_while_stopped(&self, time: Duration) {
         self.clock.0.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    /// Sets the clock back while no dispatcher runs.
+    pub fn set_back(&self, time: Duration) {
+        self.clock.0.fetch_sub(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    /// What has been journalled until now is on the disk: a note that is waited for comes after it.
+    pub fn sync_journal(&self) {
+        let domain = "nobodys.example".to_owned();
+        let (time, reason) = (None, String::new());
+        for closing in [
+            Closing::Suspend { domain: domain.clone(), below: false, time, reason },
+            Closing::Resume { domain, below: false },
+        ] {
+            ask(|done| self.handle().close(closing, done)).unwrap().unwrap();
+        }
     }
 
     /// The loop takes no event until what is returned is dropped.
