@@ -2,7 +2,9 @@
 //! comes up; and somebody hears of it when they promise mail that does not come.
 //!
 //! The configuration says who is asked and when (`sites.cnf`); the state here is that of a running hub and is lost with
-//! it: a restart begins with no runs, no alerts and no back-off. An activator that a reload leaves as it was keeps its state.
+//! it: a restart begins with no runs, no alerts and no back-off. What is kept is up to when each has been asked by its schedule
+//! (the dispatcher has a note of it), so that a moment that passed while no hub ran, or at which the server could not be
+//! asked, is made up for at the next start: once, and if a window is open. An activator that a reload leaves as it was keeps its state.
 //!
 //! After a refusal (459, 501, no ETRN there, no login) the server is left alone for hours, since only a change of a
 //! configuration can help; after 458, 421 or a connection that did not come about, for minutes.
@@ -48,6 +50,10 @@ const fn minutes(minutes: u64) -> Duration {
 #[derive(Default)]
 pub(crate) struct Activators {
     states: Mutex<BTreeMap<String, State>>,
+    /// Up to when an earlier run has kept the moments of those that are not yet in `states`.
+    found: Mutex<BTreeMap<String, Time>>,
+    /// What the dispatcher has been told of that.
+    told: Mutex<BTreeMap<String, Time>>,
     /// How many of them wait for mail: most of the time none, and then accepted mail is not looked at.
     watching: AtomicUsize,
     /// Set once, when the hub serves.
@@ -59,6 +65,8 @@ struct State {
     /// As it was when `next` was worked out.
     activator: Activator,
     next: Option<Time>,
+    /// The moments of its schedule up to this time need nobody any more: the server has answered.
+    kept: Time,
     running: bool,
     runs: u64,
     last_run: Option<Time>,
@@ -83,6 +91,11 @@ fn now() -> Time {
 }
 
 impl Activators {
+    /// With what an earlier run has left.
+    pub(crate) fn new(found: BTreeMap<String, Time>) -> Self {
+        Self { told: Mutex::new(found.clone()), found: Mutex::new(found), ..Self::default() }
+    }
+
     /// Looks after them until the hub is gone. To be spawned once.
     pub(crate) async fn serve(hub: Weak<Hub>) {
         if let Some(hub) = hub.upgrade() {
@@ -96,6 +109,7 @@ impl Activators {
                 let hub = Arc::clone(&strong);
                 tokio::spawn(async move { Activators::run(&hub, &activator).await });
             }
+            strong.activators().tell_kept(strong.dispatcher());
             drop((config, strong));
             tokio::time::sleep(LOOK).await;
         }
@@ -108,12 +122,14 @@ impl Activators {
         states.retain(|name, _| list.iter().any(|one| *one.name == **name));
         let mut due = Vec::new();
         for activator in list {
-            let state =
-                states.entry(activator.name.to_string()).or_insert_with(|| State::new(activator, now));
+            let state = states.entry(activator.name.to_string()).or_insert_with(|| {
+                let kept = self.found.lock().remove(&*activator.name).map_or(now, |kept| kept.min(now));
+                State::new(activator, kept, now)
+            });
             if state.activator != *activator {
                 // Somebody changed it, perhaps because of what it met: it starts afresh.
                 let (running, runs) = (state.running, state.runs);
-                *state = State { running, runs, ..State::new(activator, now) };
+                *state = State { running, runs, ..State::new(activator, now, now) };
             }
             if state.watch.as_ref().is_some_and(|watch| watch.until <= now)
                 && let Some(watch) = state.watch.take()
@@ -130,6 +146,19 @@ impl Activators {
         }
         self.watching.store(states.values().filter(|state| state.watch.is_some()).count(), Ordering::Relaxed);
         due
+    }
+
+    /// Has it written down up to when they have been asked, where that has changed.
+    fn tell_kept(&self, dispatcher: &sluice_dispatch::Handle) {
+        let states = self.states.lock();
+        let timed = states.iter().filter(|(_, state)| state.activator.schedule.is_some());
+        let kept: BTreeMap<String, Time> = timed.map(|(name, state)| (name.clone(), state.kept)).collect();
+        drop(states);
+        let mut told = self.told.lock();
+        // A dispatcher that is busy is told at the next look.
+        if *told != kept && dispatcher.keep_activators(kept.clone()).is_ok() {
+            *told = kept;
+        }
     }
 
     /// Takes note of how a run went.
@@ -155,6 +184,9 @@ impl Activators {
         state.runs += 1;
         state.last = Some((standing, words.clone()));
         let scheduled = first(activator, now);
+        if standing != Standing::Later {
+            state.kept = now;
+        }
         let nth = |waits: &[Duration]| waits[state.failures.min(waits.len() - 1)];
         // Only who is asked by the clock is asked again by it.
         state.next = scheduled.map(|scheduled| match standing {
@@ -204,6 +236,7 @@ impl Activators {
     async fn run(hub: &Arc<Hub>, activator: &Activator) {
         let outcome = run::run(hub, activator).await;
         hub.activators().ended(activator, outcome, now());
+        hub.activators().tell_kept(hub.dispatcher());
     }
 
     /// Marks one as running; an error when it is.
@@ -297,10 +330,15 @@ pub(crate) enum RunError {
 }
 
 impl State {
-    fn new(activator: &Activator, now: Time) -> State {
+    fn new(activator: &Activator, kept: Time, now: Time) -> State {
+        let next = planned(activator, kept, now);
+        if let Some(missed) = next.filter(|next| *next < now) {
+            tracing::info!(activator = %activator.name, at = rfc3339(missed), "activator: a moment of its schedule has passed without an answer; asked now");
+        }
         State {
             activator: activator.clone(),
-            next: first(activator, now),
+            next,
+            kept,
             running: false,
             runs: 0,
             last_run: None,
@@ -310,6 +348,13 @@ impl State {
             watch: None,
         }
     }
+}
+
+/// When an activator is asked whose moments have been kept up to `kept`: a time that has passed stands for all that were
+/// missed, and is left out where no window is open now.
+fn planned(activator: &Activator, kept: Time, now: Time) -> Option<Time> {
+    let next = first(activator, kept)?;
+    if next > now || opened(activator, now) == Some(now) { Some(next) } else { first(activator, now) }
 }
 
 /// The first time of the schedule after `after` at which a window is open.

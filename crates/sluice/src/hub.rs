@@ -94,12 +94,13 @@ impl Hub {
             clock: Arc::new(SystemClock),
         };
         let dispatcher = Dispatcher::start(parts).exit_with(Exit::Temporary)?;
+        let activators = Activators::new(dispatcher.activators_kept());
         let keys = RwLock::new(Arc::new(keys));
         let hub = Arc::new(Hub {
             place: place.to_owned(),
             dispatcher,
             keys,
-            activators: Activators::default(),
+            activators,
             asks: Asks::default(),
             turned: TurnedSites::default(),
             reloading: Mutex::new(()),

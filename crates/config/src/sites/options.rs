@@ -189,7 +189,7 @@ static TABLE: &[SiteOption] = &[
         "Mail that waits in a `periodic` channel, or for a site that never asks, goes out at these times. Several lines, or entries with `;` \
          between them, add up. A cron expression has minute, hour, day of the month, month and day of the week; `@hourly`, `@daily`, \
          `@weekly`, `@monthly` and `@yearly` are short for some. Intervals have moments that are fixed for each site, so that a restart \
-         does not change them and sites do not all go at once. Times are those of TIME_ZONE in option.dat.",
+         does not change them and sites do not all go at once. One moment that passed while no hub ran is made up for when it starts, unless the WINDOW is closed by then. Times are those of TIME_ZONE in option.dat.",
     ),
     site(
         "MAX_SIZE_IN_WINDOW",
@@ -297,7 +297,7 @@ static TABLE: &[SiteOption] = &[
         "none: only by command",
         AGAIN,
         "When the server is asked.",
-        "As SCHEDULE of a site. Without it the server is asked by `sluice activator run`, and with ON_LINK_UP when a line comes up.",
+        "As SCHEDULE of a site; a moment at which the server could not be asked is made up for at the next start too. Without it the server is asked by `sluice activator run`, and with ON_LINK_UP when a line comes up.",
     ),
     activator(
         "WINDOW",
