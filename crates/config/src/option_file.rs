@@ -302,6 +302,7 @@ pub(crate) fn global(text: &Text, folder: &Path, reader: &mut Reader<'_>) -> Opt
     }
     let path = |name: &str| settings.text(name).map(|text| folder.join(text));
     set(&mut options.spool_dir, path("SPOOL_DIR"));
+    options.log_dir = path("LOG_DIR").unwrap_or_else(|| options.spool_dir.join(crate::options::LOG_DIR));
     options.control_socket =
         path("CONTROL_SOCKET").unwrap_or_else(|| options.spool_dir.join(crate::options::CONTROL_SOCKET));
     options.password_file = settings.path("PASSWORD_FILE", folder);

@@ -14,6 +14,8 @@ use std::time::Duration;
 pub struct Options {
     /// `SPOOL_DIR`: where messages wait.
     pub spool_dir: PathBuf,
+    /// `LOG_DIR`: where the mail log is; `log` in the spool if not set.
+    pub log_dir: PathBuf,
     /// `PLUGIN_PATH`: folders searched for plugins after the built-in ones.
     pub plugin_path: Vec<PathBuf>,
     /// `ROUTINE_PLUGINS`: plugins that only rules and tables call, by name, or as files when there is a `/` in it.
@@ -230,12 +232,16 @@ pub(crate) const SPOOL_DIR: &str = "/var/spool/sluice";
 /// Name of the control socket in the spool when `CONTROL_SOCKET` is not set.
 pub(crate) const CONTROL_SOCKET: &str = "control.sock";
 
+/// Name of the folder of the mail log in the spool when `LOG_DIR` is not set.
+pub const LOG_DIR: &str = "log";
+
 const MINUTE: u64 = 60;
 
 impl Default for Options {
     fn default() -> Options {
         Options {
             spool_dir: PathBuf::from(SPOOL_DIR),
+            log_dir: PathBuf::from(SPOOL_DIR).join(LOG_DIR),
             plugin_path: Vec::new(),
             routine_plugins: Vec::new(),
             control_socket: PathBuf::from(SPOOL_DIR).join(CONTROL_SOCKET),

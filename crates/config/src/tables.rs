@@ -50,6 +50,13 @@ pub(crate) static GLOBAL: &[OptionInfo] = &[
         "Zone of times in the configuration: a name such as Europe/Berlin, UTC, or a rule such as CET-1CEST,M3.5.0,M10.5.0/3 (ours).",
     ),
     option(
+        "LOG_DIR",
+        Path,
+        "SPOOL_DIR/log",
+        Acts,
+        "Folder of mail.log_current, mail.log_yesterday and mail.log, of channels with `logging` (ours).",
+    ),
+    option(
         "CONTROL_SOCKET",
         Path,
         "SPOOL_DIR/control.sock",

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use sluice_mail::{Priority, Time};
-use sluice_queue::{ChannelKey, EntryKey, MessageKey, NewEntry, NewMessage, Placement, Then};
+use sluice_queue::{ChannelKey, EntryKey, MessageKey, NewEntry, NewMessage, Placement, State, Then};
 use sluice_spool::{Durability, Live};
 
 use crate::core::Core;
@@ -19,6 +19,8 @@ impl Core {
     pub(crate) fn accept(&mut self, ticket: &Ticket, now: Time) {
         if let Some((message, true)) = self.place(ticket, now) {
             tracing::warn!(id = %ticket.id, "held: more recipients than the channel's holdlimit");
+            let held = self.queues.entries_of(message).filter(|&key| self.queues.state(key) == State::Held);
+            held.for_each(|key| self.record_act(key, "hub", "hold", "more recipients than holdlimit"));
             self.write_state(message, Durability::Lazy, now);
         }
         tracing::debug!(id = %ticket.id, size = ticket.size, "queued");

@@ -10,6 +10,7 @@
 //! stops before knows nothing of it, and the count in the answer tells what it is about.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use sluice_mail::{Outcome, Status, Time};
@@ -22,6 +23,7 @@ use crate::desk::chain;
 use crate::event::{Answer, Event};
 use crate::handle::{Busy, Handle, ask};
 use crate::notice::News;
+use crate::record;
 use crate::settle::Pace;
 
 /// Octets of a reason, which a notice has to carry in one line.
@@ -230,6 +232,7 @@ impl Core {
 
     fn move_to(&mut self, acting: &Acting, key: EntryKey, to: Placement, latch: &Arc<Latch>, now: Time) {
         self.log(acting, key, "done");
+        self.record_operator(acting, key);
         self.queues.put_back(key, to, now);
         latch.count(|tally| tally.done += 1);
         let message = self.queues.entry(key).message;
@@ -250,6 +253,7 @@ impl Core {
     /// Ends a leased entry without a word to anybody.
     fn delete(&mut self, acting: &Acting, key: EntryKey, latch: Option<&Arc<Latch>>, now: Time) {
         self.log(acting, key, "done");
+        self.record_operator(acting, key);
         self.end_entry(key, latch, now);
     }
 
@@ -268,6 +272,7 @@ impl Core {
     /// Has the sender told that an operator returns a leased entry.
     fn give_back(&mut self, acting: &Acting, key: EntryKey, latch: Option<Arc<Latch>>, now: Time) {
         self.log(acting, key, "the sender is being told");
+        self.record_operator(acting, key);
         // RFC 3463 X.7.0: other security or policy. It is a person's decision, and the address may well be good.
         let status = Status { class: 5, subject: 7, detail: 0 };
         let text = match acting.reason.as_str() {
@@ -284,6 +289,7 @@ impl Core {
         match acting.act {
             Act::Hold => {
                 self.log(&acting, key, "done");
+                self.record_operator(&acting, key);
                 self.queues.put_back(key, Placement::Held, now);
                 self.write_state_for(self.queues.entry(key).message, Durability::Sync, None);
             }
@@ -298,6 +304,22 @@ impl Core {
     pub(crate) fn forget_entry(&mut self, key: EntryKey) {
         self.wishes.remove(&key);
         self.errors.remove(key);
+    }
+
+    /// A record of an act in the mail log, where the channel has `logging`.
+    pub(crate) fn record_act(&self, key: EntryKey, by: impl fmt::Display, act: &str, why: &str) {
+        let entry = self.queues.entry(key);
+        let (channel, domain) = self.queues.queue_names(entry.queue);
+        let (channel, config) = (self.queues.channel_name(channel), &self.loaded.config);
+        if config.channels.by_name(channel).is_some_and(|channel| channel.settings.logging) {
+            let message = self.queues.message(entry.message);
+            let blocks = record::blocks(message.size, config);
+            record::write(message.id, &record::acted(channel, blocks, domain, by, act, why));
+        }
+    }
+
+    fn record_operator(&self, acting: &Acting, key: EntryKey) {
+        self.record_act(key, format_args!("operator:{}", acting.by), acting.act.name(), &acting.reason);
     }
 
     fn log(&self, acting: &Acting, key: EntryKey, what: &str) {

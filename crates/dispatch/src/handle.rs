@@ -186,7 +186,7 @@ impl Handle {
         let id = draft.id();
         draft.commit(bytes, tail, move |result| match result {
             Ok(at) => {
-                records.iter().for_each(|line| record::write(line));
+                records.iter().for_each(|line| record::write(id, line));
                 // The place in the channel goes with the permit, which the dispatcher gives back. If it has ended, the
                 // message is safe all the same: the next start finds it.
                 let _ = shared.arrivals.send(Event::Accepted(ticket(id, at, size, envelope, &loaded.config)));

@@ -149,13 +149,13 @@ impl NoticeJob {
             let _ = arrivals.send(Event::Notice { number, end });
         };
         let draft = spool.draft();
-        let id = draft.id();
+        let (id, about) = (draft.id(), self.entry.id);
         let mut records = Vec::new();
         let (envelope, content) = match self.compose(id, spool, &mut records) {
             Ok(made) => made,
             Err(end) => {
                 if matches!(end, NoticeEnd::NotWanted) {
-                    records.iter().for_each(|line| record::write(line));
+                    records.iter().for_each(|line| record::write(about, line));
                 }
                 return tell(end);
             }
@@ -166,7 +166,7 @@ impl NoticeJob {
         draft.commit(bytes, content, move |result| {
             let end = match result {
                 Ok(at) => {
-                    records.iter().for_each(|line| record::write(line));
+                    records.iter().for_each(|line| record::write(about, line));
                     NoticeEnd::Committed(ticket(id, at, size, envelope, &loaded.config))
                 }
                 Err(error) => NoticeEnd::NotNow(desk::chain(&error)),

@@ -4,16 +4,19 @@
 //! destination channel, code, size in blocks, envelope From, original recipient, active recipient, and for what left a
 //! channel what the other side said. Codes: `E` queued, `D` delivered, `Q` put off, `Z` put off
 //! while others of the message were delivered, `R` refused or given up, `W` the sender is told of a delay, `K` in the place of
-//! `R` and `W` where the sender does not want to be told.
+//! `R` and `W` where the sender does not want to be told, `H` (ours) what an operator does to an entry, or a hold of the hub's.
+//! `docs/internals/mail-log-format.md` has the lines.
 //!
 //! # Not here
 //! What is logged of sessions (`smtpd`), and of what a person has to know (everywhere).
 
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use sluice_config::Config;
 use sluice_mail::notice::Action;
 use sluice_mail::{Envelope, Notify, Outcome, Recipient};
+use sluice_spool::EntryId;
 
 /// What records of a delivery tell beside its outcome. The desk knows when it has read the envelope.
 #[derive(Debug, Default)]
@@ -115,21 +118,42 @@ fn line(
     let Some(outcome) = outcome else { return line };
     if !outcome.peer().is_empty() {
         line.push_str(" dns;");
-        line.push_str(outcome.peer());
+        line.push_str(&shown(outcome.peer()));
     }
     line.push_str(" smtp;");
     line.extend(outcome.text().escape_debug());
     line
 }
 
-/// Writes a record.
-pub(crate) fn write(line: &str) {
-    tracing::info!(target: "sluice::record", "{line}");
+/// The record of what somebody does to an entry: `by` does `act`, and says why, or nothing.
+pub(crate) fn acted(
+    channel: &str,
+    blocks: u64,
+    domain: &str,
+    by: impl fmt::Display,
+    act: &str,
+    why: &str,
+) -> String {
+    let (domain, by) = (shown(domain), shown(&by.to_string()));
+    let why = if why.is_empty() { String::new() } else { format!(": {}", why.escape_debug()) };
+    format!("{channel} H {blocks} - - @{domain} dns;{by} smtp;{act}{why}")
 }
 
-/// An address fit for a line of fields; the null one is `<>`.
+/// Writes a record about a message.
+pub(crate) fn write(id: EntryId, line: &str) {
+    tracing::info!(target: "sluice::record", %id, "{line}");
+}
+
+/// An address fit for a line of fields; the null one is `<>`. A space would look like the end of a field.
 fn shown(address: &str) -> String {
-    if address.is_empty() { "<>".to_owned() } else { address.escape_debug().collect() }
+    if address.is_empty() {
+        return "<>".to_owned();
+    }
+    let mut text = String::with_capacity(address.len());
+    for one in address.chars() {
+        if one == ' ' { text.push_str("\\u{20}") } else { text.extend(one.escape_debug()) }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -197,6 +221,16 @@ mod tests {
             ),
             [""; 0]
         );
+    }
+
+    #[test]
+    fn fields_hold_no_spaces_and_acts_say_by_whom() {
+        assert_eq!(shown("\"a b\"@c"), "\\\"a\\u{20}b\\\"@c");
+        assert_eq!(
+            acted("tcp_x", 2, "c", "operator:root b", "hold", "look\ninto it"),
+            "tcp_x H 2 - - @c dns;operator:root\\u{20}b smtp;hold: look\\ninto it"
+        );
+        assert_eq!(acted("tcp_x", 2, "c", "hub", "hold", ""), "tcp_x H 2 - - @c dns;hub smtp;hold");
     }
 
     #[test]

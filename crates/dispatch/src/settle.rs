@@ -87,8 +87,10 @@ impl Core {
         if let Some(facts) = delivery.record.as_ref().and_then(|record| record.get()) {
             let entry = self.queues.entry(delivery.entry.entry);
             let channel = self.queues.channel_name(self.queues.queue_names(entry.queue).0);
-            let blocks = record::blocks(self.queues.message(entry.message).size, &self.loaded.config);
-            record::settled(channel, blocks, facts, &outcomes).for_each(|line| record::write(&line));
+            let message = self.queues.message(entry.message);
+            let blocks = record::blocks(message.size, &self.loaded.config);
+            record::settled(channel, blocks, facts, &outcomes)
+                .for_each(|line| record::write(message.id, &line));
         }
         let (turned, wanted) = (delivery.turned, &delivery.wanted);
         if let Some(run) = turned {
@@ -266,6 +268,7 @@ impl Core {
         let message = self.queues.entry(entry).message;
         let id = self.queues.message(message).id;
         tracing::error!(%id, why, "held: this message needs an operator");
+        self.record_act(entry, "hub", "hold", why);
         self.wishes.remove(&entry);
         self.queues.put_back(entry, Placement::Held, now);
         self.write_state(message, Durability::Sync, now);

@@ -136,6 +136,7 @@ pub(crate) fn read_to_run(path: &Path, run: &Run) -> Result<Reading, Failure> {
     let reading = read_and_change(path, Strangers::Warn, |config| {
         if let Some(spool) = spool {
             config.options.control_socket = control_in(&spool);
+            config.options.log_dir = spool.join(sluice_config::LOG_DIR);
             config.options.spool_dir = spool;
         }
         unknown = listen_only(config, &wanted).err();
@@ -371,6 +372,14 @@ pub(crate) fn control_socket(common: &Common) -> Result<PathBuf, Failure> {
         return Ok(control_in(spool));
     }
     Ok(read_options(&common.config)?.control_socket)
+}
+
+/// The folder of the mail log that the configuration's hub writes, found as [`control_socket`] finds its socket.
+pub(crate) fn log_dir(common: &Common) -> Result<PathBuf, Failure> {
+    if let Some(spool) = &common.spool {
+        return Ok(spool.join(sluice_config::LOG_DIR));
+    }
+    Ok(read_options(&common.config)?.log_dir)
 }
 
 fn read_options(path: &Path) -> Result<Options, Failure> {

@@ -1,14 +1,19 @@
 //! Logging of a running hub: `tracing` events to standard error, as text or as JSON lines.
 //!
-//! Not here: the mail log with its E, D and Q records, which must not lose lines and comes in a later release.
+//! Not here: the mail log with its E, D and Q records (`mail_log`), which takes them from the same events.
 
 use std::io::{self, IsTerminal};
 
 use sluice_smtpd::SLAVE_DEBUG;
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 
 use crate::cli::Format;
 use crate::exit::{Exit, ExitWith, Failure};
+use crate::mail_log;
 
 /// Starts logging; `directives` are as for `--log`.
 ///
@@ -25,10 +30,15 @@ pub(crate) fn start(directives: &str, format: Format) -> Result<(), Failure> {
         let told = format!("{SLAVE_DEBUG}=debug").parse().exit_with(Exit::Software)?;
         filter.add_directive(told)
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match format {
-        Format::Json => builder.json().init(),
-        Format::Text => builder.with_ansi(io::stderr().is_terminal()).init(),
-    }
+    let text = fmt::layer().with_writer(io::stderr);
+    let text = match format {
+        Format::Json => text.json().boxed(),
+        Format::Text => text.with_ansi(io::stderr().is_terminal()).boxed(),
+    };
+    // Whatever `--log` leaves out, records go to the mail log.
+    let records =
+        filter_fn(|event| event.target() == mail_log::TARGET).with_max_level_hint(LevelFilter::INFO);
+    let records = mail_log::Records.with_filter(records);
+    tracing_subscriber::registry().with(text.with_filter(filter)).with(records).init();
     Ok(())
 }

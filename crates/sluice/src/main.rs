@@ -24,6 +24,7 @@ mod links;
 mod load;
 mod log;
 mod lookups;
+mod mail_log;
 mod mapped;
 mod names;
 mod notices;
@@ -106,6 +107,7 @@ fn carry_out(command: Command) -> Result<Exit, Failure> {
         Command::Activator(Activator::Status(status)) => commands::activator::status(&status.common),
         Command::Queue(Queue::List(list)) => commands::queue::list(&list),
         Command::Queue(Queue::Show(show)) => commands::queue::show(&show),
+        Command::Queue(Queue::History(history)) => commands::history::history(&history),
         Command::Queue(Queue::Read(read)) => commands::queue::read(&read),
         Command::Queue(Queue::Hold(act)) => commands::queue::act(Act::Hold, &act),
         Command::Queue(Queue::Release(act)) => commands::queue::act(Act::Release, &act),

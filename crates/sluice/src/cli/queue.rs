@@ -22,6 +22,16 @@ pub(crate) enum Queue {
     ///
     /// The last error stays known after a restart. Exit status 65 when there is no such message.
     Show(QueueShow),
+    /// Tells what happened to a message, also after it has left the hub.
+    ///
+    /// When it was accepted, from whom and by which channel; each attempt with the peer and its reply; who held, released,
+    /// returned or deleted it; and where it is now, if it still waits. It is read from the mail log (`LOG_DIR`), which has what
+    /// happens on channels with the keyword `logging`, and works without a hub that runs. Each JSON line has at, event, code,
+    /// channel, source, sender, original, recipient, domain, blocks, peer, reply, by, reason, attempts and due, as far as they are
+    /// known. Events: accepted, delivered, deferred, returned, warned, untold (the sender did not want to be told), hold, release,
+    /// retry, delete, return; then waiting, active, deferred-until or held for where it is now. Exit status 65, and the reason,
+    /// when nothing is known.
+    History(QueueHistory),
     /// Writes the content of a message to standard output.
     ///
     /// Dots that SMTP doubles are single. Lines end in LF, with `--octets` in CRLF as they came. `--format json` writes a
@@ -139,6 +149,16 @@ pub(crate) struct QueueShow {
     #[command(flatten)]
     pub(crate) common: Common,
     /// The message's id.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+}
+
+/// Arguments of `queue history`.
+#[derive(Debug, Args)]
+pub(crate) struct QueueHistory {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// The message's id, as in `queue list` and in the reply to its sender.
     #[arg(value_name = "ID")]
     pub(crate) id: String,
 }

@@ -6,6 +6,7 @@ pub(crate) mod closing;
 pub(crate) mod compile;
 pub(crate) mod etrn;
 pub(crate) mod explain;
+pub(crate) mod history;
 pub(crate) mod import;
 pub(crate) mod password;
 pub(crate) mod plugin_list;

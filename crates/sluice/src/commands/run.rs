@@ -19,7 +19,7 @@ use crate::hub::{Hub, log_diagnostics};
 use crate::intake::Door;
 use crate::keys::Keys;
 use crate::load::{self, Reading};
-use crate::{at_start, log, report};
+use crate::{at_start, log, mail_log, report};
 
 /// Within this time after SIGTERM the process is gone, with everything durable.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -51,6 +51,7 @@ pub(crate) fn run(run: &Run) -> Result<Exit, Failure> {
         .context("cannot start the threads of the listeners")
         .exit_with(Exit::Temporary)?;
     let config = Arc::clone(&loaded.config);
+    mail_log::open(&config.options.log_dir);
     let hub = Hub::start(&place, loaded, keys)?;
     let served = runtime.block_on(serve(&hub, config));
     // Listeners are closed now, or never opened; what is in the spool stays there either way.
@@ -60,6 +61,7 @@ pub(crate) fn run(run: &Run) -> Result<Exit, Failure> {
     };
     let left = STOP_WITHIN.saturating_sub(begun.elapsed()).saturating_sub(CHECKPOINT_MARGIN);
     hub.stop(left.max(Duration::from_secs(1)));
+    mail_log::close();
     runtime.shutdown_background();
     tracing::info!("stopped");
     result
