@@ -211,7 +211,17 @@ impl Core {
         self.stop_releases(now);
         self.reckon_moments(now);
         self.last_checkpoint();
-        self.spool.close();
-        tracing::info!("dispatcher has stopped");
+        let spool = self.spool.clone();
+        spool.close();
+        let stats = self.spool.stats();
+        tracing::info!(
+            commits = stats.commits,
+            syncs = stats.syncs,
+            written = stats.written,
+            journal_syncs = stats.journal_syncs,
+            journalled = stats.journalled,
+            forwarded = stats.forwarded,
+            "dispatcher has stopped"
+        );
     }
 }

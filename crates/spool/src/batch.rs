@@ -37,6 +37,8 @@ pub(crate) struct Batch {
     pub(crate) chunks: Vec<Promise<()>>,
     /// Told after the sync.
     pub(crate) commits: Vec<Committing>,
+    /// It is synced though nobody waits for a commit.
+    pub(crate) must_sync: bool,
 }
 
 impl Batch {

@@ -8,11 +8,11 @@
 //! The two newest checkpoints are kept, with the journals since the older one. When the newest turns out to be damaged,
 //! the one before it and the journals give exactly the same index.
 
-use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::books::LiveRows;
 use crate::error::CheckpointError;
 use crate::ids::{EntryId, Location};
 use crate::record::{self, FORMAT_VERSION, FileHeader, FileKind, Kind, Reader, Stamp};
@@ -95,8 +95,8 @@ pub(crate) fn encode_entry(id: EntryId, row: &LiveRow, state: Option<&[u8]>) -> 
     head
 }
 
-/// The opposite; `None` when the layout does not fit.
-pub(crate) fn decode_entry(head: &[u8]) -> Option<(EntryId, LiveRow, Option<Vec<u8>>)> {
+/// The opposite; `None` when the layout does not fit. With a state comes where in the head it begins; it goes to the end.
+pub(crate) fn decode_entry(head: &[u8]) -> Option<(EntryId, LiveRow, Option<usize>)> {
     let mut reader = Reader::new(head);
     let id = EntryId(reader.u64()?);
     let at = Location { segment: reader.u32()?, offset: reader.u32()? };
@@ -105,7 +105,7 @@ pub(crate) fn decode_entry(head: &[u8]) -> Option<(EntryId, LiveRow, Option<Vec<
     let has_state = reader.u32()? == 1;
     let table = reader.bytes(count.checked_mul(4)?)?;
     let spread = table.chunks_exact(4).map(|n| u32::from_le_bytes([n[0], n[1], n[2], n[3]])).collect();
-    Some((id, LiveRow { at, body_len, spread }, has_state.then(|| reader.rest().to_vec())))
+    Some((id, LiveRow { at, body_len, spread }, has_state.then_some(ENTRY_HEAD_LEN + table.len())))
 }
 
 /// The head of the last record: how many records of each kind came before it.
@@ -119,7 +119,7 @@ pub(crate) fn encode_end(entries: u64, notes: u64) -> [u8; END_HEAD_LEN] {
 /// What the writer tells at a cut.
 pub(crate) struct Line {
     pub(crate) begin: Begin,
-    pub(crate) live: HashMap<EntryId, LiveRow>,
+    pub(crate) live: LiveRows,
     /// What the counter said at the cut.
     pub(crate) journal_bytes: u64,
 }
@@ -183,13 +183,13 @@ impl Cut {
         out.record(Kind::Begin, &self.line.begin.encode())?;
         let (mut entry_count, mut note_count) = (0, 0);
         for (id, _, state) in entries {
-            if let Some(row) = self.line.live.remove(&id) {
+            if let Some(row) = self.line.live.take(id) {
                 out.record(Kind::Entry, &encode_entry(id, &row, Some(state.as_ref())))?;
                 entry_count += 1;
             }
         }
-        for (id, row) in &self.line.live {
-            out.record(Kind::Entry, &encode_entry(*id, row, None))?;
+        for (id, row) in self.line.live.rest() {
+            out.record(Kind::Entry, &encode_entry(id, &row, None))?;
             entry_count += 1;
         }
         for note in notes {

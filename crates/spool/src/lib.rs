@@ -28,8 +28,8 @@
 //! # Limits
 //! The file system must be local, keep what `fdatasync` and the sync of a folder promise, and know `flock`. Segments are
 //! mapped: a disk that cannot read back a mapped page, or a person who truncates a segment, ends the process with
-//! `SIGBUS`; the next start finds everything else. A sparse old segment stays until its last message is settled; it is
-//! not copied forward.
+//! `SIGBUS`; the next start finds everything else. What is left of a segment that is
+//! nearly empty and at rest is copied forward.
 //!
 //! # Not here
 //! Due times, holds, retries (`queue`, `dispatch`); what an envelope contains (`mail`).
@@ -43,6 +43,7 @@ mod disk;
 mod error;
 #[cfg(test)]
 mod format_test;
+mod found;
 mod ids;
 mod journal;
 mod map;
@@ -60,6 +61,7 @@ mod writer;
 pub use checkpoint::Cut;
 pub use disk::Disk;
 pub use error::{CheckpointError, OpenError, ReadError, SealError};
+pub use found::FoundState;
 pub use ids::{EntryId, Location, NotAnEntryId};
 pub use map::{Map, MappedFile, NotMapped};
 pub use quarantine::Damage;

@@ -11,6 +11,7 @@
 //! # Not here
 //! What the entries mean, and when they are due: their owner decodes the states.
 
+mod entries;
 mod folder;
 mod index;
 mod walk;
@@ -27,6 +28,7 @@ use self::walk::{Found, walk, walk_file, whole};
 use crate::books::Books;
 use crate::checkpoint::{Begin, Checkpointer, LiveRow};
 use crate::error::{OpenError, ReadError};
+use crate::found::FoundState;
 use crate::ids::{EntryId, Location};
 use crate::journal::Fact;
 use crate::map::Map;
@@ -47,7 +49,7 @@ pub struct Live {
     pub at: Location,
     /// The last state that reached the disk; `None` when there never was one: the message was accepted and its owner
     /// had not said anything about it yet.
-    pub state: Option<Vec<u8>>,
+    pub state: Option<FoundState>,
     /// Length of the body.
     pub body_len: u64,
 }
@@ -163,9 +165,9 @@ impl Recovery {
         let mut salvaged = None;
         let numbers: Vec<u32> = self.checkpoints.keys().rev().copied().collect();
         for (place, number) in numbers.iter().enumerate() {
-            let map = self.map(&FileKind::Checkpoint.name(*number))?;
+            let map = Arc::new(self.map(&FileKind::Checkpoint.name(*number))?);
             let stamp = Stamp::new(self.spool_id, FileKind::Checkpoint, *number);
-            let (base, flaw) = read_checkpoint(whole(&map), stamp)
+            let (base, flaw) = read_checkpoint(&map, stamp)
                 .map_err(|found| self.newer(&FileKind::Checkpoint.name(*number), found))?;
             let Some(flaw) = flaw else {
                 self.valid_checkpoints.push((*number, base.begin.journal));
@@ -277,7 +279,7 @@ impl Recovery {
     fn scan(&mut self, index: &mut Index) -> Result<(), OpenError> {
         let scan = index.begin.scan;
         let numbers: Vec<u32> = self.segments.range(scan.segment..).map(|(number, _)| *number).collect();
-        let mut bad: Vec<(Location, EntryId, String)> = Vec::new();
+        let mut bad: Vec<(Location, Option<EntryId>, String)> = Vec::new();
         let mut last_good: HashMap<u32, u32> = HashMap::new();
         for number in &numbers {
             let name = FileKind::Segment.name(*number);
@@ -318,13 +320,16 @@ impl Recovery {
                 }
             }
         }
+        // What was copied forward later is whole there: its old record may stand beside others, without the chunks that were
+        // in a segment that has gone.
+        bad.retain(|(_, id, _)| id.is_none_or(|id| index.entries.get(id).is_none()));
         for (at, id, what) in bad {
             let Some(file) = self.files.read().get(&at.segment).cloned() else { continue };
             let offset = at.offset as usize;
             let bytes = file.view(&*self.storage, offset).map_err(|error| open_error(error, &file))?;
             let bytes = &bytes[..quarantine::extent(bytes, file.stamp())];
             if last_good.get(&at.segment).is_some_and(|good| *good > at.offset) {
-                self.damage(FileKind::Segment, at.segment, offset, bytes, &what, Some(id));
+                self.damage(FileKind::Segment, at.segment, offset, bytes, &what, id);
             } else {
                 // Nothing good behind it in its segment: the crash came while it was being written. (Later segments say
                 // nothing: each start begins a new one.)
@@ -334,13 +339,14 @@ impl Recovery {
         Ok(())
     }
 
-    /// Takes one good record of a segment into the index. The error names a message whose body is not good.
+    /// Takes one good record of a segment into the index. The error names a message whose body is not good; it names none when
+    /// the message is there all the same, because this was a copy of it.
     fn scanned(
         &mut self,
         at: Location,
         record: &Record<'_>,
         index: &mut Index,
-    ) -> Result<(), (EntryId, String)> {
+    ) -> Result<(), (Option<EntryId>, String)> {
         if record.kind == Kind::Chunk {
             if let Some((id, _)) = segment::decode_chunk(record.head) {
                 self.next.saw_id(id);
@@ -350,36 +356,46 @@ impl Recovery {
         let head = (record.kind == Kind::Message).then(|| MessageHead::decode(record.head)).flatten();
         let Some(head) = head else {
             let id = Reader::new(record.head).u64().unwrap_or(0);
-            return Err((EntryId(id), "a record that belongs elsewhere".to_owned()));
+            return Err((Some(EntryId(id)), "a record that belongs elsewhere".to_owned()));
         };
         self.next.saw_id(head.id);
-        if index.removed.contains(&head.id) || index.entries.contains_key(&head.id) {
+        let known = index.entries.get(head.id).map(|live| live.at);
+        if index.removed.contains(&head.id) || known == Some(at) {
             return Ok(());
         }
+        // One that is known already was copied here, out of a segment that had little left. The later place counts: the
+        // earlier segment may go, or has gone.
+        let has_known = known.is_some() && {
+            let mut segments =
+                index.entries.spread(head.id).iter().copied().chain(known.map(|at| at.segment));
+            segments.all(|number| self.segments.contains_key(&number))
+        };
         let stored = stored::read_from(&*self.storage, &self.files, at);
-        let stored = stored.map_err(|error| (head.id, error.to_string()))?;
+        let stored = stored.map_err(|error| ((!has_known).then_some(head.id), error.to_string()))?;
         let mut spread: Vec<u32> = head.pieces().map(|piece| piece.segment).collect();
         spread.retain(|number| *number != at.segment);
         spread.dedup();
         let row = LiveRow { at, body_len: stored.body_len(), spread: spread.into() };
-        let state = index.states.remove(&head.id);
-        index.entries.insert(head.id, (row, state));
+        let state = match index.entries.remove(head.id) {
+            Some(live) => live.state,
+            None => index.states.remove(&head.id).map(FoundState::from),
+        };
+        index.entries.insert(head.id, row, state);
         Ok(())
     }
 
     /// Names the entries of the checkpoint whose segments are not there any more.
     fn check_segments(&mut self, index: &mut Index) {
         let mut missing = Vec::new();
-        index.entries.retain(|id, (row, _)| {
-            let gone = std::iter::once(&row.at.segment)
-                .chain(&row.spread)
-                .find(|number| !self.segments.contains_key(number))
-                .copied();
-            missing.extend(gone.map(|number| (*id, row.at, number)));
-            gone.is_none()
-        });
+        for live in index.entries.iter() {
+            let mut segments =
+                std::iter::once(live.at.segment).chain(index.entries.spread(live.id).iter().copied());
+            let gone = segments.find(|number| !self.segments.contains_key(number));
+            missing.extend(gone.map(|number| (live.id, live.at, number)));
+        }
         missing.sort_unstable();
         for (id, at, number) in missing {
+            index.entries.remove(id);
             self.found.quarantined.push(Damage {
                 path: self.storage.path(&FileKind::Segment.name(number)),
                 offset: if number == at.segment { u64::from(at.offset) } else { 0 },
@@ -401,12 +417,12 @@ impl Recovery {
         }
         let mut found = self.found;
         found.notes = index.notes;
-        found.entries.reserve(index.entries.len());
-        for (id, (row, state)) in index.entries {
-            books.insert(id, &row);
-            found.entries.push(Live { id, at: row.at, state, body_len: row.body_len });
+        for live in index.entries.iter() {
+            let spread = index.entries.spread(live.id).into();
+            books.insert(live.id, &LiveRow { at: live.at, body_len: live.body_len, spread });
         }
-        found.entries.sort_unstable_by_key(|entry| entry.id);
+        books.sort();
+        found.entries = index.entries.into_list();
         let counters = Counters::default();
         counters.entries.store(found.entries.len() as u64, Ordering::Relaxed);
         counters.journal_bytes.store(found.journal_bytes, Ordering::Relaxed);
@@ -416,6 +432,7 @@ impl Recovery {
             options,
             spool_id: self.spool_id,
             segments: self.files,
+            moved: RwLock::new(HashMap::new()),
             health: Mutex::new(Conditions::default()),
             counters,
             next_id: AtomicU64::new(self.next.id),

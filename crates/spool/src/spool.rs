@@ -55,6 +55,9 @@ pub struct Options {
     pub lazy_delay: Duration,
     /// How long after a failed write the writer tries by itself again.
     pub retry_delay: Duration,
+    /// How long nothing of a segment must have been settled before what is left of it, when that is little, is copied
+    /// forward. Most mail is settled within seconds, and a copy would be for nothing.
+    pub rest: Duration,
     /// Chunks and commits that may wait for the writer before the answer is [`SealError::Busy`]. A session has one of
     /// them under way at a time, so this is a number of sessions.
     pub queue_length: usize,
@@ -67,6 +70,7 @@ impl Default for Options {
             journal_size: 16 << 20,
             lazy_delay: Duration::from_millis(50),
             retry_delay: Duration::from_secs(1),
+            rest: Duration::from_secs(60),
             queue_length: 16_384,
         }
     }
@@ -141,6 +145,10 @@ pub struct Stats {
     pub segments: u64,
     /// Bytes journalled since the last checkpoint.
     pub journal_bytes: u64,
+    /// Bytes written to journals.
+    pub journalled: u64,
+    /// Messages that were copied out of nearly empty segments.
+    pub forwarded: u64,
     /// Transitions that are in memory only, waiting for the next batch or for the disk to work again.
     pub transitions_waiting: u64,
     /// Damaged places that were found and copied to `quarantine/`, at recovery and since.
@@ -153,6 +161,8 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) spool_id: u64,
     pub(crate) segments: RwLock<HashMap<u32, Arc<SegmentFile>>>,
+    /// Where messages are now that were copied out of the segment that their owner knows.
+    pub(crate) moved: RwLock<HashMap<Location, Location>>,
     pub(crate) health: Mutex<writer::Conditions>,
     pub(crate) counters: Counters,
     pub(crate) next_id: AtomicU64,
@@ -171,6 +181,8 @@ pub(crate) struct Counters {
     pub(crate) written: AtomicU64,
     pub(crate) entries: AtomicU64,
     pub(crate) journal_bytes: AtomicU64,
+    pub(crate) journalled: AtomicU64,
+    pub(crate) forwarded: AtomicU64,
     pub(crate) transitions_waiting: AtomicU64,
     pub(crate) quarantined: AtomicU64,
 }
@@ -361,6 +373,8 @@ impl Spool {
             entries: get(&counters.entries),
             segments: self.inner.shared.segments.read().len() as u64,
             journal_bytes: get(&counters.journal_bytes),
+            journalled: get(&counters.journalled),
+            forwarded: get(&counters.forwarded),
             transitions_waiting: get(&counters.transitions_waiting),
             quarantined: get(&counters.quarantined),
         }
@@ -382,7 +396,7 @@ pub(crate) struct Part {
 }
 
 /// Cuts bytes into records. The checksums are made here, on the thread that brought the bytes.
-fn parts(bytes: &[u8], longest: usize) -> Vec<Part> {
+pub(crate) fn parts(bytes: &[u8], longest: usize) -> Vec<Part> {
     let mut parts = Vec::with_capacity(bytes.len().div_ceil(longest));
     let mut start = 0;
     for piece in bytes.chunks(longest) {

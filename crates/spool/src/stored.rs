@@ -57,8 +57,20 @@ fn slice<'a>(segment: &'a SegmentFile, range: &Range<usize>) -> &'a [u8] {
     segment.slice(range.start, range.end - range.start)
 }
 
-/// Reads and verifies the message at a location.
+/// Reads and verifies the message that its owner knows by this location.
 pub(crate) fn read(shared: &Shared, at: Location) -> Result<Stored, ReadError> {
+    let place = || shared.moved.read().get(&at).copied().unwrap_or(at);
+    let before = place();
+    let result = read_at(shared, before);
+    // It may have been copied, and its segment removed, between the two looks.
+    match place() {
+        after if result.is_err() && after != before => read_at(shared, after),
+        _ => result,
+    }
+}
+
+/// Reads and verifies the message that is at a location now.
+pub(crate) fn read_at(shared: &Shared, at: Location) -> Result<Stored, ReadError> {
     read_from(&*shared.storage, &shared.segments, at)
 }
 

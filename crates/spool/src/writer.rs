@@ -14,9 +14,11 @@
 //! a failed batch stay in memory and go into the new file.
 //!
 //! # Not here
-//! How records are appended (`segments`) and transitions written (`journals`), which are parts of this module; what the
+//! How records are appended (`segments`), transitions written (`journals`) and nearly empty segments given up (`forward`),
+//! which are parts of this module; what the
 //! batch looks like in memory (`batch`); which segments are still needed (`books`).
 
+mod forward;
 mod journals;
 mod segments;
 
@@ -27,11 +29,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, select};
 
+use self::forward::Forward;
 use crate::batch::{Batch, Committing};
 use crate::books::Books;
 use crate::checkpoint::{Begin, Line};
 use crate::error::SealError;
-use crate::ids::Location;
+use crate::ids::{EntryId, Location};
 use crate::quarantine;
 use crate::record::{FILE_HEADER_LEN, FileKind, Stamp};
 pub(crate) use crate::request::{Body, Message, Promise, Transition, Work};
@@ -118,12 +121,14 @@ struct Writer {
     urgent: bool,
     lazy_deadline: Option<Instant>,
     retry_at: Option<Instant>,
+    forward: Forward,
     // Last, so that the lock goes after the files.
     _lock: LockGuard,
 }
 
 /// The body of the thread.
 pub(crate) fn run(start: Start, work: &Receiver<Work>, own: &Receiver<Message>) {
+    let forward = Forward::starting(Instant::now(), start.shared.options.rest);
     let mut writer = Writer {
         shared: start.shared,
         books: start.books,
@@ -138,6 +143,7 @@ pub(crate) fn run(start: Start, work: &Receiver<Work>, own: &Receiver<Message>) 
         urgent: false,
         lazy_deadline: None,
         retry_at: None,
+        forward,
         _lock: start.lock,
     };
     writer.reap();
@@ -191,12 +197,14 @@ impl Writer {
         if self.retry_at.is_some_and(|at| at <= now) {
             self.probe();
         }
+        self.step_forward(now);
         let waiting = self.pending.len() as u64;
         self.shared.counters.transitions_waiting.store(waiting, Ordering::Relaxed);
     }
 
     fn timeout(&self) -> Duration {
-        let due = self.lazy_deadline.into_iter().chain(self.retry_at).min();
+        let due =
+            self.lazy_deadline.into_iter().chain(self.retry_at).chain(self.forward.due(self.retry_at)).min();
         due.map_or(IDLE, |at| at.saturating_duration_since(Instant::now()))
     }
 
@@ -238,7 +246,7 @@ impl Writer {
     fn take_transition(&mut self, mut transition: Transition) {
         let known = match &transition.body {
             Body::State { id, at, .. } => self.books.has(*id, *at),
-            Body::Removed { id, at } => self.books.remove(*id, *at),
+            Body::Removed { id, at } => self.take_removal(*id, *at),
             _ => true,
         };
         if !known {
@@ -253,6 +261,18 @@ impl Writer {
             }
         }
         self.pending.push(transition);
+    }
+
+    fn take_removal(&mut self, id: EntryId, at: Location) -> bool {
+        let now = Instant::now();
+        let was_live = self.books.remove(id, at, now);
+        if was_live {
+            self.forward.settled(now, self.shared.options.rest);
+            if !self.shared.moved.read().is_empty() {
+                self.shared.moved.write().remove(&at);
+            }
+        }
+        was_live
     }
 
     fn take_work(&mut self, work: Work) {

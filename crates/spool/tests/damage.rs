@@ -78,7 +78,7 @@ fn survey(
             Err(ReadError::Damaged { path, .. }) => assert!(path.ends_with(changed), "{path:?}"),
             Err(other) => panic!("{other}"),
         }
-        unnamed += usize::from(live.state != *state);
+        unnamed += usize::from(live.state.as_deref() != state.as_deref());
     }
     let missing = expected.keys().filter(|id| !recovered.entries.iter().any(|live| live.id == **id)).count();
     assert!(missing + unnamed == 0 || is_named(&recovered), "{missing} messages, {unnamed} states");

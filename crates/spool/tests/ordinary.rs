@@ -4,8 +4,10 @@
 
 mod support;
 
-use sluice_spool::{Durability, Health};
-use support::{body, bytes, commit, contents, open, remove, set_state};
+use std::sync::Arc;
+
+use sluice_spool::{Disk, Durability, Health};
+use support::{body, bytes, commit, contents, open, open_restless, remove, set_state};
 
 #[test]
 fn a_message_is_read_back_as_it_was_given() {
@@ -89,4 +91,37 @@ fn a_checkpoint_replaces_journals_and_scanning() {
     for (id, _, state) in &live[1..] {
         assert_eq!(found[id].2.as_ref(), Some(state));
     }
+}
+
+/// A message waits while all others of its segment go: it is moved, its owner goes on using the place he was told, and the room
+/// comes back.
+#[test]
+fn a_message_that_waits_does_not_keep_the_room_of_those_that_have_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, _) = open_restless(Arc::new(Disk::open(folder.path()).unwrap())).unwrap();
+    let long: Vec<&[u8]> = vec![b"part ", b"of ", b"a body"];
+    let (waits, at) = commit(&spool, b"waits", &long).unwrap();
+    set_state(&spool, waits, at, b"held").unwrap();
+    let before = spool.read(at).unwrap();
+    for turn in 0..40 {
+        let filling = bytes(turn, 3000);
+        let others: Vec<_> = (0..4).map(|_| commit(&spool, b"goes", &[&filling]).unwrap()).collect();
+        for (id, at) in others {
+            remove(&spool, id, at).unwrap();
+        }
+        assert_eq!(body(&spool.read(at).unwrap()), b"part of a body");
+        assert!(spool.stats().segments <= 4, "after {turn}: {:?}", spool.stats());
+    }
+    assert!(spool.stats().forwarded >= 10, "{:?}", spool.stats());
+    assert_eq!(body(&before), b"part of a body", "who reads keeps the old place");
+    set_state(&spool, waits, at, b"still held").unwrap();
+    spool.checkpoint([(waits, at, b"still held")], [b"note"]).unwrap();
+    spool.close();
+
+    let (spool, recovered) = open_restless(Arc::new(Disk::open(folder.path()).unwrap())).unwrap();
+    assert!(recovered.quarantined.is_empty() && recovered.torn.is_empty());
+    let state = Some(b"still held".to_vec());
+    assert_eq!(contents(&spool, &recovered)[&waits], (b"waits".to_vec(), b"part of a body".to_vec(), state));
+    remove(&spool, waits, recovered.entries[0].at).unwrap();
+    assert_eq!((spool.stats().entries, spool.read(at).is_err()), (0, true));
 }

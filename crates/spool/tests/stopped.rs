@@ -1,7 +1,8 @@
 //! The spool, stopped everywhere: after every single operation of a workload, with every kind of loss.
 //!
 //! The workload keeps a diary of what it asked for and what it was told. After the stop the diary is compared with what
-//! a new start finds: everything acknowledged is there, nothing is there that was not asked for, states are right.
+//! a new start finds: everything acknowledged is there, nothing is there that was not asked for, states are right. What is
+//! left of nearly empty segments is copied forward meanwhile, at every chance.
 
 #![allow(clippy::unwrap_used)]
 
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use sluice_spool::testing::{CrashStorage, Loss};
 use sluice_spool::{Durability, EntryId, Location, Recovered, SealError, Spool};
-use support::{bytes, commit, contents, open_on, remove, set_state, wait};
+use support::{bytes, commit, contents, open_restless, remove, set_state, wait};
 
 /// What was asked for about one message, and what was told.
 #[derive(Default)]
@@ -138,8 +139,8 @@ impl Diary {
     }
 }
 
-/// Small and large messages, chunks over several segments, groups, states, removals that empty segments, drafts given
-/// up, notes, two checkpoints, a restart of the segment, and things in flight at the end.
+/// Small and large messages, chunks over several segments, groups, states, removals that empty segments or leave little in
+/// them, drafts given up, notes, two checkpoints, a restart of the segment, and things in flight at the end.
 fn workload(spool: &Spool) -> Diary {
     let mut diary = Diary::default();
     let a = diary.commit(spool, b"a", &[b"first"]);
@@ -162,6 +163,20 @@ fn workload(spool: &Spool) -> Diary {
     diary.state(spool, a, b"a3", Durability::Sync);
     diary.checkpoint(spool);
     diary.remove(spool, a, Durability::Sync);
+    // Two small ones stay behind in a segment of large ones that go, and in the next one, to which they are copied.
+    let goes = |diary: &mut Diary, count: usize| {
+        let ids: Vec<_> = (0..count).map(|_| diary.commit(spool, b"h", &[&large])).collect();
+        for id in ids {
+            diary.remove(spool, id, Durability::Sync);
+        }
+    };
+    goes(&mut diary, 2);
+    let kept = [diary.commit(spool, b"f", &[b"small"]), diary.commit(spool, b"g", &[&large[..600], b"end"])];
+    for _ in 0..2 {
+        goes(&mut diary, 3);
+        diary.state(spool, kept[1], b"g1", Durability::Sync);
+    }
+    diary.remove(spool, kept[0], Durability::Sync);
     let e = diary.commit(spool, b"e", &[b"", &large, b""]);
     diary.state(spool, e, b"e1", Durability::Sync);
     diary.checkpoint(spool);
@@ -180,22 +195,24 @@ fn commit_nothing(spool: &Spool) -> Result<(), SealError> {
 /// Runs the workload until operation `stop`; the storage afterwards, the diary, and whether it came to the end.
 fn run_until(stop: u64, folder: &Path) -> (CrashStorage, Diary, bool) {
     let storage = CrashStorage::stop_at(folder, stop).unwrap();
-    let Ok((spool, _)) = open_on(Arc::new(storage.clone())) else {
+    let Ok((spool, _)) = open_restless(Arc::new(storage.clone())) else {
         return (storage, Diary::default(), false);
     };
     if storage.stopped() {
         return (storage, Diary::default(), false);
     }
     let diary = workload(&spool);
+    let other = spool.clone();
     spool.close();
     let ended = !storage.stopped();
+    assert!(!ended || other.stats().forwarded > 3, "hardly anything was copied forward: {:?}", other.stats());
     (storage, diary, ended)
 }
 
 /// Opens what is left, compares, and sees that the spool works again and gives no id twice.
 fn check(folder: &Path, clean: bool, diary: &Diary) {
     // The same kind of disk, not stopped: it does not wait for the real one.
-    let open = |folder| open_on(Arc::new(CrashStorage::new(folder).unwrap())).unwrap();
+    let open = |folder| open_restless(Arc::new(CrashStorage::new(folder).unwrap())).unwrap();
     let (spool, recovered) = open(folder);
     if clean {
         assert!(recovered.quarantined.is_empty(), "a crash is not damage: {:?}", recovered.quarantined);
@@ -261,7 +278,7 @@ fn a_recovery_that_is_stopped_is_done_again() {
             let copy = tempfile::tempdir().unwrap();
             storage.survivors(Loss::Torn(stop), copy.path()).unwrap();
             let storage = CrashStorage::stop_at(copy.path(), second).unwrap();
-            if let Ok((spool, _)) = open_on(Arc::new(storage.clone())) {
+            if let Ok((spool, _)) = open_restless(Arc::new(storage.clone())) {
                 diary.checkpoint(&spool);
                 spool.close();
             }
@@ -285,7 +302,7 @@ fn killed_and_then_without_power_nothing_acknowledged_is_lost() {
         let folder = tempfile::tempdir().unwrap();
         let (storage, mut diary, ended) = run_until(stop, folder.path());
         storage.restart();
-        let (spool, recovered) = open_on(Arc::new(storage.clone())).unwrap();
+        let (spool, recovered) = open_restless(Arc::new(storage.clone())).unwrap();
         diary.check(&spool, &recovered);
         diary.commit(&spool, b"between", &[&bytes(4, 3000), b"."]);
         spool.close();

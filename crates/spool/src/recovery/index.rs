@@ -1,12 +1,16 @@
 //! The index while it is put together: a checkpoint, and what the journals say since.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use super::walk::{Found, header_flaw, walk};
-use crate::checkpoint::{self, Begin, LiveRow};
+use super::entries::Entries;
+use super::walk::{Found, Walk, header_flaw, whole};
+use crate::checkpoint::{self, Begin};
+use crate::found::FoundState;
 use crate::ids::{EntryId, Location};
 use crate::journal::Fact;
-use crate::record::{FILE_HEADER_LEN, FileHeader, FileKind, Kind, Reader, Stamp};
+use crate::map::Map;
+use crate::record::{FILE_HEADER_LEN, FileHeader, FileKind, Kind, RECORD_HEADER_LEN, Reader, Stamp};
 
 /// Numbers that must not be used again.
 #[derive(Default)]
@@ -30,7 +34,7 @@ impl Next {
 /// Where the index begins.
 pub(super) struct Base {
     pub(super) begin: Begin,
-    pub(super) entries: HashMap<EntryId, (LiveRow, Option<Vec<u8>>)>,
+    pub(super) entries: Entries,
     pub(super) notes: Vec<Vec<u8>>,
     /// States of the entries above are newer than what journals up to this number say.
     pub(super) states_as_of: u32,
@@ -59,24 +63,28 @@ pub(super) fn voids(facts: &[JournalFact<'_>], wanted: FileKind) -> HashMap<u32,
 impl Base {
     pub(super) fn empty() -> Base {
         let begin = Begin { journal: 0, scan: Location { segment: 0, offset: 0 }, next_id: 1 };
-        Base { begin, entries: HashMap::new(), notes: Vec::new(), states_as_of: 0 }
+        Base { begin, entries: Entries::default(), notes: Vec::new(), states_as_of: 0 }
     }
 }
 
 /// Reads a checkpoint as far as it is good, and says what is not. The outer error is a record of a later release.
-pub(super) fn read_checkpoint(bytes: &[u8], stamp: Stamp) -> Result<(Base, Option<&'static str>), u16> {
+pub(super) fn read_checkpoint(map: &Arc<Map>, stamp: Stamp) -> Result<(Base, Option<&'static str>), u16> {
     let mut base = Base::empty();
+    let bytes = whole(map);
     let mut flaw = FileHeader::decode(FileKind::Checkpoint, bytes).err().map(header_flaw);
     let (mut begun, mut end) = (false, None);
-    for found in walk(bytes, stamp, FILE_HEADER_LEN) {
+    for found in Walk::new(bytes, stamp, FILE_HEADER_LEN) {
         let fits = match found {
-            Found::Record(_, record) => match record.kind {
+            Found::Record(offset, record) => match record.kind {
                 Kind::Begin => Begin::decode(record.head).map(|begin| {
                     base.begin = begin;
                     begun = true;
                 }),
                 Kind::Entry => checkpoint::decode_entry(record.head).map(|(id, row, state)| {
-                    base.entries.insert(id, (row, state));
+                    let start = offset + RECORD_HEADER_LEN;
+                    let state =
+                        state.map(|from| FoundState::mapped(map, start + from, record.head.len() - from));
+                    base.entries.push(id, row, state);
                 }),
                 Kind::Note => {
                     base.notes.push(record.head.to_vec());
@@ -96,6 +104,9 @@ pub(super) fn read_checkpoint(bytes: &[u8], stamp: Stamp) -> Result<(Base, Optio
             flaw = flaw.or(Some("a record of the checkpoint is damaged"));
         }
     }
+    if !base.entries.sort() {
+        flaw = flaw.or(Some("the checkpoint names an entry twice"));
+    }
     if !begun || end != Some((base.entries.len() as u64, base.notes.len() as u64)) {
         flaw = flaw.or(Some("the checkpoint is not complete"));
     }
@@ -105,7 +116,7 @@ pub(super) fn read_checkpoint(bytes: &[u8], stamp: Stamp) -> Result<(Base, Optio
 /// The index while it is put together.
 pub(super) struct Index {
     pub(super) begin: Begin,
-    pub(super) entries: HashMap<EntryId, (LiveRow, Option<Vec<u8>>)>,
+    pub(super) entries: Entries,
     pub(super) states_as_of: u32,
     /// States for entries that the scan will find.
     pub(super) states: HashMap<EntryId, Vec<u8>>,
@@ -120,9 +131,9 @@ impl Index {
         // Also when that segment is gone by now: a new one of its number would be scanned from the middle.
         next.saw_segment(base.begin.scan.segment);
         next.journal = next.journal.max(base.begin.journal.max(base.states_as_of).saturating_add(1));
-        for (id, (row, _)) in &base.entries {
-            next.saw_id(*id);
-            next.saw_segment(row.at.segment);
+        for live in base.entries.iter() {
+            next.saw_id(live.id);
+            next.saw_segment(live.at.segment);
         }
         Index {
             begin: base.begin,
@@ -143,9 +154,9 @@ impl Index {
                 Fact::State { id, at, state } => {
                     next.saw_id(*id);
                     next.saw_segment(at.segment);
-                    match self.entries.get_mut(id) {
-                        Some((_, kept)) if kept.is_some() && *journal <= self.states_as_of => {}
-                        Some((_, kept)) => *kept = Some(state.to_vec()),
+                    match self.entries.get_mut(*id) {
+                        Some(live) if live.state.is_some() && *journal <= self.states_as_of => {}
+                        Some(live) => live.state = Some(state.to_vec().into()),
                         None => {
                             self.states.insert(*id, state.to_vec());
                         }
@@ -155,7 +166,7 @@ impl Index {
                     next.saw_id(*id);
                     next.saw_segment(at.segment);
                     self.removed.insert(*id);
-                    self.entries.remove(id);
+                    self.entries.remove(*id);
                     self.states.remove(id);
                 }
                 Fact::Note(note) => {

@@ -41,36 +41,55 @@ pub(super) fn walk_file(kind: FileKind, bytes: &[u8], stamp: Stamp) -> Vec<Found
 
 /// Walks the records from an offset on.
 pub(super) fn walk(bytes: &[u8], stamp: Stamp, from: usize) -> Vec<Found<'_>> {
-    let mut found = Vec::new();
-    let mut offset = from.min(bytes.len());
-    loop {
-        let flaw = match record::parse(&bytes[offset..], stamp) {
+    Walk::new(bytes, stamp, from).collect()
+}
+
+/// The same step by step: a checkpoint may have millions of records.
+pub(super) struct Walk<'a> {
+    bytes: &'a [u8],
+    stamp: Stamp,
+    offset: usize,
+    /// What is left to be said at the end.
+    last: Option<Found<'a>>,
+    is_over: bool,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(bytes: &'a [u8], stamp: Stamp, from: usize) -> Walk<'a> {
+        Walk { bytes, stamp, offset: from.min(bytes.len()), last: None, is_over: false }
+    }
+}
+
+impl<'a> Iterator for Walk<'a> {
+    type Item = Found<'a>;
+
+    fn next(&mut self) -> Option<Found<'a>> {
+        if self.is_over {
+            return self.last.take();
+        }
+        let (bytes, offset) = (self.bytes, self.offset);
+        let flaw = match record::parse(&bytes[offset..], self.stamp) {
             Ok(record) => {
-                let len = record.len();
-                found.push(Found::Record(offset, record));
-                offset = (offset + len).min(bytes.len());
-                continue;
+                self.offset = (offset + record.len()).min(bytes.len());
+                return Some(Found::Record(offset, record));
             }
             Err(Flaw::Newer(version)) => {
-                found.push(Found::Newer(version));
-                return found;
+                self.is_over = true;
+                return Some(Found::Newer(version));
             }
             Err(flaw) => flaw,
         };
         let used = offset + quarantine::trimmed(&bytes[offset..]);
-        match record::resync(bytes, offset + record::ALIGNMENT..used, stamp) {
-            Some(next) => {
-                found.push(Found::Damage(offset..next, flaw.text()));
-                offset = next;
-            }
-            None => {
-                if used > offset {
-                    found.push(Found::Torn(offset..used));
-                }
-                found.push(Found::End(offset));
-                return found;
-            }
+        if let Some(next) = record::resync(bytes, offset + record::ALIGNMENT..used, self.stamp) {
+            self.offset = next;
+            return Some(Found::Damage(offset..next, flaw.text()));
         }
+        self.is_over = true;
+        if used > offset {
+            self.last = Some(Found::End(offset));
+            return Some(Found::Torn(offset..used));
+        }
+        Some(Found::End(offset))
     }
 }
 

@@ -92,6 +92,7 @@ impl Writer {
         open.synced = open.written;
         let counters = &self.shared.counters;
         counters.journal_syncs.fetch_add(1, Ordering::Relaxed);
+        counters.journalled.fetch_add(buffer.len() as u64, Ordering::Relaxed);
         counters.journal_bytes.fetch_add(buffer.len() as u64, Ordering::Relaxed);
         Ok(count)
     }

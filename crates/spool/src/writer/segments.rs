@@ -244,7 +244,7 @@ impl Writer {
                 self.shared.counters.written.fetch_add(batch.len() as u64, Ordering::Relaxed);
             }
         }
-        let sync = (seal || !batch.commits.is_empty()) && open.written > open.synced;
+        let sync = (seal || batch.must_sync || !batch.commits.is_empty()) && open.written > open.synced;
         if sync && result.is_ok() {
             result = open.file.sync().map_err(|error| SealError::sync(path, error));
             if result.is_ok() {
