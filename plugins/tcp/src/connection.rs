@@ -11,8 +11,6 @@
 //! The dialogue (`sluice_smtp::client`), which address to connect to (`targets`), how long to keep it (`outbox`).
 
 use std::io::{self, IoSlice, Read};
-use std::net::{SocketAddr, TcpStream};
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,20 +19,21 @@ use sluice_mail::wire::Unstuffer;
 use sluice_mail::{Address, RecipientWishes, Wishes};
 use sluice_sdk::{Outcome, Status};
 use sluice_smtp::client::{Client, Demand, Loss, Mail, Manner, Safety, Settled, Step, To, Wait, terminator};
-use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 
 use crate::halt::Halt;
 use crate::pieces::{is_wire_form, last_two, plain};
 use crate::pool::Slot;
 use crate::settings::{Settings, Times};
-use crate::socket::Socket;
-use crate::targets::{Approach, Place, Target, outward};
+use crate::socket::{NoSocket, Socket};
+use crate::targets::{Approach, Target, outward};
 use crate::tls::Wire;
 use crate::trace::Trace;
 
 /// One wait of the system; the time after which a stopping channel is noticed at the latest.
 const TICK: Duration = Duration::from_millis(500);
+/// The least time that a connection gets to come about, however little is left of the delivery's.
+const CONNECT_TIME_MIN: Duration = Duration::from_secs(1);
 /// How long the reply to QUIT is worth.
 const QUIT_TIME: Duration = Duration::from_millis(250);
 
@@ -60,8 +59,24 @@ pub(crate) struct Message<'a> {
     pub(crate) next_hop: Option<&'a str>,
     /// Another message for the same place follows.
     pub(crate) more_follows: bool,
+    /// How long the host leaves the message to us.
+    pub(crate) time_left: Duration,
     /// Whether the host still leaves the message to us. When it has given it to another worker, ours must not go out too.
     pub(crate) ours: &'a dyn Fn() -> bool,
+}
+
+/// Why a connection is no use.
+#[derive(Debug)]
+pub(crate) struct NotOpen {
+    pub(crate) outcome: Outcome,
+    /// The address cannot be reached from here at all: no route, no interface. A line that is coming up will change that.
+    pub(crate) no_route: bool,
+}
+
+impl From<Outcome> for NotOpen {
+    fn from(outcome: Outcome) -> NotOpen {
+        NotOpen { outcome, no_route: false }
+    }
 }
 
 /// What a connection begins with.
@@ -102,14 +117,17 @@ impl Connection {
     /// Where TLS may be used and need not, a handshake that fails costs the connection, and another one is made without:
     /// mail in clear is what the operator asked for in that case. A server that ends the connection over ETRN gets another one
     /// on which it is not asked: asking for mail must not keep ours from going.
+    ///
+    /// `most` is how long it may take to connect, where that is less than the channel's time for it.
     pub(crate) fn open(
         target: &Target,
         settings: &Settings,
         runtime: &Runtime,
         halt: &Arc<Halt>,
+        most: Duration,
         slot: Slot,
         trace: Trace,
-    ) -> Result<Connection, Outcome> {
+    ) -> Result<Connection, NotOpen> {
         let is_local = target.approach == Approach::Local;
         let mut opening = Opening {
             tls: if is_local { Demand::No } else { settings.tls.demand },
@@ -117,11 +135,11 @@ impl Connection {
         };
         let (mut slot, mut trace, mut etrn_trouble) = (slot, trace, None);
         loop {
-            let opened = Connection::open_with(opening, target, settings, runtime, halt, slot, trace);
+            let opened = Connection::open_with(opening, target, settings, runtime, halt, most, slot, trace);
             let (outcome, connection) = match opened {
                 Ok(connection) => return Ok(Connection { etrn_trouble, ..connection }),
-                Err((outcome, None)) => return Err(outcome),
-                Err((outcome, Some(connection))) => (outcome, *connection),
+                Err((why, None)) => return Err(why),
+                Err((why, Some(connection))) => (why.outcome, *connection),
             };
             let (Outcome::Delivered { text, .. }
             | Outcome::Deferred { text, .. }
@@ -134,7 +152,7 @@ impl Connection {
                 etrn_trouble = Some(text.clone());
                 opening.etrn = None;
             } else {
-                return Err(outcome);
+                return Err(outcome.into());
             }
             Connection { _slot: slot, trace, .. } = connection;
         }
@@ -147,20 +165,17 @@ impl Connection {
         settings: &Settings,
         runtime: &Runtime,
         halt: &Arc<Halt>,
+        most: Duration,
         slot: Slot,
         trace: Trace,
-    ) -> Result<Connection, (Outcome, Option<Box<Connection>>)> {
-        let no_answer =
-            |text: String| Outcome::deferred(Status::new(4, 4, 1), text).from_peer(target.name.as_str());
+    ) -> Result<Connection, (NotOpen, Option<Box<Connection>>)> {
         trace.step(&format!("connecting to {}", target.place));
-        let connected = match &target.place {
-            Place::Net(address) => runtime.block_on(connect(*address, settings, halt)).map(Socket::Tcp),
-            Place::Unix(path) => {
-                UnixStream::connect(path).map(Socket::Unix).map_err(|error| error.to_string())
-            }
-        };
-        let stream = connected.map_err(|why| {
-            (no_answer(format!("no connection to {} at {}: {why}", target.name, target.place)), None)
+        let limit = settings.times.connect.min(most.max(CONNECT_TIME_MIN));
+        let connected = Socket::open(&target.place, settings, limit, runtime, halt);
+        let stream = connected.map_err(|NoSocket { why, no_route }| {
+            let text = format!("no connection to {} at {}: {why}", target.name, target.place);
+            let outcome = Outcome::deferred(Status::new(4, 4, 1), text).from_peer(target.name.as_str());
+            (NotOpen { outcome, no_route }, None)
         })?;
         let is_local = target.approach == Approach::Local;
         let implicit_tls = settings.tls.implicit && !is_local;
@@ -212,10 +227,10 @@ impl Connection {
             Step::Over(ending) => {
                 let outcome = outward(ending.outcome);
                 if connection.no_handshake || connection.client.ended_at_etrn() {
-                    return Err((outcome, Some(Box::new(connection))));
+                    return Err((outcome.into(), Some(Box::new(connection))));
                 }
                 connection.quit();
-                Err((outcome, None))
+                Err((outcome.into(), None))
             }
             _ => Ok(connection),
         }
@@ -542,37 +557,4 @@ fn is_tick(error: &io::Error) -> bool {
 
 fn failed(error: &io::Error) -> Loss {
     Loss::Failed(error.to_string())
-}
-
-/// Connects within the time set, from the address set; a stopping channel does not wait.
-async fn connect(address: SocketAddr, settings: &Settings, halt: &Halt) -> Result<TcpStream, String> {
-    let text = |error: io::Error| error.to_string();
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4(),
-        SocketAddr::V6(_) => TcpSocket::new_v6(),
-    }
-    .map_err(text)?;
-    if let Some(interface) = settings.interface {
-        if interface.is_ipv4() != address.is_ipv4() {
-            return Err(format!(
-                "the channel's `interfaceaddress` {interface} is of the other kind of address"
-            ));
-        }
-        socket
-            .bind(SocketAddr::new(interface, 0))
-            .map_err(|error| format!("cannot use the channel's `interfaceaddress` {interface}: {error}"))?;
-    }
-    let limit = settings.times.connect;
-    let stream = tokio::select! {
-        connected = tokio::time::timeout(limit, socket.connect(address)) => match connected {
-            Ok(connected) => connected.map_err(text)?,
-            Err(_) => return Err(format!("no answer in {} s", limit.as_secs_f32())),
-        },
-        () = halt.told() => return Err("the channel is stopping".to_owned()),
-    };
-    let stream = stream.into_std().map_err(text)?;
-    stream.set_nonblocking(false).map_err(text)?;
-    // Commands and the ends of messages go out at once; everything is written in whole groups anyway.
-    stream.set_nodelay(true).map_err(text)?;
-    Ok(stream)
 }

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
 /// How long a dialogue under way may go on after the channel was told to stop. The hub allows ten seconds for all of
@@ -29,6 +30,13 @@ impl Halt {
     /// Nothing is to be waited for any longer.
     pub(crate) fn is_over(&self) -> bool {
         self.since.get().is_some_and(|since| since.elapsed() >= STOP_GRACE)
+    }
+
+    /// Waits for a while, or until the channel is told to stop.
+    pub(crate) fn wait(&self, runtime: &Runtime, time: Duration) {
+        runtime.block_on(async {
+            let _ = tokio::time::timeout(time, self.told()).await;
+        });
     }
 
     /// Ends when the channel is told to stop.

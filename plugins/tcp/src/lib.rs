@@ -126,6 +126,7 @@ fn deliver(outbox: &mut Outbox<'_>, delivery: &Delivery<'_>) {
         smtputf8: delivery.smtputf8(),
         next_hop: delivery.next_hop(),
         more_follows: delivery.more_follows(),
+        time_left: delivery.remaining(),
         ours: &|| !delivery.remaining().is_zero(),
     };
     outbox.deliver(&message, &mut |recipient, outcome| delivery.settle(indexes[recipient], outcome));

@@ -79,8 +79,10 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
     option(
         "CONNECT_TIME",
         OptionKind::Text,
-        Some("1"),
-        "Minutes to wait for a connection to one address. A dial-on-demand line may need most of a minute to come up.",
+        Some("2"),
+        "Minutes to wait for a connection to one address. A line that is dialled when it is wanted may take a minute to come up, and the \
+         system asks again after 1, 3, 7, 15, 31 and 63 seconds: less than 64 seconds may end the wait just before the answer. While there is no route \
+         to any address of a destination, all are tried again each second, for a minute at most.",
     ),
     option(
         "IDLE_TIME",

@@ -7,16 +7,19 @@
 //! An address that could not be reached is not tried again for the other messages of the same batch (lease), so that a
 //! thousand messages for a dead peer are one attempt.
 //!
+//! A line that is dialled when it is wanted may take a minute: each address is waited for (CONNECT_TIME), and where the machine
+//! has no route to any of them, all are tried again for a while, since a line that is coming up makes one.
+//!
 //! # Not here
 //! The dialogue and the socket (`connection`), the order of hosts (`targets`), what is remembered of hosts (`memory`).
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sluice_sdk::{Level, Outcome, Status};
 use tokio::runtime::Runtime;
 
-use crate::connection::{Connection, Message};
+use crate::connection::{Connection, Message, NotOpen};
 use crate::fitting::{self, Fitted};
 use crate::halt::Halt;
 use crate::memory::{Batch, Rests};
@@ -30,6 +33,12 @@ use crate::trace::{Log, Trace};
 const FRESH_FOR: Duration = Duration::from_millis(200);
 /// How long a worker waits for one of the channel's connections to become free.
 const SLOT_TIME: Duration = Duration::from_secs(120);
+/// How long the hosts of a destination are tried again while there is no route to any of them, and how often. CONNECT_TIME
+/// may make it less.
+const ROUTE_TIME: Duration = Duration::from_secs(60);
+const ROUTE_PAUSE: Duration = Duration::from_secs(1);
+/// How long a poll may look for a peer that answers, before it is given up for this time.
+const POLL_TIME: Duration = Duration::from_secs(300);
 /// A poll run finds that the peer was asked already when its connection is not older than this.
 const ASKED_FOR: Duration = Duration::from_secs(30);
 
@@ -66,16 +75,30 @@ enum To<'a> {
 pub(crate) struct Outbox<'s> {
     shared: &'s Shared,
     batch: Batch,
+    /// No connection is begun after this. The host gives a delivery a time and takes it for lost after that; half of it
+    /// belongs to the dialogue.
+    until: Instant,
+    round: Round,
+}
+
+/// What came of the hosts of a destination, tried one after the other.
+#[derive(Debug, Default)]
+struct Round {
+    /// Those to which there is no route. They are remembered as failed when no more rounds follow.
+    no_route: Vec<(Target, Outcome)>,
+    /// Some host failed otherwise.
+    other: bool,
 }
 
 impl<'s> Outbox<'s> {
     pub(crate) fn new(shared: &'s Shared) -> Outbox<'s> {
-        Outbox { shared, batch: Batch::default() }
+        Outbox { shared, batch: Batch::default(), until: Instant::now(), round: Round::default() }
     }
 
     /// Delivers a message: `settle` is called once for each recipient, by position.
     pub(crate) fn deliver(&mut self, message: &Message<'_>, settle: &mut dyn FnMut(usize, Outcome)) {
         self.batch.begin(message.lease);
+        self.until = Instant::now() + message.time_left / 2;
         let hop = match message.next_hop.map(Hop::read).transpose() {
             Ok(hop) => hop,
             Err(outcome) => {
@@ -168,6 +191,7 @@ impl<'s> Outbox<'s> {
             connection.quit();
         }
         self.batch = Batch::default();
+        self.until = Instant::now() + POLL_TIME;
         match self.slot().and_then(|slot| self.open(Sought::Configured(&peer), slot)) {
             Ok(connection) => self.keep(&peer, connection),
             Err(outcome) => {
@@ -235,23 +259,53 @@ impl<'s> Outbox<'s> {
 
     /// Connects to the best host that answers.
     fn open(&mut self, sought: Sought<'_>, slot: Slot) -> Result<Connection, Outcome> {
-        let mut why = None;
         let mut slot = Some(slot);
-        if let Some(connection) = self.open_any(sought, &mut slot, &mut why) {
-            return Ok(connection);
+        let begun = Instant::now();
+        loop {
+            let mut why = None;
+            self.round = Round::default();
+            if let Some(connection) = self.open_round(sought, &mut slot, &mut why) {
+                return Ok(connection);
+            }
+            let round = std::mem::take(&mut self.round);
+            if !self.may_get_a_route(&round, begun) {
+                round.no_route.into_iter().for_each(|(target, outcome)| self.failed(&target, outcome));
+                return Err(why.unwrap_or_else(|| {
+                    Outcome::deferred(Status::new(4, 4, 4), format!("no host for {}", sought.name()))
+                }));
+            }
+            self.shared.step(|| format!("{}: there is no route; a line may be coming up", sought.name()));
+            self.shared.halt.wait(&self.shared.runtime, ROUTE_PAUSE);
+        }
+    }
+
+    /// Whether to try again the hosts that could not be reached.
+    fn may_get_a_route(&self, round: &Round, begun: Instant) -> bool {
+        let time = ROUTE_TIME.min(self.shared.settings.times.connect);
+        let next = Instant::now() + ROUTE_PAUSE;
+        let only = !round.no_route.is_empty() && !round.other;
+        only && next < begun + time && next < self.until && !self.shared.halt.is_told()
+    }
+
+    /// Connects to the best host that answers, the last resort included.
+    fn open_round(
+        &mut self,
+        sought: Sought<'_>,
+        slot: &mut Option<Slot>,
+        why: &mut Option<Outcome>,
+    ) -> Option<Connection> {
+        if let Some(connection) = self.open_any(sought, slot, why) {
+            return Some(connection);
         }
         // A destination that does not exist is not a destination that cannot be reached; and where the hub has named a
         // host, no other will do.
         if !matches!(sought, Sought::Named { .. })
             && let Some(host) = &self.shared.settings.last_resort
             && !matches!(why, Some(Outcome::Failed { .. }))
-            && let Some(connection) = self.open_last_resort(host, &mut slot, &mut why)
         {
-            return Ok(connection);
+            return self.open_last_resort(host, slot, why);
         }
-        Err(why.unwrap_or_else(|| {
-            Outcome::deferred(Status::new(4, 4, 4), format!("no host for {}", sought.name()))
-        }))
+        None
     }
 
     /// Connects to a socket of this machine.
@@ -264,7 +318,21 @@ impl<'s> Outbox<'s> {
         let target = Target { name: peer.to_owned(), place, approach: Approach::Local };
         let log = shared.settings.debug.then(|| Arc::clone(&shared.log));
         let trace = Trace::new(log, &target.name);
-        Connection::open(&target, &shared.settings, &shared.runtime, &shared.halt, slot, trace)
+        let opened = Connection::open(
+            &target,
+            &shared.settings,
+            &shared.runtime,
+            &shared.halt,
+            self.time_left(),
+            slot,
+            trace,
+        );
+        opened.map_err(|why| why.outcome)
+    }
+
+    /// How long a connection may take to come about.
+    fn time_left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
     }
 
     /// Tries all hosts of a destination in order.
@@ -281,6 +349,7 @@ impl<'s> Outbox<'s> {
                 hosts
             }
             Err(outcome) => {
+                self.round.other = true;
                 *why = Some(targets::milder(why.take(), outcome));
                 return None;
             }
@@ -308,6 +377,7 @@ impl<'s> Outbox<'s> {
         match targets::addresses(&*self.shared.names, &self.shared.settings, sought, host) {
             Ok(targets) => targets.iter().find_map(|target| self.open_target(target, slot, why)),
             Err(outcome) => {
+                self.round.other = true;
                 *why = Some(targets::milder(why.take(), outcome));
                 None
             }
@@ -322,48 +392,69 @@ impl<'s> Outbox<'s> {
     ) -> Option<Connection> {
         let shared = self.shared;
         let Place::Net(address) = target.place else { return None };
-        let cache = shared.settings.host_cache;
-        // Whoever has named a host for a release is there now: it does not rest for what was before, and what it does
-        // says nothing about the next release.
-        let rests = (target.approach == Approach::Configured).then_some(&shared.rests);
-        let known = self.batch.known(address).or_else(|| rests.and_then(|rests| rests.known(address)));
+        let known =
+            self.batch.known(address).or_else(|| self.rests(target).and_then(|rests| rests.known(address)));
         let outcome = match known {
             Some(known) => known,
             None if shared.halt.is_told() => {
                 Outcome::deferred(Status::new(4, 3, 2), "the channel is stopping")
+            }
+            // One is tried whatever the time: a delivery that was given hardly any shall not be deferred without a look.
+            None if why.is_some() && self.time_left().is_zero() => {
+                Outcome::deferred(Status::new(4, 4, 1), "no time was left to try more hosts")
             }
             None => {
                 // A failed attempt gives its slot back; the next one takes it again, or whichever is free by then.
                 let slot = match slot.take().map_or_else(|| self.slot(), Ok) {
                     Ok(slot) => slot,
                     Err(outcome) => {
+                        self.round.other = true;
                         *why = Some(targets::milder(why.take(), outcome));
                         return None;
                     }
                 };
-                let log = shared.settings.debug.then(|| Arc::clone(&shared.log));
+                let (settings, runtime, halt) = (&shared.settings, &shared.runtime, &shared.halt);
+                let log = settings.debug.then(|| Arc::clone(&shared.log));
                 let trace = Trace::new(log, &target.name);
-                match Connection::open(target, &shared.settings, &shared.runtime, &shared.halt, slot, trace) {
+                match Connection::open(target, settings, runtime, halt, self.time_left(), slot, trace) {
                     Ok(connection) => {
-                        self.batch.reached(cache, address);
-                        if let Some(rests) = rests {
+                        self.batch.reached(settings.host_cache, address);
+                        if let Some(rests) = self.rests(target) {
                             rests.reached(address);
                         }
                         self.say_etrn(target, &connection);
                         return Some(connection);
                     }
-                    Err(outcome) => {
-                        if let Some(rests) = rests {
-                            rests.failed(address, &outcome);
-                        }
-                        self.batch.failed(cache, address, outcome.clone());
+                    Err(NotOpen { outcome, no_route: true }) => {
+                        self.round.no_route.push((target.clone(), outcome.clone()));
+                        *why = Some(targets::milder(why.take(), outcome));
+                        return None;
+                    }
+                    Err(NotOpen { outcome, no_route: false }) => {
+                        self.failed(target, outcome.clone());
                         outcome
                     }
                 }
             }
         };
+        self.round.other = true;
         *why = Some(targets::milder(why.take(), outcome));
         None
+    }
+
+    /// Remembers that an address was no use.
+    fn failed(&mut self, target: &Target, outcome: Outcome) {
+        let Place::Net(address) = target.place else { return };
+        if let Some(rests) = self.rests(target) {
+            rests.failed(address, &outcome);
+        }
+        self.batch.failed(self.shared.settings.host_cache, address, outcome);
+    }
+
+    /// Who rests. Whoever has named a host for a release is there now: it does not rest for what was before, and what it does
+    /// says nothing about the next release.
+    fn rests(&self, target: &Target) -> Option<&'s Rests> {
+        (target.approach == Approach::Configured).then_some(&self.shared.rests)
     }
 
     fn say_etrn(&self, target: &Target, connection: &Connection) {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod dialled;
 mod dialogues;
 mod dns;
 mod hops;

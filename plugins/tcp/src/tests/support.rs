@@ -1,7 +1,7 @@
 //! A server that does as it is told, and a worker without a host.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -19,6 +19,23 @@ use crate::settings::{Settings, tests::Given};
 
 /// No test waits longer than this for its peer.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A listener whose queue is full, and the connections that fill it: whoever else connects gets no answer.
+pub(super) fn silent() -> (TcpListener, Vec<TcpStream>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    let guard = runtime.enter();
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    let listener = socket.listen(0).unwrap().into_std().unwrap();
+    drop(guard);
+    listener.set_nonblocking(false).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut queued = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
+        queued.push(stream);
+    }
+    (listener, queued)
+}
 
 /// What the server does, step by step, on one connection.
 #[derive(Debug, Clone)]
@@ -50,12 +67,29 @@ pub(super) struct Peer {
 
 impl Peer {
     pub(super) fn start(scripts: Vec<Vec<Do>>) -> Peer {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Peer::serve(TcpListener::bind("127.0.0.1:0").unwrap(), scripts, || {})
+    }
+
+    /// One that takes no connection until a while has passed: the system leaves each try unanswered until then, as if the line
+    /// were not up yet. What has filled its queue meanwhile is hung up on.
+    pub(super) fn start_later(after: Duration, scripts: Vec<Vec<Do>>) -> Peer {
+        let (listener, queued) = silent();
+        let behind = listener.try_clone().unwrap();
+        Peer::serve(listener, scripts, move || {
+            std::thread::sleep(after);
+            for _ in queued {
+                drop(behind.accept().unwrap());
+            }
+        })
+    }
+
+    fn serve(listener: TcpListener, scripts: Vec<Vec<Do>>, first: impl FnOnce() + Send + 'static) -> Peer {
         let port = listener.local_addr().unwrap().port();
         let heard = Arc::new(Mutex::new(vec![Vec::new(); scripts.len()]));
         let thread = std::thread::spawn({
             let heard = Arc::clone(&heard);
             move || {
+                first();
                 let mut open = Vec::new();
                 for (number, script) in scripts.into_iter().enumerate() {
                     let (stream, _) = listener.accept().unwrap();
@@ -177,6 +211,7 @@ pub(super) fn message<'a>(recipients: &[&'a str]) -> Message<'a> {
         smtputf8: false,
         next_hop: None,
         more_follows: false,
+        time_left: Duration::from_secs(1800),
         ours: &|| true,
     }
 }
