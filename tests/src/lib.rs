@@ -6,8 +6,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod peer;
+mod servers;
 
 pub use peer::{Peer, is_root, show};
+pub use servers::{DOMAIN, Duty, Server, greets};
 
 use sluice_sasl::client::{Attempt, Credentials};
 use sluice_sasl::{Mechanism, decode, encode};
