@@ -304,6 +304,8 @@ pub struct EntryRow {
     pub recipients: Vec<String>,
     /// Octets of content.
     pub bytes: u64,
+    /// How soon it is to be transferred, -9 to 9 (RFC 6710): the higher the sooner.
+    pub transfer_priority: i8,
     /// When it came in.
     pub arrived: String,
     /// Attempts made.
@@ -480,6 +482,7 @@ mod tests {
                     arrived: text(),
                     bytes: 0,
                     priority: text(),
+                    transfer_priority: 0,
                     deferred_until: None,
                     entries: Vec::new(),
                     recipients: Vec::new(),
@@ -546,6 +549,7 @@ mod tests {
                     sender: text(),
                     recipients: Vec::new(),
                     bytes: 0,
+                    transfer_priority: 0,
                     arrived: text(),
                     attempts: 0,
                     due: None,

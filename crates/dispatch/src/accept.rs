@@ -4,8 +4,8 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use sluice_mail::{Priority, Time};
-use sluice_queue::{ChannelKey, EntryKey, MessageKey, NewEntry, NewMessage, Placement, State, Then};
+use sluice_mail::{Time, TransferPriority};
+use sluice_queue::{ChannelKey, EntryKey, MessageKey, NewEntry, NewMessage, Order, Placement, State, Then};
 use sluice_spool::{Durability, Live};
 
 use crate::core::Core;
@@ -62,7 +62,10 @@ impl Core {
             };
             placements.push((if ticket.held { Placement::Held } else { placement }, priority));
         }
-        let entries = ticket.parts.iter().zip(&placements).map(|(part, &(placement, priority))| NewEntry {
+        let orders: Vec<Order> =
+            ticket.parts.iter().map(|part| self.order_of(&part.channel, &part.domain)).collect();
+        let parts = ticket.parts.iter().zip(&placements).zip(orders);
+        let entries = parts.map(|((part, &(placement, priority)), order)| NewEntry {
             channel: &part.channel,
             domain: &part.domain,
             placement,
@@ -70,6 +73,7 @@ impl Core {
             step: 0,
             noticed: 0,
             priority,
+            order,
             recipients: u16::try_from(part.recipients).unwrap_or(u16::MAX),
             open: part.open.as_deref(),
         });
@@ -117,7 +121,7 @@ impl Core {
         }
         // A recipient that is in two groups comes of no writer of ours; the first one counts.
         let mut seen: HashMap<(&str, &str), Option<HashSet<u32>>> = HashMap::new();
-        let mut unique: Vec<(&Group, Priority, Then)> = Vec::with_capacity(state.groups.len());
+        let mut unique: Vec<(&Group, TransferPriority, Then, Order)> = Vec::with_capacity(state.groups.len());
         for group in &state.groups {
             let known = seen.entry((&group.channel, &group.domain));
             let is_new = match (known, &group.open) {
@@ -141,10 +145,11 @@ impl Core {
                     (priority, policy.after_deferral(state.priority, live.body_len))
                 });
                 let then = self.after_window((&group.channel, &group.domain), live.body_len, then);
-                unique.push((group, priority, then));
+                let order = self.order_of(&group.channel, &group.domain);
+                unique.push((group, priority, then, order));
             }
         }
-        let entries = unique.iter().map(|&(group, priority, then)| NewEntry {
+        let entries = unique.iter().map(|&(group, priority, then, order)| NewEntry {
             channel: &group.channel,
             domain: &group.domain,
             placement: match (group.held, group.due) {
@@ -154,6 +159,7 @@ impl Core {
                 (false, None) => Placement::UntilReleased,
             },
             priority,
+            order,
             recipients: group.recipients,
             attempts: group.attempts,
             step: group.step,

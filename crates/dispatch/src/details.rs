@@ -1,6 +1,6 @@
 //! Everything that is known of one message's entries.
 
-use sluice_mail::{Priority, Time};
+use sluice_mail::Time;
 use sluice_queue::{EntryKey, EntryView};
 use sluice_spool::EntryId;
 
@@ -15,8 +15,6 @@ use crate::policy::Schedule;
 pub struct Details {
     /// The entry.
     pub view: EntryView,
-    /// How urgent it is on its channel.
-    pub priority: Priority,
     /// When it is given up, by the channel's `notices` of now; `None` when the channel has none.
     pub expires: Option<Time>,
     /// How many of the ages at which its sender is told of the delay have passed.
@@ -61,7 +59,6 @@ impl Core {
         }
         closed.extend(self.closed.suspension_of(&view.domain).map(|one| format!("{one} is suspended")));
         Details {
-            priority: entry.priority,
             expires: self.ages(key).last().map(|&age| view.arrived.plus(age)),
             notices_sent: entry.noticed,
             error: self.errors.of(key).cloned(),

@@ -104,6 +104,7 @@ pub fn early_notices(
             channel: Arc::from(about.source_channel.as_str()),
             domain: Arc::from(""),
             size: 0,
+            priority: about.transfer_priority(),
             arrived: about.arrived,
             attempts: 0,
             due: None,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use sluice_config::Config;
 use sluice_host::HostEvent;
-use sluice_mail::{Priority, Time};
+use sluice_mail::{Time, TransferPriority};
 use sluice_queue::{ChannelKey, EntryView, QueueSummary, Selector};
 use sluice_rewrite::Rewriter;
 use sluice_spool::{EntryId, Location};
@@ -59,7 +59,7 @@ pub struct Ticket {
     /// When it was accepted.
     pub arrived: Time,
     /// How urgent it is.
-    pub priority: Priority,
+    pub priority: TransferPriority,
     /// Accepted on hold.
     pub held: bool,
     /// When the sender wants it delivered at the earliest.

@@ -129,7 +129,7 @@ impl Core {
             Some(policy) => &policy.notices,
             None => &self.loaded.config.channels.local().settings.notices,
         };
-        self.ages_of_site(entry.queue, by_priority::<Vec<Duration>>(ages, entry.priority))
+        self.ages_of_site(entry.queue, by_priority::<Vec<Duration>>(ages, entry.priority.class()))
     }
 }
 

@@ -134,7 +134,8 @@ mod tests {
             attempts: 0,
             step: 0,
             noticed: 0,
-            priority: sluice_mail::Priority::Normal,
+            priority: sluice_mail::TransferPriority::NORMAL,
+            order: sluice_queue::Order::Age,
             recipients: 1,
             open: None,
         };
@@ -143,7 +144,7 @@ mod tests {
             at: Location { segment: 1, offset: 0 },
             arrived: Time(0),
             size: 1,
-            priority: sluice_mail::Priority::Normal,
+            priority: sluice_mail::TransferPriority::NORMAL,
         };
         (1..=count)
             .map(|id| {

@@ -9,7 +9,7 @@ use sluice_config::{
     Channel, Config, Copies, Direction, Immediate, NoticeTerms, PerPriority, PostmasterCopies, Timetable,
     Windows,
 };
-use sluice_mail::{Priority, Time};
+use sluice_mail::{Priority, Time, TransferPriority};
 use sluice_queue::{Placement, Then};
 
 use crate::event::Ticket;
@@ -154,20 +154,23 @@ impl Policy {
 
     /// How urgent a message of this size is here (PMDF System Manager's Guide 2.3.4.10): each limit that it is beyond takes
     /// it one step down. The last step, below nonurgent, is the `true`: nothing but the periodic service takes it.
-    pub(crate) fn urgency(&self, mut priority: Priority, size: u64) -> (Priority, bool) {
+    /// What stays in its class keeps its number.
+    pub(crate) fn urgency(&self, priority: TransferPriority, size: u64) -> (TransferPriority, bool) {
         let is_beyond =
             |priority| by_priority(&self.priority_limits, priority).is_some_and(|limit| size > limit);
-        if priority == Priority::Urgent && is_beyond(Priority::Urgent) {
-            priority = Priority::Normal;
+        let mut class = priority.class();
+        if class == Priority::Urgent && is_beyond(Priority::Urgent) {
+            class = Priority::Normal;
         }
-        if priority == Priority::Normal && is_beyond(Priority::Normal) {
-            priority = Priority::Nonurgent;
+        if class == Priority::Normal && is_beyond(Priority::Normal) {
+            class = Priority::Nonurgent;
         }
-        (priority, priority == Priority::Nonurgent && is_beyond(Priority::Nonurgent))
+        let priority = if class == priority.class() { priority } else { class.into() };
+        (priority, class == Priority::Nonurgent && is_beyond(Priority::Nonurgent))
     }
 
     /// Where a new message waits, and how urgent it is.
-    pub(crate) fn at_enqueue(&self, ticket: &Ticket) -> (Placement, Priority) {
+    pub(crate) fn at_enqueue(&self, ticket: &Ticket) -> (Placement, TransferPriority) {
         let (priority, is_second_class) = self.urgency(ticket.priority, ticket.size);
         let starts = self.starts_job(priority) && !is_second_class;
         if let Some(until) = self.deferral(ticket) {
@@ -184,12 +187,12 @@ impl Policy {
         (placement, priority)
     }
 
-    fn starts_job(&self, priority: Priority) -> bool {
-        self.schedule == Schedule::Immediate && priority <= self.immediate
+    fn starts_job(&self, priority: TransferPriority) -> bool {
+        self.schedule == Schedule::Immediate && priority.class() <= self.immediate
     }
 
     /// What becomes of mail whose date has come.
-    pub(crate) fn after_deferral(&self, priority: Priority, size: u64) -> Then {
+    pub(crate) fn after_deferral(&self, priority: TransferPriority, size: u64) -> Then {
         let (priority, is_second_class) = self.urgency(priority, size);
         if self.starts_job(priority) && !is_second_class { Then::Ready } else { Then::UntilReleased }
     }
@@ -207,11 +210,11 @@ impl Policy {
     }
 
     /// Where it waits after an attempt that has failed for a passing reason, `step` retries having been used up.
-    pub(crate) fn after_failure(&self, priority: Priority, step: u8, now: Time) -> Placement {
+    pub(crate) fn after_failure(&self, priority: TransferPriority, step: u8, now: Time) -> Placement {
         if self.schedule != Schedule::Immediate {
             return Placement::UntilReleased;
         }
-        let waits = by_priority(&self.backoff, priority);
+        let waits = by_priority(&self.backoff, priority.class());
         match waits.get(usize::from(step)).or(waits.last()) {
             Some(&wait) => Placement::At(now.plus(wait)),
             None => Placement::UntilReleased,

@@ -45,7 +45,9 @@ impl Core {
         self.know_channels();
         // What the schedules in force until now had to do is done, or is done now by the new ones.
         self.reckon_moments(now);
+        let had_sizes = self.sites.has_sizes();
         self.sites = SitePlan::of(&config);
+        self.order_queues(had_sizes);
         self.know_timed_channels();
         self.queues.set_grace(config.options.release_grace);
         // The next periodic service is not put off by a reload, but may come sooner.

@@ -197,6 +197,9 @@ impl Core {
         let mut taken = Vec::new();
         let queue = self.queues.lease(key, only, depth, &mut taken, now);
         let way = queue.map(|queue| self.way_of(queue)).unwrap_or_default();
+        if self.put_back_large(&mut taken, &way, now) {
+            return true;
+        }
         // Nobody is asked for mail down a connection that he has turned.
         let poll = way.turned.is_none() && std::mem::take(&mut self.channels[key.index()].poll);
         let domain = match queue {
@@ -323,6 +326,7 @@ impl Core {
     fn gather(&mut self, entry: EntryKey, most: u64, way: &Way, now: Time) -> Option<Box<Others>> {
         let mut siblings = self.queues.due_siblings(entry);
         siblings.retain(|&other| self.way_of(self.queues.entry(other).queue) == *way);
+        siblings.retain(|&other| self.too_large_now(other, now).is_none());
         let mut recipients = self.recipients_of(entry);
         let mut entries = Vec::new();
         for sibling in siblings {

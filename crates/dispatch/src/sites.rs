@@ -6,7 +6,8 @@
 //!
 //! A window acts where an entry is put: what would be due while it is closed is due when it opens. Who asks gets mail at any
 //! time, since a release makes due whatever it finds, except for messages beyond `MAX_SIZE_IN_WINDOW`: those wait for the window
-//! like mail for a date of its sender's, which no release moves, and go when it opens, whatever the channel. What is due when the window closes, and has found no free job, still goes.
+//! like mail for a date of its sender's, which no release moves, and go when it opens, whatever the channel. What is due when the window closes, and has found no free job, still goes, large messages excepted: no lease takes those
+//! while it is closed. Where a site keeps large messages for its windows, its mail goes smallest first.
 //!
 //! # Not here
 //! What a release is (`release`), and whom the server lets ask (`smtpd`).
@@ -18,11 +19,12 @@ use std::time::Duration;
 
 use sluice_config::{Config, Site, SiteDomain, Tier, Windows};
 use sluice_mail::{Time, rfc5322_date};
-use sluice_queue::{Placement, QueueKey, Selector, Then};
+use sluice_queue::{EntryKey, Placement, QueueKey, Selector, Then};
 
 use crate::core::Core;
 use crate::moments::{LATE, PlanState};
 use crate::order::{Order, Requester, Via};
+use crate::runs::Way;
 
 /// Schedules that are planned in one step of the loop.
 const PLANNED_MAX: usize = 256;
@@ -41,9 +43,15 @@ pub(crate) struct SitePlan {
     unplanned: Vec<Box<str>>,
     has_windows: bool,
     has_ages: bool,
+    /// Some site keeps large messages for its windows.
+    has_sizes: bool,
 }
 
 impl SitePlan {
+    pub(crate) const fn has_sizes(&self) -> bool {
+        self.has_sizes
+    }
+
     pub(crate) fn of(config: &Config) -> Self {
         let mut plan = Self::default();
         for site in &config.sites {
@@ -51,6 +59,7 @@ impl SitePlan {
                 plan.unplanned.push(site.name.clone());
             }
             plan.has_windows |= site.windows.is_some();
+            plan.has_sizes |= keeps_large(site);
             plan.has_ages |= site.lifetime.is_some() || site.notices.is_some();
         }
         plan.has_windows |= config.channels.iter().any(|channel| channel.windows.is_some());
@@ -73,6 +82,11 @@ fn way_of(site: &Site) -> Via {
     let Some(target) = target else { return Via::Channel };
     let text = site.port.map_or_else(|| target.to_owned(), |port| format!("{target}:{port}"));
     Via::target(&text).unwrap_or(Via::Channel)
+}
+
+/// Whether a site keeps large messages for its windows.
+fn keeps_large(site: &Site) -> bool {
+    site.max_size_in_window.is_some() && site.windows.is_some()
 }
 
 impl Order {
@@ -154,6 +168,23 @@ impl Core {
         self.loaded.config.sites.owner(channel, domain)
     }
 
+    /// What the mail in a queue is ordered by: where large messages wait for a window, size counts, so that as many as
+    /// may be are through when the line goes down.
+    pub(crate) fn order_of(&self, channel: &str, domain: &str) -> sluice_queue::Order {
+        let site = self.sites.has_sizes.then(|| self.site_of(channel, domain)).flatten();
+        if site.is_some_and(keeps_large) { sluice_queue::Order::Size } else { sluice_queue::Order::Age }
+    }
+
+    /// Orders all queues as the configuration in force says, where it or the one before says anything.
+    pub(crate) fn order_queues(&mut self, had_sizes: bool) {
+        if !self.sites.has_sizes && !had_sizes {
+            return;
+        }
+        let mut queues = std::mem::take(&mut self.queues);
+        queues.set_orders(|channel, domain| self.order_of(channel, domain));
+        self.queues = queues;
+    }
+
     /// The windows of the mail in a queue: those of its site, or else of its channel.
     fn windows_of(&self, channel: &str, domain: &str) -> Option<&Windows> {
         let of_site = self.site_of(channel, domain).and_then(|site| site.windows.as_deref());
@@ -193,6 +224,41 @@ impl Core {
             Some(open) => Placement::At(open),
             None => Placement::UntilReleased,
         }
+    }
+
+    /// Where an entry has to wait that is too large for the time being, because its window has closed since it became due.
+    pub(crate) fn too_large_now(&self, key: EntryKey, now: Time) -> Option<Placement> {
+        if !self.sites.has_sizes {
+            return None;
+        }
+        let entry = self.queues.entry(key);
+        let (channel, domain) = self.queues.queue_names(entry.queue);
+        let site = self.site_of(self.queues.channel_name(channel), domain)?;
+        let (windows, most) = (site.windows.as_deref()?, site.max_size_in_window?);
+        if self.queues.message(entry.message).size <= most || windows.is_open(now) {
+            return None;
+        }
+        Some(match windows.opens_after(now) {
+            Some(until) => Placement::Deferred { until, then: Then::Ready },
+            None => Placement::UntilReleased,
+        })
+    }
+
+    /// Takes out of a lease what is too large for the time being; it waits for its window. Whether nothing is left of the
+    /// lease: then it was none.
+    pub(crate) fn put_back_large(&mut self, taken: &mut Vec<EntryKey>, way: &Way, now: Time) -> bool {
+        if !self.sites.has_sizes || taken.is_empty() {
+            return false;
+        }
+        taken.retain(|&entry| {
+            let Some(placement) = self.too_large_now(entry, now) else { return true };
+            self.queues.put_back(entry, placement, now);
+            false
+        });
+        if let Some(run) = way.turned.filter(|_| taken.is_empty()) {
+            self.queues.end_turn(run.0, now);
+        }
+        taken.is_empty()
     }
 
     /// What becomes of mail whose date has come, where the date may be the opening of a window.

@@ -3,12 +3,14 @@
 //! The layout is drawn in `docs/internals/queue-state.md`; a test there reads the example printed in it. A message that
 //! has no state yet is as its envelope says. The bytes carry no checksum: the spool checks the record around them.
 
-use sluice_mail::{Priority, Status, Time};
+use sluice_mail::{Priority, Status, Time, TransferPriority};
 
 use crate::last_error::LastError;
 
 /// First byte of every state.
 const VERSION: u8 = 1;
+/// Priority of a message that has none of the three words: this and its level.
+const LEVELS: u8 = 16;
 /// Flags of a group.
 const HELD: u8 = 1;
 const DEFERRED: u8 = 2;
@@ -22,7 +24,7 @@ const ALL: u32 = u32::MAX;
 /// What is kept of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MessageState {
-    pub(crate) priority: Priority,
+    pub(crate) priority: TransferPriority,
     pub(crate) arrived: Time,
     pub(crate) groups: Vec<Group>,
 }
@@ -74,8 +76,11 @@ pub(crate) struct StateWriter<'a> {
 }
 
 impl<'a> StateWriter<'a> {
-    pub(crate) fn new(out: &'a mut Vec<u8>, priority: Priority, arrived: Time) -> Self {
-        out.extend_from_slice(&[VERSION, priority as u8]);
+    pub(crate) fn new(out: &'a mut Vec<u8>, priority: TransferPriority, arrived: Time) -> Self {
+        let word = priority.class();
+        let is_word = priority == word.into();
+        let written = if is_word { word as u8 } else { LEVELS + priority.level() };
+        out.extend_from_slice(&[VERSION, written]);
         let count_at = out.len();
         out.extend_from_slice(&[0, 0]);
         out.extend_from_slice(&arrived.0.to_le_bytes());
@@ -163,7 +168,9 @@ impl MessageState {
         if version != VERSION {
             return Err(StateError::Version(version));
         }
-        let priority = Priority::from_number(priority).ok_or(StateError::Priority(priority))?;
+        let word = Priority::from_number(priority).map(TransferPriority::from);
+        let level = || TransferPriority::at_level(priority.checked_sub(LEVELS)?);
+        let priority = word.or_else(level).ok_or(StateError::Priority(priority))?;
         let count = u16::from_le_bytes(bytes.array()?);
         let arrived = Time(u64::from_le_bytes(bytes.array()?));
         let mut groups = Vec::new();
@@ -271,7 +278,7 @@ mod tests {
             error: None,
         };
         MessageState {
-            priority: Priority::Normal,
+            priority: TransferPriority::NORMAL,
             arrived: Time(1_790_000_000_000),
             groups: vec![tcp, dialup],
         }
@@ -296,6 +303,16 @@ mod tests {
     }
 
     #[test]
+    fn words_are_written_as_ever_and_other_priorities_as_levels() {
+        for (number, byte) in [(4, 0), (0, 1), (-4, 2), (9, 16), (1, 24), (-1, 26), (-9, 34)] {
+            let priority = TransferPriority::new(number).expect("from -9 to 9");
+            let state = MessageState { priority, ..example() };
+            assert_eq!(encode(&state)[1], byte, "{number}");
+            assert_eq!(MessageState::decode(&encode(&state)), Ok(state));
+        }
+    }
+
+    #[test]
     fn what_is_not_a_state_is_said_and_nothing_panics() {
         let whole = encode(&example());
         for length in 0..whole.len() {
@@ -307,7 +324,9 @@ mod tests {
             MessageState::decode(&bytes)
         };
         assert_eq!(with(0, 2), Err(StateError::Version(2)));
-        assert_eq!(with(1, 3), Err(StateError::Priority(3)));
+        for value in [3, 15, 35, 255] {
+            assert_eq!(with(1, value), Err(StateError::Priority(value)));
+        }
         assert_eq!(with(12, 8), Err(StateError::Flags(8)));
         assert_eq!(with(36, 0xff), Err(StateError::Name));
         let long = [&whole[..], b"xy"].concat();

@@ -57,8 +57,8 @@ pub(crate) fn divert(envelope: &mut Envelope, size: u64, lines: impl FnOnce() ->
 
 /// What the index needs to know of a message.
 pub(crate) fn ticket(id: EntryId, at: Location, size: u64, envelope: Envelope, config: &Config) -> Ticket {
-    let Envelope { arrived, priority, held, deferred_until, source_channel, wishes, recipients, .. } =
-        envelope;
+    let priority = envelope.transfer_priority();
+    let Envelope { arrived, held, deferred_until, source_channel, wishes, recipients, .. } = envelope;
     let promised = wishes
         .later
         .map(|later| later.date(arrived))

@@ -6,7 +6,7 @@
 mod support;
 
 use sluice_dispatch::Via;
-use sluice_mail::{Envelope, Priority, Recipient, Wishes};
+use sluice_mail::{Envelope, Priority, Recipient, TransferPriority, Wishes};
 use std::time::Duration;
 use support::{Act, HOUR, House, MINUTE, configuration_with_sites};
 
@@ -185,6 +185,73 @@ fn large_messages_wait_for_the_window_whoever_asks() {
         house.submit_content(envelope(&house, "tcp_slow", "large@slow.example"), vec![b'x'; 2000]);
         house.wait_queue(&[]);
     }
+}
+
+/// A line that may go down at any moment: what is urgent goes first, and of that the smallest.
+#[test]
+fn a_site_that_keeps_large_mail_gets_the_urgent_and_small_first() {
+    let with = "[SITE=slow]\nDOMAINS=slow.example\nWINDOW=22:00-23:00\nMAX_SIZE_IN_WINDOW=100K\n";
+    let without = "[SITE=slow]\nDOMAINS=slow.example\nWINDOW=22:00-23:00\n";
+    let mail =
+        [("a", 0, 9000), ("b", 0, 300), ("c", -6, 10), ("d", 7, 20_000), ("e", 7, 500), ("f", 0, 2000)];
+    let order = |house: &House| {
+        let order: Vec<_> = house.got().iter().map(|got| got.to[0][..1].to_owned()).collect();
+        house.take_got();
+        order.concat()
+    };
+    let fill = |house: &House| {
+        for (name, number, size) in mail {
+            let mut envelope = envelope(house, "tcp_slow", &format!("{name}@slow.example"));
+            envelope.wishes.priority = TransferPriority::new(number);
+            house.submit_content(envelope, vec![b'x'; size]);
+        }
+        house.wait_queue(&["tcp_slow/slow.example 6"]);
+    };
+    let release = |house: &House| {
+        assert_eq!(house.etrn_via("slow.example", Via::Channel).messages, 6);
+        house.wait_queue(&[]);
+        order(house)
+    };
+    let mut house = house(with);
+    fill(&house);
+    // Without a state: from the envelopes.
+    house.copy_and_start_from_copy();
+    assert_eq!(release(&house), "edbfac");
+    for how in ["restart", "reload", "back"] {
+        fill(&house);
+        match how {
+            // From the states of a checkpoint, which have the priority.
+            "restart" => house.restart(),
+            "reload" => house.reload(configuration_with_sites(&[], without)),
+            _ => house.reload(configuration_with_sites(&[], with)),
+        }
+        let expected = if how == "reload" { "deabfc" } else { "edbfac" };
+        assert_eq!(release(&house), expected, "{how}");
+    }
+}
+
+#[test]
+fn a_large_message_that_found_no_turn_while_the_window_was_open_waits_for_the_next() {
+    let sites = "[SITE=slow]\nDOMAINS=slow.example\nWINDOW=22:00-23:00\nMAX_SIZE_IN_WINDOW=1K\n";
+    let mut house = House::with(configuration_with_sites(&[("tcp_slow", "maxjobs 1")], sites));
+    house.act("first@slow.example", Act::Keep);
+    house.submit_content(envelope(&house, "tcp_slow", "first@slow.example"), vec![b'x'; 2000]);
+    house.pass(8 * HOUR);
+    house.wait(|| house.kept() == 1, || "the window is open: under way".to_owned());
+    house.submit_content(envelope(&house, "tcp_slow", "later@slow.example"), vec![b'x'; 2000]);
+    house.wait_queue(&["tcp_slow/slow.example 2 active 1"]);
+    house.pass(HOUR);
+    house.finish_kept(&Act::Deliver);
+    house.wait_queue(&["tcp_slow/slow.example 1"]);
+    assert_eq!(house.take_got(), ["tcp_slow first@slow.example"], "it is 23:13");
+    assert_eq!(house.etrn_via("slow.example", Via::Channel).messages, 0, "nor does it go for a request");
+    house.restart();
+    house.pass(22 * HOUR);
+    house.quiet();
+    assert_eq!(house.take_got(), [""; 0]);
+    house.pass(HOUR);
+    house.wait_queue(&[]);
+    assert_eq!(house.take_got(), ["tcp_slow later@slow.example"], "it is 22:13 of the next day");
 }
 
 fn envelope(house: &House, channel: &str, address: &str) -> Envelope {

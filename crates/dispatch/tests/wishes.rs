@@ -33,7 +33,7 @@ fn envelope(house: &House, sender: &str, recipients: &[(&str, &str)]) -> Envelop
         sender: sender.to_owned(),
         arrived: house.clock_now(),
         source_channel: "tcp_local".to_owned(),
-        wishes: Wishes { returned: None, envelope_id: "QQ+2B314159".to_owned(), later: None },
+        wishes: Wishes { envelope_id: "QQ+2B314159".to_owned(), ..Wishes::default() },
         recipients: recipients.iter().map(recipient).collect(),
         ..Envelope::default()
     }

@@ -6,7 +6,7 @@
 //! # Not here
 //! What has happened to a recipient since (`queue` keeps that as entry state, apart from the envelope).
 
-use crate::{LaterRelease, Notify, RecipientWishes, Return, Time, Wishes};
+use crate::{LaterRelease, Notify, RecipientWishes, Return, Time, TransferPriority, Wishes};
 
 /// How urgent a message is (header field `Priority:`, RFC 2156). Decides when a channel starts at enqueue and which
 /// retry and age lists apply.
@@ -58,7 +58,7 @@ pub struct Envelope {
     pub arrived: Time,
     /// Channel the message came in by.
     pub source_channel: String,
-    /// Urgency.
+    /// Urgency, as the header says it. What MAIL says is among the wishes, and goes before it.
     pub priority: Priority,
     /// BODY=8BITMIME was said, or 8-bit bytes were seen.
     pub eight_bit: bool,
@@ -111,13 +111,20 @@ const HELD: u16 = 4;
 const DEFERRED: u16 = 8;
 const WISHES: u16 = 16;
 const LATER: u16 = 32;
-const KNOWN: u16 = EIGHT_BIT | SMTPUTF8 | HELD | DEFERRED | WISHES | LATER;
+const TRANSFER: u16 = 64;
+const KNOWN: u16 = EIGHT_BIT | SMTPUTF8 | HELD | DEFERRED | WISHES | LATER | TRANSFER;
 /// Kind and number of a request for a later release.
 const LATER_SIZE: usize = 9;
 /// Four empty strings: the least a recipient takes.
 const RECIPIENT_SIZE_MIN: usize = 16;
 
 impl Envelope {
+    /// How soon it is to be transferred: as MAIL said (RFC 6710), else as the header says.
+    #[must_use]
+    pub fn transfer_priority(&self) -> TransferPriority {
+        self.wishes.priority.unwrap_or_else(|| self.priority.into())
+    }
+
     /// The bytes of this envelope, version 1.
     pub fn encode(&self) -> Vec<u8> {
         let strings = self.recipients.iter().map(|r| {
@@ -127,12 +134,14 @@ impl Envelope {
         let wishes = if self.has_wishes() { self.encoded_wishes() } else { Vec::new() };
         let texts = self.sender.len() + self.source_channel.len() + strings.sum::<usize>();
         let later = self.wishes.later.map_or(0, |_| LATER_SIZE);
-        let size = 24 + date + texts + wishes.len() + later;
+        let transfer = usize::from(self.wishes.priority.is_some());
+        let size = 24 + date + texts + wishes.len() + later + transfer;
         let flags = [(self.eight_bit, EIGHT_BIT), (self.smtputf8, SMTPUTF8), (self.held, HELD)];
         let deferred = self.deferred_until.map_or(0, |_| DEFERRED);
         let wished = if wishes.is_empty() { 0 } else { WISHES };
         let flags = flags.into_iter().filter(|(set, _)| *set).map(|(_, bit)| bit).sum::<u16>();
         let flags = flags | deferred | wished | self.wishes.later.map_or(0, |_| LATER);
+        let flags = flags | self.wishes.priority.map_or(0, |_| TRANSFER);
         let mut bytes = Vec::with_capacity(size);
         bytes.push(VERSION);
         bytes.push(self.priority as u8);
@@ -157,6 +166,7 @@ impl Envelope {
             bytes.push(kind);
             bytes.extend(number.to_le_bytes());
         }
+        bytes.extend(self.wishes.priority.map(TransferPriority::level));
         debug_assert_eq!(bytes.len(), size, "the size is computed from the same strings");
         bytes
     }
@@ -217,6 +227,12 @@ impl Envelope {
         };
         if flags & LATER != 0 {
             wishes.later = Some(reader.later()?);
+        }
+        if flags & TRANSFER != 0 {
+            let what = "the priority of transfer";
+            let at = reader.at;
+            let priority = TransferPriority::at_level(reader.array::<1>(what)?[0]);
+            wishes.priority = Some(priority.ok_or(EnvelopeError::Value { at, what })?);
         }
         if reader.at != bytes.len() {
             return Err(EnvelopeError::Trailing(bytes.len() - reader.at));
@@ -290,7 +306,7 @@ impl<'a> Reader<'a> {
             let original = self.text("a recipient's address at its origin")?;
             recipient.wishes = RecipientWishes { notify, original };
         }
-        Ok(Wishes { returned, envelope_id, later: None })
+        Ok(Wishes { returned, envelope_id, ..Wishes::default() })
     }
 
     fn later(&mut self) -> Result<LaterRelease, EnvelopeError> {
@@ -343,7 +359,7 @@ mod tests {
     fn wishing() -> Envelope {
         let mut envelope = example();
         envelope.wishes =
-            Wishes { returned: Some(Return::Headers), envelope_id: "QQ314159".into(), later: None };
+            Wishes { returned: Some(Return::Headers), envelope_id: "QQ314159".into(), ..Wishes::default() };
         envelope.recipients[0].wishes = RecipientWishes {
             notify: Notify::parse("SUCCESS,DELAY").unwrap(),
             original: "rfc822;U+2B@b".into(),
@@ -397,7 +413,7 @@ mod tests {
 
     #[test]
     fn every_combination_of_flags_comes_back() {
-        for bits in 0..128 {
+        for bits in 0..256 {
             let mut envelope = Envelope {
                 eight_bit: bits & 1 != 0,
                 smtputf8: bits & 2 != 0,
@@ -405,7 +421,8 @@ mod tests {
                 deferred_until: (bits & 8 != 0).then_some(Time(1_795_300_200_000)),
                 ..if bits & 16 != 0 { wishing() } else { example() }
             };
-            envelope.wishes.later = match bits >> 5 {
+            envelope.wishes.priority = (bits & 128 != 0).then_some(TransferPriority::MIN);
+            envelope.wishes.later = match bits >> 5 & 3 {
                 0 => None,
                 1 => Some(LaterRelease::For(u32::MAX)),
                 2 => Some(LaterRelease::For(0)),
@@ -418,7 +435,27 @@ mod tests {
     }
 
     #[test]
-    fn a_later_release_stands_at_the_very_end() {
+    fn a_priority_of_transfer_stands_at_the_very_end_and_goes_before_the_header() {
+        let mut envelope = example();
+        assert_eq!(envelope.transfer_priority().number(), -4);
+        envelope.wishes.later = Some(LaterRelease::For(3600));
+        envelope.wishes.priority = TransferPriority::new(6);
+        let bytes = envelope.encode();
+        assert!(bytes.ends_with(b"\x01\x10\x0e\0\0\0\0\0\0\x03"), "{bytes:02x?}");
+        assert_eq!(bytes[2], 64 | 32 | 4 | 1);
+        let read = Envelope::decode(&bytes).unwrap();
+        assert_eq!((read.transfer_priority().number(), read.priority), (6, Priority::Nonurgent));
+        let at = bytes.len() - 1;
+        for wrong in [19, 255] {
+            let mut bytes = bytes.clone();
+            bytes[at] = wrong;
+            let wrong = EnvelopeError::Value { at, what: "the priority of transfer" };
+            assert_eq!(Envelope::decode(&bytes), Err(wrong));
+        }
+    }
+
+    #[test]
+    fn a_later_release_stands_behind_the_wishes() {
         let mut envelope = example();
         envelope.wishes.later = Some(LaterRelease::For(3600));
         let bytes = envelope.encode();
@@ -437,6 +474,7 @@ mod tests {
     fn every_cut_is_noticed() {
         let mut envelope = Envelope { deferred_until: Some(Time(1)), ..wishing() };
         envelope.wishes.later = Some(LaterRelease::Until(Time(1)));
+        envelope.wishes.priority = TransferPriority::new(9);
         let bytes = envelope.encode();
         for end in 0..bytes.len() {
             assert!(

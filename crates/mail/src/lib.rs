@@ -22,6 +22,7 @@ mod outcome;
 pub mod seven_bit;
 mod status;
 mod time;
+mod transfer_priority;
 pub mod wire;
 pub mod wishes;
 
@@ -32,4 +33,5 @@ pub use next_hop::{Host, NextHop, NextHopError};
 pub use outcome::{Handover, Outcome, Refusal};
 pub use status::{Status, StatusError};
 pub use time::{Time, header_date, rfc3339, rfc3339_time, rfc5322_date};
+pub use transfer_priority::TransferPriority;
 pub use wishes::{LaterRelease, Notify, RecipientWishes, Return, Wishes};

@@ -1,5 +1,6 @@
 //! What a sender wishes to be told about a message: the parameters of the SMTP extension for delivery status
-//! notifications (RFC 3461), as they stand in an envelope; and when it wants the message to be released (RFC 4865).
+//! notifications (RFC 3461), as they stand in an envelope; when it wants the message to be released (RFC 4865), and how
+//! soon it wants it transferred (RFC 6710).
 //!
 //! ENVID and ORCPT are kept in the encoded form in which they came (`xtext`), because they are passed on unchanged;
 //! only a notice shows them decoded. What is kept here has been checked: no blank, no control character, within the
@@ -12,7 +13,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::notice::Action;
-use crate::{Time, rfc3339};
+use crate::{Time, TransferPriority, rfc3339};
 
 /// Longest ENVID in octets (RFC 3461 section 4.4).
 pub const ENVELOPE_ID_OCTETS_MAX: usize = 100;
@@ -150,6 +151,8 @@ pub struct Wishes {
     pub envelope_id: String,
     /// HOLDFOR or HOLDUNTIL.
     pub later: Option<LaterRelease>,
+    /// MT-PRIORITY, as far as the client was let have it; `None` when nothing was said.
+    pub priority: Option<TransferPriority>,
 }
 
 /// When a message is to be released (RFC 4865 section 4), as the client has put it.

@@ -6,7 +6,7 @@ use sluice_mail::notice::{Action, Notice, Report, Returned};
 use sluice_mail::wire::{Unstuffer, stuff};
 use sluice_mail::{
     Address, Envelope, LaterRelease, Notify, Priority, Recipient, RecipientWishes, Return, ReversedDomain,
-    Status, Time, Wishes, field, header, wishes,
+    Status, Time, TransferPriority, Wishes, field, header, wishes,
 };
 
 fn recipient() -> impl Strategy<Value = Recipient> {
@@ -37,7 +37,7 @@ fn envelope() -> impl Strategy<Value = Envelope> {
         ".{0,20}",
         0u8..3,
         any::<[bool; 4]>(),
-        (0u8..3, ".{0,9}", later()),
+        (0u8..3, ".{0,9}", later(), 0u8..20),
         prop::collection::vec(recipient(), 0..5),
     )
         .prop_map(
@@ -47,7 +47,7 @@ fn envelope() -> impl Strategy<Value = Envelope> {
                 source_channel,
                 priority,
                 [eight_bit, smtputf8, held, deferred],
-                (returned, envelope_id, later),
+                (returned, envelope_id, later, level),
                 recipients,
             )| {
                 Envelope {
@@ -59,7 +59,12 @@ fn envelope() -> impl Strategy<Value = Envelope> {
                     smtputf8,
                     held,
                     deferred_until: deferred.then_some(Time(until)),
-                    wishes: Wishes { returned: Return::from_number(returned).unwrap(), envelope_id, later },
+                    wishes: Wishes {
+                        returned: Return::from_number(returned).unwrap(),
+                        envelope_id,
+                        later,
+                        priority: TransferPriority::at_level(level),
+                    },
                     recipients,
                 }
             },

@@ -3,12 +3,11 @@
 //! They are kept small, because a hub for many sites may hold millions: no strings, no addresses, no lists. The
 //! recipients of an entry are those of the message's envelope that have its channel and domain.
 
-use std::ops::RangeInclusive;
-
-use sluice_mail::{Priority, Time};
+use sluice_mail::{Time, TransferPriority};
 use sluice_spool::{EntryId, Location};
 
 use crate::index::QueueKey;
+use crate::place::Order;
 
 /// Number of an entry while it lives. The holder of a leased entry's number may rely on it until it gives it back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,7 +29,7 @@ pub struct Message {
     /// Octets of its content.
     pub size: u64,
     /// How urgent it is.
-    pub priority: Priority,
+    pub priority: TransferPriority,
     /// First of its entries; the others hang on this one.
     pub(crate) first: u32,
     /// How many entries it has.
@@ -99,7 +98,7 @@ pub struct Entry {
     /// How many of the channel's `notices` ages were acted upon.
     pub noticed: u8,
     /// How urgent the message is on this channel, where its size may count against it.
-    pub priority: Priority,
+    pub priority: TransferPriority,
     /// How many recipients it was made for; stays at 65535.
     pub recipients: u16,
     /// What follows a deferral.
@@ -138,7 +137,7 @@ pub struct NewMessage {
     /// Octets of its content.
     pub size: u64,
     /// How urgent it is.
-    pub priority: Priority,
+    pub priority: TransferPriority,
 }
 
 /// One entry of a message that comes in, new or from an earlier run of the program.
@@ -157,52 +156,15 @@ pub struct NewEntry<'a> {
     /// How many of the `notices` ages were acted upon.
     pub noticed: u8,
     /// How urgent it is here.
-    pub priority: Priority,
+    pub priority: TransferPriority,
+    /// What the entries of its queue are ordered by, should the queue come into being with it.
+    pub order: Order,
     /// How many recipients it is for; stays at 65535.
     pub recipients: u16,
     /// The envelope's recipients (by index) that it is for, when that is not all with its channel and domain. A message
     /// may have several entries in one queue when each of them has such a list.
     pub open: Option<&'a [u32]>,
 }
-
-/// Place of an entry on a shelf: more urgent first, then older, then as it came. Ids grow with time and are used once,
-/// so that only the entries of one message differ in nothing but their number. Two bits for the priority; an id that
-/// needs 62 is two thousand million years away at a hundred messages a second. Three halves of what would be two words:
-/// there is one for each entry that waits, and padding would cost a third more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place([u32; 3]);
-
-const RANK_ID_BITS: u32 = 62;
-
-impl Place {
-    pub(crate) fn of(priority: Priority, id: EntryId, entry: EntryKey) -> Self {
-        debug_assert!(id.0 >> RANK_ID_BITS == 0, "id {id} would spill into the priority");
-        Self::at((priority as u64) << RANK_ID_BITS | (id.0 & ((1 << RANK_ID_BITS) - 1)), entry)
-    }
-
-    const fn at(rank: u64, entry: EntryKey) -> Self {
-        Self([(rank >> 32) as u32, (rank & 0xffff_ffff) as u32, entry.0])
-    }
-
-    /// The places that entries of this priority may have.
-    pub(crate) const fn all_of(priority: Priority) -> RangeInclusive<Self> {
-        let first = (priority as u64) << RANK_ID_BITS;
-        Self::at(first, EntryKey(0))..=Self::at(first | ((1 << RANK_ID_BITS) - 1), EntryKey(u32::MAX))
-    }
-
-    /// The places that other entries of the same message and priority may have.
-    pub(crate) const fn siblings(self) -> RangeInclusive<Self> {
-        let [high, low, _] = self.0;
-        Self([high, low, 0])..=Self([high, low, u32::MAX])
-    }
-
-    pub(crate) const fn entry(self) -> EntryKey {
-        EntryKey(self.0[2])
-    }
-}
-
-/// The priorities, most urgent first: the order in which mail is taken.
-pub(crate) const PRIORITIES: [Priority; 3] = [Priority::Urgent, Priority::Normal, Priority::Nonurgent];
 
 // The index's promise about memory: a record that grows must be noticed.
 const _: () = assert!(size_of::<Option<Entry>>() <= 32);

@@ -12,11 +12,12 @@ use sluice_mail::{ReversedDomain, Time};
 use sluice_spool::{EntryId, Location};
 
 use crate::entry::{
-    Entry, EntryKey, Message, MessageKey, NEVER, NONE, NewEntry, NewMessage, Place, Placement, State, Then,
+    Entry, EntryKey, Message, MessageKey, NEVER, NONE, NewEntry, NewMessage, Placement, State, Then,
 };
-use crate::queue::Queue;
+use crate::place::{Order, Place};
+use crate::queue::{Queue, Shelf};
 use crate::release::{Run, RunNumber};
-use crate::ring::Ring;
+use crate::ring::Rings;
 use crate::slab::Slab;
 use crate::suspend::Suspended;
 use crate::tally::Tally;
@@ -41,7 +42,7 @@ pub struct QueueKey(pub(crate) u32);
 pub(crate) struct Channel {
     pub(crate) name: Arc<str>,
     pub(crate) queues: HashMap<Arc<str>, QueueKey>,
-    pub(crate) rings: [Ring; 3],
+    pub(crate) rings: Rings,
     pub(crate) leased: usize,
     /// It is among [`Queues::stirred`].
     pub(crate) is_stirred: bool,
@@ -134,7 +135,7 @@ impl Queues {
         self.channels.push(Channel {
             name: Arc::clone(&name),
             queues: HashMap::new(),
-            rings: Default::default(),
+            rings: Rings::default(),
             leased: 0,
             is_stirred: false,
         });
@@ -195,9 +196,9 @@ impl Queues {
         }));
         for new in entries {
             let channel = self.channel(new.channel);
-            let queue_key = self.queue_for(channel, new.domain, now);
+            let queue_key = self.queue_for(channel, new.domain, new.order, now);
             let Some(queue) = self.queues.get_mut(queue_key.0) else { continue };
-            let siblings = Place::of(new.priority, id, EntryKey(0)).siblings();
+            let siblings = queue.place(new.priority, id, size, EntryKey(0)).siblings();
             let mut is_split = false;
             let mut twice = false;
             for place in queue.shelves().into_iter().flat_map(|shelf| shelf.range(siblings.clone())) {
@@ -227,7 +228,8 @@ impl Queues {
             message.entries += 1;
             queue.bytes += size;
             queue.is_split |= is_split;
-            shelf(queue, state).insert(Place::of(new.priority, id, entry));
+            let place = queue.place(new.priority, id, size, entry);
+            shelf(queue, state).insert(place);
             if matches!(state, State::Delayed | State::Deferred) && due != NEVER {
                 queue.due.insert((due, entry));
             }
@@ -256,7 +258,7 @@ impl Queues {
         Some(key)
     }
 
-    fn queue_for(&mut self, channel: ChannelKey, domain: &str, now: Time) -> QueueKey {
+    fn queue_for(&mut self, channel: ChannelKey, domain: &str, order: Order, now: Time) -> QueueKey {
         if let Some(&key) = self.channels[channel.0 as usize].queues.get(domain) {
             return key;
         }
@@ -264,6 +266,7 @@ impl Queues {
         let reversed = ReversedDomain::new(&domain);
         let mut queue = Queue::new(channel, Arc::clone(&domain), reversed.clone());
         queue.is_suspended = self.suspended.covers(&reversed);
+        queue.order = order;
         let key = QueueKey(self.queues.insert(queue));
         self.channels[channel.0 as usize].queues.insert(domain, key);
         self.occupied.insert(channel);
@@ -484,7 +487,37 @@ impl Queues {
 
     pub(crate) fn place(&self, key: EntryKey) -> Place {
         let entry = self.entry(key);
-        Place::of(entry.priority, self.message(entry.message).id, key)
+        let message = self.message(entry.message);
+        let queue = self.queues.get(entry.queue.0).expect("a queue lives as long as it has an entry");
+        queue.place(entry.priority, message.id, message.size, key)
+    }
+
+    /// Orders the entries of each queue as the caller says for its channel and domain. Costs by the queues, and by the
+    /// entries of those whose order is another one than before.
+    pub fn set_orders(&mut self, mut order_of: impl FnMut(&str, &str) -> Order) {
+        let changed: Vec<(QueueKey, Order)> = self
+            .queues
+            .iter()
+            .map(|(key, queue)| {
+                let channel = &self.channels[queue.channel.0 as usize].name;
+                (QueueKey(key), queue.order, order_of(channel, &queue.domain))
+            })
+            .filter_map(|(key, old, new)| (old != new).then_some((key, new)))
+            .collect();
+        for (key, order) in changed {
+            let Some(queue) = self.queues.get_mut(key.0) else { continue };
+            queue.order = order;
+            for shelf in ALL_SHELVES {
+                let old = std::mem::take(shelf(queue));
+                let places = old.into_iter().filter_map(|place| {
+                    let entry = self.entries.get(place.entry().0)?;
+                    let message = self.messages.get(entry.message.0)?;
+                    Some(queue.place(entry.priority, message.id, message.size, place.entry()))
+                });
+                let new = places.collect();
+                *shelf(queue) = new;
+            }
+        }
     }
 
     pub(crate) fn take_off_shelf(&mut self, key: EntryKey) {
@@ -510,7 +543,16 @@ const fn is_covered(state: State) -> bool {
     !matches!(state, State::Held | State::Deferred)
 }
 
-fn shelf(queue: &mut Queue, state: State) -> &mut crate::queue::Shelf {
+/// The shelves, to do the same with each.
+const ALL_SHELVES: [fn(&mut Queue) -> &mut Shelf; 5] = [
+    |queue| &mut queue.ready,
+    |queue| &mut queue.delayed,
+    |queue| &mut queue.leased,
+    |queue| &mut queue.deferred,
+    |queue| &mut queue.held,
+];
+
+fn shelf(queue: &mut Queue, state: State) -> &mut Shelf {
     match state {
         State::Ready => &mut queue.ready,
         State::Delayed => &mut queue.delayed,

@@ -3,17 +3,21 @@
 //! # Not here
 //! What comes back from a lease (`index`), how many leases there may be (`dispatch`).
 
+use std::ops::RangeInclusive;
+
 use sluice_mail::{Priority, Time};
 
-use crate::entry::{EntryKey, PRIORITIES, Place, State};
+use crate::entry::{EntryKey, State};
 use crate::index::{ChannelKey, QueueKey, Queues};
+use crate::place::{ALL_LEVELS, Place, levels_of};
 use crate::queue::Queue;
-use crate::ring::{Ring, turn_length};
+use crate::ring::{is_for_the_oldest, next_turn, turn_length};
 
 impl Queues {
     /// Takes up to `max` due entries of one queue of the channel: the most urgent there are, from the queue whose turn
-    /// it is, oldest first, and fewer at its first turns when others wait for theirs; with `only`, none but those of that
-    /// priority. They are appended to `taken`. `None` when nothing is due.
+    /// it is, first what its order says, and fewer at its first turns when others wait for theirs; now and then what
+    /// was passed over for long (`ring`). With `only`, none but those of that priority. They are appended to `taken`. `None`
+    /// when nothing is due.
     pub fn lease(
         &mut self,
         channel: ChannelKey,
@@ -22,42 +26,42 @@ impl Queues {
         taken: &mut Vec<EntryKey>,
         now: Time,
     ) -> Option<QueueKey> {
-        for priority in PRIORITIES.into_iter().filter(|priority| only.is_none_or(|only| only == *priority)) {
-            while let Some(key) = self.channels[channel.0 as usize].rings[priority as usize].pop() {
-                // A queue that has gone, or whose number another one has now, or that has nothing left to give.
-                let Some(queue) = self.queues.get_mut(key.0).filter(|queue| queue.channel == channel) else {
-                    continue;
-                };
-                if !std::mem::take(&mut queue.in_ring[priority as usize]) || !queue.has_ready(priority) {
-                    continue;
-                }
-                let is_alone = self.channels[channel.0 as usize].rings.iter().all(Ring::is_empty);
-                let max = if is_alone { max } else { turn_length(queue.turns, max) };
-                queue.turns = queue.turns.saturating_add(1);
-                let before = taken.len();
-                while taken.len() - before < max {
-                    let first = match only {
-                        None => queue.ready.pop_first(),
-                        Some(only) => {
-                            let first = queue.ready.range(Place::all_of(only)).next().copied();
-                            first.filter(|place| queue.ready.remove(place))
-                        }
-                    };
-                    let Some(place) = first else { break };
-                    queue.leased.insert(place);
-                    taken.push(place.entry());
-                }
-                for &entry in &taken[before..] {
-                    let Some(record) = self.entries.get_mut(entry.0) else { continue };
-                    record.state = State::Leased;
-                    // A released entry may have a due time still to come.
-                    queue.due.remove(&(record.due, entry));
-                }
-                self.channels[channel.0 as usize].leased += taken.len() - before;
-                self.begin_turn(key);
-                self.touch(key, now);
-                return Some(key);
+        let levels = only.map_or(ALL_LEVELS, levels_of);
+        while let Some((level, key)) = self.channels[channel.0 as usize].rings.pop(&levels) {
+            // A queue that has gone, or whose number another one has now, or that has nothing left to give.
+            let Some(queue) = self.queues.get_mut(key.0).filter(|queue| queue.channel == channel) else {
+                continue;
+            };
+            if queue.in_ring & 1 << level == 0 {
+                continue;
             }
+            queue.in_ring &= !(1 << level);
+            if !queue.has_ready(level) {
+                continue;
+            }
+            let rings = &mut self.channels[channel.0 as usize].rings;
+            let max = if rings.is_empty() { max } else { turn_length(queue.turns, max) };
+            rings.has_leased(level);
+            let mut oldest = is_for_the_oldest(queue.turns);
+            queue.turns = next_turn(queue.turns);
+            let before = taken.len();
+            while taken.len() - before < max {
+                let first = queue.first_ready(level, std::mem::take(&mut oldest));
+                let Some(place) = first.filter(|place| place.level() <= *levels.end()) else { break };
+                queue.ready.remove(&place);
+                queue.leased.insert(place);
+                taken.push(place.entry());
+            }
+            for &entry in &taken[before..] {
+                let Some(record) = self.entries.get_mut(entry.0) else { continue };
+                record.state = State::Leased;
+                // A released entry may have a due time still to come.
+                queue.due.remove(&(record.due, entry));
+            }
+            self.channels[channel.0 as usize].leased += taken.len() - before;
+            self.begin_turn(key);
+            self.touch(key, now);
+            return Some(key);
         }
         None
     }
@@ -81,30 +85,34 @@ impl Queues {
     /// Takes out of the channel's rings what stands first in them and has nothing ready any more, so that questions about
     /// the channel are answered by the first place of each ring. Each place is taken out once, and was put in once.
     pub fn tidy_rings(&mut self, channel: ChannelKey) {
-        for priority in PRIORITIES {
-            let queues = &mut self.queues;
-            self.channels[channel.0 as usize].rings[priority as usize].tidy(|key| {
-                let Some(queue) = queues.get_mut(key.0).filter(|queue| queue.channel == channel) else {
-                    return true;
-                };
-                let stays = queue.in_ring[priority as usize] && queue.has_ready(priority);
-                queue.in_ring[priority as usize] = stays;
-                !stays
-            });
-        }
+        let queues = &mut self.queues;
+        self.channels[channel.0 as usize].rings.tidy(|level, key| {
+            let Some(queue) = queues.get_mut(key.0).filter(|queue| queue.channel == channel) else {
+                return true;
+            };
+            let stays = queue.in_ring & 1 << level != 0 && queue.has_ready(level);
+            if !stays {
+                queue.in_ring &= !(1 << level);
+            }
+            !stays
+        });
     }
 
     /// Whether a lease of this channel would find something.
     #[must_use]
     pub fn has_ready(&self, channel: ChannelKey) -> bool {
-        PRIORITIES.into_iter().any(|priority| self.has_ready_of(channel, priority))
+        self.has_ready_in(channel, ALL_LEVELS)
     }
 
     /// Whether a lease of this channel for this priority would find something.
     #[must_use]
     pub fn has_ready_of(&self, channel: ChannelKey, priority: Priority) -> bool {
-        self.channels[channel.0 as usize].rings[priority as usize].iter().any(|key| {
-            self.queues.get(key.0).is_some_and(|queue| queue.channel == channel && queue.has_ready(priority))
+        self.has_ready_in(channel, levels_of(priority))
+    }
+
+    fn has_ready_in(&self, channel: ChannelKey, levels: RangeInclusive<u8>) -> bool {
+        self.channels[channel.0 as usize].rings.iter(levels).any(|(level, key)| {
+            self.queues.get(key.0).is_some_and(|queue| queue.channel == channel && queue.has_ready(level))
         })
     }
 
@@ -114,17 +122,14 @@ impl Queues {
     pub fn count_ready(&self, channel: ChannelKey, enough: (u64, u64)) -> (u64, u64) {
         let rings = &self.channels[channel.0 as usize].rings;
         let (mut entries, mut recipients) = (0, 0);
-        for priority in PRIORITIES {
-            for key in rings[priority as usize].iter() {
-                let lends =
-                    |queue: &&Queue| queue.channel == channel && !queue.is_suspended && !queue.is_barred;
-                let Some(queue) = self.queues.get(key.0).filter(lends) else { continue };
-                for place in queue.ready.range(Place::all_of(priority)) {
-                    entries += 1;
-                    recipients += u64::from(self.entry(place.entry()).recipients.max(1));
-                    if entries > enough.0 || recipients > enough.1 {
-                        return (entries, recipients);
-                    }
+        for (level, key) in rings.iter(ALL_LEVELS) {
+            let lends = |queue: &&Queue| queue.channel == channel && !queue.is_closed();
+            let Some(queue) = self.queues.get(key.0).filter(lends) else { continue };
+            for place in queue.ready.range(Place::all_of(&(level..=level))) {
+                entries += 1;
+                recipients += u64::from(self.entry(place.entry()).recipients.max(1));
+                if entries > enough.0 || recipients > enough.1 {
+                    return (entries, recipients);
                 }
             }
         }

@@ -6,6 +6,9 @@
 //! are also kept by reversed labels. The index owns no message bytes and no addresses: an entry points into the spool,
 //! and the recipients it stands for are read from the envelope there. So the whole index can be rebuilt from the spool.
 //!
+//! What is taken first is what is most urgent, then what is oldest, or smallest where the queue is so ordered; and nobody waits for
+//! ever for more urgent or smaller mail (`place`, `ring`).
+//!
 //! A worker's share of a queue is a *lease*: [`Queues::lease`] moves entries from ready to leased, and each of them must
 //! come back by [`Queues::finish`] or [`Queues::put_back`]. A *release* makes what waits in a queue due now by moving
 //! its whole shelf at once, so that a release costs by the queues it matches and not by the mail that waits in them.
@@ -27,6 +30,7 @@ mod entry;
 mod index;
 mod lease;
 mod passing;
+mod place;
 mod queue;
 mod release;
 mod ring;
@@ -38,6 +42,7 @@ mod view;
 
 pub use entry::{Entry, EntryKey, Message, MessageKey, NewEntry, NewMessage, Placement, State, Then};
 pub use index::{ChannelKey, Finished, QueueKey, Queues};
+pub use place::Order;
 pub use release::{Collect, Lanes, RunNumber};
 pub use selector::{Selector, SelectorError};
 pub use tally::{Count, Settled, Tally};

@@ -5,8 +5,9 @@
 
 use sluice_mail::Time;
 
-use crate::entry::{NEVER, PRIORITIES, Place, State, Then};
+use crate::entry::{NEVER, State, Then};
 use crate::index::{QueueKey, Queues};
+use crate::place::Place;
 
 /// Time.
 impl Queues {
@@ -33,7 +34,7 @@ impl Queues {
                 queue.due.pop_first();
                 let Some(record) = self.entries.get_mut(entry.0) else { continue };
                 let Some(message) = self.messages.get(record.message.0) else { continue };
-                let place = Place::of(record.priority, message.id, entry);
+                let place = queue.place(record.priority, message.id, message.size, entry);
                 if record.state == State::Deferred {
                     queue.deferred.remove(&place);
                     in_reach.push(entry);
@@ -64,12 +65,15 @@ impl Queues {
     /// Brings rings, wake time and the queue's own existence in line with its shelves.
     pub(crate) fn touch(&mut self, key: QueueKey, now: Time) {
         let Some(queue) = self.queues.get_mut(key.0) else { return };
-        for priority in PRIORITIES {
-            if !queue.in_ring[priority as usize] && queue.has_ready(priority) {
-                queue.in_ring[priority as usize] = true;
-                let ring = &mut self.channels[queue.channel.0 as usize].rings[priority as usize];
-                ring.push(key, queue.turns == 0);
+        // Each level that has something, found from one to the next: mostly there is one.
+        let mut from = if queue.is_closed() { None } else { queue.ready.first().copied() };
+        while let Some(place) = from {
+            let level = place.level();
+            if queue.in_ring & 1 << level == 0 {
+                queue.in_ring |= 1 << level;
+                self.channels[queue.channel.0 as usize].rings.push(level, key, queue.turns == 0);
             }
+            from = queue.ready.range(Place::first_of(level + 1)..).next().copied();
         }
         if !queue.ready.is_empty() {
             let channel = &mut self.channels[queue.channel.0 as usize];

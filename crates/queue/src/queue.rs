@@ -1,16 +1,19 @@
 //! One queue: the entries of one channel for one domain, on five shelves.
 //!
-//! Shelves are ordered by [`Place`], priority and then age. Entries with a due time are also in `due`. A released entry
+//! Shelves are ordered by [`Place`]: priority and then age, or priority and then size. Entries with a due time are also in `due`. A released entry
 //! may still be in `due`; it leaves it when that time comes, which then changes nothing. That is what allows a release
 //! to move a shelf whole, without looking at what stands on it.
 
 use std::collections::{BTreeSet, HashSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
-use sluice_mail::{Priority, ReversedDomain, Time};
+use sluice_mail::{Priority, ReversedDomain, Time, TransferPriority};
+use sluice_spool::EntryId;
 
-use crate::entry::{EntryKey, PRIORITIES, Place};
+use crate::entry::EntryKey;
 use crate::index::ChannelKey;
+use crate::place::{Order, Place, levels_of};
 use crate::release::QueueRun;
 
 /// A shelf of entries, first to be taken first.
@@ -51,8 +54,9 @@ pub(crate) struct Queue {
     pub(crate) turns: u8,
     /// The release that this queue is under.
     pub(crate) run: Option<QueueRun>,
-    /// In which of its channel's rings it stands, by priority.
-    pub(crate) in_ring: [bool; 3],
+    /// In which of its channel's rings it stands: a bit for each level of priority.
+    pub(crate) in_ring: u32,
+    pub(crate) order: Order,
     /// Time under which it is registered with the index.
     pub(crate) wake: Option<Time>,
 }
@@ -77,7 +81,8 @@ impl Queue {
             is_suspended: false,
             turns: 0,
             run: None,
-            in_ring: [false; 3],
+            in_ring: 0,
+            order: Order::Age,
             wake: None,
         }
     }
@@ -105,10 +110,30 @@ impl Queue {
         self.ready.is_empty() && self.leased.is_empty()
     }
 
-    /// Whether a lease would find something.
-    pub(crate) fn has_ready(&self, priority: Priority) -> bool {
-        let is_closed = self.is_suspended || self.is_barred;
-        !is_closed && self.ready.range(Place::all_of(priority)).next().is_some()
+    /// Where an entry of a message stands here.
+    pub(crate) fn place(&self, priority: TransferPriority, id: EntryId, size: u64, entry: EntryKey) -> Place {
+        Place::of(priority, (self.order == Order::Size).then_some(size), id, entry)
+    }
+
+    /// Whether a lease would find something of this level.
+    pub(crate) fn has_ready(&self, level: u8) -> bool {
+        !self.is_closed() && self.ready.range(Place::all_of(&(level..=level))).next().is_some()
+    }
+
+    /// Nothing may be taken from it.
+    pub(crate) const fn is_closed(&self) -> bool {
+        self.is_suspended || self.is_barred
+    }
+
+    /// Of the most urgent entries that are ready and not above `level`: the first, or the oldest.
+    pub(crate) fn first_ready(&self, level: u8, oldest: bool) -> Option<Place> {
+        let first = self.ready.range(Place::first_of(level)..).next().copied()?;
+        if !oldest || self.order == Order::Age {
+            return Some(first);
+        }
+        let level = first.level();
+        let alike = firsts(&self.ready, first).take_while(|place| place.level() == level);
+        alike.min_by_key(|place| place.id())
     }
 
     /// Makes all that is delayed ready. One shelf is empty almost always, and then this is one exchange. Otherwise the
@@ -125,15 +150,20 @@ impl Queue {
 
     /// Makes ready what is delayed and of this priority.
     pub(crate) fn release_priority(&mut self, priority: Priority) {
-        self.ready.extend(self.delayed.extract_if(Place::all_of(priority), |_| true));
+        self.ready.extend(self.delayed.extract_if(Place::all_of(&levels_of(priority)), |_| true));
     }
 
-    /// The oldest entry of each shelf and priority: one of them is the oldest of the queue.
+    /// The oldest entry of each shelf, priority and size: one of them is the oldest of the queue.
     pub(crate) fn oldest_candidates(&self) -> impl Iterator<Item = EntryKey> {
-        self.shelves().into_iter().flat_map(|shelf| {
-            PRIORITIES
-                .into_iter()
-                .filter_map(|priority| shelf.range(Place::all_of(priority)).next().map(|place| place.entry()))
-        })
+        let all = self.shelves().into_iter().flat_map(|shelf| firsts(shelf, Place::first_of(0)));
+        all.map(Place::entry)
     }
+}
+
+/// From a place on, the first of each level and size. Costs by those, and not by what stands there.
+fn firsts(shelf: &Shelf, from: Place) -> impl Iterator<Item = Place> {
+    let first = shelf.range(from..).next().copied();
+    std::iter::successors(first, |place| {
+        shelf.range((Bound::Excluded(place.last_alike()), Bound::Unbounded)).next().copied()
+    })
 }

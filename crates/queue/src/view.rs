@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use sluice_mail::Time;
+use sluice_mail::{Time, TransferPriority};
 use sluice_spool::{EntryId, Location};
 
 use crate::entry::{Entry, EntryKey, Message, MessageKey, State};
@@ -50,6 +50,8 @@ pub struct EntryView {
     pub domain: Arc<str>,
     /// Octets of content.
     pub size: u64,
+    /// How urgent it is here.
+    pub priority: TransferPriority,
     /// When it was accepted.
     pub arrived: Time,
     /// Attempts so far.
@@ -134,6 +136,7 @@ impl Queues {
             channel: Arc::clone(self.channel_name(channel)),
             domain: Arc::clone(domain),
             size: message.size,
+            priority: entry.priority,
             arrived: message.arrived,
             attempts: entry.attempts,
             due: if matches!(state, State::Delayed | State::Deferred) { entry.due() } else { None },

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use sluice_mail::{Priority, ReversedDomain, Time};
+use sluice_mail::{Priority, ReversedDomain, Time, TransferPriority};
 use sluice_queue::{
-    ChannelKey, Collect, Count, EntryKey, Finished, Lanes, NewEntry, NewMessage, Placement, QueueKey, Queues,
-    Settled, State, Tally, Then,
+    ChannelKey, Collect, Count, EntryKey, Finished, Lanes, NewEntry, NewMessage, Order, Placement, QueueKey,
+    Queues, Settled, State, Tally, Then,
 };
 use sluice_spool::{EntryId, Location};
 
@@ -27,7 +27,7 @@ const DOMAINS: [&str; 6] = [
 
 #[derive(Debug, Clone)]
 enum Step {
-    Insert { priority: u8, entries: Vec<(usize, usize, u8, u64)> },
+    Insert { level: u8, size: u64, entries: Vec<(usize, usize, u8, u64)> },
     Advance(u64),
     Lease { channel: usize, max: usize },
     Finish(usize, u8),
@@ -37,12 +37,14 @@ enum Step {
     ReleaseHost(usize),
     ReleaseMessage(usize),
     Hold(usize),
+    Reorder(usize),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let entry = (0..CHANNELS.len(), 0..DOMAINS.len(), 0..4u8, 0..100_000u64);
     let step = prop_oneof![
-        4 => (0..3u8, prop::collection::vec(entry, 1..5)).prop_map(|(priority, entries)| Step::Insert { priority, entries }),
+        4 => (0..19u8, 1..200u64, prop::collection::vec(entry, 1..5))
+            .prop_map(|(level, size, entries)| Step::Insert { level, size, entries }),
         3 => (0..40_000u64).prop_map(Step::Advance),
         3 => (0..CHANNELS.len(), 1..5usize).prop_map(|(channel, max)| Step::Lease { channel, max }),
         3 => (any::<usize>(), 0..3u8).prop_map(|(which, how)| Step::Finish(which, how)),
@@ -52,6 +54,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..DOMAINS.len()).prop_map(Step::ReleaseHost),
         1 => any::<usize>().prop_map(Step::ReleaseMessage),
         1 => any::<usize>().prop_map(Step::Hold),
+        1 => (0..DOMAINS.len()).prop_map(Step::Reorder),
     ];
     prop::collection::vec(step, 1..120)
 }
@@ -61,7 +64,7 @@ struct Expected {
     id: u64,
     channel: usize,
     domain: usize,
-    priority: u8,
+    level: u8,
     state: State,
     due: Option<u64>,
     size: u64,
@@ -75,9 +78,26 @@ struct Model {
     /// Runs that were begun, and entries that were tried under them.
     runs: BTreeSet<u64>,
     tried: BTreeSet<(u64, EntryKey)>,
+    /// Domains whose queues are ordered by size.
+    by_size: BTreeSet<usize>,
+    /// Leases in a row of each channel that have passed over less urgent mail.
+    passing: [u32; 3],
+}
+
+/// Sizes that differ by less count as equal.
+fn step_of(size: u64) -> u64 {
+    match size {
+        0..64 => size,
+        64..128 => 64 + (size - 64) / 2,
+        _ => 96 + (size - 128) / 4,
+    }
 }
 
 impl Model {
+    fn order(&self, domain: usize) -> Order {
+        if self.by_size.contains(&domain) { Order::Size } else { Order::Age }
+    }
+
     fn in_queue(&self, channel: usize, domain: usize) -> impl Iterator<Item = &Expected> {
         self.entries.values().filter(move |entry| entry.channel == channel && entry.domain == domain)
     }
@@ -132,7 +152,7 @@ fn run(steps: Vec<Step>) {
     let mut known_ready: BTreeSet<ChannelKey> = BTreeSet::new();
     for step in steps {
         match step {
-            Step::Insert { priority, mut entries } => {
+            Step::Insert { level, size, mut entries } => {
                 let mut seen = BTreeSet::new();
                 entries.retain(|&(channel, domain, ..)| seen.insert((channel, domain)));
                 let id = next_id;
@@ -141,8 +161,8 @@ fn run(steps: Vec<Step>) {
                     id: EntryId(id),
                     at: Location { segment: 1, offset: u32::try_from(id).unwrap() },
                     arrived: Time(now),
-                    size: 10 * id,
-                    priority: Priority::from_number(priority).unwrap(),
+                    size,
+                    priority: TransferPriority::at_level(level).unwrap(),
                 };
                 let parts = entries.iter().map(|&(channel, domain, how, wait)| NewEntry {
                     channel: CHANNELS[channel],
@@ -152,6 +172,7 @@ fn run(steps: Vec<Step>) {
                     step: 0,
                     noticed: 0,
                     priority: message.priority,
+                    order: model.order(domain),
                     recipients: 1,
                     open: None,
                 });
@@ -174,7 +195,7 @@ fn run(steps: Vec<Step>) {
                         _ => State::Delayed,
                     };
                     let due = (how == 1 && state == State::Delayed).then_some(now + wait);
-                    let expected = Expected { id, channel, domain, priority, state, due, size: 10 * id };
+                    let expected = Expected { id, channel, domain, level, state, due, size };
                     model.entries.insert(key, expected);
                 }
             }
@@ -207,16 +228,33 @@ fn run(steps: Vec<Step>) {
                 );
                 if from.is_some() {
                     let domain = model.entries[&taken[0]].domain;
-                    let best = ready.iter().map(|e| e.priority).min().unwrap();
-                    assert_eq!(model.entries[&taken[0]].priority, best, "most urgent of the channel first");
-                    let mut own: Vec<_> =
-                        ready.iter().filter(|e| e.domain == domain).map(|e| (e.priority, e.id)).collect();
-                    own.sort_unstable();
+                    let best = ready.iter().map(|e| e.level).min().unwrap();
+                    let got = model.entries[&taken[0]].level;
+                    let passes = ready.iter().any(|e| e.level > got);
+                    let row = &mut model.passing[channel];
+                    assert!(got == best || *row >= 15, "most urgent of the channel first, for 15 leases");
+                    *row = if got == best && passes { *row + 1 } else { 0 };
                     assert!((1..=max).contains(&taken.len()), "first turns may be short");
+                    let by_size = model.by_size.contains(&domain);
+                    let rank = |e: &Expected| (e.level, if by_size { step_of(e.size) } else { 0 }, e.id);
+                    let mut own: Vec<_> = ready
+                        .iter()
+                        .filter(|e| e.domain == domain && e.level >= got)
+                        .map(|e| rank(e))
+                        .collect();
+                    own.sort_unstable();
+                    let mut got: Vec<_> = taken.iter().map(|key| rank(&model.entries[key])).collect();
+                    let oldest = own.iter().filter(|e| e.0 == own[0].0).min_by_key(|e| e.2).copied().unwrap();
+                    if by_size && got[0] != own[0] {
+                        assert_eq!(got[0], oldest, "or the oldest of that level first");
+                        got.sort_unstable();
+                        own.retain(|e| *e != oldest);
+                        own.push(oldest);
+                        own.rotate_right(1);
+                    }
                     own.truncate(taken.len());
-                    let got: Vec<_> =
-                        taken.iter().map(|k| (model.entries[k].priority, model.entries[k].id)).collect();
-                    assert_eq!(got, own, "priority, then age, of one queue");
+                    own.sort_unstable();
+                    assert_eq!(got, own, "priority, then size where that counts, then age, of one queue");
                 }
                 for key in &taken {
                     let entry = model.entries.get_mut(key).unwrap();
@@ -275,6 +313,14 @@ fn run(steps: Vec<Step>) {
                 entry.due = None;
                 model.tried.retain(|&(_, other)| other != key);
                 queues.put_back(key, Placement::Held, Time(now));
+            }
+            Step::Reorder(domain) => {
+                if !model.by_size.remove(&domain) {
+                    model.by_size.insert(domain);
+                }
+                queues.set_orders(|_, name| {
+                    model.order(DOMAINS.iter().position(|domain| *domain == name).unwrap())
+                });
             }
             Step::ReleaseMessage(which) => {
                 let Some(index) = which.checked_rem(model.entries.len()) else { continue };
@@ -473,7 +519,7 @@ impl Index {
             at: Location { segment: 0, offset: 0 },
             arrived: self.now,
             size: 1,
-            priority: Priority::Normal,
+            priority: TransferPriority::NORMAL,
         };
         let parts = domains.iter().map(|&domain| NewEntry {
             channel,
@@ -482,7 +528,8 @@ impl Index {
             attempts: 0,
             step: 0,
             noticed: 0,
-            priority: Priority::Normal,
+            priority: TransferPriority::NORMAL,
+            order: Order::Age,
             recipients: 1,
             open: None,
         });
@@ -670,7 +717,7 @@ fn a_walk_sees_every_entry_once_in_pieces() {
 fn add_split(index: &mut Index, priorities: [Priority; 3]) -> EntryId {
     let id = EntryId(index.next);
     index.next += 1;
-    let (at, priority) = (Location { segment: 0, offset: 0 }, Priority::Normal);
+    let (at, priority) = (Location { segment: 0, offset: 0 }, TransferPriority::NORMAL);
     let message = NewMessage { id, at, arrived: index.now, size: 1, priority };
     let opens = [[0u32], [1], [2]];
     let parts = opens.iter().zip(priorities).map(|(open, priority)| NewEntry {
@@ -680,7 +727,8 @@ fn add_split(index: &mut Index, priorities: [Priority; 3]) -> EntryId {
         attempts: 0,
         step: 0,
         noticed: 0,
-        priority,
+        priority: priority.into(),
+        order: Order::Age,
         recipients: 1,
         open: Some(open),
     });
@@ -775,4 +823,70 @@ fn only_time_moves_what_is_deferred() {
     let past = Placement::Deferred { until: index.now, then: Then::Ready };
     index.add("tcp_local", &["a.example"], past);
     assert_eq!(index.take("tcp_local", 1).len(), 1);
+}
+
+impl Index {
+    /// A message of this size and priority; its number.
+    fn add_of(&mut self, number: i8, size: u64, order: Order) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        let (at, priority) = (Location { segment: 0, offset: 0 }, TransferPriority::new(number).unwrap());
+        let part = NewEntry {
+            channel: "tcp_ship",
+            domain: "ship.example",
+            placement: Placement::UntilReleased,
+            attempts: 0,
+            step: 0,
+            noticed: 0,
+            priority,
+            order,
+            recipients: 1,
+            open: None,
+        };
+        let message = NewMessage { id: EntryId(id), at, arrived: self.now, size, priority };
+        self.queues.insert(message, [part], self.now).unwrap();
+        id
+    }
+
+    fn take_all(&mut self, max: usize) -> Vec<u64> {
+        std::iter::from_fn(|| Some(self.take("tcp_ship", max)).filter(|taken| !taken.is_empty()))
+            .flatten()
+            .map(|(_, id)| id)
+            .collect()
+    }
+}
+
+#[test]
+fn a_run_takes_the_most_urgent_and_of_those_the_smallest_where_size_counts() {
+    for (order, expected) in [(Order::Age, [5, 6, 2, 4, 1, 3]), (Order::Size, [6, 5, 4, 2, 1, 3])] {
+        let mut index = Index::new();
+        for (number, size) in [(0, 10), (2, 9000), (-4, 1), (2, 300), (9, 80_000), (9, 70_000)] {
+            index.add_of(number, size, order);
+        }
+        let queue = index.queues.queues_of_domain("ship.example");
+        index.release(&queue, Collect::Named);
+        assert_eq!(index.take_all(100), expected, "{order:?}");
+    }
+}
+
+#[test]
+fn a_stream_of_small_urgent_mail_keeps_neither_large_nor_ordinary_mail_for_ever() {
+    let mut index = Index::new();
+    let ordinary = index.add_of(0, 10, Order::Size);
+    let large = index.add_of(5, 1 << 20, Order::Size);
+    let queue = index.queues.queues_of_domain("ship.example");
+    index.release(&queue, Collect::Named);
+    let mut waits = BTreeSet::from([ordinary, large]);
+    let mut leases = 0;
+    while !waits.is_empty() {
+        index.add_of(5, 10, Order::Size);
+        index.add_of(5, 10, Order::Size);
+        for (key, id) in index.take("tcp_ship", 1) {
+            waits.remove(&id);
+            index.queues.finish(key, index.now);
+        }
+        leases += 1;
+        assert!(leases <= 40, "{waits:?} still wait after {leases} leases");
+    }
+    assert!(leases > 15, "urgent mail goes first, for a while");
 }

@@ -12,7 +12,7 @@ pub(crate) fn of(delivery: &Delivery<'_>) -> Wishes {
         returned: Return::from_number(delivery.returned()).flatten(),
         envelope_id: delivery.envelope_id().to_owned(),
         // Whoever holds a message has done it for all.
-        later: None,
+        ..Wishes::default()
     }
 }
 

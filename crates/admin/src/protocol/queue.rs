@@ -124,6 +124,8 @@ pub struct MessageRow {
     pub bytes: u64,
     /// `urgent`, `normal`, `nonurgent`.
     pub priority: String,
+    /// The same as the number of RFC 6710, -9 to 9: what MAIL said, else 4, 0 or -4 for those words.
+    pub transfer_priority: i8,
     /// The sender's date, where it gave one.
     pub deferred_until: Option<String>,
     /// Where it waits.

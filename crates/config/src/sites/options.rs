@@ -197,8 +197,8 @@ static TABLE: &[SiteOption] = &[
         "no limit",
         ONCE,
         "Larger messages go only while a WINDOW is open.",
-        "For a line that is dear by day and cheap by night: small messages go at every release, larger ones go when the next window opens, in a `periodic` channel too. It needs \
-         a WINDOW.",
+        "For a line that is dear by day and cheap by night: small messages go at every release, larger ones go when the next window opens, in a `periodic` channel too. The site's mail then goes smallest first, among messages \
+         that are equally urgent, so that as many as may be are through when the line goes down. It needs a WINDOW.",
     ),
     site(
         "COUNTS",

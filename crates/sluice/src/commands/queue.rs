@@ -27,6 +27,7 @@ const COLUMNS: &[(&str, &str)] = &[
     ("domain", "Domain"),
     ("state", "State"),
     ("bytes", "Bytes"),
+    ("transfer_priority", "Priority"),
     ("arrived", "Arrived"),
     ("attempts", "Attempts"),
     ("due", "Due"),
@@ -134,6 +135,7 @@ fn in_words(row: &Value) -> io::Result<()> {
         ("arrived", "arrived"),
         ("octets", "bytes"),
         ("priority", "priority"),
+        ("MT-PRIORITY", "transfer_priority"),
         ("not before", "deferred_until"),
         ("error", "error"),
     ] {

@@ -11,7 +11,7 @@ use sluice_dispatch::{
     ACT_REASON_MAX, Act, ActError, Acting, Choice, Deferral, Details, EntryView, Filter, LastError, Mailbox,
     Standing,
 };
-use sluice_mail::{Priority, rfc3339};
+use sluice_mail::{Envelope, Priority, rfc3339};
 use sluice_queue::{Selector, State};
 use sluice_spool::EntryId;
 
@@ -77,6 +77,7 @@ fn entry_row(hub: &Hub, view: &EntryView, last: Option<&Deferral>) -> Option<Ent
         sender,
         recipients,
         bytes: view.size,
+        transfer_priority: view.priority.number(),
         arrived: rfc3339(view.arrived),
         attempts: u32::from(view.attempts),
         due: view.due.map(rfc3339),
@@ -244,6 +245,7 @@ pub(super) fn show(hub: &Hub, text: &str, row: Rows<'_>) -> Result<(), Fault> {
         };
         (0u32..).zip(&envelope.recipients).map(recipient).collect()
     });
+    let priority = known.map_or(first.view.priority, Envelope::transfer_priority);
     let shown = MessageRow {
         id: id.to_string(),
         sender: known.map(|envelope| envelope.sender.clone()).unwrap_or_default(),
@@ -251,12 +253,13 @@ pub(super) fn show(hub: &Hub, text: &str, row: Rows<'_>) -> Result<(), Fault> {
         // The index counts the age of what is released later from its release.
         arrived: rfc3339(known.map_or(first.view.arrived, |envelope| envelope.arrived)),
         bytes: first.view.size,
-        priority: match known.map_or(first.priority, |envelope| envelope.priority) {
+        priority: match priority.class() {
             Priority::Urgent => "urgent",
             Priority::Normal => "normal",
             Priority::Nonurgent => "nonurgent",
         }
         .to_owned(),
+        transfer_priority: priority.number(),
         deferred_until: known.and_then(|envelope| envelope.deferred_until).map(rfc3339),
         recipients: recipients.unwrap_or_default(),
         entries: entries.iter().map(message_entry).collect(),

@@ -1022,7 +1022,7 @@ fn a_server_that_refuses_bdat_gets_the_message_behind_data() {
 #[test]
 fn a_server_that_offers_dsn_is_told_what_the_sender_wishes() {
     use sluice_mail::{Handover, Notify, Return};
-    let wishes = Wishes { returned: Some(Return::Full), envelope_id: "QQ+2B1".into(), later: None };
+    let wishes = Wishes { returned: Some(Return::Full), envelope_id: "QQ+2B1".into(), ..Wishes::default() };
     let of_one =
         RecipientWishes { notify: Notify::parse("SUCCESS,DELAY").unwrap(), original: "rfc822;a+2B@b".into() };
     let plain = RecipientWishes::default();

@@ -115,7 +115,7 @@ fn parameters_of_mail() {
     let wishes = params("MAIL FROM:<a@b> ret=hdrs ENVID=QQ+2B314159").wishes;
     assert_eq!(
         wishes,
-        Wishes { returned: Some(Return::Headers), envelope_id: "QQ+2B314159".into(), later: None }
+        Wishes { returned: Some(Return::Headers), envelope_id: "QQ+2B314159".into(), ..Wishes::default() }
     );
     let long = format!("ENVID={}", "x".repeat(101));
     for bad in [

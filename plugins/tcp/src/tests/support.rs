@@ -194,7 +194,7 @@ pub(super) fn channel(port: u16, given: &[(&str, &str)], names: Option<Box<dyn N
     }
 }
 
-static NO_WISHES: Wishes = Wishes { returned: None, envelope_id: String::new(), later: None };
+static NO_WISHES: Wishes = Wishes { returned: None, envelope_id: String::new(), later: None, priority: None };
 
 /// A message of one line.
 pub(super) fn message<'a>(recipients: &[&'a str]) -> Message<'a> {
