@@ -385,10 +385,12 @@ impl Queues {
         self.domains.range(range).flat_map(|(_, queues)| queues.iter().copied()).collect()
     }
 
-    /// The queues of a channel.
+    /// The queues of a channel, in the order of their numbers.
     #[must_use]
     pub fn queues_of_channel(&self, channel: ChannelKey) -> Vec<QueueKey> {
-        self.channels[channel.0 as usize].queues.values().copied().collect()
+        let mut queues: Vec<QueueKey> = self.channels[channel.0 as usize].queues.values().copied().collect();
+        queues.sort_unstable();
+        queues
     }
 
     /// How many messages there are, in whatever state.

@@ -74,6 +74,15 @@ pub(crate) struct Run {
     pub(crate) ledger: Ledger,
 }
 
+impl Run {
+    /// The queues that it covers, in the order of their numbers.
+    fn sorted_queues(&self) -> Vec<QueueKey> {
+        let mut queues: Vec<QueueKey> = self.queues.iter().copied().collect();
+        queues.sort_unstable();
+        queues
+    }
+}
+
 impl Collect {
     fn covers(&self, channel: ChannelKey, reversed: &ReversedDomain) -> bool {
         match self {
@@ -240,8 +249,7 @@ impl Queues {
             return;
         };
         run.is_busy = false;
-        let queues: Vec<QueueKey> = run.queues.iter().copied().collect();
-        for key in queues {
+        for key in run.sorted_queues() {
             if let Some(queue) = self.queues.get_mut(key.0) {
                 queue.is_barred = false;
             }
@@ -255,8 +263,7 @@ impl Queues {
         let Some(run) = self.run_numbers.get(&number).and_then(|&index| self.runs.get(index)) else {
             return;
         };
-        let queues: Vec<QueueKey> = run.queues.iter().copied().collect();
-        for key in queues {
+        for key in run.sorted_queues() {
             let waits = self.queues.get(key.0).is_some_and(|queue| until_released(queue.channel));
             self.end_run(key);
             self.put_to_wait(key, waits, now);
@@ -272,10 +279,11 @@ impl Queues {
         let is_left = |key: &QueueKey| {
             self.queues.get(key.0).is_some_and(|queue| queue.channel == channel && queue.leased.is_empty())
         };
-        let queues: Vec<QueueKey> = run.queues.iter().copied().filter(is_left).collect();
+        let queues = run.sorted_queues().into_iter().filter(is_left).collect::<Vec<_>>();
         let is_waiting =
             |&entry: &EntryKey| self.is_on(entry, channel) && self.entry(entry).state != State::Leased;
-        let alone: Vec<EntryKey> = run.alone.iter().copied().filter(is_waiting).collect();
+        let mut alone: Vec<EntryKey> = run.alone.iter().copied().filter(is_waiting).collect();
+        alone.sort_unstable();
         for entry in alone {
             self.leave(entry);
         }

@@ -19,7 +19,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use parking_lot::{Mutex, RwLock};
@@ -31,7 +31,7 @@ use crate::recovery::{self, Recovered};
 use crate::segment::{PIECE_MAX, Piece, SegmentFile};
 use crate::storage::Storage;
 use crate::stored::{self, Stored};
-use crate::writer::{self, Message, Transition, Work};
+use crate::writer::{self, Message, Requests, Transition, Turn, Woken, Work, Writer};
 use crate::{journal, record};
 
 /// Told when something is durable, or that it is not.
@@ -197,7 +197,47 @@ struct Inner {
     shared: Arc<Shared>,
     work: Sender<Work>,
     own: Sender<Message>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    hands: Hands,
+}
+
+/// Who takes the writer's turns.
+enum Hands {
+    /// A thread of its own.
+    Thread(Mutex<Option<JoinHandle<()>>>),
+    /// Whoever tests the spool; there is none behind the last turn. See [`crate::testing::Steps`].
+    Steps(SteppedPlace),
+}
+
+/// Where a writer without a thread is while it lives.
+pub(crate) type SteppedPlace = Arc<Mutex<Option<Stepped>>>;
+
+/// A writer without a thread.
+pub(crate) struct Stepped {
+    writer: Writer,
+    requests: Requests,
+    /// What time it is for the writer.
+    now: Instant,
+}
+
+impl Stepped {
+    /// One turn, at a time or at that of the last one. Within a callback, which the writer runs in the middle of one, there
+    /// is nothing to do.
+    pub(crate) fn turn(place: &Mutex<Option<Stepped>>, now: Option<Instant>) {
+        let Some(mut place) = place.try_lock() else { return };
+        let Some(stepped) = &mut *place else { return };
+        stepped.now = now.unwrap_or(stepped.now);
+        if stepped.writer.turn(Woken::Due, &stepped.requests, stepped.now) == Turn::Last {
+            *place = None;
+        }
+    }
+
+    pub(crate) fn due(&self) -> Option<Instant> {
+        if self.requests.work.is_empty() && self.requests.own.is_empty() {
+            self.writer.due()
+        } else {
+            Some(self.now)
+        }
+    }
 }
 
 impl Drop for Inner {
@@ -210,12 +250,44 @@ impl Drop for Inner {
 impl Inner {
     /// Waits for the writer to end, unless this *is* the writer (a callback held the last handle).
     fn join(&self) {
-        if let Some(thread) = self.thread.lock().take()
-            && thread.thread().id() != std::thread::current().id()
-            && thread.join().is_err()
-        {
-            tracing::error!("the spool writer ended by a panic");
+        match &self.hands {
+            Hands::Thread(thread) => {
+                if let Some(thread) = thread.lock().take()
+                    && thread.thread().id() != std::thread::current().id()
+                    && thread.join().is_err()
+                {
+                    tracing::error!("the spool writer ended by a panic");
+                }
+            }
+            Hands::Steps(writer) => Stepped::turn(writer, None),
         }
+    }
+
+    /// Before somebody waits for an answer of the writer: where it has no thread, it takes its turn now.
+    fn attend(&self) {
+        if let Hands::Steps(writer) = &self.hands {
+            Stepped::turn(writer, None);
+        }
+    }
+}
+
+/// A spool whose writer has not begun yet.
+struct Opened {
+    start: writer::Start,
+    requests: Requests,
+    work: Sender<Work>,
+    own: Sender<Message>,
+    recovered: Recovered,
+}
+
+impl Opened {
+    fn open(storage: &Arc<dyn Storage>, options: Options) -> Result<Opened, OpenError> {
+        options.check()?;
+        let (start, recovered) = recovery::recover(storage, options)?;
+        let (work, work_receiver) = crossbeam_channel::bounded(start.shared.options.queue_length);
+        let (own, own_receiver) = crossbeam_channel::unbounded();
+        let requests = Requests { work: work_receiver, own: own_receiver };
+        Ok(Opened { start, requests, work, own, recovered })
     }
 }
 
@@ -226,18 +298,29 @@ impl Spool {
     /// should write a checkpoint soon after, so that the next start is quick.
     #[allow(clippy::needless_pass_by_value)] // The spool shares the storage with its caller; that is what an `Arc` says.
     pub fn open(storage: Arc<dyn Storage>, options: Options) -> Result<(Spool, Recovered), OpenError> {
-        options.check()?;
-        let (start, recovered) = recovery::recover(&storage, options)?;
-        let (work_sender, work_receiver) = crossbeam_channel::bounded(start.shared.options.queue_length);
-        let (own_sender, own_receiver) = crossbeam_channel::unbounded();
+        let Opened { start, requests, work, own, recovered } = Opened::open(&storage, options)?;
         let shared = Arc::clone(&start.shared);
         let path = shared.storage.path("");
         let thread = std::thread::Builder::new()
             .name("spool-writer".to_owned())
-            .spawn(move || writer::run(start, &work_receiver, &own_receiver))
+            .spawn(move || writer::run(start, &requests))
             .map_err(|source| OpenError::Write { path, source })?;
-        let inner = Inner { shared, work: work_sender, own: own_sender, thread: Mutex::new(Some(thread)) };
-        Ok((Spool { inner: Arc::new(inner) }, recovered))
+        let hands = Hands::Thread(Mutex::new(Some(thread)));
+        Ok((Spool { inner: Arc::new(Inner { shared, work, own, hands }) }, recovered))
+    }
+
+    /// The same without a thread; the writer is the caller's to step.
+    pub(crate) fn open_stepped(
+        storage: &Arc<dyn Storage>,
+        options: Options,
+        now: Instant,
+    ) -> Result<(Spool, SteppedPlace, Recovered), OpenError> {
+        let Opened { start, requests, work, own, recovered } = Opened::open(storage, options)?;
+        let shared = Arc::clone(&start.shared);
+        let stepped = Stepped { writer: Writer::new(start, now), requests, now };
+        let stepped = Arc::new(Mutex::new(Some(stepped)));
+        let hands = Hands::Steps(Arc::clone(&stepped));
+        Ok((Spool { inner: Arc::new(Inner { shared, work, own, hands }) }, stepped, recovered))
     }
 
     /// Begins a message and gives it its id. Costs no disk access; a draft that is dropped leaves no entry.
@@ -345,7 +428,9 @@ impl Spool {
             return Err(CheckpointError::Running);
         }
         let (sender, receiver): (Sender<_>, Receiver<_>) = crossbeam_channel::bounded(1);
-        let cut = self.inner.own.send(Message::Cut(sender)).ok().and_then(|()| receiver.recv().ok());
+        let asked = self.inner.own.send(Message::Cut(sender));
+        self.inner.attend();
+        let cut = asked.ok().and_then(|()| receiver.recv().ok());
         match cut {
             Some(line) => Ok(Cut::new(Arc::clone(shared), line)),
             None => {

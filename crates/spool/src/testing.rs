@@ -1,4 +1,5 @@
-//! [`CrashStorage`]: a disk that counts, stops, tears, forgets and fills up, for tests of the spool and of its owners.
+//! For tests of the spool and of its owners: [`CrashStorage`], a disk that counts, stops, tears, forgets and fills up, and
+//! [`Steps`], a writer without a thread.
 //!
 //! It is a real folder (so that maps are real maps) with a model beside it of what would be on the disk if the power
 //! went now: bytes only up to the last sync of their file, names only up to the last sync of the folder. After the test
@@ -12,12 +13,44 @@ use std::fs;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
 use crate::disk::Disk;
+use crate::error::OpenError;
 use crate::map::Map;
+use crate::recovery::Recovered;
+use crate::spool::{Options, Spool, Stepped, SteppedPlace};
 use crate::storage::{File, Listed, LockFailure, LockGuard, Storage};
+
+/// The writer of a spool that has no thread: it does nothing but in the turns that the test lets it take, at the times that
+/// the test names. Callbacks run within them, on the test's thread. (And [`Spool::cut`] and [`Spool::close`], which wait for
+/// the writer, take a turn by themselves.)
+pub struct Steps(SteppedPlace);
+
+impl Steps {
+    /// Opens a spool whose writer is stepped, at a time.
+    pub fn open(
+        storage: Arc<dyn Storage>,
+        options: Options,
+        now: Instant,
+    ) -> Result<(Spool, Steps, Recovered), OpenError> {
+        let (spool, stepped, recovered) = Spool::open_stepped(&storage, options, now)?;
+        drop(storage);
+        Ok((spool, Steps(stepped), recovered))
+    }
+
+    /// Lets the writer take what waits and do what is due.
+    pub fn turn(&self, now: Instant) {
+        Stepped::turn(&self.0, Some(now));
+    }
+
+    /// When the writer has something to do: at once when somebody waits for it. `None` also when the spool is closed.
+    pub fn due(&self) -> Option<Instant> {
+        self.0.lock().as_ref().and_then(Stepped::due)
+    }
+}
 
 /// Bytes a disk writes whole or not at all.
 const SECTOR: usize = 512;
@@ -206,6 +239,13 @@ impl CrashStorage {
         self.world.lock().stopped = true;
     }
 
+    /// Ends everything with the operation of this number, counted from now (0 is the next one), as
+    /// [`CrashStorage::stop_at`] does.
+    pub fn stop_after(&self, operations: u64) {
+        let mut world = self.world.lock();
+        world.stop_at = Some(world.operations + operations);
+    }
+
     /// Lets it go on after a stop: only the process was killed. What was not synced is still in memory, and still not on
     /// the disk.
     pub fn restart(&self) {
@@ -332,8 +372,11 @@ impl Storage for CrashStorage {
         }
     }
 
+    /// By name, so that what happens is the same each time.
     fn list(&self) -> io::Result<Vec<Listed>> {
-        self.disk.list()
+        let mut listed = self.disk.list()?;
+        listed.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(listed)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

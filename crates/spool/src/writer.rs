@@ -5,7 +5,8 @@
 //!
 //! # What wakes it, what ends it
 //! A request; the deadline of lazy transitions; the retry after a failed write. It ends with [`Message::Close`], after
-//! making durable what was asked for before it.
+//! making durable what was asked for before it. Each time it wakes it takes one *turn*; tests take the turns themselves
+//! ([`crate::testing::Steps`]), at times of their own, and then there is no thread.
 //!
 //! # Failure
 //! After a failed write or sync nothing is known about what the file holds behind the last good sync, and asking again
@@ -103,7 +104,7 @@ struct OpenFile {
     synced: usize,
 }
 
-struct Writer {
+pub(crate) struct Writer {
     shared: Arc<Shared>,
     books: Books,
     batch: Batch,
@@ -122,74 +123,111 @@ struct Writer {
     lazy_deadline: Option<Instant>,
     retry_at: Option<Instant>,
     forward: Forward,
+    /// When this turn began.
+    now: Instant,
     // Last, so that the lock goes after the files.
     _lock: LockGuard,
 }
 
+/// Where the writer takes its requests from.
+pub(crate) struct Requests {
+    pub(crate) work: Receiver<Work>,
+    pub(crate) own: Receiver<Message>,
+}
+
 /// The body of the thread.
-pub(crate) fn run(start: Start, work: &Receiver<Work>, own: &Receiver<Message>) {
-    let forward = Forward::starting(Instant::now(), start.shared.options.rest);
-    let mut writer = Writer {
-        shared: start.shared,
-        books: start.books,
-        batch: Batch::default(),
-        segment: None,
-        journal: None,
-        next_segment: start.next_segment,
-        next_journal: start.next_journal,
-        pending: Vec::new(),
-        abandoned: HashMap::new(),
-        refused_segment: None,
-        urgent: false,
-        lazy_deadline: None,
-        retry_at: None,
-        forward,
-        _lock: start.lock,
-    };
-    writer.reap();
-    writer.serve(work, own);
+pub(crate) fn run(start: Start, requests: &Requests) {
+    let mut writer = Writer::new(start, Instant::now());
+    loop {
+        let timeout = writer.timeout();
+        let woken = select! {
+            recv(requests.own) -> message => message.map_or(Woken::Ended, Woken::Message),
+            recv(requests.work) -> request => request.map_or(Woken::Ended, Woken::Work),
+            default(timeout) => Woken::Due,
+        };
+        if writer.turn(woken, requests, Instant::now()) == Turn::Last {
+            return;
+        }
+    }
+}
+
+/// Why the writer takes a turn.
+pub(crate) enum Woken {
+    Message(Message),
+    Work(Work),
+    /// It is time, or somebody wants to see what waits.
+    Due,
+    /// There is nobody left to ask for anything.
+    Ended,
+}
+
+/// Whether the writer goes on after a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    More,
+    Last,
 }
 
 impl Writer {
-    fn serve(&mut self, work: &Receiver<Work>, own: &Receiver<Message>) {
-        loop {
-            let timeout = self.timeout();
-            let mut closing = false;
-            select! {
-                recv(own) -> message => match message {
-                    Ok(message) => closing |= self.take_message(message),
-                    Err(_) => closing = true,
-                },
-                recv(work) -> request => match request {
-                    Ok(request) => self.take_work(request),
-                    Err(_) => closing = true,
-                },
-                default(timeout) => {}
-            }
-            let mut taken = 1;
-            while taken < BATCH_REQUESTS_MAX && self.batch.len() < BATCH_BYTES_MAX {
-                // The owner's first: a cut or a removal should not wait behind strangers.
-                if let Ok(message) = own.try_recv() {
-                    closing |= self.take_message(message);
-                } else if let Ok(request) = work.try_recv() {
-                    self.take_work(request);
-                } else {
-                    break;
-                }
-                taken += 1;
-            }
-            if closing {
-                self.close(work, own);
-                return;
-            }
-            self.finish_batch();
+    pub(crate) fn new(start: Start, now: Instant) -> Writer {
+        let forward = Forward::starting(now, start.shared.options.rest);
+        let mut writer = Writer {
+            shared: start.shared,
+            books: start.books,
+            batch: Batch::default(),
+            segment: None,
+            journal: None,
+            next_segment: start.next_segment,
+            next_journal: start.next_journal,
+            pending: Vec::new(),
+            abandoned: HashMap::new(),
+            refused_segment: None,
+            urgent: false,
+            lazy_deadline: None,
+            retry_at: None,
+            forward,
+            now,
+            _lock: start.lock,
+        };
+        writer.reap();
+        writer
+    }
+
+    /// Takes what waits, and does what is due.
+    pub(crate) fn turn(&mut self, woken: Woken, requests: &Requests, now: Instant) -> Turn {
+        let Requests { work, own } = requests;
+        self.now = now;
+        let mut closing = false;
+        match woken {
+            Woken::Message(message) => closing |= self.take_message(message),
+            Woken::Work(request) => self.take_work(request),
+            Woken::Due => {}
+            Woken::Ended => closing = true,
         }
+        let mut taken = 1;
+        while taken < BATCH_REQUESTS_MAX && self.batch.len() < BATCH_BYTES_MAX {
+            // The owner's first: a cut or a removal should not wait behind strangers.
+            if let Ok(message) = own.try_recv() {
+                closing |= self.take_message(message);
+            } else if let Ok(request) = work.try_recv() {
+                self.take_work(request);
+            } else {
+                break;
+            }
+            taken += 1;
+        }
+        if closing {
+            self.close(work, own);
+            return Turn::Last;
+        }
+        self.finish_batch();
+        Turn::More
     }
 
     /// Writes what was taken, and whatever is due.
     fn finish_batch(&mut self) {
         self.flush_segment(false);
-        let now = Instant::now();
+        let now = self.now;
         let lazy_due = self.lazy_deadline.is_some_and(|deadline| deadline <= now);
         if self.urgent || lazy_due {
             self.flush_journal();
@@ -203,9 +241,12 @@ impl Writer {
     }
 
     fn timeout(&self) -> Duration {
-        let due =
-            self.lazy_deadline.into_iter().chain(self.retry_at).chain(self.forward.due(self.retry_at)).min();
-        due.map_or(IDLE, |at| at.saturating_duration_since(Instant::now()))
+        self.due().map_or(IDLE, |at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// When there is something to do without a request.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.lazy_deadline.into_iter().chain(self.retry_at).chain(self.forward.due(self.retry_at)).min()
     }
 
     /// Takes what was asked for before the close, makes it durable, and refuses the rest by dropping it.
@@ -257,14 +298,14 @@ impl Writer {
         match transition.durability {
             Durability::Sync => self.urgent = true,
             Durability::Lazy => {
-                self.lazy_deadline.get_or_insert_with(|| Instant::now() + self.shared.options.lazy_delay);
+                self.lazy_deadline.get_or_insert(self.now + self.shared.options.lazy_delay);
             }
         }
         self.pending.push(transition);
     }
 
     fn take_removal(&mut self, id: EntryId, at: Location) -> bool {
-        let now = Instant::now();
+        let now = self.now;
         let was_live = self.books.remove(id, at, now);
         if was_live {
             self.forward.settled(now, self.shared.options.rest);
@@ -374,7 +415,7 @@ impl Writer {
         let after = conditions.health();
         drop(conditions);
         if failed {
-            self.retry_at.get_or_insert_with(|| Instant::now() + self.shared.options.retry_delay);
+            self.retry_at.get_or_insert(self.now + self.shared.options.retry_delay);
         }
         match (&before, &after) {
             (Health::Ok, Health::Ok) => {}
