@@ -12,6 +12,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use sluice_mail::{Outcome, Status, Time};
 use sluice_queue::{EntryKey, Finished, Placement, State, Then};
@@ -207,7 +208,7 @@ impl Core {
             }
             (Act::Hold, _) => self.move_to(acting, key, Placement::Held, latch, now),
             (Act::Release, _) => {
-                let placement = self.after_hold(key);
+                let placement = self.after_hold(key, now);
                 self.move_to(acting, key, placement, latch, now);
             }
             (Act::Retry, _) => {
@@ -239,15 +240,18 @@ impl Core {
         self.write_state_for(message, Durability::Sync, Some(latch.written()));
     }
 
-    /// Where an entry waits whose hold is lifted.
-    fn after_hold(&self, key: EntryKey) -> Placement {
+    /// Where an entry waits whose hold is lifted: as new mail does, for its window too.
+    fn after_hold(&self, key: EntryKey, now: Time) -> Placement {
         let entry = self.queues.entry(key);
         let message = self.queues.message(entry.message);
-        let policy = self.policy(self.queues.queue_names(entry.queue).0);
-        match policy.map(|policy| policy.after_deferral(message.priority, message.size)) {
+        let (channel, domain) = self.queues.queue_names(entry.queue);
+        let policy = self.policy(channel);
+        let placement = match policy.map(|policy| policy.after_deferral(message.priority, message.size)) {
             Some(Then::Ready) => Placement::Ready,
             Some(Then::UntilReleased) | None => Placement::UntilReleased,
-        }
+        };
+        let queue = (&**self.queues.channel_name(channel), &**domain);
+        self.within_window(queue, message.size, placement, Duration::ZERO, now)
     }
 
     /// Ends a leased entry without a word to anybody.

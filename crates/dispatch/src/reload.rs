@@ -3,10 +3,12 @@
 //! Mail stays where it is. Channels that have gone keep theirs, and show as not configured. An instance whose settings have changed
 //! finishes what it holds, while a new one takes over; one whose settings are the same goes on.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sluice_mail::Time;
-use sluice_queue::ChannelKey;
+use sluice_queue::{ChannelKey, Placement, QueueKey, State};
 
 use crate::core::{Core, RunnerState};
 use crate::event::Loaded;
@@ -37,16 +39,16 @@ impl Core {
             pool.waiting.clear();
             pool.waits.clear();
         }
+        // What the schedules in force until now had to do is done, or is done now by the new ones.
+        self.reckon_moments(now);
+        let had_sizes = self.sites.has_sizes();
+        self.sites = SitePlan::of(&config);
         for key in self.queues.channels() {
             let policy = new.get_mut(key.index()).and_then(Option::take);
             self.change(key, policy, now);
             self.agenda.list(key);
         }
         self.know_channels();
-        // What the schedules in force until now had to do is done, or is done now by the new ones.
-        self.reckon_moments(now);
-        let had_sizes = self.sites.has_sizes();
-        self.sites = SitePlan::of(&config);
         self.order_queues(had_sizes);
         self.know_timed_channels();
         self.queues.set_grace(config.options.release_grace);
@@ -103,8 +105,34 @@ impl Core {
             }
         }
         if becomes_immediate && old.is_some() {
-            // What waited for a release waits for nothing any more.
-            self.queues.make_due(&self.queues.queues_of_channel(key), now);
+            // What waited for a release waits for nothing any more, or for its window.
+            let all = self.queues.queues_of_channel(key);
+            let mut open = all.clone();
+            self.keep_open_windows(&mut open, now);
+            self.queues.make_due(&open, now);
+            if open.len() < all.len() {
+                let closed = all.into_iter().filter(|queue| !open.contains(queue)).collect();
+                self.wait_for_windows(&closed, now);
+            }
+        }
+    }
+
+    /// Has what waits for a release in these queues wait for its window instead.
+    fn wait_for_windows(&mut self, queues: &HashSet<QueueKey>, now: Time) {
+        let mut waiting = Vec::new();
+        self.queues.walk(0, u32::MAX, |key, entry, _| {
+            if entry.due().is_none() && queues.contains(&entry.queue) {
+                waiting.push(key);
+            }
+        });
+        waiting.retain(|&key| self.queues.state(key) == State::Delayed);
+        for key in waiting {
+            let entry = self.queues.entry(key);
+            let (channel, domain) = self.queues.queue_names(entry.queue);
+            let queue = (&**self.queues.channel_name(channel), &**domain);
+            let size = self.queues.message(entry.message).size;
+            let placement = self.within_window(queue, size, Placement::Ready, Duration::ZERO, now);
+            self.queues.put_back(key, placement, now);
         }
     }
 

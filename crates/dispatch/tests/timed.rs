@@ -5,8 +5,9 @@
 
 mod support;
 
+use sluice_dispatch::{Acting, Filter};
 use std::time::Duration;
-use support::{Act, HOUR, House, MINUTE, configuration_with_times};
+use support::{Act, CHANNELS, HOUR, House, MINUTE, RULES, configuration_with_times, read_with_options};
 
 fn house(jobs: &str) -> House {
     House::with(configuration_with_times(&[], jobs, ""))
@@ -150,4 +151,38 @@ fn a_reload_takes_schedules_of_channels_up_anew() {
     assert_eq!(house.take_got(), [""; 0], "the old moment means nothing any more");
     house.pass(30 * MINUTE);
     house.wait_queue(&[]);
+}
+
+#[test]
+fn a_hold_that_is_lifted_while_the_window_is_closed_waits_for_it() {
+    let mut house = house("[CHANNEL=tcp_local]\nWINDOW=16:00-17:00\n");
+    house.send(&["tcp_local!a@there.example"]);
+    house.wait_queue(&["tcp_local/there.example 1"]);
+    for act in [sluice_dispatch::Act::Hold, sluice_dispatch::Act::Release] {
+        let chosen = house.handle().choose(Filter::default(), &mut |_, _| true).unwrap().entries;
+        let acting = Acting { act, by: "the test".to_owned(), reason: String::new() };
+        assert_eq!(house.handle().act(acting, &chosen, &mut |_, _| true).unwrap().done, 1);
+    }
+    assert_eq!(house.take_got(), [""; 0], "it is 14:13");
+    house.restart();
+    assert_eq!(house.take_got(), [""; 0], "and after a restart");
+    house.pass(2 * HOUR);
+    house.wait_queue(&[]);
+}
+
+#[test]
+fn a_channel_that_a_reload_makes_immediate_waits_for_its_window() {
+    let jobs = "[CHANNEL=tcp_slow]\nWINDOW=16:00-17:00\n";
+    let mut house = house(jobs);
+    house.send(&["tcp_slow!a@slow.example"]);
+    house.wait_queue(&["tcp_slow/slow.example 1"]);
+    let (before, _) = CHANNELS.split_once("odd ").unwrap();
+    let channels = before.replace("tcp_slow smtp periodic", "tcp_slow smtp");
+    let channels = channels.split(['{', '}']).step_by(2).collect::<String>();
+    let rules = RULES.replace("odd.example $U%$D@ODD-CHANNEL\n", "");
+    house.reload(read_with_options(&format!("{rules}\n{channels}"), jobs, "TIME_ZONE=UTC\n"));
+    assert_eq!(house.take_got(), [""; 0], "it is 14:13");
+    house.pass(2 * HOUR);
+    house.wait_queue(&[]);
+    assert_eq!(house.take_got(), ["tcp_slow a@slow.example"]);
 }
