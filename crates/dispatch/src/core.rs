@@ -18,6 +18,7 @@ use sluice_spool::Spool;
 
 use crate::acts::Wishes;
 use crate::agenda::Agenda;
+use crate::aside::Aside;
 use crate::closed::Closed;
 use crate::desk::Job;
 use crate::event::{Answer, Event, Loaded, Question};
@@ -190,6 +191,8 @@ pub(crate) struct Core {
     /// Old instances that are still finishing.
     pub(crate) draining: HashMap<(ChannelKey, u64), Arc<dyn Runner>>,
     pub(crate) desk: Sender<Job>,
+    /// Who does what takes its time.
+    pub(crate) aside: Arc<dyn Aside>,
     /// For threads and instances that report back.
     pub(crate) inbox: Sender<Event>,
     /// What the clock has set going so far.

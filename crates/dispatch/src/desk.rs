@@ -160,10 +160,14 @@ impl Desk {
     /// Works until the dispatcher drops its end of the queue.
     pub(crate) fn run(&self, jobs: &Receiver<Job>) {
         for job in jobs {
-            match job {
-                Job::Lease(job) => self.lease(job),
-                Job::Notice(job) => job.run(&self.spool, &self.arrivals),
-            }
+            self.take(job);
+        }
+    }
+
+    pub(crate) fn take(&self, job: Job) {
+        match job {
+            Job::Lease(job) => self.lease(job),
+            Job::Notice(job) => job.run(&self.spool, &self.arrivals),
         }
     }
 

@@ -129,12 +129,12 @@ impl Core {
         self.checkpoint.is_running = true;
         self.reckon_moments(now);
         let (copy, inbox) = (Copy::of(self), self.inbox.clone());
-        let thread = std::thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
+        let work = move || {
             let result = copy.write(cut);
             // Fails only when the dispatcher has gone.
             let _ = inbox.send(Event::Checkpointed(result));
-        });
-        if let Err(error) = thread {
+        };
+        if let Err(error) = self.aside.begin("checkpoint".to_owned(), Box::new(work)) {
             self.checkpointed(Err(format!("no thread to write it on: {error}")), now);
         }
     }

@@ -21,6 +21,7 @@
 mod accept;
 mod acts;
 mod agenda;
+mod aside;
 mod choose;
 mod clock;
 mod closed;
@@ -50,6 +51,8 @@ mod runner;
 mod runs;
 mod schedule;
 mod settle;
+#[cfg(test)]
+mod simulation;
 mod sites;
 mod state;
 mod ticket;

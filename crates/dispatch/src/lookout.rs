@@ -134,6 +134,12 @@ impl Core {
         Some(format!("nothing done for {} s: {why}", quiet.as_secs()))
     }
 
+    /// Whether nothing stands in a channel's way, and yet nobody looks at it. Never so after a round of the loop.
+    #[cfg(test)]
+    pub(crate) fn is_forgotten(&self, key: ChannelKey, now: Time) -> bool {
+        self.has_to_do(key) && matches!(self.trouble(key, now), Some(Trouble::Forgotten))
+    }
+
     fn has_to_do(&self, key: ChannelKey) -> bool {
         let channel = &self.channels[key.index()];
         let runs = !self.is_stopped(key) && channel.policy.as_ref().is_some_and(crate::policy::Policy::runs);

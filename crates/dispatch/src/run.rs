@@ -11,15 +11,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use crossbeam_channel::{Receiver, Select, bounded, unbounded};
+use crossbeam_channel::{Receiver, Select, Sender, bounded, unbounded};
 use sluice_mail::Time;
 use sluice_queue::Queues;
 use sluice_spool::{Live, Spool};
 
+use crate::aside::{Aside, Threads};
 use crate::clock::Clock;
 use crate::closed::Closed;
 use crate::core::{Core, RunnerState};
-use crate::desk::Desk;
+use crate::desk::{Desk, Job};
 use crate::event::{Event, Loaded};
 use crate::expiry::Patrol;
 use crate::handle::{Handle, INBOX, NOTICES, PERMITS, Shared};
@@ -70,6 +71,40 @@ impl Dispatcher {
     /// # Errors
     /// The machine gives no thread.
     pub fn start(parts: Parts) -> io::Result<Handle> {
+        let clock = Arc::clone(&parts.clock);
+        let Assembled { core, ways_in, desk, jobs, ended, handle } = Assembled::of(parts, Arc::new(Threads));
+        std::thread::Builder::new().name("dispatch-desk".to_owned()).spawn(move || desk.run(&jobs))?;
+        let thread = std::thread::Builder::new().name("dispatch".to_owned()).spawn(move || {
+            run(core, &ways_in, &*clock);
+            drop(ended);
+        })?;
+        if let Ok(mut place) = handle.shared.thread.lock() {
+            *place = Some(thread);
+        }
+        Ok(handle)
+    }
+}
+
+/// Where events come in.
+pub(crate) struct WaysIn {
+    pub(crate) arrivals: Receiver<Event>,
+    pub(crate) inbox: Receiver<Event>,
+}
+
+/// A dispatcher whose threads have not begun: what each of them is to have.
+pub(crate) struct Assembled {
+    pub(crate) core: Core,
+    pub(crate) ways_in: WaysIn,
+    pub(crate) desk: Desk,
+    pub(crate) jobs: Receiver<Job>,
+    /// Dropped when the loop has ended.
+    pub(crate) ended: Sender<()>,
+    pub(crate) handle: Handle,
+}
+
+impl Assembled {
+    /// Queues what the spool has.
+    pub(crate) fn of(parts: Parts, aside: Arc<dyn Aside>) -> Self {
         let Parts { loaded, spool, entries, notes, runners, clock } = parts;
         let (arrivals_in, arrivals) = bounded(PERMITS + NOTICES);
         let (inbox_in, inbox) = bounded(INBOX);
@@ -112,6 +147,7 @@ impl Dispatcher {
             next_number: 0,
             draining: std::collections::HashMap::new(),
             desk: desk_in,
+            aside,
             inbox: inbox_in.clone(),
             moments: Moments {
                 kept: now,
@@ -137,42 +173,54 @@ impl Dispatcher {
         core.recover(entries, now);
         core.recover_releases(now);
         let desk = Desk { spool, inbox: inbox_in, arrivals: arrivals_in };
-        std::thread::Builder::new().name("dispatch-desk".to_owned()).spawn(move || desk.run(&desk_out))?;
-        let thread = std::thread::Builder::new().name("dispatch".to_owned()).spawn(move || {
-            run(core, &arrivals, &inbox, &*clock);
-            drop(ended_in);
-        })?;
-        if let Ok(mut place) = shared.thread.lock() {
-            *place = Some(thread);
-        }
-        Ok(Handle { shared })
+        let ways_in = WaysIn { arrivals, inbox };
+        Self { core, ways_in, desk, jobs: desk_out, ended: ended_in, handle: Handle { shared } }
     }
 }
 
-fn run(mut core: Core, arrivals: &Receiver<Event>, inbox: &Receiver<Event>, clock: &dyn Clock) {
+fn run(mut core: Core, ways_in: &WaysIn, clock: &dyn Clock) {
     loop {
         let now = clock.now();
-        core.pass(now);
-        core.proceed(now);
-        if core.has_stopped() {
+        if core.go_on(now) == Loop::Ends {
             break;
         }
         let wait =
             if core.stopping.is_some() { STOP_LOOK } else { core.next_wake().since(now).min(SLEEP_MAX) };
         let mut select = Select::new();
-        select.recv(arrivals);
-        select.recv(inbox);
-        if select.ready_timeout(wait).is_err() {
-            continue;
-        }
-        let now = clock.now();
-        core.pass(now);
-        for _ in 0..BATCH {
-            let Some(event) = arrivals.try_recv().ok().or_else(|| inbox.try_recv().ok()) else { break };
-            core.handle(event, now);
+        select.recv(&ways_in.arrivals);
+        select.recv(&ways_in.inbox);
+        if select.ready_timeout(wait).is_ok() {
+            core.take_in(ways_in, clock.now());
         }
     }
     core.end(clock.now());
+}
+
+/// Whether the loop goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loop {
+    GoesOn,
+    Ends,
+}
+
+/// The two halves of a round.
+impl Core {
+    /// Does what is due, and starts what may start.
+    pub(crate) fn go_on(&mut self, now: Time) -> Loop {
+        self.pass(now);
+        self.proceed(now);
+        if self.has_stopped() { Loop::Ends } else { Loop::GoesOn }
+    }
+
+    /// Takes what has come in, as much as is a batch.
+    pub(crate) fn take_in(&mut self, ways_in: &WaysIn, now: Time) {
+        let WaysIn { arrivals, inbox } = ways_in;
+        self.pass(now);
+        for _ in 0..BATCH {
+            let Some(event) = arrivals.try_recv().ok().or_else(|| inbox.try_recv().ok()) else { break };
+            self.handle(event, now);
+        }
+    }
 }
 
 impl Core {
@@ -201,7 +249,7 @@ impl Core {
     }
 
     /// Writes down what there is. What is still under way is written as waiting: it will be delivered again.
-    fn end(mut self, now: Time) {
+    pub(crate) fn end(mut self, now: Time) {
         if !self.deliveries.is_empty() {
             tracing::warn!(
                 deliveries = self.deliveries.len(),

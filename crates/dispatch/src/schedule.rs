@@ -414,7 +414,7 @@ impl Core {
         channel.runner = RunnerState::Starting;
         let generation = channel.generation;
         let (runners, inbox) = (Arc::clone(&self.shared.runners), self.inbox.clone());
-        let thread = std::thread::Builder::new().name(format!("start-{name}")).spawn(move || {
+        let work = move || {
             let events_to = inbox.clone();
             let events = Arc::new(move |event| {
                 // Fails only when the dispatcher has gone; the journal then says what is still open.
@@ -422,8 +422,8 @@ impl Core {
             });
             let result = runners.start(&instance, events);
             let _ = inbox.send(Event::Started { channel: key, generation, result });
-        });
-        if let Err(error) = thread {
+        };
+        if let Err(error) = self.aside.begin(format!("start-{name}"), Box::new(work)) {
             self.started(key, generation, Err(format!("no thread to start it on: {error}")), now);
         }
     }

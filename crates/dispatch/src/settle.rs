@@ -69,6 +69,11 @@ pub(crate) struct WaitingNotices {
 }
 
 impl WaitingNotices {
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.ready.len() + self.later.len()
+    }
+
     fn put(&mut self, pending: PendingNotice) {
         self.number += 1;
         self.later.insert((pending.not_before, self.number), pending);

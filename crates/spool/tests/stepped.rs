@@ -10,7 +10,8 @@ use sluice_spool::{Durability, EntryId, Health, Location, Options, Spool, Storag
 fn open(disk: &CrashStorage, now: Instant) -> (Spool, Steps, usize) {
     let storage: Arc<dyn Storage> = Arc::new(disk.clone());
     // Nothing is moved, so that nothing else is due.
-    let options = Options { segment_size: 64 << 10, journal_size: 8 << 10, rest: Duration::MAX, ..Options::default() };
+    let options =
+        Options { segment_size: 64 << 10, journal_size: 8 << 10, rest: Duration::MAX, ..Options::default() };
     let (spool, steps, recovered) = Steps::open(storage, options, now).unwrap();
     (spool, steps, recovered.entries.len())
 }

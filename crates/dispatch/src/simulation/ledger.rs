@@ -1,0 +1,437 @@
+//! What must be true: every message that was acknowledged, and where each of its recipients stands as far as an outsider can
+//! know. The ledger lives through crashes; the index of each life is held against it.
+//!
+//! It knows what was sent, what peers took, what operators were promised. It does not know how the dispatcher decides; where
+//! several things would be right it accepts each of them.
+
+use std::collections::BTreeMap;
+
+use sluice_mail::{Envelope, Time};
+use sluice_queue::State;
+use sluice_spool::EntryId;
+
+use super::hub::Hub;
+use super::scenery::{BACKOFF_MIN, CHANGING, CHANNELS};
+use crate::core::Core;
+use crate::desk::open_recipients;
+
+/// Nothing but a release makes it due.
+pub(super) const NEVER: Time = Time(u64::MAX);
+
+/// Whether a recipient was delivered, as far as the hub knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Closed {
+    Open,
+    /// The hub was told, and a crash may make it forget that.
+    Volatile,
+    Durable,
+}
+
+/// What an operator has done with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Word {
+    No,
+    /// Asked for, and perhaps done.
+    Asked,
+    /// Answered: it is so, whatever comes.
+    Promised,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Recipient {
+    pub(super) address: String,
+    pub(super) channel: String,
+    pub(super) domain: String,
+    /// How often a peer took it.
+    pub(super) delivered: u32,
+    pub(super) closed: Closed,
+    /// It has failed for good in this life, and its sender is to be told.
+    pub(super) is_failing: bool,
+    /// Its sender was told of its failure: ever, and in this life.
+    pub(super) is_told: bool,
+    pub(super) is_told_now: bool,
+    /// It is gone without a word, which is right for a notice.
+    pub(super) is_dropped: bool,
+    /// Returned or deleted by an operator; by return.
+    pub(super) gone: Word,
+    pub(super) is_returned: bool,
+    pub(super) held: Word,
+    /// The last act upon it, whose answer counts.
+    pub(super) act: usize,
+    /// A plugin has it.
+    pub(super) is_out: bool,
+    /// No attempt before; and what a crash takes that back to.
+    pub(super) not_before: Time,
+    pub(super) not_before_durable: Time,
+    /// Its entry waits for the notice about another recipient, and is put back after that.
+    pub(super) waits_for_notice: bool,
+    /// Attempts: at least and at most; and what a crash takes the former back to.
+    pub(super) attempts: (u32, u32),
+    pub(super) attempts_durable: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Its commit has no answer yet, or was refused: it may be there after a crash.
+    Unanswered,
+    /// The client has its 250.
+    Acknowledged,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Message {
+    pub(super) standing: Standing,
+    /// It was seen in the index, in whatever life.
+    pub(super) is_seen: bool,
+    pub(super) is_notice: bool,
+    pub(super) envelope: Envelope,
+    pub(super) content: Vec<u8>,
+    pub(super) recipients: Vec<Recipient>,
+}
+
+/// What a plugin has said of a recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said {
+    Delivered,
+    /// Put off by the peer, which is there.
+    Deferred,
+    /// Put off because nobody answers.
+    Unreachable,
+    /// Nothing was said of it, and it was tried.
+    Nothing,
+    Failed,
+    Untried,
+}
+
+#[derive(Default)]
+pub(super) struct Ledger {
+    pub(super) messages: BTreeMap<EntryId, Message>,
+    /// Something was taken in that may not be durable; and since when the spool's writer knows.
+    pub(super) is_volatile: bool,
+    pub(super) volatile_since: Option<Time>,
+}
+
+impl Ledger {
+    /// A message whose commit is under way.
+    pub(super) fn begin(&mut self, id: EntryId, envelope: Envelope, content: Vec<u8>, core: &Core) {
+        let held = if envelope.held { Word::Promised } else { Word::No };
+        let message = Message::new(envelope, content, held, core);
+        let before = self.messages.insert(id, message);
+        assert!(before.is_none_or(|old| old.standing == Standing::Unanswered), "the id {id} is used twice");
+    }
+
+    fn recipients(&mut self) -> impl Iterator<Item = &mut Recipient> {
+        self.messages.values_mut().flat_map(|message| &mut message.recipients)
+    }
+
+    /// Everything that was said to the dispatcher until now is on the disk.
+    pub(super) fn all_is_durable(&mut self) {
+        self.is_volatile = false;
+        self.volatile_since = None;
+        for recipient in self.recipients() {
+            if recipient.closed == Closed::Volatile {
+                recipient.closed = Closed::Durable;
+            }
+            if !recipient.waits_for_notice {
+                recipient.not_before_durable = recipient.not_before;
+            }
+            if !recipient.is_failing {
+                recipient.attempts_durable = recipient.attempts.0;
+            }
+        }
+    }
+
+    /// What lives in memory only is gone.
+    pub(super) fn crash(&mut self) {
+        self.is_volatile = false;
+        self.volatile_since = None;
+        for recipient in self.recipients() {
+            recipient.is_out = false;
+            recipient.is_failing = false;
+            recipient.waits_for_notice = false;
+            recipient.is_told_now = false;
+            recipient.not_before = recipient.not_before.min(recipient.not_before_durable);
+            recipient.attempts.0 = recipient.attempts_durable;
+        }
+    }
+
+    /// A new life has begun: what may be so or otherwise is settled by what it has found.
+    pub(super) fn restart(&mut self, core: &Core) {
+        let places = self.places(core);
+        // What an earlier life has told, it may not have settled.
+        self.recipients().for_each(|recipient| recipient.is_told_now = false);
+        for (id, message) in &mut self.messages {
+            let Some(found) = places.get(id) else {
+                message.recipients.iter_mut().for_each(|recipient| recipient.recovered(None));
+                continue;
+            };
+            message.is_seen = true;
+            for (recipient, state) in message.recipients.iter_mut().zip(found) {
+                recipient.recovered(*state);
+            }
+        }
+    }
+
+    /// Where the open recipients of each message stand in the index. What is new there must be a notice about something that
+    /// is known.
+    fn places(&mut self, core: &Core) -> BTreeMap<EntryId, Vec<Option<State>>> {
+        let mut places = BTreeMap::new();
+        for (key, found) in core.queues.messages() {
+            if !self.messages.contains_key(&found.id) {
+                self.adopt(found.id, found.at, core);
+            }
+            let message = &self.messages[&found.id];
+            let mut states = vec![None; message.recipients.len()];
+            for entry in core.queues.entries_of(key) {
+                let (channel, domain) = core.queues.queue_names(core.queues.entry(entry).queue);
+                let channel = core.queues.channel_name(channel);
+                for (index, _) in open_recipients(&message.envelope, channel, domain, core.queues.open(entry))
+                {
+                    let place: &mut Option<State> = &mut states[index as usize];
+                    assert!(place.is_none(), "recipient {index} of {} stands in two entries", found.id);
+                    *place = Some(core.queues.state(entry));
+                }
+            }
+            places.insert(found.id, states);
+        }
+        places
+    }
+
+    /// A message that nobody has sent: a notice, or an invention.
+    fn adopt(&mut self, id: EntryId, at: sluice_spool::Location, core: &Core) {
+        let stored = core.spool.read(at).unwrap_or_else(|error| panic!("{id} cannot be read: {error}"));
+        let envelope = Envelope::decode(stored.envelope()).expect("an envelope of ours");
+        let content: Vec<u8> = stored.pieces().flat_map(<[u8]>::to_vec).collect();
+        assert!(envelope.sender.is_empty(), "{id} from {} was sent by nobody", envelope.sender);
+        let text = String::from_utf8_lossy(&content).into_owned();
+        let mut address = "";
+        let mut reports = 0;
+        for line in text.lines() {
+            if let Some(final_address) = line.strip_prefix("Final-Recipient: rfc822;") {
+                address = final_address.trim();
+            }
+            let Some(action) = line.strip_prefix("Action: ") else { continue };
+            reports += 1;
+            let known = self.recipients().find(|recipient| recipient.address == address);
+            let known =
+                known.unwrap_or_else(|| panic!("a notice about {address}, whom nobody has written to"));
+            if action.trim() == "failed" {
+                known.is_told = true;
+                known.is_told_now = true;
+            }
+        }
+        assert!(reports > 0, "{id} has a null sender and is no notice: {text}");
+        let mut message = Message::new(envelope, content, Word::No, core);
+        message.is_notice = true;
+        message.standing = Standing::Acknowledged;
+        self.messages.insert(id, message);
+    }
+
+    /// Holds the index against what must be in it.
+    pub(super) fn check(&mut self, hub: &Hub, now: Time) {
+        let places = self.places(&hub.core);
+        for (id, message) in &mut self.messages {
+            let found = places.get(id);
+            message.is_seen |= found.is_some();
+            if message.standing == Standing::Unanswered && !message.is_seen {
+                continue;
+            }
+            let is_notice = message.is_notice;
+            let is_old = now.since(message.envelope.arrived).as_secs() >= 24 * 3600;
+            for (index, recipient) in message.recipients.iter_mut().enumerate() {
+                let what = || format!("recipient {index} of {id}");
+                match found.and_then(|states| states[index]) {
+                    Some(state) => recipient.check_present(state, &what),
+                    None => recipient.check_absent(is_notice, is_old, &what),
+                }
+            }
+        }
+    }
+
+    /// A plugin is offered a delivery.
+    pub(super) fn offered(&mut self, channel: &str, delivery: &sluice_host::Delivery) {
+        let id: EntryId = delivery.id.parse().expect("ids of ours");
+        let what = format!("{id} on {channel}");
+        let Some(message) = self.messages.get_mut(&id) else { panic!("{what}: nobody has sent it") };
+        let mut content = Vec::new();
+        delivery.content.pieces(&mut |piece| content.extend_from_slice(piece));
+        assert!(content == message.content, "{what}: its content has changed");
+        assert_eq!(delivery.sender, message.envelope.sender, "{what}");
+        assert!(!delivery.recipients.is_empty(), "{what}: a delivery to nobody");
+        for given in &delivery.recipients {
+            let recipient = &mut message.recipients[given.index as usize];
+            let what = format!("{what}, {}", given.address);
+            assert_eq!(recipient.address, given.address, "{what}");
+            assert_eq!(recipient.channel, channel, "{what}");
+            assert!(!recipient.is_out, "{what}: offered twice at once");
+            assert_eq!(recipient.closed, Closed::Open, "{what}: offered again after it was delivered");
+            assert!(!recipient.is_failing, "{what}: offered again after it had failed");
+            assert_ne!(recipient.gone, Word::Promised, "{what}: offered after an operator took it away");
+            assert_ne!(recipient.held, Word::Promised, "{what}: offered while it is on hold");
+            if recipient.domain == *delivery.domain {
+                let (least, most) = recipient.attempts;
+                let attempts = delivery.attempts;
+                assert!(
+                    (least..=most).contains(&attempts),
+                    "{what}: {attempts} attempts, not {least} to {most}"
+                );
+                if least < most {
+                    recipient.attempts = (attempts, attempts);
+                    recipient.attempts_durable = attempts;
+                }
+            }
+            recipient.is_out = true;
+        }
+    }
+
+    /// A peer has it.
+    pub(super) fn delivered(&mut self, id: EntryId, index: u32) {
+        self.recipient(id, index).delivered += 1;
+    }
+
+    pub(super) fn recipient(&mut self, id: EntryId, index: u32) -> &mut Recipient {
+        let message = self.messages.get_mut(&id).expect("it was offered");
+        &mut message.recipients[index as usize]
+    }
+
+    /// The dispatcher has taken in what a plugin said of one delivery.
+    pub(super) fn settled(&mut self, id: EntryId, said: &[(u32, Said)], core: &Core, now: Time) {
+        let partly = said.iter().any(|(_, said)| *said == Said::Delivered);
+        let has_failed = said.iter().any(|(_, said)| *said == Said::Failed);
+        for &(index, said) in said {
+            let recipient = self.recipient(id, index);
+            // So it is where an operator wants it returned.
+            recipient.waits_for_notice = has_failed || recipient.gone == Word::Asked;
+            if said != Said::Untried {
+                recipient.attempts = (recipient.attempts.0 + 1, recipient.attempts.1 + 1);
+            }
+            match said {
+                Said::Delivered => recipient.closed = Closed::Volatile,
+                Said::Failed => recipient.is_failing = true,
+                Said::Unreachable => recipient.not_before = now.min(recipient.not_before),
+                // Those that share its entry may have been delivered, and then the next attempt is at once.
+                Said::Deferred if partly => recipient.not_before = now,
+                Said::Deferred | Said::Nothing => {
+                    let later = now.plus(BACKOFF_MIN);
+                    recipient.not_before = by_itself(core, &recipient.channel, later);
+                }
+                Said::Untried => {}
+            }
+        }
+        self.is_volatile = true;
+    }
+
+    /// Somebody has asked for what matches: it may go now.
+    pub(super) fn excuse(&mut self, wanted: impl Fn(EntryId, &Recipient) -> bool) {
+        for (&id, message) in &mut self.messages {
+            for recipient in message.recipients.iter_mut().filter(|recipient| wanted(id, recipient)) {
+                recipient.not_before = Time(0);
+            }
+        }
+    }
+
+    /// Another configuration is in force: what waited for a release may wait for nothing any more.
+    pub(super) fn reloaded(&mut self, core: &Core, now: Time) {
+        for recipient in self.recipients().filter(|recipient| recipient.channel == CHANGING) {
+            recipient.not_before = recipient.not_before.min(by_itself(core, CHANGING, now));
+        }
+    }
+
+    /// Everybody who was promised something has got it.
+    pub(super) fn close(&self) {
+        for (id, message) in &self.messages {
+            if message.standing == Standing::Unanswered && !message.is_seen {
+                continue;
+            }
+            for recipient in &message.recipients {
+                let is_settled = recipient.delivered > 0
+                    || recipient.is_told
+                    || recipient.is_dropped
+                    || recipient.gone != Word::No;
+                assert!(is_settled, "{} of {id} was lost: {recipient:?}", recipient.address);
+            }
+        }
+    }
+}
+
+/// When mail that is due at that time goes without anybody asking.
+pub(super) fn by_itself(core: &Core, channel: &str, due: Time) -> Time {
+    let policy = core.queues.known_channel(channel).and_then(|key| core.policy(key));
+    let policy = policy.unwrap_or_else(|| panic!("{channel} is one of {CHANNELS:?}"));
+    if policy.schedule != crate::policy::Schedule::Immediate {
+        return NEVER;
+    }
+    policy.windows.as_ref().map_or(due, |windows| windows.opens_after(due).unwrap_or(NEVER))
+}
+
+impl Message {
+    fn new(envelope: Envelope, content: Vec<u8>, held: Word, core: &Core) -> Self {
+        let recipients = envelope.recipients.iter().map(|recipient| {
+            let not_before = by_itself(core, &recipient.channel, envelope.arrived);
+            Recipient {
+                address: recipient.address.clone(),
+                channel: recipient.channel.clone(),
+                domain: recipient.domain.clone(),
+                delivered: 0,
+                closed: Closed::Open,
+                is_failing: false,
+                is_told: false,
+                is_told_now: false,
+                is_dropped: false,
+                gone: Word::No,
+                is_returned: false,
+                held,
+                act: 0,
+                is_out: false,
+                not_before,
+                not_before_durable: not_before,
+                waits_for_notice: false,
+                attempts: (0, 0),
+                attempts_durable: 0,
+            }
+        });
+        let recipients = recipients.collect();
+        let (standing, is_seen) = (Standing::Unanswered, false);
+        Self { standing, is_seen, is_notice: false, envelope, content, recipients }
+    }
+}
+
+impl Recipient {
+    /// What the disk has of it counts where two things would have been right.
+    fn recovered(&mut self, state: Option<State>) {
+        if self.closed == Closed::Volatile {
+            self.closed = if state.is_some() { Closed::Open } else { Closed::Durable };
+        }
+        if self.gone == Word::Asked && state.is_some() {
+            self.gone = Word::No;
+        }
+        if self.held == Word::Asked {
+            self.held = if state == Some(State::Held) { Word::Promised } else { Word::No };
+        }
+    }
+
+    fn check_present(&mut self, state: State, what: &dyn Fn() -> String) {
+        self.waits_for_notice &= state == State::Leased;
+        let what = || format!("{}: {self:?}", what());
+        assert_eq!(self.closed, Closed::Open, "{} waits though it was delivered", what());
+        assert!(!self.is_told_now, "{} waits though its sender was told that it has failed", what());
+        assert_ne!(self.gone, Word::Promised, "{} is back after an operator took it away", what());
+        match self.held {
+            Word::No => assert_ne!(state, State::Held, "{} is on hold and nobody wanted that", what()),
+            Word::Asked => {}
+            Word::Promised => assert_eq!(state, State::Held, "{} is on hold no more", what()),
+        }
+    }
+
+    fn check_absent(&mut self, is_notice: bool, is_old: bool, what: &dyn Fn() -> String) {
+        if is_notice && (self.is_failing || is_old) {
+            self.is_dropped = true;
+        }
+        let is_settled =
+            self.closed != Closed::Open || self.is_told || self.is_dropped || self.gone != Word::No;
+        assert!(is_settled, "{} was lost: {self:?}", what());
+        if self.gone == Word::Promised && self.is_returned && !is_notice {
+            assert!(self.is_told || self.delivered > 0, "{} was returned and nobody told: {self:?}", what());
+        }
+    }
+}

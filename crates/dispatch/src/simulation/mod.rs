@@ -1,0 +1,86 @@
+//! The whole hub in a deterministic simulation: one thread, a clock that is stepped, a disk that crashes, tears and fills up,
+//! plugins that do whatever plugins may do, and operators who do whatever they like, all of it by chance from a seed.
+//!
+//! Everything between the front door and the plugins is the real thing: dispatcher, desk, index, spool with its recovery. What
+//! is simulated is who does its steps and when: the turns of the spool's writer, the rounds of the loop, the jobs of the
+//! desk, starts of instances and checkpoints each happen when chance says so, which covers what threads could do in between.
+//!
+//! After each step the index is held against a ledger that knows what was promised (`ledger`). A run ends with all peers
+//! well, and everything must drain.
+//!
+//! `SLUICE_SEED=n cargo test -p sluice-dispatch simulation` runs one seed again, with its whole trace;
+//! `SLUICE_SEEDS=n` runs so many.
+//!
+//! # Not here
+//! Sockets (`smtpd`), real plugins and real threads (`host`).
+
+mod chance;
+mod hub;
+mod ledger;
+mod plugins;
+mod scenery;
+mod world;
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use world::World;
+
+/// Seeds of one run of the tests.
+const SEEDS: u64 = 2000;
+/// Threads that share them: each seed has its own world.
+const THREADS: usize = 2;
+
+fn from_environment(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+}
+
+/// Runs a seed to its end. The hash of its trace, and the end of that.
+fn run(seed: u64, tell: bool) -> (u64, VecDeque<String>) {
+    let mut world = World::new(seed, tell);
+    let result = catch_unwind(AssertUnwindSafe(|| world.run()));
+    if let Err(panic) = result {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
+        let trace = world.end_of_trace();
+        // What is under way is in any state: dropping it may panic once more and hide what was found.
+        std::mem::forget(world);
+        panic!("SLUICE_SEED={seed}: {said}\nits last steps:\n{trace}");
+    }
+    world.trace()
+}
+
+#[test]
+fn whatever_happens_no_mail_is_lost_invented_or_moved_out_of_turn() {
+    if let Some(seed) = from_environment("SLUICE_SEED") {
+        run(seed, true);
+        return;
+    }
+    let seeds = from_environment("SLUICE_SEEDS").unwrap_or(SEEDS);
+    let next = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds {
+                        return;
+                    }
+                    run(seed, false);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_seed_is_the_same_run_every_time() {
+    for seed in 0..20 {
+        let (once, again) = (run(seed, false), run(seed, false));
+        let differ = once.1.iter().zip(&again.1).position(|(a, b)| a != b);
+        let at = differ.unwrap_or(once.1.len().min(again.1.len()));
+        assert_eq!(once.0, again.0, "seed {seed}, line {at}: {:?} and {:?}", once.1.get(at), again.1.get(at));
+    }
+    assert_ne!(run(1, false).0, run(2, false).0);
+}

@@ -1,0 +1,119 @@
+//! What must be true after a round of the loop, beside what the ledger says of each recipient.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sluice_mail::Time;
+use sluice_queue::State;
+
+use super::super::ledger::Word;
+use super::{World, alive};
+use crate::core::Core;
+use crate::desk::open_recipients;
+
+impl World {
+    /// Mail that has come into a queue under a run goes with it.
+    pub(super) fn excuse_newcomers(&mut self) {
+        let hub = alive(&self.hub);
+        let core = &hub.core;
+        let ledger = &mut self.ledger;
+        for (key, found) in core.queues.messages() {
+            let Some(message) = ledger.messages.get_mut(&found.id).filter(|message| !message.is_seen) else {
+                continue;
+            };
+            for entry in core.queues.entries_of(key) {
+                let queue = core.queues.entry(entry).queue;
+                if core.queues.run_of(queue).is_none() {
+                    continue;
+                }
+                let (channel, domain) = core.queues.queue_names(queue);
+                let channel = core.queues.channel_name(channel);
+                let here = message.recipients.iter_mut();
+                here.filter(|one| *one.channel == **channel && *one.domain == **domain)
+                    .for_each(|one| one.not_before = Time(0));
+            }
+        }
+    }
+
+    /// What was leased in this round, numbers after `tokens`, could be.
+    pub(super) fn check_leases(&mut self, tokens: u64) {
+        let hub = alive(&self.hub);
+        let core = &hub.core;
+        let new = core.deliveries.iter().filter(|(token, _)| **token > tokens);
+        let mut lines = Vec::new();
+        for taken in new.flat_map(|(_, delivery)| delivery.all()) {
+            let entry = core.queues.entry(taken.entry);
+            let id = core.queues.message(entry.message).id;
+            let (channel, domain) = core.queues.queue_names(entry.queue);
+            let channel = core.queues.channel_name(channel);
+            lines.push(format!("lease {id} {channel} {domain}"));
+            assert!(
+                !self.shut.channels.contains(&**channel),
+                "{id} is leased to {channel}, which is stopped"
+            );
+            assert!(!self.shut.covers(domain), "{id} is leased, but {domain} is suspended");
+            let Some(message) = self.ledger.messages.get(&id) else { continue };
+            let open = core.queues.open(taken.entry);
+            for (index, _) in open_recipients(&message.envelope, channel, domain, open) {
+                let recipient = &message.recipients[index as usize];
+                assert_ne!(recipient.held, Word::Promised, "{id} is leased while it is on hold");
+                let (not_before, now) = (recipient.not_before, self.now);
+                assert!(
+                    not_before <= now,
+                    "{} of {id} is leased at {}, not to be before {}",
+                    recipient.address,
+                    now.0,
+                    not_before.0
+                );
+            }
+        }
+        lines.sort();
+        lines.into_iter().for_each(|line| self.note(line));
+    }
+}
+
+/// What is told of releases that are over, and of those under way.
+pub(super) fn check_records(core: &Core) {
+    for record in core.list_releases(None, usize::MAX) {
+        assert!(record.tally.is_balanced(), "a record does not add up: {record:?}");
+        if record.ended.is_some() {
+            assert!(record.tally.waiting.is_zero(), "something waits for what is over: {record:?}");
+        }
+    }
+}
+
+/// What the dispatcher and the index say of themselves.
+pub(super) fn check_core(core: &Core, now: Time) {
+    let mut counted: BTreeMap<(Arc<str>, Arc<str>), [u64; 4]> = BTreeMap::new();
+    core.queues.walk(0, u32::MAX, |key, entry, message| {
+        let (channel, domain) = core.queues.queue_names(entry.queue);
+        let place = (Arc::clone(core.queues.channel_name(channel)), Arc::clone(domain));
+        let row = counted.entry(place).or_default();
+        let state = core.queues.state(key);
+        row[0] += 1;
+        row[1] += message.size;
+        row[2] += u64::from(state == State::Held);
+        row[3] += u64::from(state == State::Leased);
+    });
+    let said: BTreeMap<_, _> = core
+        .queues
+        .summaries()
+        .map(|row| ((row.channel, row.domain), [row.messages, row.bytes, row.held, row.active]))
+        .collect();
+    assert_eq!(counted, said, "summaries and entries");
+    let under_way: usize = core.deliveries.values().map(|delivery| delivery.all().count()).sum();
+    let leased: u64 = counted.values().map(|row| row[3]).sum();
+    let told = core.notices.len() + core.notices_waiting.len();
+    assert!(
+        under_way as u64 <= leased && leased <= (under_way + told) as u64,
+        "{leased} entries are leased, {under_way} of them are under way, {told} notices wait"
+    );
+    for record in core.live_records() {
+        assert!(record.tally.is_balanced(), "a record does not add up: {record:?}");
+    }
+    if core.stopping.is_none() {
+        for key in core.queues.channels() {
+            assert!(!core.is_forgotten(key, now), "{} is forgotten", core.queues.channel_name(key));
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The end of a run: everybody is well, nothing is closed, and everything must drain.
+
+use std::time::Duration;
+
+use super::World;
+use super::checks::check_records;
+use crate::closed::Closing;
+
+/// At the end, time goes on for so long at most: past two periodic services and both windows of the day.
+const FINALE: Duration = Duration::from_secs(30 * 3600);
+/// And in such steps.
+const FINALE_STEP: Duration = Duration::from_secs(600);
+
+impl World {
+    /// Everybody is well from now on, and nothing is closed: everything drains.
+    pub(super) fn finale(&mut self) {
+        self.note("finale");
+        self.is_good = true;
+        self.mend();
+        // As far as chance has left an end for the disk behind, it is called off.
+        self.storage.restart();
+        self.hub().plugins.stage().is_moody = false;
+        self.pump();
+        let shut = self.shut.clone();
+        self.close(Closing::Start(shut.channels.into_iter().collect()));
+        for (domain, below) in shut.domains.into_keys() {
+            self.close(Closing::Resume { domain, below });
+        }
+        let end = self.now.plus(FINALE);
+        loop {
+            self.pump();
+            self.release_all_held();
+            self.pump();
+            if self.hub().core.queues.messages_total() == 0 {
+                break;
+            }
+            assert!(self.now < end, "it does not drain: {:?}", self.left());
+            self.now = self.now.plus(FINALE_STEP);
+        }
+        self.pump();
+        self.ledger.close();
+        check_records(&self.hub().core);
+        let core = &self.hub().core;
+        assert!(core.leases.is_empty() && core.deliveries.is_empty() && core.notices.is_empty());
+        assert!(core.channels.iter().all(|channel| channel.jobs == 0), "jobs of nobody");
+        assert!(core.pools.values().all(|pool| pool.jobs == 0), "slots of nobody");
+        self.stop();
+        self.start();
+        let left = self.hub().core.queues.messages_total();
+        assert_eq!(left, 0, "the spool has what was settled: {:?}", self.left());
+        self.note("end");
+    }
+
+    pub(super) fn left(&mut self) -> Vec<String> {
+        let core = &self.hub().core;
+        core.queues.summaries().map(|row| format!("{row:?}")).collect()
+    }
+
+    /// Everybody does what there is to do, until there is nothing.
+    pub(super) fn pump(&mut self) {
+        for _ in 0..2_000 {
+            let mut did = false;
+            while self.desk() {
+                did = true;
+            }
+            while self.hub().pile_len() > 0 {
+                self.work();
+                did = true;
+            }
+            while self.perform() {
+                did = true;
+            }
+            if self.sessions.iter().any(|session| !session.is_waiting) {
+                self.client();
+                did = true;
+            }
+            let instant = self.instant();
+            let hub = self.hub();
+            let waits = hub.waiting() > 0
+                || hub.core.spool.stats().transitions_waiting > 0
+                || hub.steps.due().is_some_and(|due| due <= instant);
+            self.now = self.now.plus(Duration::from_millis(20));
+            self.spool();
+            self.round();
+            if !did && !waits {
+                return;
+            }
+        }
+        panic!("there is no end to it: {:?}", self.left());
+    }
+}

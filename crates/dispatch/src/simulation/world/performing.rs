@@ -1,0 +1,201 @@
+//! What plugins do with what they have: settle one delivery after another in any order, die, hang, refuse, stop.
+
+use std::time::Duration;
+
+use sluice_host::{Cause, Delivery, Failure, HostEvent, StopReason};
+use sluice_mail::{Handover, Outcome, Status};
+use sluice_spool::EntryId;
+
+use super::super::chance::Chance;
+use super::super::ledger::{Ledger, Said};
+use super::super::plugins::{Living, OpenLease};
+use super::{World, alive};
+
+/// What happens to a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// A delivery is settled, recipient by recipient.
+    Settle,
+    /// Its worker ends with all that it holds.
+    Die,
+    /// Its worker does not come back in time.
+    Hang,
+    /// It comes back untried: the plugin could not be created.
+    Untried,
+}
+
+type Told = Vec<(EntryId, Vec<(u32, Said)>)>;
+
+impl World {
+    /// One thing that a plugin does. False when there is nothing to do.
+    pub(super) fn perform(&mut self) -> bool {
+        let Self { chance, ledger, said: told, is_good, .. } = self;
+        let is_good = *is_good;
+        let mut stage = alive(&self.hub).plugins.stage();
+        let busy =
+            |living: &Living| !living.has_ended && (!living.leases.is_empty() || living.is_asked_to_stop);
+        let numbers: Vec<usize> = stage
+            .instances
+            .iter()
+            .enumerate()
+            .filter(|(_, living)| busy(living))
+            .map(|(number, _)| number)
+            .collect();
+        if numbers.is_empty() {
+            return false;
+        }
+        let instance = &mut stage.instances[*chance.pick(&numbers)];
+        let mut news = Vec::new();
+        let mut lines = Vec::new();
+        if instance.leases.is_empty() {
+            instance.has_ended = true;
+            news.push(stopped(instance, StopReason::Asked));
+            lines.push(format!("{} has stopped", instance.channel));
+        } else if !is_good && chance.once_in(60) {
+            // The whole instance gives up.
+            for lease in std::mem::take(&mut instance.leases) {
+                return_lease(lease, Fate::Untried, &Cause::Stopping, chance, ledger, told, &mut news);
+            }
+            instance.has_ended = true;
+            lines.push(format!("{} gives up", instance.channel));
+            news.push(stopped(instance, StopReason::Refused("no more".to_owned())));
+        } else {
+            let which = chance.below(instance.leases.len());
+            let fate = if is_good {
+                Fate::Settle
+            } else {
+                chance.weighed(&[(70, Fate::Settle), (5, Fate::Die), (4, Fate::Hang), (5, Fate::Untried)])
+            };
+            if fate == Fate::Settle {
+                let lease = &mut instance.leases[which];
+                if !lease.deliveries.is_empty() {
+                    let delivery = lease.deliveries.remove(chance.below(lease.deliveries.len()));
+                    lines.push(settle(lease.lease, &delivery, is_good, chance, ledger, told, &mut news));
+                }
+                if lease.deliveries.is_empty() && (is_good || chance.once_in(2)) {
+                    news.push(HostEvent::LeaseDone { lease: lease.lease });
+                    instance.leases.remove(which);
+                }
+            } else {
+                let lease = instance.leases.remove(which);
+                lines.push(format!("{fate:?} on {}", instance.channel));
+                let (cause, failure) = match fate {
+                    Fate::Die => (Cause::WorkerEnded, Failure::Panicked("panicked".to_owned())),
+                    Fate::Hang => (Cause::Hung, Failure::Hung(Duration::from_secs(1))),
+                    _ => (Cause::NotCreated, Failure::CreateFailed("no".to_owned())),
+                };
+                return_lease(lease, fate, &cause, chance, ledger, told, &mut news);
+                let pause = Duration::from_secs(chance.below(3) as u64);
+                news.push(HostEvent::WorkerFailed {
+                    channel: instance.channel.as_str().into(),
+                    failure,
+                    pause,
+                });
+            }
+        }
+        let events = std::sync::Arc::clone(&instance.events);
+        drop(stage);
+        news.into_iter().for_each(|event| events(event));
+        lines.into_iter().for_each(|line| self.note(line));
+        true
+    }
+}
+
+fn stopped(instance: &Living, reason: StopReason) -> HostEvent {
+    HostEvent::Stopped { channel: instance.channel.as_str().into(), reason, left_behind: 0 }
+}
+
+fn id_of(delivery: &Delivery) -> EntryId {
+    delivery.id.parse().expect("ids of ours")
+}
+
+/// All of a lease comes back at once.
+fn return_lease(
+    lease: OpenLease,
+    fate: Fate,
+    cause: &Cause,
+    chance: &mut Chance,
+    ledger: &mut Ledger,
+    told: &mut Told,
+    news: &mut Vec<HostEvent>,
+) {
+    for delivery in lease.deliveries {
+        let id = id_of(&delivery);
+        let unsettled: Vec<u32> = delivery.recipients.iter().map(|one| one.index).collect();
+        let mut said = Vec::new();
+        for &index in &unsettled {
+            ledger.recipient(id, index).is_out = false;
+            // A peer may have taken it before the worker died, and nobody hears of that.
+            if matches!(fate, Fate::Die | Fate::Hang) && chance.once_in(6) {
+                ledger.delivered(id, index);
+            }
+            said.push((index, if fate == Fate::Untried { Said::Untried } else { Said::Nothing }));
+        }
+        told.push((id, said));
+        let (token, lease, cause) = (delivery.token, lease.lease, cause.clone());
+        news.push(HostEvent::Finished { token, lease, outcomes: Vec::new(), unsettled, cause });
+    }
+    news.push(HostEvent::LeaseDone { lease: lease.lease });
+}
+
+fn settle(
+    lease: u64,
+    delivery: &Delivery,
+    is_good: bool,
+    chance: &mut Chance,
+    ledger: &mut Ledger,
+    told: &mut Told,
+    news: &mut Vec<HostEvent>,
+) -> String {
+    let id = id_of(delivery);
+    // What a peer says of one recipient it mostly says of all.
+    let any = |chance: &mut Chance| {
+        chance.weighed(&[
+            (60, Said::Delivered),
+            (16, Said::Deferred),
+            (6, Said::Unreachable),
+            (8, Said::Failed),
+            (4, Said::Nothing),
+        ])
+    };
+    let for_all = any(chance);
+    let (mut outcomes, mut unsettled, mut said) = (Vec::new(), Vec::new(), Vec::new());
+    for recipient in &delivery.recipients {
+        let index = recipient.index;
+        let one = match () {
+            () if is_good => Said::Delivered,
+            () if chance.once_in(5) => any(chance),
+            () => for_all,
+        };
+        ledger.recipient(id, index).is_out = false;
+        if one == Said::Delivered {
+            ledger.delivered(id, index);
+        }
+        match outcome(one) {
+            Some(outcome) => outcomes.push((index, outcome)),
+            None => unsettled.push(index),
+        }
+        // Down a turned connection nothing is put off by a step of the schedule.
+        let is_turned = delivery.next_hop.is_some();
+        said.push((index, if is_turned && one == Said::Deferred { Said::Unreachable } else { one }));
+    }
+    let line = format!("settle {id} on its way: {said:?}");
+    told.push((id, said));
+    news.push(HostEvent::Finished { token: delivery.token, lease, outcomes, unsettled, cause: Cause::Done });
+    line
+}
+
+fn outcome(said: Said) -> Option<Outcome> {
+    let status = |class, subject, detail| Status { class, subject, detail };
+    let (text, peer) = ("said so".to_owned(), "peer.example".to_owned());
+    match said {
+        Said::Delivered => {
+            let handover = Handover::Final;
+            Some(Outcome::Delivered { status: status(2, 0, 0), text, peer, handover })
+        }
+        Said::Deferred => Some(Outcome::Deferred { status: status(4, 2, 0), text, peer }),
+        Said::Unreachable => Some(Outcome::Deferred { status: status(4, 4, 1), text, peer: String::new() }),
+        Said::Failed => Some(Outcome::Failed { status: status(5, 1, 1), text, peer }),
+        Said::Nothing | Said::Untried => None,
+    }
+}
