@@ -42,6 +42,26 @@ impl Disk {
     }
 }
 
+impl Disk {
+    /// Who has the lock, without taking it: `None` for nobody, else the process id when the lock file has it.
+    pub(crate) fn holder(&self) -> io::Result<Option<Option<u32>>> {
+        let file = match fs::File::open(self.folder.join(LOCK_NAME)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(None),
+            Err(Errno::WOULDBLOCK) => {
+                let mut text = String::new();
+                let _ = file.take(32).read_to_string(&mut text);
+                Ok(Some(text.trim().parse().ok()))
+            }
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
+
 /// Makes the entries of one folder durable.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     let handle = fs::File::open(folder)?;

@@ -147,6 +147,12 @@ pub enum OpenError {
         /// The folder.
         path: PathBuf,
     },
+    /// The folder has no file of a spool.
+    #[error("there is no spool in {}", .path.display())]
+    NoSpool {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The folder or a file in it could not be read.
     #[error("cannot read {}", .path.display())]
     Read {

@@ -133,7 +133,7 @@ fn the_file_header_is_as_drawn() {
                 ("crc", n4(crc32c::crc32c(&bytes[..36]))),
             ],
         );
-        assert_eq!(FileHeader::decode(kind, &bytes), Ok(header));
+        assert_eq!(FileHeader::decode(kind, &bytes, crate::Later::Refuse), Ok(header));
     }
 }
 

@@ -5,7 +5,7 @@
 //! a restart is not copied again.
 
 use std::io::{self, IoSlice};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use crate::ids::{EntryId, Location};
@@ -38,6 +38,18 @@ pub(crate) fn keep(
     bytes: &[u8],
     what: &str,
 ) -> io::Result<Option<(PathBuf, bool)>> {
+    keep_from(storage, &storage.path(file), file, offset, bytes, what)
+}
+
+/// The same for bytes of a file that is elsewhere.
+pub(crate) fn keep_from(
+    storage: &dyn Storage,
+    from: &Path,
+    file: &str,
+    offset: usize,
+    bytes: &[u8],
+    what: &str,
+) -> io::Result<Option<(PathBuf, bool)>> {
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -49,11 +61,8 @@ pub(crate) fn keep(
         }
         Err(error) => return Err(error),
     };
-    let report = format!(
-        "file: {}\noffset: {offset}\nlength: {}\nproblem: {what}\n",
-        storage.path(file).display(),
-        bytes.len()
-    );
+    let report =
+        format!("file: {}\noffset: {offset}\nlength: {}\nproblem: {what}\n", from.display(), bytes.len());
     let result = fill(copy, bytes).and_then(|()| {
         let text = storage.create(&format!("quarantine/{file}.{offset:010}.txt"), 0)?;
         fill(text, report.as_bytes())?;

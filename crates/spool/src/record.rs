@@ -76,6 +76,16 @@ pub(crate) struct FileHeader {
     pub(crate) size: u64,
 }
 
+/// What becomes of what a later release has written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Later {
+    /// It is an error. Who writes must not go on with what it does not understand.
+    Refuse,
+    /// Headers of files keep their layout, so the rest is read; records that are not known are passed over and named. For
+    /// those who only look.
+    PassOver,
+}
+
 /// Why a file header was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HeaderFlaw {
@@ -100,7 +110,7 @@ impl FileHeader {
         bytes
     }
 
-    pub(crate) fn decode(kind: FileKind, bytes: &[u8]) -> Result<FileHeader, HeaderFlaw> {
+    pub(crate) fn decode(kind: FileKind, bytes: &[u8], later: Later) -> Result<FileHeader, HeaderFlaw> {
         let Some(bytes) = bytes.get(..FILE_HEADER_LEN) else { return Err(HeaderFlaw::Blank) };
         if bytes.iter().all(|byte| *byte == 0) {
             return Err(HeaderFlaw::Blank);
@@ -109,7 +119,7 @@ impl FileHeader {
             return Err(HeaderFlaw::Damaged);
         }
         let version = u16::from_le_bytes([bytes[8], bytes[9]]);
-        if version > FORMAT_VERSION {
+        if version > FORMAT_VERSION && later == Later::Refuse {
             return Err(HeaderFlaw::Newer(version));
         }
         let mut reader = Reader::new(&bytes[12..36]);
@@ -288,6 +298,12 @@ pub(crate) fn parse(bytes: &[u8], stamp: Stamp) -> Result<Record<'_>, Flaw> {
         return Err(Flaw::Newer(version));
     };
     Ok(Record { kind, head: &bytes[RECORD_HEADER_LEN..body_start], body_start, body_len, body_crc })
+}
+
+/// Length of a good record that is not known here.
+pub(crate) fn len_of_unknown(bytes: &[u8]) -> usize {
+    let length = |at: usize| u32_at(bytes, at).unwrap_or(0) as usize;
+    record_len(length(8), length(12)).min(bytes.len())
 }
 
 /// The next offset in the range where a good record begins, for going on behind damage.

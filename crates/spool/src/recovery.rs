@@ -14,7 +14,7 @@
 mod entries;
 mod folder;
 mod index;
-mod walk;
+pub(crate) mod walk;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
@@ -33,7 +33,7 @@ use crate::ids::{EntryId, Location};
 use crate::journal::Fact;
 use crate::map::Map;
 use crate::quarantine::{self, Damage};
-use crate::record::{self, FILE_HEADER_LEN, FileKind, Kind, Reader, Record, Stamp};
+use crate::record::{self, FILE_HEADER_LEN, FileKind, Kind, Later, Reader, Record, Stamp};
 use crate::segment::{self, MessageHead, SegmentFile};
 use crate::spool::{Counters, Options, Shared};
 use crate::storage::{LockFailure, LockGuard, Storage};
@@ -97,25 +97,54 @@ pub(crate) fn recover(storage: &Arc<dyn Storage>, options: Options) -> Result<(S
             LockFailure::Io(source) => OpenError::Lock { path, source },
         }
     })?;
-    let mut recovery = Recovery::list(Arc::clone(storage))?;
-    recovery.check_versions()?;
-    let spool_id = recovery.identity()?;
-    recovery.spool_id = spool_id;
-    recovery.leave_foreign_files();
-    let base = recovery.checkpoint()?;
-    let journals = recovery.map_journals(base.begin.journal)?;
-    let facts = recovery.facts(&journals)?;
-    let mut index = Index::new(base, &mut recovery.next);
-    index.apply(&facts, &mut recovery.next);
-    recovery.scan(&mut index)?;
-    recovery.check_segments(&mut index);
+    let mut recovery = Recovery::list(Arc::clone(storage), Later::Refuse)?;
+    let index = recovery.index()?;
     recovery.remove_temporaries();
     recovery.reserve_ids();
     Ok(recovery.finish(index, options, lock))
 }
 
+/// What a start would find, for those who only look. The storage takes no writes.
+pub(crate) fn look(storage: Arc<dyn Storage>, later: Later) -> Result<Looked, OpenError> {
+    let mut recovery = Recovery::list(storage, later)?;
+    let index = recovery.index()?;
+    let (mut found, void) = (recovery.found, index.void_segments);
+    found.notes = index.notes;
+    found.entries = index.entries.into_list();
+    let mut lost: Vec<(EntryId, Vec<u8>)> = index.states.into_iter().collect();
+    lost.sort_unstable();
+    Ok(Looked {
+        spool_id: recovery.spool_id,
+        segments: recovery.files,
+        journals: recovery.journals,
+        checkpoints: recovery.checkpoints,
+        lengths: recovery.segments,
+        void,
+        next_id: recovery.next.id,
+        found,
+        lost,
+    })
+}
+
+/// What [`look`] has found.
+pub(crate) struct Looked {
+    pub(crate) spool_id: u64,
+    pub(crate) segments: RwLock<HashMap<u32, Arc<SegmentFile>>>,
+    /// The files of each kind with their lengths.
+    pub(crate) lengths: BTreeMap<u32, u64>,
+    pub(crate) journals: BTreeMap<u32, u64>,
+    pub(crate) checkpoints: BTreeMap<u32, u64>,
+    /// From where on segments do not count, because that was refused.
+    pub(crate) void: HashMap<u32, usize>,
+    pub(crate) next_id: u64,
+    pub(crate) found: Recovered,
+    /// Messages that have a state in a journal and are nowhere.
+    pub(crate) lost: Vec<(EntryId, Vec<u8>)>,
+}
+
 struct Recovery {
     storage: Arc<dyn Storage>,
+    later: Later,
     spool_id: u64,
     segments: BTreeMap<u32, u64>,
     journals: BTreeMap<u32, u64>,
@@ -132,6 +161,21 @@ struct Recovery {
 }
 
 impl Recovery {
+    /// From the listed files to the index.
+    fn index(&mut self) -> Result<Index, OpenError> {
+        self.check_versions()?;
+        self.spool_id = self.identity()?;
+        self.leave_foreign_files();
+        let base = self.checkpoint()?;
+        let journals = self.map_journals(base.begin.journal)?;
+        let facts = self.facts(&journals)?;
+        let mut index = Index::new(base, &mut self.next);
+        index.apply(&facts, &mut self.next);
+        self.scan(&mut index)?;
+        self.check_segments(&mut index);
+        Ok(index)
+    }
+
     /// Copies damage to quarantine and notes it.
     fn damage(
         &mut self,
@@ -167,7 +211,7 @@ impl Recovery {
         for (place, number) in numbers.iter().enumerate() {
             let map = Arc::new(self.map(&FileKind::Checkpoint.name(*number))?);
             let stamp = Stamp::new(self.spool_id, FileKind::Checkpoint, *number);
-            let (base, flaw) = read_checkpoint(&map, stamp)
+            let (base, flaw) = read_checkpoint(&map, stamp, self.later)
                 .map_err(|found| self.newer(&FileKind::Checkpoint.name(*number), found))?;
             let Some(flaw) = flaw else {
                 self.valid_checkpoints.push((*number, base.begin.journal));
@@ -224,7 +268,7 @@ impl Recovery {
         for (number, map) in journals {
             let bytes = whole(map);
             let stamp = Stamp::new(self.spool_id, FileKind::Journal, *number);
-            for found in walk_file(FileKind::Journal, bytes, stamp) {
+            for found in walk_file(FileKind::Journal, bytes, stamp, self.later) {
                 match found {
                     Found::Record(offset, record) => match Fact::decode(record.kind, record.head) {
                         Some(fact) => facts.push(JournalFact { journal: *number, offset, fact }),
@@ -291,9 +335,9 @@ impl Recovery {
             let bytes = file.view(&*self.storage, 0).map_err(|error| open_error(error, &file))?;
             let (start, walked) = if *number == scan.segment {
                 let start = FILE_HEADER_LEN.max(scan.offset as usize);
-                (start, walk(bytes, file.stamp(), start))
+                (start, walk(bytes, file.stamp(), start, self.later))
             } else {
-                (FILE_HEADER_LEN, walk_file(FileKind::Segment, bytes, file.stamp()))
+                (FILE_HEADER_LEN, walk_file(FileKind::Segment, bytes, file.stamp(), self.later))
             };
             let void = index.void_segments.get(number).copied().unwrap_or(usize::MAX);
             for found in walked {

@@ -343,6 +343,21 @@ impl Spool {
         Draft { spool: self.clone(), state: Arc::new(state) }
     }
 
+    /// Begins a message that has its id already, from a spool whose messages are moved into this one.
+    pub(crate) fn draft_of(&self, id: EntryId) -> Draft {
+        let state = DraftState { id, pieces: Mutex::new(DraftPieces::default()) };
+        Draft { spool: self.clone(), state: Arc::new(state) }
+    }
+
+    /// Ids below this are somebody else's from now on.
+    pub(crate) fn begin_ids_at(&self, next: u64) {
+        let shared = &self.inner.shared;
+        shared.next_id.fetch_max(next, Ordering::Relaxed);
+        let mark = next.saturating_add(journal::ID_BLOCK);
+        shared.reserved_id.fetch_max(mark, Ordering::Relaxed);
+        let _ = self.inner.own.send(Message::Transition(Transition::reserve(mark)));
+    }
+
     /// Reads a message: its envelope at once, its body as slices of the mapped segment.
     ///
     /// The record and the envelope are verified every time, the body the first time it is read in this process. What

@@ -13,15 +13,16 @@ use super::{Recovered, Recovery};
 use crate::error::OpenError;
 use crate::journal;
 use crate::map::Map;
-use crate::record::{FORMAT_VERSION, FileHeader, FileKind, HeaderFlaw};
+use crate::record::{FORMAT_VERSION, FileHeader, FileKind, HeaderFlaw, Later};
 use crate::segment::SegmentFile;
 use crate::storage::Storage;
 
 impl Recovery {
-    pub(super) fn list(storage: Arc<dyn Storage>) -> Result<Recovery, OpenError> {
+    pub(super) fn list(storage: Arc<dyn Storage>, later: Later) -> Result<Recovery, OpenError> {
         let listed = storage.list().map_err(|source| OpenError::Read { path: storage.path(""), source })?;
         let mut recovery = Recovery {
             storage,
+            later,
             spool_id: 0,
             segments: BTreeMap::new(),
             journals: BTreeMap::new(),
@@ -78,7 +79,7 @@ impl Recovery {
         number: u32,
     ) -> Result<Result<FileHeader, HeaderFlaw>, OpenError> {
         let map = self.map(&kind.name(number))?;
-        Ok(FileHeader::decode(kind, whole(&map)))
+        Ok(FileHeader::decode(kind, whole(&map), self.later))
     }
 
     /// All files of the three kinds.

@@ -10,7 +10,7 @@ use crate::found::FoundState;
 use crate::ids::{EntryId, Location};
 use crate::journal::Fact;
 use crate::map::Map;
-use crate::record::{FILE_HEADER_LEN, FileHeader, FileKind, Kind, RECORD_HEADER_LEN, Reader, Stamp};
+use crate::record::{FILE_HEADER_LEN, FileHeader, FileKind, Kind, Later, RECORD_HEADER_LEN, Reader, Stamp};
 
 /// Numbers that must not be used again.
 #[derive(Default)]
@@ -68,12 +68,16 @@ impl Base {
 }
 
 /// Reads a checkpoint as far as it is good, and says what is not. The outer error is a record of a later release.
-pub(super) fn read_checkpoint(map: &Arc<Map>, stamp: Stamp) -> Result<(Base, Option<&'static str>), u16> {
+pub(super) fn read_checkpoint(
+    map: &Arc<Map>,
+    stamp: Stamp,
+    later: Later,
+) -> Result<(Base, Option<&'static str>), u16> {
     let mut base = Base::empty();
     let bytes = whole(map);
-    let mut flaw = FileHeader::decode(FileKind::Checkpoint, bytes).err().map(header_flaw);
+    let mut flaw = FileHeader::decode(FileKind::Checkpoint, bytes, later).err().map(header_flaw);
     let (mut begun, mut end) = (false, None);
-    for found in Walk::new(bytes, stamp, FILE_HEADER_LEN) {
+    for found in Walk::new(bytes, stamp, FILE_HEADER_LEN, later) {
         let fits = match found {
             Found::Record(offset, record) => match record.kind {
                 Kind::Begin => Begin::decode(record.head).map(|begin| {

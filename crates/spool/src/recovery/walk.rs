@@ -2,10 +2,10 @@
 
 use crate::map::Map;
 use crate::quarantine;
-use crate::record::{self, FILE_HEADER_LEN, FileHeader, FileKind, Flaw, HeaderFlaw, Record, Stamp};
+use crate::record::{self, FILE_HEADER_LEN, FileHeader, FileKind, Flaw, HeaderFlaw, Later, Record, Stamp};
 
 /// What stands in a file, in order.
-pub(super) enum Found<'a> {
+pub(crate) enum Found<'a> {
     Record(usize, Record<'a>),
     /// A stretch that is not understood, with good records behind it.
     Damage(std::ops::Range<usize>, &'static str),
@@ -19,10 +19,10 @@ pub(super) enum Found<'a> {
 
 /// Walks a file from its header on. A header that is not good is damage when records follow it; else the crash came
 /// while the file was begun.
-pub(super) fn walk_file(kind: FileKind, bytes: &[u8], stamp: Stamp) -> Vec<Found<'_>> {
-    let mut found = walk(bytes, stamp, FILE_HEADER_LEN);
+pub(crate) fn walk_file(kind: FileKind, bytes: &[u8], stamp: Stamp, later: Later) -> Vec<Found<'_>> {
+    let mut found = walk(bytes, stamp, FILE_HEADER_LEN, later);
     let end = bytes.len();
-    match FileHeader::decode(kind, bytes) {
+    match FileHeader::decode(kind, bytes, later) {
         // Its length was reserved before its header was written, so this is not what a crash does.
         Ok(header) if (end as u64) < header.size => {
             found.push(Found::Damage(end..end, "the file is shorter than it was made"));
@@ -40,14 +40,15 @@ pub(super) fn walk_file(kind: FileKind, bytes: &[u8], stamp: Stamp) -> Vec<Found
 }
 
 /// Walks the records from an offset on.
-pub(super) fn walk(bytes: &[u8], stamp: Stamp, from: usize) -> Vec<Found<'_>> {
-    Walk::new(bytes, stamp, from).collect()
+pub(crate) fn walk(bytes: &[u8], stamp: Stamp, from: usize, later: Later) -> Vec<Found<'_>> {
+    Walk::new(bytes, stamp, from, later).collect()
 }
 
 /// The same step by step: a checkpoint may have millions of records.
 pub(super) struct Walk<'a> {
     bytes: &'a [u8],
     stamp: Stamp,
+    later: Later,
     offset: usize,
     /// What is left to be said at the end.
     last: Option<Found<'a>>,
@@ -55,8 +56,8 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(bytes: &'a [u8], stamp: Stamp, from: usize) -> Walk<'a> {
-        Walk { bytes, stamp, offset: from.min(bytes.len()), last: None, is_over: false }
+    pub(super) fn new(bytes: &'a [u8], stamp: Stamp, from: usize, later: Later) -> Walk<'a> {
+        Walk { bytes, stamp, later, offset: from.min(bytes.len()), last: None, is_over: false }
     }
 }
 
@@ -73,9 +74,14 @@ impl<'a> Iterator for Walk<'a> {
                 self.offset = (offset + record.len()).min(bytes.len());
                 return Some(Found::Record(offset, record));
             }
-            Err(Flaw::Newer(version)) => {
+            Err(Flaw::Newer(version)) if self.later == Later::Refuse => {
                 self.is_over = true;
                 return Some(Found::Newer(version));
+            }
+            Err(flaw @ Flaw::Newer(_)) => {
+                let end = (offset + record::len_of_unknown(&bytes[offset..])).min(bytes.len());
+                self.offset = end;
+                return Some(Found::Damage(offset..end, flaw.text()));
             }
             Err(flaw) => flaw,
         };
@@ -93,7 +99,7 @@ impl<'a> Iterator for Walk<'a> {
     }
 }
 
-pub(super) fn header_flaw(flaw: HeaderFlaw) -> &'static str {
+pub(crate) fn header_flaw(flaw: HeaderFlaw) -> &'static str {
     match flaw {
         HeaderFlaw::Blank => "the header of the file is blank",
         HeaderFlaw::Damaged => "the header of the file is damaged",
@@ -102,6 +108,6 @@ pub(super) fn header_flaw(flaw: HeaderFlaw) -> &'static str {
 }
 
 /// All bytes of a map. The caller is recovery, before there is a writer.
-pub(super) fn whole(map: &Map) -> &[u8] {
+pub(crate) fn whole(map: &Map) -> &[u8] {
     map.slice(0..map.len()).unwrap_or(&[])
 }

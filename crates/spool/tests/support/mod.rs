@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -110,4 +111,38 @@ pub fn contents(spool: &Spool, recovered: &Recovered) -> BTreeMap<EntryId, Conte
         );
     }
     contents
+}
+
+/// A spool with two checkpoints, journals, chunks, several segments; closed.
+pub fn sample(folder: &Path) -> BTreeMap<EntryId, Content> {
+    let (spool, _) = open(folder);
+    let mut expected = BTreeMap::new();
+    let mut places = Vec::new();
+    for n in 0..12u64 {
+        let (large, tail) = (bytes(n, 700), bytes(n + 100, 300));
+        let chunks: &[&[u8]] = if n % 3 == 0 { &[&large, &large, &tail] } else { &[&tail] };
+        let envelope = vec![n as u8; 30];
+        let (id, at) = commit(&spool, &envelope, chunks).unwrap();
+        set_state(&spool, id, at, &[n as u8, 1]).unwrap();
+        expected.insert(id, (envelope, chunks.concat(), Some(vec![n as u8, 1])));
+        places.push((id, at, vec![n as u8, 1]));
+        if n == 4 || n == 8 {
+            let notes = [b"a note"];
+            spool.checkpoint(places.iter().cloned(), notes).unwrap();
+        }
+        if n == 9 {
+            let (gone, gone_at, _) = places.remove(3);
+            remove(&spool, gone, gone_at).unwrap();
+            expected.remove(&gone);
+        }
+    }
+    spool.close();
+    expected
+}
+
+/// The files of a folder.
+pub fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let listed = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let files = listed.filter(|entry| entry.path().is_file());
+    files.map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())).collect()
 }
