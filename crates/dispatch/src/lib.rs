@@ -76,3 +76,4 @@ pub use records::{End, RECORDS_MAX, RECORDS_PER_SITE, ReleaseRecord};
 pub use run::{Dispatcher, Parts};
 pub use runner::{Instance, NotTaken, PluginInfo, Runner, Runners, loop_mark};
 pub use sluice_queue::{Count, EntryView, QueueSummary, Selector, SelectorError};
+pub use state::{Group, MessageState, StateError};

@@ -23,46 +23,61 @@ const ALL: u32 = u32::MAX;
 
 /// What is kept of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct MessageState {
-    pub(crate) priority: TransferPriority,
-    pub(crate) arrived: Time,
-    pub(crate) groups: Vec<Group>,
+pub struct MessageState {
+    /// How urgent it is.
+    pub priority: TransferPriority,
+    /// When it was accepted; its age is counted from here.
+    pub arrived: Time,
+    /// Its entries.
+    pub groups: Vec<Group>,
 }
 
 /// What is kept of an entry: the recipients with one channel and one domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Group {
-    pub(crate) channel: String,
-    pub(crate) domain: String,
-    pub(crate) held: bool,
+pub struct Group {
+    /// Name of the channel.
+    pub channel: String,
+    /// The destination domain.
+    pub domain: String,
+    /// On hold.
+    pub held: bool,
     /// Waits for the sender's date, which is `due`.
-    pub(crate) deferred: bool,
-    pub(crate) attempts: u16,
-    pub(crate) step: u8,
-    pub(crate) noticed: u8,
+    pub deferred: bool,
+    /// Attempts made, stays at 65535.
+    pub attempts: u16,
+    /// How many of the channel's `backoff` waits were used up.
+    pub step: u8,
+    /// How many of the channel's `notices` ages were acted upon.
+    pub noticed: u8,
     /// How many recipients it was made for; stays at 65535. 0: an earlier version did not say.
-    pub(crate) recipients: u16,
+    pub recipients: u16,
     /// `None`: not before a release.
-    pub(crate) due: Option<Time>,
+    pub due: Option<Time>,
     /// Open recipients, when that is not all of them.
-    pub(crate) open: Option<Vec<u32>>,
+    pub open: Option<Vec<u32>>,
     /// When it was deferred last, and why.
-    pub(crate) error: Option<(Time, LastError)>,
+    pub error: Option<(Time, LastError)>,
 }
 
 /// Bytes that are not a queue state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum StateError {
+pub enum StateError {
+    /// Written by a version that this program does not know.
     #[error("queue state of version {0}, this program reads version {VERSION}")]
     Version(u8),
+    /// It ends early.
     #[error("queue state ends early")]
     Short,
+    /// It goes on behind its end.
     #[error("queue state has {0} bytes too many")]
     Long(usize),
+    /// There is no such priority.
     #[error("queue state has priority {0}")]
     Priority(u8),
+    /// Flags that mean nothing.
     #[error("queue state has flags {0:#04x} that mean nothing")]
     Flags(u8),
+    /// A name that is not UTF-8.
     #[error("queue state has a name that is not UTF-8")]
     Name,
 }
@@ -162,7 +177,11 @@ impl<'a> Bytes<'a> {
 }
 
 impl MessageState {
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, StateError> {
+    /// Reads the bytes of a state.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, StateError> {
         let mut bytes = Bytes(bytes);
         let [version, priority] = bytes.array()?;
         if version != VERSION {

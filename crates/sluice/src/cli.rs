@@ -8,6 +8,7 @@ pub(crate) mod queue;
 mod reference;
 mod release;
 mod sites;
+pub(crate) mod spool;
 
 use std::path::PathBuf;
 
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use self::closing::{Channel, Resume, Suspend};
 use self::queue::Queue;
+use self::spool::Spool;
 pub(crate) use release::Release;
 pub(crate) use sites::{
     Activator, ActivatorAdd, ActivatorRun, ActivatorSet, Editing, Removal, Site, SiteAdd, SiteSet,
@@ -130,6 +132,11 @@ pub(crate) enum Command {
     /// more than one id is counted first and wants `--yes`, or a yes at the terminal (exit status 64 without either).
     #[command(subcommand)]
     Queue(Queue),
+    /// Looks into a spool folder without a hub: is it whole, what is in it, what of a damaged one can be saved.
+    ///
+    /// The folder is that of the configuration, or of `--spool`. Nothing in it is changed, by any of these commands.
+    #[command(subcommand)]
+    Spool(Spool),
     /// Shows what releases have come to: who asked, what was promised, what was delivered.
     #[command(subcommand)]
     Release(Release),

@@ -382,6 +382,14 @@ pub(crate) fn log_dir(common: &Common) -> Result<PathBuf, Failure> {
     Ok(read_options(&common.config)?.log_dir)
 }
 
+/// The folder of the configuration's spool, found in the same way.
+pub(crate) fn spool_dir(common: &Common) -> Result<PathBuf, Failure> {
+    if let Some(spool) = &common.spool {
+        return Ok(spool.clone());
+    }
+    Ok(read_options(&common.config)?.spool_dir)
+}
+
 fn read_options(path: &Path) -> Result<Options, Failure> {
     if !path.exists() {
         let error =

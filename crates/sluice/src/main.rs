@@ -12,6 +12,7 @@ mod asks;
 mod at_start;
 mod cli;
 mod commands;
+mod consent;
 mod control;
 mod etrn;
 mod exit;
@@ -51,6 +52,7 @@ use sluice_admin::protocol::Act;
 
 use crate::cli::closing::Channel;
 use crate::cli::queue::Queue;
+use crate::cli::spool::Spool;
 use crate::cli::{Activator, Cli, Command, Password, Plugin, Release, Site, Test};
 use crate::exit::{Exit, Failure};
 
@@ -122,6 +124,10 @@ fn carry_out(command: Command) -> Result<Exit, Failure> {
         Command::Release(Release::Follow(follow)) => {
             commands::release::follow(&follow.common, follow.id.as_deref())
         }
+        Command::Spool(Spool::Verify(verify)) => commands::spool::verify(&verify.common),
+        Command::Spool(Spool::Stat(stat)) => commands::spool::stat(&stat.common),
+        Command::Spool(Spool::Dump(dump)) => commands::spool_dump::dump(&dump),
+        Command::Spool(Spool::Recover(recover)) => commands::spool_recover::recover(&recover),
         Command::Channel(Channel::List(list)) => commands::remote::channel_list(&list.common),
         Command::Channel(Channel::Stop(names)) => commands::closing::stop(&names),
         Command::Channel(Channel::Start(names)) => commands::closing::start(&names),

@@ -23,6 +23,7 @@ mod sink;
 mod site;
 pub mod soak;
 mod talk;
+mod terminal;
 mod wait;
 
 pub use content::{below_received, message, number_of};
@@ -34,4 +35,5 @@ pub use sender::{Batch, Fate};
 pub use sink::{Arrived, Manner, Sink};
 pub use site::{Ran, Site};
 pub use talk::{Reply, Talk};
+pub use terminal::{END_OF_INPUT, answered};
 pub use wait::{wait_for, wait_until, watch};

@@ -3,6 +3,7 @@
 use crate::ports::free_port;
 use crate::process::{Program, built};
 use crate::talk::Talk;
+use crate::terminal::answered;
 use crate::wait::wait_until;
 use serde_json::Value;
 use std::ffi::OsString;
@@ -227,6 +228,16 @@ impl Site {
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
             err: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
+    }
+
+    /// The same, typed at a terminal by a person who answers a question with `answer`.
+    ///
+    /// # Panics
+    /// When the program cannot be started, does not ask, or does not end.
+    pub fn command_answered(&self, arguments: &[&str], question: &str, answer: &str) -> Ran {
+        let mut command = Command::new(built("sluice"));
+        command.args(arguments).arg("--config").arg(self.configuration());
+        answered(&mut command, question, answer, START)
     }
 
     /// The same with `--format json`; it must succeed.

@@ -10,7 +10,7 @@ use super::Cli;
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/queue-commands.md");
 
 /// The commands that the page is about.
-const COMMANDS: &[&str] = &["queue", "channel", "suspend", "resume"];
+const COMMANDS: &[&str] = &["queue", "channel", "suspend", "resume", "spool"];
 
 /// Options that every command has; they are told once.
 const COMMON: &[&str] = &["config", "format", "spool", "help"];

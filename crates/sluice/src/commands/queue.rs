@@ -2,7 +2,7 @@
 //!
 //! An act on more than one id is counted first; the count goes to standard error, and somebody has to say yes.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, Write};
 
 use serde_json::Value;
 use sluice_admin::Request;
@@ -11,6 +11,7 @@ use sluice_admin::protocol::{Act, Filter};
 use crate::cli::queue::{QueueAct, QueueList, QueueRead, QueueShow, Standing, Which};
 use crate::cli::{Common, Format};
 use crate::commands::remote;
+use crate::consent;
 use crate::exit::{Exit, Failure};
 use crate::output::{Table, cell, line};
 
@@ -232,7 +233,8 @@ pub(crate) fn act(act: Act, with: &QueueAct) -> Result<Exit, Failure> {
             crate::complain(&format!("{counted}; nothing to do"));
             return Ok(Exit::Ok);
         }
-        if !with.yes && !says_yes(act, &counted)? {
+        let (question, otherwise) = (format!("{counted}\n{} them?", name(act)), refused(act, &counted));
+        if !with.yes && !consent::given(&question, &otherwise)? {
             return Ok(Exit::Usage);
         }
         // What comes in from now on was in no count.
@@ -261,23 +263,9 @@ fn dry_run(common: &Common, filter: Filter, count: &Value, counted: &str) -> Res
     Ok(exit)
 }
 
-/// Asks at the terminal; without one, says what would be needed.
-fn says_yes(act: Act, counted: &str) -> io::Result<bool> {
-    let name = name(act);
-    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
-        crate::complain(&format!(
-            "{counted}; nothing was done: --yes is needed to {name} them, --dry-run lists them"
-        ));
-        return Ok(false);
-    }
-    write!(io::stderr().lock(), "{counted}\n{name} them? [y/N] ")?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    let yes = matches!(answer.trim().to_lowercase().as_str(), "y" | "yes");
-    if !yes {
-        crate::complain("nothing was done");
-    }
-    Ok(yes)
+/// What is said where there is nobody to ask.
+fn refused(act: Act, counted: &str) -> String {
+    format!("{counted}; nothing was done: --yes is needed to {} them, --dry-run lists them", name(act))
 }
 
 fn counted(count: &Value) -> String {
