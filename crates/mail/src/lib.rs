@@ -27,7 +27,7 @@ pub mod wire;
 pub mod wishes;
 
 pub use address::{Address, AddressError};
-pub use domain::ReversedDomain;
+pub use domain::{ReversedDomain, a_labels, u_labels};
 pub use envelope::{Envelope, EnvelopeError, Priority, Recipient};
 pub use next_hop::{Host, NextHop, NextHopError};
 pub use outcome::{Handover, Outcome, Refusal};

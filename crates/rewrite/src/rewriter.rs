@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sluice_config::{Channel, Config, Database};
 use sluice_diag::Diagnostic;
-use sluice_mail::{Address, Status};
+use sluice_mail::{Address, Status, u_labels};
 
 use crate::alias;
 use crate::check::{self, Checker};
@@ -485,7 +485,9 @@ impl<'r> Walk<'r, '_, '_> {
     /// The rule that the domain database has for a pattern: asked behind those of the configuration, and never for a
     /// pattern with an asterisk (PMDF System Manager's Guide, chapter 2, "the domain database").
     fn ask_domain_database(&mut self, key: &str, subject: Subject<'_>) -> Option<Built<'r>> {
-        let text = self.surroundings.lookups.database(DOMAIN_DATABASE, key)?;
+        let lookups = self.surroundings.lookups;
+        let in_letters = || lookups.database(DOMAIN_DATABASE, &u_labels(key)?);
+        let text = lookups.database(DOMAIN_DATABASE, key).or_else(in_letters)?;
         let program = Program::new(template::parse(&text, self.surroundings.is_channel));
         let result = evaluate::run(&program, subject, self.surroundings).map(built);
         let rule = || RuleText { pattern: key.to_owned(), template: text.clone(), span: None };

@@ -1,6 +1,6 @@
 //! The table of patterns: from a pattern, with its tag in front, to its rules, by one probe.
 //!
-//! All patterns stand in one text, in lower case and each once; the index finds the place of one by its hash. A host is
+//! All patterns stand in one text, in lower case and as A-labels, each once; the index finds the place of one by its hash. A host is
 //! asked for under a handful of patterns, so what counts is that a probe that finds nothing touches little memory, and that
 //! one that finds something has all it needs in two places: the entry in the index with the short form of the rule, and the
 //! pattern with the texts of that form behind it.
@@ -13,6 +13,7 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+use sluice_mail::a_labels;
 
 use crate::direct::Direct;
 use crate::probe::Reach;
@@ -176,13 +177,10 @@ impl SlotOf {
     }
 }
 
-/// The text in lower case; the text itself when it is that already, as nearly all hosts and patterns are.
+/// The text in lower case and as A-labels, so that a rule is found in either spelling of a name; the text itself when it is that
+/// already, as nearly all hosts and patterns are.
 pub(crate) fn lower(text: &str) -> Cow<'_, str> {
-    if text.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()) {
-        Cow::Owned(text.to_lowercase())
-    } else {
-        Cow::Borrowed(text)
-    }
+    a_labels(text)
 }
 
 #[cfg(test)]
@@ -203,15 +201,15 @@ mod tests {
         assert_eq!(rules(&table, "only"), [7]);
         assert_eq!(rules(&table, "a"), [0, 2, 4]);
         assert_eq!(rules(&table, ".b"), [1, 3]);
-        assert_eq!(rules(&table, "ä"), [5, 6]);
+        assert_eq!(rules(&table, "xn--4ca"), [5, 6]);
         assert_eq!(rules(&table, "A"), []);
         assert_eq!(rules(&table, "b"), []);
         assert_eq!(table.len(), 4);
         assert_eq!([0, 2, 4].map(|rule| slot_of.rule(rule)), [slot_of.rule(0); 3]);
-        assert_eq!((table.number("ä"), table.number("")), (Some(2), None));
+        assert_eq!((table.number("xn--4ca"), table.number("ä"), table.number("")), (Some(2), None, None));
         let mut patterns: Vec<&str> = table.patterns().collect();
         patterns.sort_unstable();
-        assert_eq!(patterns, [".b", "a", "only", "ä"]);
+        assert_eq!(patterns, [".b", "a", "only", "xn--4ca"]);
     }
 
     #[test]

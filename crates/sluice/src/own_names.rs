@@ -12,7 +12,7 @@ use std::collections::HashSet;
 
 use sluice_config::{Channel, Config, is_local_name};
 use sluice_dispatch::Loaded;
-use sluice_mail::Address;
+use sluice_mail::{Address, a_labels};
 use sluice_rewrite::{Context, Kind};
 use sluice_smtp::asker::Name;
 use sluice_smtp::etrn::Node;
@@ -30,10 +30,10 @@ pub(crate) fn own_names(loaded: &Loaded) -> Vec<Name> {
     let (mut names, mut seen) = (Vec::new(), HashSet::new());
     for candidate in hosts.chain(patterns) {
         let (domain, asked) = match candidate.strip_prefix('.') {
-            Some(below) => (format!("{ANY_HOST}.{below}"), format!("@{below}")),
-            None => (candidate.to_owned(), candidate.to_owned()),
+            Some(below) => (format!("{ANY_HOST}.{below}"), format!("@{}", a_labels(below))),
+            None => (candidate.to_owned(), a_labels(candidate).into_owned()),
         };
-        // What is no domain, such as a pattern with a wildcard, is nothing that one could ask for.
+        // ETRN and ATRN take ASCII. What is no domain, such as a pattern with a wildcard, is nothing that one could ask for.
         let is_node = matches!(asked.parse(), Ok(Node::Host(_) | Node::Subnet(_)));
         if !is_node || seen.contains(&asked.to_ascii_lowercase()) || !is_ours(loaded, &domain) {
             continue;

@@ -1,7 +1,7 @@
 //! A client that says what it is told to say.
 
 use std::fmt;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
@@ -37,11 +37,52 @@ impl fmt::Display for Reply {
     }
 }
 
-/// An SMTP session over a plain socket; it knows lines and replies, nothing of what they mean.
+/// What a session goes over.
+enum Wire {
+    Plain(TcpStream),
+    Other(Box<dyn Stream>),
+}
+
+/// Whatever octets go both ways over: a connection under TLS.
+trait Stream: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Stream for T {}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(if matches!(self, Wire::Plain(_)) { "Plain" } else { "Other" })
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, octets: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Wire::Plain(stream) => stream.read(octets),
+            Wire::Other(stream) => stream.read(octets),
+        }
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        match self {
+            Wire::Plain(stream) => stream.write(octets),
+            Wire::Other(stream) => stream.write(octets),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Wire::Plain(stream) => stream.flush(),
+            Wire::Other(stream) => stream.flush(),
+        }
+    }
+}
+
+/// An SMTP session; it knows lines and replies, nothing of what they mean.
 #[derive(Debug)]
 pub struct Talk {
-    reader: BufReader<TcpStream>,
-    writer: TcpStream,
+    wire: BufReader<Wire>,
 }
 
 impl Talk {
@@ -54,9 +95,14 @@ impl Talk {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        let mut talk = Talk { reader: BufReader::new(stream.try_clone()?), writer: stream };
+        let mut talk = Talk { wire: BufReader::new(Wire::Plain(stream)) };
         let greeting = talk.read()?;
         Ok((talk, greeting))
+    }
+
+    /// A session that goes on over something else: TLS over the connection that [`Talk::into_stream`] gave.
+    pub fn over(stream: impl Read + Write + Send + 'static) -> Talk {
+        Talk { wire: BufReader::new(Wire::Other(Box::new(stream))) }
     }
 
     /// Connects, wants 220, and says EHLO.
@@ -79,7 +125,7 @@ impl Talk {
         let mut lines = Vec::new();
         loop {
             let mut line = String::new();
-            if self.reader.read_line(&mut line)? == 0 {
+            if self.wire.read_line(&mut line)? == 0 {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection"));
             }
             let text = line.trim_end_matches("\r\n");
@@ -102,7 +148,9 @@ impl Talk {
     /// # Errors
     /// When they cannot be written.
     pub fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.writer.write_all(bytes)
+        let wire = self.wire.get_mut();
+        wire.write_all(bytes)?;
+        wire.flush()
     }
 
     /// One command and its reply.
@@ -138,6 +186,14 @@ impl Talk {
                 return Ok(reply);
             }
         }
+        self.content(content)
+    }
+
+    /// DATA and the content of a transaction that has its recipients. Gives the reply to the final dot, or the refusal of DATA.
+    ///
+    /// # Errors
+    /// When the connection fails.
+    pub fn content(&mut self, content: &[u8]) -> io::Result<Reply> {
         let reply = self.ask("DATA")?;
         if reply.code != 354 {
             return Ok(reply);
@@ -151,11 +207,14 @@ impl Talk {
     /// The connection, to be used for something else. What has been read ahead is lost, so nothing may have been.
     ///
     /// # Panics
-    /// When something has.
+    /// When something has, or the session is not over a socket.
     #[must_use]
     pub fn into_stream(self) -> TcpStream {
-        assert!(self.reader.buffer().is_empty(), "the server has said more than was read");
-        self.writer
+        assert!(self.wire.buffer().is_empty(), "the server has said more than was read");
+        match self.wire.into_inner() {
+            Wire::Plain(stream) => stream,
+            Wire::Other(_) => panic!("the session is not over a socket of its own"),
+        }
     }
 
     /// QUIT, and the end of the connection. Errors are of no interest any more.
