@@ -1,6 +1,9 @@
 //! ETRN for sites (`sites.cnf`): who may ask by what name, where the mail then goes, and what is told.
 #![allow(clippy::unwrap_used)]
 
+use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt;
+
 use sluice_sasl::Mechanism;
 use sluice_testkit::{NameServer, Record, Sink, Site, Talk, watch};
 use sluice_tests::{Destination, SOON, WHILE, arrived, configuration, log_in, password, send};
@@ -68,6 +71,8 @@ fn row_5_16_a_protected_queue_moves_for_its_login_only() {
     // By the name of the queue the rest, which is the site's too.
     owner.want("ETRN q7", 253);
     assert_eq!(arrived(&sink, 6), [0, 1, 2, 3, 4, 5]);
+    // What has arrived there is not yet settled here.
+    hub.wait_for_waiting(None, 0, SOON);
     owner.want("ETRN #q7", 251);
     hub.stop();
 }
@@ -129,6 +134,77 @@ fn row_5_15_mail_goes_to_the_address_that_a_safe_login_came_from() {
     logged_in(&hub, "fred").want("ETRN site7.example", 253);
     assert_eq!(arrived(&here, 4), [0, 1, 2, 3]);
     assert_eq!(channel.connections(), 0);
+    hub.stop();
+}
+
+/// The session goes on under TLS, with a server whose certificate is the one given.
+fn secured(mut talk: Talk, certificate: &rcgen::Certificate) -> Talk {
+    talk.want("STARTTLS", 220);
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate.der().clone()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = "127.0.0.1".try_into().unwrap();
+    let tls = rustls::ClientConnection::new(std::sync::Arc::new(config), name).unwrap();
+    let mut talk = Talk::over(rustls::StreamOwned::new(tls, talk.into_stream()));
+    talk.want("EHLO client.example", 250);
+    talk
+}
+
+#[test]
+fn row_5_14_a_clear_password_under_tls_moves_mail_to_the_configured_address() {
+    // What the request came from is 127.0.0.1, and somebody listens there at the port of the targets too.
+    let (channel, target) = (Sink::start(), Sink::listen_at(Ipv4Addr::new(127, 0, 0, 2), 0));
+    let asker = Sink::listen(target.port());
+    let port = target.port();
+    let sites = format!(
+        "[SITE=fixed]\nDOMAINS=site7.example\nLOGIN=fred\nTIER=static\nTARGET=[127.0.0.2]\nPORT={port}\n\
+         [SITE=where]\nDOMAINS=pc.site7.example\nLOGIN=fred\n\
+         [SITE=moving]\nDOMAINS=ship.example\nLOGIN=fred\nTIER=dynamic\nPORT={port}\n"
+    );
+    let mut hub = hub("clear", "silentetrn maytlsserver", channel.port(), &sites);
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    hub.write("server-pub.pem", &made.cert.pem());
+    hub.write("server-priv.pem", &made.signing_key.serialize_pem());
+    let key = hub.configuration().join("server-priv.pem");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    hub.start();
+    send(&hub, "a@site7.example", 0, 3);
+    send(&hub, "b@pc.site7.example", 3, 2);
+    send(&hub, "c@ship.example", 5, 2);
+    // Without TLS a password is not taken, not even the right one, and nothing moves.
+    let mut talk = hub.talk();
+    let offers = talk.want("EHLO client.example", 250);
+    let auth = offers.lines.iter().find(|line| line.starts_with("AUTH ")).unwrap();
+    assert!(!auth.contains("PLAIN") && !auth.contains("LOGIN"), "{offers}");
+    for mechanism in [Mechanism::Plain, Mechanism::Login] {
+        let reply = log_in(&mut talk, mechanism, "fred", "pencil");
+        assert_eq!(reply.code, 538, "{reply}");
+    }
+    for node in ["site7.example", "pc.site7.example", "ship.example"] {
+        talk.want(&format!("ETRN {node}"), 530);
+    }
+    // Under TLS a wrong one moves nothing either.
+    let mut talk = secured(hub.talk(), &made.cert);
+    assert_eq!(log_in(&mut talk, Mechanism::Plain, "fred", "pen").code, 535);
+    talk.want("ETRN site7.example", 530);
+    watch("nothing has moved", WHILE, || channel.count() + target.count() + asker.count() == 0);
+
+    let mut talk = secured(hub.talk(), &made.cert);
+    assert_eq!(log_in(&mut talk, Mechanism::Plain, "fred", "pencil").code, 235);
+    talk.want("ETRN site7.example", 253);
+    assert_eq!(arrived(&target, 3), [0, 1, 2], "to the configured address");
+    talk.want("ETRN pc.site7.example", 253);
+    assert_eq!(arrived(&channel, 2), [3, 4], "without one, where the channel takes it");
+    assert_eq!(asker.connections(), 0, "and not to where the request came from");
+    // With the higher tier TLS makes a clear password as good as a challenge.
+    talk.want("ETRN ship.example", 253);
+    assert_eq!(arrived(&asker, 2), [5, 6]);
+    assert_eq!((target.count(), channel.count()), (3, 2));
     hub.stop();
 }
 

@@ -132,13 +132,14 @@ fn page(rows: &[Row<'_>]) -> String {
     let mut page = format!(
         "# What a release has to do\n\n\
          Sluice does what the mail systems before it did for sites that are not always there, and some things more. Each row \
-         is one behaviour, with the tests that show it and a way to see it by hand. {works} of {} work whole; the others \
-         say what is missing. Written from `{TABLE}`; a test sees to it that every test named here exists.\n\n\
-         *By hand* is meant for the demonstration's hub: `sluice run --config samples/dialup/hub`, with `--config \
-         samples/dialup/hub` behind each command that has no other. Mail for it comes from `cargo xtask send --to \
+         is one behaviour, with the tests that show it and a way to see it by hand. {works} of {} work whole{}. Written from `{TABLE}`; a test sees to it that every test named here exists.\n\n\
+         *By hand* is meant for the demonstration: `sluice run --config samples/dialup/hub` and `sluice run --config \
+         samples/dialup/site` in two terminals, and `--config samples/dialup/hub` behind each command that has no other. A \
+         test runs what stands there (`tests/tests/mission_by_hand.rs`). Mail for it comes from `cargo xtask send --to \
          fred@site7.example.net --count 3`. \"Say\" means a line in a session, `nc -C 127.0.0.1 10025`, after `EHLO me`. \
          Tests without a path are in `tests/tests/`; `cargo test -p sluice-tests --test FILE NAME` runs one.\n",
-        rows.len()
+        rows.len(),
+        if works == rows.len() { "" } else { "; the others say what is missing" }
     );
     let mut system = 0;
     for row in rows {
