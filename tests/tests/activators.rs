@@ -330,7 +330,9 @@ fn serve(stream: &TcpStream, plan: &Plan) -> std::io::Result<()> {
         say("MAIL FROM:<anna@far.example>\r\n")?;
         hear()?;
         say("RCPT TO:<fred@shop.example>\r\n")?;
-        hear()?;
+        if !hear()?.starts_with("250") {
+            break;
+        }
         say("DATA\r\n")?;
         hear()?;
         say(&format!("Subject: {message}\r\n\r\nbody\r\n.\r\n"))?;
@@ -369,6 +371,38 @@ fn row_6_3_mail_of_an_atrn_provider_comes_in_by_our_own_front_door() {
         let offered = |line: &String| line.starts_with("250") && line[4..].starts_with(word);
         assert!(!heard.iter().any(offered), "{word}: {heard:?}");
     }
+}
+
+#[test]
+fn mail_of_an_atrn_provider_comes_in_by_the_channel_of_its_activator() {
+    let provider = Provider::start();
+    let mut site = site("act-channel", &provider.activator());
+    site.stop();
+    let channels = format!("{CONFIGURATION}\ntcp_provider smtp\nPROVIDER-DAEMON\n");
+    site.write("sluice.cnf", &channels);
+    // What listeners take is not for the shop.
+    site.write("mappings", "ORIG_SEND_ACCESS\n\n    tcp_local|*|l|*    $NNot$ by$ this$ way\n");
+    site.start();
+    provider.keep("one");
+    let ran = site.command(&["activator", "run", "isp"]);
+    assert!(ran.out.contains("0 messages came"), "{}{}", ran.out, ran.err);
+    assert_eq!(provider.kept(), 1, "the table holds for the channel of the listener");
+
+    // A channel that there is not is refused with the file left as it was.
+    let before = fs::read_to_string(site.configuration().join("sites.cnf")).unwrap();
+    let wrong = site.command(&["activator", "set", "isp", "--channel", "tcp_providr"]);
+    assert_eq!(wrong.code, 78, "{}", wrong.err);
+    assert!(wrong.err.contains("site-unknown-channel"), "{}", wrong.err);
+    assert!(wrong.err.contains("did you mean `tcp_provider`?"), "{}", wrong.err);
+    assert_eq!(fs::read_to_string(site.configuration().join("sites.cnf")).unwrap(), before);
+
+    assert_eq!(site.command(&["activator", "set", "isp", "--channel", "TCP_Provider"]).code, 0);
+    assert_eq!(site.json(&["activator", "show", "isp"])[0]["channel"], "tcp_provider");
+    let ran = site.command(&["activator", "run", "isp"]);
+    assert!(ran.out.contains("1 message came"), "{}{}", ran.out, ran.err);
+    wait_for("the mail", SOON, || delivered(&site, "one") == 1);
+    assert_eq!(provider.kept(), 0);
+    site.stop();
 }
 
 #[test]

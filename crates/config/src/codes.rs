@@ -158,9 +158,9 @@ codes! {
         "a queue name is the name of a channel"
         "`ETRN #name` then releases the site and no longer the channel."
     SITE_UNKNOWN_CHANNEL Error "site-unknown-channel"
-        "a site names a channel that does not exist"
-        "The mail of the site would be looked for in a channel that there is not, and nothing would ever be released. Channels are the blocks of \
-         the main file."
+        "a site or an activator names a channel that does not exist"
+        "The mail of the site would be looked for in a channel that there is not, and nothing would ever be released; the mail that an \
+         activator collects would be kept out. Channels are the blocks of the main file."
     TIER_WITHOUT_LOGIN Error "tier-without-login"
         "a site is trusted like one that logs in, and has no login"
         "`TIER=dynamic` sends mail to the address that a request came from, `TIER=turned` back over its connection. Without a login that would be \

@@ -83,7 +83,7 @@ fn a_whole_activator() {
     let config = config(
         "[ACTIVATOR=provider]\nSERVER=Mail.Provider.example\nNAMES=example.com @example.com,#q7\nLOGIN=me\nPASSWORD_FILE=secret\n\
          TLS=must\nSCHEDULE=every 30m\nWINDOW=weekdays\nON_LINK_UP=1\nWATCH=5m\n\
-         [ACTIVATOR=odmr]\nSERVER=[192.0.2.1]\nMETHOD=atrn\nLOGIN=me\nPASSWORD=hush hush\n",
+         [ACTIVATOR=odmr]\nSERVER=[192.0.2.1]\nMETHOD=atrn\nLOGIN=me\nPASSWORD=hush hush\nCHANNEL=TCP_Dialup\n",
     );
     let provider = config.sites.activator("PROVIDER").unwrap();
     assert_eq!((&*provider.server, provider.port), ("mail.provider.example", 25));
@@ -98,6 +98,7 @@ fn a_whole_activator() {
     assert_eq!(provider.watch, Duration::from_secs(300));
     let odmr = config.sites.activator("odmr").unwrap();
     assert_eq!((odmr.method, odmr.port, odmr.tls), (Method::Atrn, 366, Tls::May));
+    assert_eq!((provider.channel.as_deref(), odmr.channel.as_deref()), (None, Some("tcp_dialup")));
     let password = &odmr.login.as_ref().unwrap().password;
     assert!(matches!(password, Password::Written { text, .. } if &**text == "hush hush"));
     assert!(!format!("{odmr:?}").contains("hush"), "a password that is debugged ends in a log");
@@ -191,6 +192,16 @@ fn sites_that_cannot_be() {
     assert_snapshot!(site("DOMAINS=a.example\nCHANNEL=tcp_dailup"), @r#"
     sites.cnf:3:9: error[site-unknown-channel]: the channel `tcp_dailup` is not defined
     help: did you mean `tcp_dialup`?
+    "#);
+    let atrn = "SERVER=mail.example.net\nMETHOD=atrn\nLOGIN=me\nPASSWORD_FILE=x";
+    assert_snapshot!(activator(&format!("{atrn}\nCHANNEL=tcp_dailup")), @r#"
+    sites.cnf:6:9: error[site-unknown-channel]: the channel `tcp_dailup` is not defined
+    help: did you mean `tcp_dialup`?
+    "#);
+    assert_eq!(activator(&format!("{atrn}\nCHANNEL=")), "");
+    assert_snapshot!(activator("SERVER=mail.example.net\nCHANNEL=tcp_dialup"), @r#"
+    sites.cnf:3:1: error[site-options-disagree]: the activator `p` has a channel and asks by ETRN
+    help: the server connects to a listener, which has a channel: write `METHOD=atrn`, or take the line out
     "#);
     assert_snapshot!(site("DOMAINS=a.example\nQUEUE_NAME=q;rm\nLOGIN=#x"), @r#"
     sites.cnf:3:12: error[bad-queue-name]: `q;rm` cannot be the name of a queue

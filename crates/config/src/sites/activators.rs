@@ -114,6 +114,9 @@ pub struct Activator {
     pub tls: Tls,
     /// `METHOD`.
     pub method: Method,
+    /// `CHANNEL`, as the main file spells it: by which channel mail comes in over the connection that we opened. `None`: by
+    /// that of the first service.
+    pub channel: Option<Arc<str>>,
     /// `SCHEDULE`: when it is asked. `None`: only by `sluice activator run`, and when the link comes up.
     pub schedule: Option<Arc<Timetable>>,
     /// `WINDOW`: when the schedule counts. `None`: always.

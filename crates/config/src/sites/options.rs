@@ -292,6 +292,16 @@ static TABLE: &[SiteOption] = &[
          over the connection that we opened, after a login.",
     ),
     activator(
+        "CHANNEL",
+        "a channel",
+        "that of the first service in dispatcher.cnf",
+        ONCE,
+        "The channel by which the server's mail comes in, with `METHOD=atrn`.",
+        "The mail comes over the connection that we opened, so that no listener says which channel it is on. With a channel of its own \
+         the mail of a provider has its own rules, access tables and limits; `switchchannel` on it counts as on a listener's. With \
+         `METHOD=etrn` the server connects to a listener, whose channel it is then.",
+    ),
+    activator(
         "SCHEDULE",
         "a cron expression, an interval, or times: `every 30m`, `0 * * * *`, `weekdays 08:00, 13:00`",
         "none: only by command",

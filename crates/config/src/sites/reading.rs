@@ -207,6 +207,12 @@ impl All<'_, '_> {
             let help = "ATRN needs a login: write `LOGIN` and `PASSWORD_FILE`";
             self.say(&codes::SITE_OPTIONS_DISAGREE, message, at, help);
         }
+        let channel = get("CHANNEL").map(|setting| self.channel(setting));
+        if let (Some(setting), Method::Etrn) = (get("CHANNEL"), method) {
+            let message = format!("the activator `{}` has a channel and asks by ETRN", section.name);
+            let help = "the server connects to a listener, which has a channel: write `METHOD=atrn`, or take the line out";
+            self.say(&codes::SITE_OPTIONS_DISAGREE, message, setting.span, help);
+        }
         let schedule = self.schedule(section);
         let windows = self.windows(section);
         if let (Some(setting), None) = (get("WINDOW"), get("SCHEDULE")) {
@@ -240,6 +246,7 @@ impl All<'_, '_> {
             login,
             tls,
             method,
+            channel,
             schedule,
             windows,
             on_link_up,

@@ -98,7 +98,8 @@ async fn collect(
     words: String,
 ) -> Outcome {
     let loaded = hub.loaded();
-    let channel = loaded.config.services.first().map_or("tcp_local", |service| service.channel.as_str());
+    let of_listener = loaded.config.services.first().map_or("tcp_local", |service| service.channel.as_str());
+    let channel = activator.channel.as_deref().unwrap_or(of_listener);
     let connection = Connection {
         peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
         local: SocketAddr::new(local.ip().to_canonical(), local.port()),

@@ -60,8 +60,8 @@ pub(crate) enum Activator {
     Remove(Removal),
     /// Lists the activators of the configuration, in the order of the file, and how they are doing if a hub runs.
     ///
-    /// Each JSON line has activator, server, port, method, names, login, tls, schedule, windows, on_link_up, watch_secs,
-    /// next_run, file and line; hub_runs (null when the hub does not answer), and what the hub knows, null where none runs:
+    /// Each JSON line has activator, server, port, method, channel, names, login, tls, schedule, windows, on_link_up,
+    /// watch_secs, next_run, file and line; hub_runs (null when the hub does not answer), and what the hub knows, null where none runs:
     /// running, runs, last_run, standing (done, later or refused), answer, waits_until and alert. Without a hub next_run is
     /// the next time of the schedule; with one, what a refusal has put off counts.
     List(Listing),
