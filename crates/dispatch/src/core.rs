@@ -7,13 +7,13 @@
 //! Every entry under a lease is in exactly one of `deliveries` (a worker or the desk has it) and `notices` (its sender is
 //! being told). Every job slot in use belongs to one of `leases`.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
 use sluice_mail::Time;
-use sluice_queue::{ChannelKey, EntryKey, Queues};
+use sluice_queue::{ChannelKey, EntryKey, Party, Queues, Turns};
 use sluice_spool::Spool;
 
 use crate::acts::Wishes;
@@ -85,16 +85,41 @@ pub(crate) enum RunnerState {
 pub(crate) struct Pool {
     pub(crate) limit: u32,
     pub(crate) jobs: u32,
-    /// Channels that have something to do and found no free slot, first come, first served; and the same as a set.
-    pub(crate) waiting: VecDeque<ChannelKey>,
-    pub(crate) waits: HashSet<ChannelKey>,
+    /// Channels that have something to do and found no free slot: first come, first served, but for those that have been
+    /// asked for mail. With the numbers of their places; the last one of a channel counts.
+    waiting: Turns<(ChannelKey, u32)>,
+    places: HashMap<ChannelKey, Wait>,
+    last_place: u32,
+}
+
+/// A channel in line.
+#[derive(Debug)]
+struct Wait {
+    place: u32,
+    /// It is there for somebody who has just asked.
+    is_asked: bool,
 }
 
 impl Pool {
-    pub(crate) fn wait(&mut self, key: ChannelKey) {
-        if self.waits.insert(key) {
-            self.waiting.push_back(key);
+    /// A channel stands in line, for a party if one has asked for its mail, which `is_new` says if it has had none of it yet. Where
+    /// it stands there already, it stays, unless somebody has asked since.
+    pub(crate) fn wait(&mut self, key: ChannelKey, party: Option<&Party>, is_new: bool) {
+        let is_asked = party.is_some() && is_new;
+        if self.places.get(&key).is_some_and(|wait| wait.is_asked || !is_asked) {
+            return;
         }
+        self.last_place = self.last_place.wrapping_add(1);
+        self.places.insert(key, Wait { place: self.last_place, is_asked });
+        self.waiting.push((key, self.last_place), party, is_asked);
+    }
+
+    pub(crate) fn is_waiting(&self, key: ChannelKey) -> bool {
+        self.places.contains_key(&key)
+    }
+
+    /// Whether a channel that comes now has to stand in line even if there is a slot.
+    pub(crate) fn has_line(&self) -> bool {
+        !self.places.is_empty()
     }
 
     /// The channel whose turn it is at a free slot; `None` when there is no such slot or channel.
@@ -102,9 +127,17 @@ impl Pool {
         if self.jobs >= self.limit {
             return None;
         }
-        let key = self.waiting.pop_front()?;
-        self.waits.remove(&key);
+        let places = &self.places;
+        let is_over = |(key, place)| places.get(&key).is_none_or(|wait| wait.place != place);
+        let (key, _) = self.waiting.pop(is_over)?;
+        self.places.remove(&key);
         Some(key)
+    }
+
+    /// Nobody stands in line any more.
+    pub(crate) fn send_away(&mut self) {
+        self.waiting = Turns::default();
+        self.places.clear();
     }
 }
 

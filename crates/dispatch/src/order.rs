@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use sluice_mail::{NextHop, NextHopError};
-use sluice_queue::{Count, Selector};
+use sluice_queue::{Count, Party, Selector};
 
 /// Something to be released.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,18 @@ impl Order {
     #[must_use]
     pub fn new(selector: Selector, requester: Requester) -> Self {
         Self { selectors: vec![selector], requester, via: Via::Channel, site: None }
+    }
+
+    /// For whom it is, where turns are taken: the site, or else the peer by its login or address. What an operator or a
+    /// schedule releases beyond sites is nobody's in particular.
+    pub(crate) fn party(&self) -> Option<Party> {
+        let peer = self.requester.peer();
+        let of_peer = |peer: &Peer| match &peer.login {
+            Some(login) => format!("login {login}"),
+            None => format!("address {}", peer.address),
+        };
+        let name = self.site.as_ref().map(|site| format!("site {site}")).or_else(|| peer.map(of_peer));
+        name.map(Party::from)
     }
 }
 

@@ -97,7 +97,8 @@ impl Core {
             collects.extend(whole.map(|&key| Collect::Channel(key)));
         }
         let mut covered = self.queues.count(&queues);
-        let mut with = self.begin_run(id, &via, &queues, collects, now);
+        let party = order.party();
+        let mut with = self.begin_run(id, &via, party.as_ref(), &queues, collects, now);
         for message in named.messages {
             covered += self.release_message(id, message, &running, &mut with, now);
         }

@@ -36,8 +36,7 @@ impl Core {
         // Whoever waits looks again whether it does, and where.
         self.freed.clear();
         for pool in self.pools.values_mut() {
-            pool.waiting.clear();
-            pool.waits.clear();
+            pool.send_away();
         }
         // What the schedules in force until now had to do is done, or is done now by the new ones.
         self.reckon_moments(now);

@@ -217,7 +217,15 @@ impl Core {
         let WaysIn { arrivals, inbox } = ways_in;
         self.pass(now);
         for _ in 0..BATCH {
-            let Some(event) = arrivals.try_recv().ok().or_else(|| inbox.try_recv().ok()) else { break };
+            if let Ok(arrival) = arrivals.try_recv() {
+                self.handle(arrival, now);
+                continue;
+            }
+            let Ok(event) = inbox.try_recv() else { break };
+            // What was acknowledged before this was asked may have come in since the look at the arrivals.
+            for arrival in arrivals.try_iter().take(arrivals.len()) {
+                self.handle(arrival, now);
+            }
             self.handle(event, now);
         }
     }

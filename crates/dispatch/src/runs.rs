@@ -16,7 +16,7 @@
 use std::sync::Arc;
 
 use sluice_mail::{Outcome, Time};
-use sluice_queue::{ChannelKey, Collect, Lanes, QueueKey};
+use sluice_queue::{ChannelKey, Collect, Lanes, Party, QueueKey};
 
 use crate::core::{Core, Lease};
 use crate::order::{ReleaseId, Via};
@@ -70,6 +70,7 @@ impl Core {
         &mut self,
         id: ReleaseId,
         via: &Via,
+        party: Option<&Party>,
         queues: &[QueueKey],
         collects: Vec<Collect>,
         now: Time,
@@ -88,7 +89,7 @@ impl Core {
             .collect();
         for (run, queues) in &groups {
             let collects = if own.is_empty() { collects.clone() } else { Vec::new() };
-            self.queues.join(run.0, queues, collects, now);
+            self.queues.join(run.0, party, queues, collects, now);
         }
         if !own.is_empty() {
             let losing: Vec<ReleaseId> =
@@ -97,7 +98,7 @@ impl Core {
             let next_hop = via.next_hop().map(|hop| hop.to_string().into());
             let run = Run { via: via.clone(), next_hop, is_broken: false, why: None, record: None };
             self.runs.insert(id, run);
-            self.queues.begin_run(id.0, lanes, &own, collects, now);
+            self.queues.begin_run(id.0, lanes, party, &own, collects, now);
             for loser in losing {
                 if !self.queues.is_running(loser.0)
                     && let Some(run) = self.runs.get_mut(&loser)

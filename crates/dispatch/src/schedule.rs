@@ -2,7 +2,8 @@
 //!
 //! A *job* is a lease under way. A channel has at most `maxjobs`, a pool at most its `JOB_LIMIT`; what is above waits in
 //! its queue, and nothing fails for being many. Channels take turns at a pool's slots: whoever finds none free waits in
-//! line, and whoever had one goes to the end of it.
+//! line, and whoever had one goes to the end of it. Who asks for mail goes before: once, whatever number of channels it
+//! is on.
 //!
 //! An instance is started when there is something for it to do, on a thread of its own, since a library may take its
 //! time to load. One that cannot be started, or that has ended by itself, is tried again after a pause that doubles;
@@ -89,7 +90,7 @@ impl Core {
             Schedule::Periodic => {
                 let id = self.next_release(now);
                 let covered = self.queues.count(&queues);
-                let with = self.begin_run(id, &Via::Channel, &queues, vec![Collect::Channel(key)], now);
+                let with = self.begin_run(id, &Via::Channel, None, &queues, vec![Collect::Channel(key)], now);
                 if covered.messages > 0 {
                     // A service that finds nothing is not worth a record.
                     let name = self.queues.channel_name(key).to_string();
@@ -289,14 +290,15 @@ impl Core {
         let wanted = self.wanted_pools(key);
         let is_free = |(_, name): &&(Option<Priority>, String)| {
             let Some(pool) = self.pools.get(name) else { return true };
-            pool.jobs < pool.limit && (pool.waiting.is_empty() || slot == Some(name.as_str()))
+            pool.jobs < pool.limit && (!pool.has_line() || slot == Some(name.as_str()))
         };
         if let Some(found) = wanted.iter().find(is_free) {
             return Some(found.clone());
         }
+        let (party, is_new) = self.queues.next_party(key);
         for (_, name) in wanted {
             if let Some(pool) = self.pools.get_mut(&name) {
-                pool.wait(key);
+                pool.wait(key, party, is_new);
             }
         }
         None
@@ -319,7 +321,7 @@ impl Core {
     /// The pool at which the channel stands in line.
     pub(crate) fn waits_for_pool(&self, key: ChannelKey) -> Option<String> {
         let wanted = self.wanted_pools(key).into_iter().map(|(_, name)| name);
-        wanted.into_iter().find(|name| self.pools.get(name).is_some_and(|pool| pool.waits.contains(&key)))
+        wanted.into_iter().find(|name| self.pools.get(name).is_some_and(|pool| pool.is_waiting(key)))
     }
 
     /// Takes the other entries of the message on the channel that are due, to go in the same transaction.

@@ -11,7 +11,8 @@ use crate::entry::{EntryKey, State};
 use crate::index::{ChannelKey, QueueKey, Queues};
 use crate::place::{ALL_LEVELS, Place, levels_of};
 use crate::queue::Queue;
-use crate::ring::{is_for_the_oldest, next_turn, turn_length};
+use crate::ring::{Party, Spot, is_for_the_oldest, next_turn, turn_length};
+use crate::slab::Slab;
 
 impl Queues {
     /// Takes up to `max` due entries of one queue of the channel: the most urgent there are, from the queue whose turn
@@ -27,43 +28,35 @@ impl Queues {
         now: Time,
     ) -> Option<QueueKey> {
         let levels = only.map_or(ALL_LEVELS, levels_of);
-        while let Some((level, key)) = self.channels[channel.0 as usize].rings.pop(&levels) {
-            // A queue that has gone, or whose number another one has now, or that has nothing left to give.
-            let Some(queue) = self.queues.get_mut(key.0).filter(|queue| queue.channel == channel) else {
-                continue;
-            };
-            if queue.in_ring & 1 << level == 0 {
-                continue;
-            }
-            queue.in_ring &= !(1 << level);
-            if !queue.has_ready(level) {
-                continue;
-            }
-            let rings = &mut self.channels[channel.0 as usize].rings;
-            let max = if rings.is_empty() { max } else { turn_length(queue.turns, max) };
-            rings.has_leased(level);
-            let mut oldest = is_for_the_oldest(queue.turns);
-            queue.turns = next_turn(queue.turns);
-            let before = taken.len();
-            while taken.len() - before < max {
-                let first = queue.first_ready(level, std::mem::take(&mut oldest));
-                let Some(place) = first.filter(|place| place.level() <= *levels.end()) else { break };
-                queue.ready.remove(&place);
-                queue.leased.insert(place);
-                taken.push(place.entry());
-            }
-            for &entry in &taken[before..] {
-                let Some(record) = self.entries.get_mut(entry.0) else { continue };
-                record.state = State::Leased;
-                // A released entry may have a due time still to come.
-                queue.due.remove(&(record.due, entry));
-            }
-            self.channels[channel.0 as usize].leased += taken.len() - before;
-            self.begin_turn(key);
-            self.touch(key, now);
-            return Some(key);
+        let queues = &mut self.queues;
+        let is_over = |level, spot| is_over(queues, channel, level, spot);
+        let (level, Spot { queue: key, .. }) =
+            self.channels[channel.0 as usize].rings.pop(&levels, is_over)?;
+        let queue = self.queues.get_mut(key.0)?;
+        queue.in_ring &= !(1 << level);
+        let rings = &mut self.channels[channel.0 as usize].rings;
+        let max = if rings.is_empty() { max } else { turn_length(queue.turns, max) };
+        rings.has_leased(level);
+        let mut oldest = is_for_the_oldest(queue.turns);
+        queue.turns = next_turn(queue.turns);
+        let before = taken.len();
+        while taken.len() - before < max {
+            let first = queue.first_ready(level, std::mem::take(&mut oldest));
+            let Some(place) = first.filter(|place| place.level() <= *levels.end()) else { break };
+            queue.ready.remove(&place);
+            queue.leased.insert(place);
+            taken.push(place.entry());
         }
-        None
+        for &entry in &taken[before..] {
+            let Some(record) = self.entries.get_mut(entry.0) else { continue };
+            record.state = State::Leased;
+            // A released entry may have a due time still to come.
+            queue.due.remove(&(record.due, entry));
+        }
+        self.channels[channel.0 as usize].leased += taken.len() - before;
+        self.begin_turn(key);
+        self.touch(key, now);
+        Some(key)
     }
 
     /// Puts one waiting entry under a lease of its own, for work that is not delivery, such as giving it up.
@@ -86,16 +79,14 @@ impl Queues {
     /// the channel are answered by the first place of each ring. Each place is taken out once, and was put in once.
     pub fn tidy_rings(&mut self, channel: ChannelKey) {
         let queues = &mut self.queues;
-        self.channels[channel.0 as usize].rings.tidy(|level, key| {
-            let Some(queue) = queues.get_mut(key.0).filter(|queue| queue.channel == channel) else {
-                return true;
-            };
-            let stays = queue.in_ring & 1 << level != 0 && queue.has_ready(level);
-            if !stays {
-                queue.in_ring &= !(1 << level);
-            }
-            !stays
-        });
+        self.channels[channel.0 as usize].rings.tidy(|level, spot| is_over(queues, channel, level, spot));
+    }
+
+    /// Who has asked for what the next lease of this channel may be of, and whether it would be a first turn. Rings are to be
+    /// tidy.
+    #[must_use]
+    pub fn next_party(&self, channel: ChannelKey) -> (Option<&Party>, bool) {
+        self.channels[channel.0 as usize].rings.first().unwrap_or((None, true))
     }
 
     /// Whether a lease of this channel would find something.
@@ -111,8 +102,9 @@ impl Queues {
     }
 
     fn has_ready_in(&self, channel: ChannelKey, levels: RangeInclusive<u8>) -> bool {
-        self.channels[channel.0 as usize].rings.iter(levels).any(|(level, key)| {
-            self.queues.get(key.0).is_some_and(|queue| queue.channel == channel && queue.has_ready(level))
+        self.channels[channel.0 as usize].rings.iter(levels).any(|(level, spot)| {
+            let queue = self.queues.get(spot.queue.0).filter(|queue| queue.channel == channel);
+            queue.is_some_and(|queue| queue.has_spot(level, spot) && queue.has_ready(level))
         })
     }
 
@@ -122,9 +114,11 @@ impl Queues {
     pub fn count_ready(&self, channel: ChannelKey, enough: (u64, u64)) -> (u64, u64) {
         let rings = &self.channels[channel.0 as usize].rings;
         let (mut entries, mut recipients) = (0, 0);
-        for (level, key) in rings.iter(ALL_LEVELS) {
-            let lends = |queue: &&Queue| queue.channel == channel && !queue.is_closed();
-            let Some(queue) = self.queues.get(key.0).filter(lends) else { continue };
+        for (level, spot) in rings.iter(ALL_LEVELS) {
+            let lends = |queue: &&Queue| {
+                queue.channel == channel && queue.has_spot(level, spot) && !queue.is_closed()
+            };
+            let Some(queue) = self.queues.get(spot.queue.0).filter(lends) else { continue };
             for place in queue.ready.range(Place::all_of(&(level..=level))) {
                 entries += 1;
                 recipients += u64::from(self.entry(place.entry()).recipients.max(1));
@@ -161,4 +155,20 @@ impl Queues {
     pub fn leased(&self, channel: ChannelKey) -> usize {
         self.channels[channel.0 as usize].leased
     }
+}
+
+/// Whether a place in the rings of a channel is to be taken out: that of a queue that has gone, or whose number another one has
+/// now, one that is out of date, or one of a queue that has nothing to give. That queue gets another when it has.
+fn is_over(queues: &mut Slab<Queue>, channel: ChannelKey, level: u8, spot: Spot) -> bool {
+    let Some(queue) = queues.get_mut(spot.queue.0).filter(|queue| queue.channel == channel) else {
+        return true;
+    };
+    if !queue.has_spot(level, spot) {
+        return true;
+    }
+    let is_over = !queue.has_ready(level);
+    if is_over {
+        queue.in_ring &= !(1 << level);
+    }
+    is_over
 }

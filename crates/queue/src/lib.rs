@@ -44,6 +44,7 @@ pub use entry::{Entry, EntryKey, Message, MessageKey, NewEntry, NewMessage, Plac
 pub use index::{ChannelKey, Finished, QueueKey, Queues};
 pub use place::Order;
 pub use release::{Collect, Lanes, RunNumber};
+pub use ring::{Party, Turns};
 pub use selector::{Selector, SelectorError};
 pub use tally::{Count, Settled, Tally};
 pub use view::{EntryView, QueueSummary};

@@ -3,11 +3,14 @@
 //! # Not here
 //! What is on the shelves (`index`), leases (`lease`).
 
+use std::sync::Arc;
+
 use sluice_mail::Time;
 
 use crate::entry::{NEVER, State, Then};
 use crate::index::{QueueKey, Queues};
 use crate::place::Place;
+use crate::ring::{Party, Spot};
 
 /// Time.
 impl Queues {
@@ -71,7 +74,9 @@ impl Queues {
             let level = place.level();
             if queue.in_ring & 1 << level == 0 {
                 queue.in_ring |= 1 << level;
-                self.channels[queue.channel.0 as usize].rings.push(level, key, queue.turns == 0);
+                let spot = Spot { queue: key, number: queue.spot };
+                let party = queue.run.as_ref().and_then(|run| run.party.as_ref());
+                self.channels[queue.channel.0 as usize].rings.push(level, spot, party, queue.turns == 0);
             }
             from = queue.ready.range(Place::first_of(level + 1)..).next().copied();
         }
@@ -102,6 +107,15 @@ impl Queues {
         if queue.is_empty() && queue.run.is_none() {
             self.forget(key);
         }
+    }
+
+    /// Somebody asks for what waits in the queue, whom nobody has asked before: it takes new places, among the party's.
+    pub(crate) fn ask_for(&mut self, key: QueueKey, party: &Party) {
+        let Some(queue) = self.queues.get_mut(key.0) else { return };
+        let Some(run) = queue.run.as_mut().filter(|run| run.party.is_none()) else { return };
+        run.party = Some(Arc::clone(party));
+        queue.turns = 0;
+        (queue.in_ring, queue.spot) = (0, queue.spot.wrapping_add(1));
     }
 
     fn forget(&mut self, key: QueueKey) {

@@ -15,6 +15,7 @@ use crate::entry::EntryKey;
 use crate::index::ChannelKey;
 use crate::place::{Order, Place, levels_of};
 use crate::release::QueueRun;
+use crate::ring::Spot;
 
 /// A shelf of entries, first to be taken first.
 pub(crate) type Shelf = BTreeSet<Place>;
@@ -56,6 +57,8 @@ pub(crate) struct Queue {
     pub(crate) run: Option<QueueRun>,
     /// In which of its channel's rings it stands: a bit for each level of priority.
     pub(crate) in_ring: u32,
+    /// The number of its places there. Those with another are out of date.
+    pub(crate) spot: u32,
     pub(crate) order: Order,
     /// Time under which it is registered with the index.
     pub(crate) wake: Option<Time>,
@@ -82,6 +85,7 @@ impl Queue {
             turns: 0,
             run: None,
             in_ring: 0,
+            spot: 0,
             order: Order::Age,
             wake: None,
         }
@@ -118,6 +122,11 @@ impl Queue {
     /// Whether a lease would find something of this level.
     pub(crate) fn has_ready(&self, level: u8) -> bool {
         !self.is_closed() && self.ready.range(Place::all_of(&(level..=level))).next().is_some()
+    }
+
+    /// Whether a place in a ring is one of its own.
+    pub(crate) const fn has_spot(&self, level: u8, spot: Spot) -> bool {
+        self.spot == spot.number && self.in_ring & 1 << level != 0
     }
 
     /// Nothing may be taken from it.

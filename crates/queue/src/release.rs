@@ -18,6 +18,7 @@ use sluice_spool::EntryId;
 
 use crate::entry::{EntryKey, MessageKey, NEVER, State};
 use crate::index::{ChannelKey, QueueKey, Queues};
+use crate::ring::Party;
 use crate::tally::{Count, Entrance, Ledger, Tally};
 
 /// Rules for queues yet to come that a run keeps; further ones of orders that joined it go without.
@@ -51,6 +52,8 @@ pub type RunNumber = u64;
 pub(crate) struct QueueRun {
     /// Its place among [`Queues::runs`].
     pub(crate) run: u32,
+    /// Who asked for it.
+    pub(crate) party: Option<Party>,
     /// Since when the queue has been idle; `None` while it is not.
     pub(crate) idle_since: Option<Time>,
     /// Entries that were tried under this run and are still open.
@@ -65,6 +68,8 @@ pub(crate) struct QueueRun {
 pub(crate) struct Run {
     number: RunNumber,
     lanes: Lanes,
+    /// Who asked for it.
+    party: Option<Party>,
     /// A single run has its lease.
     is_busy: bool,
     collects: Vec<Collect>,
@@ -115,11 +120,13 @@ impl Queues {
     }
 
     /// Begins a run: makes everything that waits in these queues due now, held and deferred entries excepted, and keeps
-    /// them collecting. A queue that is under another run leaves it. Without any queue nothing begins.
+    /// them collecting. A queue that is under another run leaves it. Without any queue nothing begins. Turns are between
+    /// parties: what the same one has asked for, by however many runs, has one turn.
     pub fn begin_run(
         &mut self,
         number: RunNumber,
         lanes: Lanes,
+        party: Option<&Party>,
         queues: &[QueueKey],
         collects: Vec<Collect>,
         now: Time,
@@ -132,7 +139,7 @@ impl Queues {
         for &key in &queues {
             self.leave_run(key);
         }
-        let run = self.new_run(number, lanes);
+        let run = self.new_run(number, lanes, party);
         self.add_collects(run, collects);
         let mut ledger = Ledger::default();
         for &key in &queues {
@@ -144,7 +151,11 @@ impl Queues {
                 Lanes::Single => queue.leased.iter().map(|place| place.entry()).collect(),
             };
             let idle_since = queue.is_idle().then_some(now);
-            queue.run = Some(QueueRun { run, idle_since, tried: HashSet::new(), outside });
+            let tried = HashSet::new();
+            queue.run = Some(QueueRun { run, party: None, idle_since, tried, outside });
+            if let Some(party) = party {
+                self.ask_for(key, party);
+            }
             self.enter_queue(key, &mut ledger);
             if let Some(run) = self.runs.get_mut(run) {
                 run.queues.insert(key);
@@ -157,8 +168,16 @@ impl Queues {
     }
 
     /// An order joins the run of that number: what has been put off since is due again, and the run covers what the order
-    /// does. A single run gives everybody one chance, so that nothing is made due again there.
-    pub fn join(&mut self, number: RunNumber, queues: &[QueueKey], collects: Vec<Collect>, now: Time) {
+    /// does; where nobody has asked for the queues yet, the order's party does now. A single run gives everybody one chance,
+    /// so that nothing is made due again there.
+    pub fn join(
+        &mut self,
+        number: RunNumber,
+        party: Option<&Party>,
+        queues: &[QueueKey],
+        collects: Vec<Collect>,
+        now: Time,
+    ) {
         let Some(&index) = self.run_numbers.get(&number) else { return };
         self.add_collects(index, collects);
         if self.runs.get(index).is_some_and(|run| run.lanes == Lanes::Single) {
@@ -168,6 +187,9 @@ impl Queues {
             let Some(queue) = self.queues.get_mut(key.0) else { continue };
             if queue.run.as_ref().is_some_and(|run| run.run == index) {
                 queue.release();
+                if let Some(party) = party {
+                    self.ask_for(key, party);
+                }
                 self.touch(key, now);
             }
         }
@@ -312,10 +334,11 @@ impl Queues {
         }
     }
 
-    fn new_run(&mut self, number: RunNumber, lanes: Lanes) -> u32 {
+    fn new_run(&mut self, number: RunNumber, lanes: Lanes, party: Option<&Party>) -> u32 {
         let index = self.runs.insert(Run {
             number,
             lanes,
+            party: party.cloned(),
             is_busy: false,
             collects: Vec::new(),
             queues: HashSet::new(),
@@ -419,11 +442,12 @@ impl Queues {
         let Some(index) = self.collecting.iter().find(covers).copied() else { return };
         let Some(run) = self.runs.get_mut(index) else { return };
         run.queues.insert(key);
-        let is_barred = run.is_busy;
+        let (is_barred, party) = (run.is_busy, run.party.clone());
         if let Some(queue) = self.queues.get_mut(key.0) {
             queue.is_barred = is_barred;
             queue.run = Some(QueueRun {
                 run: index,
+                party,
                 idle_since: Some(now),
                 tried: HashSet::new(),
                 outside: HashSet::new(),
@@ -492,7 +516,7 @@ impl Queues {
             }
         }
         if !alone.is_empty() {
-            let index = self.new_run(number, Lanes::Many);
+            let index = self.new_run(number, Lanes::Many, None);
             for entry in alone {
                 let (whose, recipients) = (self.whose(entry), self.recipients(entry));
                 if let Some(run) = self.runs.get_mut(index) {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use sluice_mail::{Priority, ReversedDomain, Time, TransferPriority};
 use sluice_queue::{
-    ChannelKey, Collect, Count, EntryKey, Finished, Lanes, NewEntry, NewMessage, Order, Placement, QueueKey,
-    Queues, Settled, State, Tally, Then,
+    ChannelKey, Collect, Count, EntryKey, Finished, Lanes, NewEntry, NewMessage, Order, Party, Placement,
+    QueueKey, Queues, Settled, State, Tally, Then,
 };
 use sluice_spool::{EntryId, Location};
 
@@ -372,7 +372,7 @@ fn run(steps: Vec<Step>) {
                 };
                 assert_eq!(queues.count(&found), count, "each message once");
                 next_run += 1;
-                queues.begin_run(next_run, Lanes::Many, &found, vec![collect], Time(now));
+                queues.begin_run(next_run, Lanes::Many, None, &found, vec![collect], Time(now));
                 assert_eq!(queues.count(&found), count, "a release changes no count");
                 if !found.is_empty() {
                     model.runs.insert(next_run);
@@ -547,7 +547,16 @@ impl Index {
 
     fn release(&mut self, queues: &[QueueKey], collect: Collect) {
         self.runs += 1;
-        self.queues.begin_run(self.runs, Lanes::Many, queues, vec![collect], self.now);
+        self.queues.begin_run(self.runs, Lanes::Many, None, queues, vec![collect], self.now);
+    }
+
+    /// A party asks for queues, which may be under the run of that number.
+    fn ask(&mut self, party: &Party, run: u64, queues: &[QueueKey]) {
+        let (theirs, own): (Vec<QueueKey>, Vec<QueueKey>) =
+            queues.iter().partition(|&&queue| self.queues.run_of(queue).is_some());
+        self.queues.join(run, Some(party), &theirs, Vec::new(), self.now);
+        self.runs += 1;
+        self.queues.begin_run(self.runs, Lanes::Many, Some(party), &own, Vec::new(), self.now);
     }
 
     fn after(&mut self, wait: Duration) {
@@ -599,6 +608,77 @@ fn whoever_asks_last_does_not_wait_for_all_the_mail_of_those_before() {
         }
     }
     assert!(taken - before <= 10, "{} messages went before it", taken - before);
+}
+
+/// How many messages go before that of the last to ask, when another party has asked for a thousand domains before, of which
+/// so many leases have been taken, and all of the channel's queues have been released by nobody in particular if that is wanted.
+fn before_the_last(leases: usize, by_schedule: bool) -> usize {
+    let mut index = Index::new();
+    let crowd: Vec<String> = (0..1000).map(|number| format!("s{number}.example")).collect();
+    for domain in &crowd {
+        for _ in 0..100 {
+            index.add("tcp_many", &[domain], Placement::UntilReleased);
+        }
+    }
+    let late: Vec<u64> =
+        (0..100).map(|_| index.add("tcp_many", &["late.example"], Placement::UntilReleased)).collect();
+    let (many, one) = (Party::from("many"), Party::from("one"));
+    if by_schedule {
+        let channel = index.queues.channel("tcp_many");
+        let all = index.queues.queues_of_channel(channel);
+        index.release(&all, Collect::Channel(channel));
+    }
+    let run = index.runs;
+    for domain in &crowd {
+        let found = index.queues.queues_of_domain(domain);
+        index.ask(&many, run, &found);
+    }
+    for _ in 0..leases {
+        index.take("tcp_many", 10);
+    }
+    let found = index.queues.queues_of_domain("late.example");
+    index.ask(&one, run, &found);
+    let mut before = 0;
+    loop {
+        let lease = index.take("tcp_many", 10);
+        assert!(!lease.is_empty(), "it has not come at all");
+        if lease.iter().any(|(_, id)| late.contains(id)) {
+            return before;
+        }
+        before += lease.len();
+    }
+}
+
+#[test]
+fn a_party_with_a_thousand_domains_does_not_keep_another_waiting() {
+    let early = [0, 1, 10].map(|leases| (leases, true));
+    for (leases, by_schedule) in
+        [0, 1, 10, 500, 1500, 5000].map(|leases| (leases, false)).into_iter().chain(early)
+    {
+        let before = before_the_last(leases, by_schedule);
+        // The other has asked at the same moment, and has one turn.
+        assert!(before <= 10, "{leases} leases, {by_schedule}: {before} messages went before it");
+    }
+}
+
+#[test]
+fn a_queue_that_is_asked_for_again_and_again_has_one_place() {
+    let mut index = Index::new();
+    for _ in 0..5 {
+        index.add("tcp_many", &["a.example"], Placement::UntilReleased);
+        index.add("tcp_many", &["b.example"], Placement::UntilReleased);
+    }
+    let channel = index.queues.channel("tcp_many");
+    let all = index.queues.queues_of_channel(channel);
+    index.release(&all, Collect::Named);
+    for party in ["one", "two", "one"] {
+        let (party, run) = (Party::from(party), index.runs);
+        let found = index.queues.queues_of_domain("a.example");
+        (0..50).for_each(|_| index.ask(&party, run, &found));
+    }
+    let lengths: Vec<usize> =
+        std::iter::from_fn(|| Some(index.take("tcp_many", 4).len()).filter(|&n| n > 0)).collect();
+    assert_eq!(lengths, [1, 1, 2, 2, 2, 2], "turn by turn");
 }
 
 #[test]
@@ -682,7 +762,7 @@ fn a_release_costs_by_queues_and_not_by_their_mail() {
     let started = std::time::Instant::now();
     index.release(&found, Collect::Named);
     for _ in 0..1_000 {
-        index.queues.join(1, &found, Vec::new(), index.now);
+        index.queues.join(1, None, &found, Vec::new(), index.now);
         assert_eq!(index.queues.count(&found).messages, 60_000);
     }
     assert!(
