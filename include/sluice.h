@@ -170,6 +170,9 @@ extern "C" {
 /* Delivery.flags: another delivery for the same destination follows at once; a connection is worth keeping. */
 #define SLUICE_DELIVERY_MORE 4u
 
+/* The sender has said how soon the message is to be transferred (MT-PRIORITY): Delivery.transfer_priority is to be passed on. */
+#define SLUICE_DELIVERY_MT_PRIORITY 8u
+
 /* Host.log: someone must act. */
 #define SLUICE_LOG_ERROR 1u
 
@@ -313,6 +316,12 @@ typedef struct sluice_delivery {
     uint32_t reserved_too;
     /* The sender's name of the message (ENVID), encoded as it goes on the wire; absent when there is none. */
     sluice_text envelope_id;
+    /* How soon it is to be transferred, -9 to 9, the higher the sooner (RFC 6710): what MAIL said if flags has
+     * DELIVERY_MT_PRIORITY, else 4, 0 or -4 for the three values of priority. Not in a delivery whose size is 160.
+     */
+    int32_t transfer_priority;
+    /* Zero. */
+    uint32_t reserved_three;
 } sluice_delivery;
 
 /* What became of one recipient. Borrowed for the length of the call to Host.settle. */

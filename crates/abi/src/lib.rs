@@ -135,6 +135,8 @@ pub const DELIVERY_EIGHT_BIT: u32 = 1;
 pub const DELIVERY_SMTPUTF8: u32 = 2;
 /// [`Delivery::flags`]: another delivery for the same destination follows at once; a connection is worth keeping.
 pub const DELIVERY_MORE: u32 = 4;
+/// The sender has said how soon the message is to be transferred (`MT-PRIORITY`): [`Delivery::transfer_priority`] is to be passed on.
+pub const DELIVERY_MT_PRIORITY: u32 = 8;
 
 /// [`Host::log`]: someone must act.
 pub const LOG_ERROR: u32 = 1;
@@ -307,6 +309,11 @@ pub struct Delivery {
     pub reserved_too: u32,
     /// The sender's name of the message (ENVID), encoded as it goes on the wire; absent when there is none.
     pub envelope_id: Text,
+    /// How soon it is to be transferred, -9 to 9, the higher the sooner (RFC 6710): what MAIL said if `flags` has
+    /// `DELIVERY_MT_PRIORITY`, else 4, 0 or -4 for the three values of `priority`. Not in a delivery whose `size` is 160.
+    pub transfer_priority: i32,
+    /// Zero.
+    pub reserved_three: u32,
 }
 
 impl Delivery {

@@ -70,6 +70,8 @@ fn layouts() -> Vec<Layout> {
             returned,
             reserved_too,
             envelope_id,
+            transfer_priority,
+            reserved_three,
         }),
         layout!(Outcome { size, kind, class, subject, detail, handover, text, peer }),
         layout!(Submitted { address, original, notify, reserved, origin }),

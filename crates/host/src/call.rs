@@ -181,7 +181,8 @@ impl Lent {
             size: size_of::<abi::Delivery>() as u32,
             flags: flag(source.eight_bit, abi::DELIVERY_EIGHT_BIT)
                 | flag(source.smtputf8, abi::DELIVERY_SMTPUTF8)
-                | flag(more || source.more_follows, abi::DELIVERY_MORE),
+                | flag(more || source.more_follows, abi::DELIVERY_MORE)
+                | flag(source.wishes.priority.is_some(), abi::DELIVERY_MT_PRIORITY),
             token,
             lease,
             id: abi::Text::of(&source.id),
@@ -200,6 +201,8 @@ impl Lent {
             returned: source.wishes.returned.map_or(0, |returned| returned as u32),
             reserved_too: 0,
             envelope_id: lent_text(&source.wishes.envelope_id),
+            transfer_priority: i32::from(source.transfer_priority().number()),
+            reserved_three: 0,
         });
         Ok(Lent { delivery, source, _recipients: recipients, _pieces: pieces })
     }

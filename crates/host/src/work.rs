@@ -1,6 +1,6 @@
 //! What a channel is given to do.
 
-use sluice_mail::{Priority, RecipientWishes, Time, Wishes};
+use sluice_mail::{Priority, RecipientWishes, Time, TransferPriority, Wishes};
 use std::fmt;
 use std::sync::Arc;
 
@@ -65,6 +65,14 @@ pub struct Recipient {
     pub original: String,
     /// What the sender wants to be told about it.
     pub wishes: RecipientWishes,
+}
+
+impl Delivery {
+    /// How soon it is to be transferred: what MAIL said, else what its header says.
+    #[must_use]
+    pub fn transfer_priority(&self) -> TransferPriority {
+        self.wishes.priority.unwrap_or_else(|| self.priority.into())
+    }
 }
 
 impl fmt::Debug for Delivery {

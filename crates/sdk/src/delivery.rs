@@ -179,6 +179,15 @@ impl<'w> Delivery<'w> {
         self.raw.envelope_id()
     }
 
+    /// The number that the sender has given with `MT-PRIORITY` (RFC 6710), -9 to 9: to be passed on. `None` where it has given
+    /// none, and from a host that is older than this function.
+    #[must_use]
+    pub fn transfer_priority(&self) -> Option<i8> {
+        let raw = self.raw.get();
+        let said = raw.flags & sluice_abi::DELIVERY_MT_PRIORITY != 0;
+        i8::try_from(raw.transfer_priority).ok().filter(|number| said && (-9..=9).contains(number))
+    }
+
     /// Another delivery for the same destination follows at once: a connection is worth keeping.
     #[must_use]
     pub fn more_follows(&self) -> bool {
