@@ -40,6 +40,7 @@ mod settings;
 mod sites;
 mod tables;
 mod timetable;
+mod transfer_priorities;
 mod values;
 mod written;
 
@@ -78,4 +79,5 @@ pub use sites::{
 };
 pub use tables::{OptionTable, option_tables};
 pub use timetable::{Timetable, Windows, Zone};
+pub use transfer_priorities::TransferPriorities;
 pub use values::duration as time_in_words;

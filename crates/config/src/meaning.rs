@@ -10,6 +10,7 @@ use crate::settings::{
     Ident, Immediate, LineEnds, LongLines, Mx, NoticeTerms, PerPriority, PostmasterCopies, Settings,
     SwitchChannel, Vrfy,
 };
+use crate::transfer_priorities::TransferPriorities;
 use crate::values;
 use sluice_mail::Priority;
 use std::time::Duration;
@@ -234,6 +235,9 @@ fn apply_to_schedule(keyword: &Keyword, around: &Surroundings<'_>, settings: &mu
             let seconds = seconds.and_then(|seconds| u32::try_from(seconds).ok());
             settings.later_release = seconds.filter(|seconds| *seconds > 0);
         }
+        "nomtpriorities" => settings.transfer_priorities = TransferPriorities::Unknown,
+        "mtprioritiesallowed" => settings.transfer_priorities = TransferPriorities::Allowed,
+        "mtprioritiesrequired" => settings.transfer_priorities = TransferPriorities::Required,
         "nodeferredsource" => settings.deferred_source = None,
         "urgentqueue" => settings.priority_pools.urgent = first.cloned(),
         "normalqueue" => settings.priority_pools.normal = first.cloned(),

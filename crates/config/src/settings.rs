@@ -4,6 +4,7 @@
 //! starts from it and lets the keywords in force change it from left to right.
 
 pub use crate::notice_terms::{NoticeTerms, PostmasterCopies};
+use crate::transfer_priorities::TransferPriorities;
 use sluice_mail::Priority;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -41,6 +42,8 @@ pub struct Settings {
     pub after: Duration,
     /// `futurerelease`: so many seconds ahead a client may ask for a release.
     pub later_release: Option<u32>,
+    /// `mtprioritiesallowed` and its kind: MT-PRIORITY in server and client.
+    pub transfer_priorities: TransferPriorities,
     /// `deferredsource`: how long at most a date in `Deferred-Delivery:` is kept for mail from the channel.
     pub deferred_source: Option<Duration>,
     /// `deferred`, `deferreddestination`: the same for mail to the channel; [`Duration::MAX`] is without end.
@@ -496,6 +499,7 @@ impl Default for Settings {
             periodic_priorities: (Priority::Nonurgent, Priority::Urgent),
             after: Duration::ZERO,
             later_release: None,
+            transfer_priorities: TransferPriorities::default(),
             deferred_source: None,
             deferred_destination: None,
             service_all: false,

@@ -4,7 +4,7 @@
 mod support;
 use sluice_config::{
     AddressStyle, Copies, Direction, Ehlo, EtrnPolicy, Immediate, LineEnds, Mx, PostmasterCopies, Settings,
-    SwitchChannel, Vrfy,
+    SwitchChannel, TransferPriorities, Vrfy,
 };
 use sluice_mail::Priority;
 use std::time::Duration;
@@ -94,6 +94,14 @@ fn each_keyword_that_acts_changes_its_setting() {
     assert_eq!(settings("smtp deferredsource").deferred_source, week);
     assert_eq!(settings("smtp deferredsource 5").deferred_source, Some(Duration::from_secs(5)));
     assert_eq!(settings("smtp deferredsource nodeferredsource").deferred_source, None);
+    assert_eq!(settings("smtp").transfer_priorities, TransferPriorities::Passed);
+    for (word, meant) in [
+        ("nomtpriorities", TransferPriorities::Unknown),
+        ("mtprioritiesallowed", TransferPriorities::Allowed),
+        ("mtprioritiesrequired", TransferPriorities::Required),
+    ] {
+        assert_eq!(settings(&format!("smtp {word}")).transfer_priorities, meant, "{word}");
+    }
     assert_eq!(settings("smtp").later_release, None);
     assert_eq!(settings("smtp futurerelease 86400").later_release, Some(86_400));
     assert_eq!(settings("smtp futurerelease 0").later_release, None);

@@ -15,6 +15,7 @@ use std::net::IpAddr;
 
 use sluice_config::{
     Atrn, Channel, Config, Demand, EtrnPolicy, Ident, LineEnds, ServerOptions, Settings, SwitchChannel,
+    TransferPriorities,
 };
 use sluice_dispatch::Loaded;
 use sluice_mail::Address;
@@ -221,6 +222,11 @@ fn reception(settings: &Settings, config: &Config) -> Reception {
         chunking: settings.chunking_server,
         accept_all: settings.accept_all_addresses,
         later_release: settings.later_release.map(|secs| secs.min(LATER_SECS_MAX)),
+        priorities: match settings.transfer_priorities {
+            TransferPriorities::Passed | TransferPriorities::Unknown => None,
+            TransferPriorities::Allowed => Some(false),
+            TransferPriorities::Required => Some(true),
+        },
         loop_mark,
         // `linelimit` is a limit of the channel that a message goes to.
         max_lines: options.line_limit,

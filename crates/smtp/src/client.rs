@@ -93,7 +93,7 @@ pub struct Mail<'a> {
     pub smtputf8: bool,
     /// Octets of the message without stuffed dots, for BDAT.
     pub chunk: Option<u64>,
-    /// What the sender wishes about notices; said where DSN is offered.
+    /// What the sender wishes about notices and priority; said where DSN and MT-PRIORITY are offered.
     pub wishes: Option<&'a Wishes>,
 }
 

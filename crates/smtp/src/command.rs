@@ -11,7 +11,7 @@
 mod path;
 
 use sluice_mail::wishes::{is_envelope_id, is_original};
-use sluice_mail::{LaterRelease, Notify, RecipientWishes, Return, Wishes, rfc3339_time};
+use sluice_mail::{LaterRelease, Notify, RecipientWishes, Return, TransferPriority, Wishes, rfc3339_time};
 
 use crate::line::AUTH_OCTETS_MAX;
 use crate::replies;
@@ -99,7 +99,7 @@ pub struct MailParams {
     pub smtputf8: bool,
     /// `AUTH=` (RFC 4954 section 5) was there.
     pub auth: bool,
-    /// `RET=` and `ENVID=` (RFC 3461), `HOLDFOR=` and `HOLDUNTIL=` (RFC 4865).
+    /// `RET=` and `ENVID=` (RFC 3461), `HOLDFOR=` and `HOLDUNTIL=` (RFC 4865), `MT-PRIORITY=` (RFC 6710).
     pub wishes: Wishes,
 }
 
@@ -313,6 +313,10 @@ fn mail_params(text: &str) -> Result<MailParams, Mistake> {
                 value.and_then(|value| if is("HOLDFOR") { hold_for(value) } else { hold_until(value) });
             // One of them, once (RFC 4865 section 4).
             params.wishes.later = Some(later.filter(|_| params.wishes.later.is_none()).ok_or_else(bad)?);
+        } else if is("MT-PRIORITY") {
+            let priority = value.and_then(TransferPriority::parse);
+            let priority = priority.filter(|_| params.wishes.priority.is_none());
+            params.wishes.priority = Some(priority.ok_or_else(replies::priority_syntax)?);
         } else {
             return Err(replies::unknown_parameter(&keyword(word)).into());
         }

@@ -116,6 +116,8 @@ replies! {
 
     /// MAIL accepted.
     sender_ok() = 250 (2, 1, 0) "Sender OK";
+    /// MAIL accepted, with a lower priority than was asked for.
+    sender_lowered(priority: &str) = 250 (2, 3, 6) "{priority} is the priority that you may have; sender OK";
     /// RCPT accepted.
     recipient_ok() = 250 (2, 1, 5) "Recipient OK";
     /// DATA may begin.
@@ -124,6 +126,8 @@ replies! {
     chunk_taken(octets: u64) = 250 (2, 0, 0) "{octets} octets received";
     /// The message is safe on disk.
     accepted(id: &str) = 250 (2, 6, 0) "Message accepted, id {id}";
+    /// The same, for a message with a lower priority than was asked for.
+    accepted_lowered(priority: &str, id: &str) = 250 (2, 3, 6) "{priority} is the priority of the message; accepted, id {id}";
     /// RSET.
     reset() = 250 (2, 0, 0) "Reset, no transaction";
     /// NOOP.
@@ -165,6 +169,10 @@ replies! {
     unknown_parameter(name: &str) = 555 (5, 5, 4) "Parameter {name} not recognized or not offered";
     /// HOLDFOR or HOLDUNTIL that is further ahead than the channel allows.
     release_too_late(seconds: u32) = 501 (5, 5, 4) "A message is held for at most {seconds} seconds";
+    /// MT-PRIORITY that is no number from -9 to 9, or is there twice (RFC 6710 section 4.1).
+    priority_syntax() = 501 (5, 5, 2) "MT-PRIORITY is one number from -9 to 9";
+    /// MAIL without MT-PRIORITY on a channel with `mtprioritiesrequired`.
+    priority_missing() = 550 (5, 7, 1) "MAIL needs MT-PRIORITY here";
     /// Characters beyond ASCII in an address, without SMTPUTF8 in MAIL.
     address_needs_smtputf8() = 553 (5, 6, 7) "Address is not ASCII: SMTPUTF8 needed";
 
@@ -299,8 +307,9 @@ replies! {
 mod tests {
     use super::*;
 
-    const DIALOGUES: [&str; 8] = [
+    const DIALOGUES: [&str; 9] = [
         include_str!("server/later_dialogues.rs"),
+        include_str!("server/priority_dialogues.rs"),
         include_str!("server/dialogues.rs"),
         include_str!("server/limit_dialogues.rs"),
         include_str!("server/chunk_dialogues.rs"),

@@ -9,7 +9,7 @@
 //! # Not here
 //! Cutting lines (`line`), message content (`content`), time and sockets (`smtpd`).
 
-use sluice_mail::{RecipientWishes, Refusal, Time};
+use sluice_mail::{RecipientWishes, Refusal, Time, TransferPriority};
 
 use crate::atrn::AtrnPolicy;
 use crate::command::{self, Command, MailParams, Mistake};
@@ -22,12 +22,14 @@ use quota::Spent;
 
 mod guard;
 mod offers;
+mod priorities;
 mod quota;
 mod transaction;
 mod turning;
 
 use guard::Guard;
 pub use guard::{Demand, Exchanged, Safety};
+pub use priorities::Priorities;
 use sluice_sasl::Mechanism;
 pub use transaction::{Accepted, Expanded, Received, Transaction, hand_down};
 
@@ -70,6 +72,8 @@ pub struct Policy {
     pub accept_all: bool,
     /// `futurerelease`: a message may be released so many seconds ahead (RFC 4865); `None` where that is not offered.
     pub later_release: Option<u32>,
+    /// `mtprioritiesallowed`: MT-PRIORITY is served (RFC 6710); `None` where it is not offered.
+    pub priorities: Option<Priorities>,
     /// What stands behind XLOOP, by which a client that is ourselves knows us (channel keyword `loopcheck`).
     pub loop_mark: Option<&'static str>,
     /// TLS and logins.
@@ -142,6 +146,8 @@ pub struct Server {
     transaction: Option<Open>,
     /// Some of a message has come by BDAT, and more is to come.
     chunks: bool,
+    /// The priority of the transaction, where it is lower than what was asked for.
+    lowered: Option<TransferPriority>,
     spent: Spent,
     errors: u32,
     idle_commands: u32,
@@ -174,6 +180,7 @@ impl Server {
             policy,
             guard: Guard::default(),
             now: Time::default(),
+            lowered: None,
             helo: None,
             transaction: None,
             chunks: false,
@@ -317,7 +324,7 @@ impl Server {
         if self.has_logged_in() { Step::Releases } else { self.answered(replies::auth_required()) }
     }
 
-    fn mail<'l>(&mut self, path: &'l str, params: MailParams) -> Step<'l> {
+    fn mail<'l>(&mut self, path: &'l str, mut params: MailParams) -> Step<'l> {
         if self.helo.is_none() {
             return self.answered(replies::hello_first());
         }
@@ -331,6 +338,9 @@ impl Server {
             return self.answered(reply);
         }
         if let Some(reply) = params.wishes.later.and_then(|later| self.later_refused(later)) {
+            return self.answered(reply);
+        }
+        if let Some(reply) = self.priority_refused(&mut params) {
             return self.answered(reply);
         }
         let limit = self.policy.max_message_size;
@@ -352,7 +362,10 @@ impl Server {
                     expanded: Vec::new(),
                 };
                 self.transaction = Some(Open { transaction, refused: false, presented: 0 });
-                Step::Reply(replies::sender_ok())
+                Step::Reply(match self.lowered {
+                    Some(priority) => replies::sender_lowered(&priority.to_string()),
+                    None => replies::sender_ok(),
+                })
             }
             Err(refusal) => self.answered(refusal.into()),
         }
@@ -484,7 +497,10 @@ impl Server {
             Received::Safe(id) => {
                 // Who gets a message through is no guesser: its errors are forgotten.
                 (self.errors, self.idle_commands) = (0, 0);
-                Step::Reply(replies::accepted(&id))
+                Step::Reply(match self.lowered.take() {
+                    Some(priority) => replies::accepted_lowered(&priority.to_string(), &id),
+                    None => replies::accepted(&id),
+                })
             }
             Received::Faulty(fault) => self.answered(fault.reply()),
             Received::Refused(refusal) => self.answered(refusal.into()),
@@ -568,6 +584,9 @@ mod wishes_dialogues;
 #[cfg(test)]
 #[path = "server/later_dialogues.rs"]
 mod later_dialogues;
+#[cfg(test)]
+#[path = "server/priority_dialogues.rs"]
+mod priority_dialogues;
 
 #[cfg(test)]
 #[path = "server/limit_dialogues.rs"]

@@ -370,6 +370,7 @@ fn first_lines(talk: &Talk, transaction: &Transaction, id: &str, now: Time) -> V
             [only] if session.admission.reception.received_for => Some(&only.recipient.original),
             _ => None,
         },
+        priority: transaction.params.wishes.priority,
         now,
     };
     let field = trace.field();
@@ -463,7 +464,11 @@ pub(crate) fn envelopes(recipients: &[Accepted], plain: &Envelope) -> Vec<Envelo
         sender: sender.unwrap_or(&plain.sender).to_owned(),
         held: *held || plain.held,
         // RFC 3461 section 5.2.7: what the sender wished about the message is nothing to the owner of a list.
-        wishes: if sender.is_some() { Wishes::default() } else { plain.wishes.clone() },
+        wishes: match sender {
+            // How soon it goes is not about notices (RFC 6710 section 4.4).
+            Some(_) => Wishes { priority: plain.wishes.priority, ..Wishes::default() },
+            None => plain.wishes.clone(),
+        },
         ..plain.clone()
     };
     let kinds = kinds(recipients);

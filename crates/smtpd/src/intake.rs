@@ -125,6 +125,8 @@ pub struct Reception {
     pub accept_all: bool,
     /// `futurerelease`: FUTURERELEASE is offered, up to so many seconds ahead.
     pub later_release: Option<u32>,
+    /// `mtprioritiesallowed`, `mtprioritiesrequired`: MT-PRIORITY is offered, and whether MAIL must have it.
+    pub priorities: Option<bool>,
     /// What EHLO says behind XLOOP, where some channel has `loopcheck`.
     pub loop_mark: Option<&'static str>,
     /// `linelimit` and `LINE_LIMIT`: most lines of a message.
@@ -153,6 +155,7 @@ impl Default for Reception {
             chunking: true,
             accept_all: false,
             later_release: None,
+            priorities: None,
             loop_mark: None,
             max_lines: None,
             long_lines: LongLines::default(),

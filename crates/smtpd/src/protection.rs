@@ -11,7 +11,7 @@ use sluice_sasl::Mechanism;
 use sluice_sasl::server::{Exchange, RANDOM_OCTETS, Step as Sasl};
 use sluice_smtp::line::LineReader;
 use sluice_smtp::reply::Reply;
-use sluice_smtp::server::{Exchanged, Policy};
+use sluice_smtp::server::{Exchanged, Policy, Priorities};
 use tokio::io::AsyncReadExt;
 use tokio::time::{sleep, timeout};
 
@@ -37,6 +37,10 @@ pub(crate) fn policy(admission: &Admission) -> Policy {
         chunking: admission.reception.chunking,
         accept_all: admission.reception.accept_all,
         later_release: admission.reception.later_release,
+        priorities: admission
+            .reception
+            .priorities
+            .map(|required| Priorities { required, is_known: admission.is_known }),
         loop_mark: admission.reception.loop_mark,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use sluice_mail::{Time, rfc5322_date};
+use sluice_mail::{Time, TransferPriority, rfc5322_date};
 
 use crate::intake::ClientName;
 
@@ -34,6 +34,8 @@ pub(crate) struct Trace<'a> {
     pub(crate) original_sender: Option<&'a str>,
     /// The recipient, if there is only one: with more, naming one would tell the others about it.
     pub(crate) recipient: Option<&'a str>,
+    /// The priority that MAIL has asked for, as far as it was given (RFC 6710 section 6).
+    pub(crate) priority: Option<TransferPriority>,
     pub(crate) now: Time,
 }
 
@@ -67,8 +69,9 @@ impl Trace<'_> {
         let original =
             original.map(|sender| format!("\r\n\t(original mail from {sender})")).unwrap_or_default();
         let recipient = self.recipient.map(|address| format!("\r\n\tfor <{address}>")).unwrap_or_default();
+        let priority = self.priority.map(|priority| format!("\r\n\tpriority {priority}")).unwrap_or_default();
         format!(
-            "Received: from {helo} ({client}){original}\r\n\tby {} (Sluice {}) with {with} id {}{recipient};\r\n\t{}\r\n",
+            "Received: from {helo} ({client}){original}\r\n\tby {} (Sluice {}) with {with} id {}{recipient}{priority};\r\n\t{}\r\n",
             self.host,
             env!("CARGO_PKG_VERSION"),
             self.id,
@@ -109,6 +112,7 @@ mod tests {
             id: "00A7",
             original_sender: None,
             recipient: Some("@gate:\"a b\"@site.example"),
+            priority: None,
             now: Time::from_secs(1_795_296_600),
         };
         let shown = |trace: &Trace<'_>| {
@@ -122,7 +126,9 @@ mod tests {
           for <@gate:"a b"@site.example>;
           Sat, 21 Nov 2026 21:30:00 +0000
         "#);
-        trace.recipient = None;
+        trace.priority = TransferPriority::new(-4);
+        assert!(trace.field().contains("site.example>\r\n\tpriority -4;\r\n"), "{}", trace.field());
+        (trace.recipient, trace.priority) = (None, None);
         trace.helo = "[192.0.2.7]";
         trace.peer = "2001:db8::7".parse().unwrap();
         trace.extended = false;

@@ -91,7 +91,7 @@ impl Channel for Tcp {
         loop {
             let wait = outbox.until_idle().unwrap_or(WAIT_MAX);
             match worker.next(wait) {
-                Next::Delivery(delivery) => deliver(&mut outbox, &delivery),
+                Next::Delivery(delivery) => deliver(&mut outbox, &delivery, &self.shared.settings),
                 Next::Poll => outbox.poll(),
                 Next::Idle => {}
                 Next::Stop => {
@@ -108,10 +108,10 @@ impl Channel for Tcp {
     }
 }
 
-fn deliver(outbox: &mut Outbox<'_>, delivery: &Delivery<'_>) {
+fn deliver(outbox: &mut Outbox<'_>, delivery: &Delivery<'_>, settings: &Settings) {
     let (indexes, recipients) =
         delivery.recipients().map(|one| (one.index, one.address)).unzip::<_, _, Vec<_>, Vec<_>>();
-    let wishes = wishes::of(delivery);
+    let wishes = wishes::of(delivery, settings.passes_priority);
     let of_recipients = wishes::of_recipients(delivery);
     let message = Message {
         lease: delivery.lease(),

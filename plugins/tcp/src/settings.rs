@@ -137,6 +137,8 @@ pub(crate) struct Settings {
     /// Logging in (`maysaslclient` and its kind).
     pub(crate) auth: Demand,
     pub(crate) credentials: Option<Credentials>,
+    /// What a message has of MT-PRIORITY is passed on (not with `nomtpriorities`).
+    pub(crate) passes_priority: bool,
     /// Our name in EHLO.
     pub(crate) name: String,
     pub(crate) connections_max: u32,
@@ -196,6 +198,7 @@ impl Settings {
             nameservers,
             nameserver_port: number(from, "NAMESERVER_PORT", 1, u64::from(u16::MAX))?.unwrap_or(53) as u16,
             hello,
+            passes_priority: !has("nomtpriorities"),
             etrn: word(from, "sendetrn")?,
             eight_bit: has("eightbit"),
             seven_bit: has("sevenbit"),

@@ -1,16 +1,17 @@
-//! What a sender wishes to be told (RFC 3461), from the edge of the plugin to the words of SMTP.
+//! What a sender wishes to be told (RFC 3461) and how soon its message is to go (RFC 6710), from the edge of the plugin to the words of SMTP.
 //!
 //! # Not here
 //! When it is said: `sluice_smtp::client` knows what the server offers.
 
-use sluice_mail::{Notify, RecipientWishes, Return, Wishes};
+use sluice_mail::{Notify, RecipientWishes, Return, TransferPriority, Wishes};
 use sluice_sdk::Delivery;
 
-/// About the message.
-pub(crate) fn of(delivery: &Delivery<'_>) -> Wishes {
+/// About the message; nothing about its priority where that is not `passed` on.
+pub(crate) fn of(delivery: &Delivery<'_>, passed: bool) -> Wishes {
     Wishes {
         returned: Return::from_number(delivery.returned()).flatten(),
         envelope_id: delivery.envelope_id().to_owned(),
+        priority: delivery.transfer_priority().filter(|_| passed).and_then(TransferPriority::new),
         // Whoever holds a message has done it for all.
         ..Wishes::default()
     }

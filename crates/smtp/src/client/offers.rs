@@ -25,6 +25,8 @@ pub struct Offers {
     pub chunking: bool,
     /// DSN (RFC 3461).
     pub dsn: bool,
+    /// MT-PRIORITY (RFC 6710).
+    pub mt_priority: bool,
     /// STARTTLS (RFC 3207).
     pub starttls: bool,
     /// AUTH (RFC 4954): which of `Mechanism::ALL`.
@@ -46,6 +48,7 @@ impl Offers {
             offers.atrn |= is("ATRN");
             offers.chunking |= is("CHUNKING");
             offers.dsn |= is("DSN");
+            offers.mt_priority |= is("MT-PRIORITY");
             offers.starttls |= is("STARTTLS");
             // `AUTH=LOGIN` is how old servers wrote it, before RFC 2554.
             if is("AUTH") || keyword.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("AUTH=")) {
@@ -86,6 +89,7 @@ mod tests {
             "ETRN",
             "Chunking",
             "dsn",
+            "MT-Priority STANAG4406",
             "AUTH PLAIN",
         ]);
         assert_eq!(
@@ -99,6 +103,7 @@ mod tests {
                 atrn: false,
                 chunking: true,
                 dsn: true,
+                mt_priority: true,
                 starttls: false,
                 mechanisms: [false, false, true, false],
             }

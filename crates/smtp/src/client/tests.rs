@@ -1020,9 +1020,14 @@ fn a_server_that_refuses_bdat_gets_the_message_behind_data() {
 }
 
 #[test]
-fn a_server_that_offers_dsn_is_told_what_the_sender_wishes() {
-    use sluice_mail::{Handover, Notify, Return};
-    let wishes = Wishes { returned: Some(Return::Full), envelope_id: "QQ+2B1".into(), ..Wishes::default() };
+fn a_server_is_told_what_the_sender_wishes_as_far_as_it_offers_that() {
+    use sluice_mail::{Handover, Notify, Return, TransferPriority};
+    let wishes = Wishes {
+        returned: Some(Return::Full),
+        envelope_id: "QQ+2B1".into(),
+        priority: TransferPriority::new(-3),
+        ..Wishes::default()
+    };
     let of_one =
         RecipientWishes { notify: Notify::parse("SUCCESS,DELAY").unwrap(), original: "rfc822;a+2B@b".into() };
     let plain = RecipientWishes::default();
@@ -1046,6 +1051,8 @@ fn a_server_that_offers_dsn_is_told_what_the_sender_wishes() {
         };
         (text, handover)
     };
+    let (text, _) = said("MT-PRIORITY MIXER");
+    assert_eq!(text, "MAIL FROM:<s@a.example> MT-PRIORITY=-3\r\nRCPT TO:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n");
     let (text, handover) = said("DSN");
     assert_eq!(
         text,

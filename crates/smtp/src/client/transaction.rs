@@ -126,6 +126,11 @@ impl Client {
                 line.extend_from_slice(format!(" ENVID={}", wishes.envelope_id).as_bytes());
             }
         }
+        if let (Some(priority), true) =
+            (mail.wishes.and_then(|wishes| wishes.priority), self.offers.mt_priority)
+        {
+            line.extend_from_slice(format!(" MT-PRIORITY={priority}").as_bytes());
+        }
         line.extend_from_slice(b"\r\n");
     }
 

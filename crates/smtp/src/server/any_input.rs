@@ -21,6 +21,7 @@ fn session(bytes: &[u8], split: usize) -> Vec<u8> {
         chunking: true,
         accept_all: false,
         later_release: Some(86_400),
+        priorities: Some(super::Priorities { required: false, is_known: false }),
         loop_mark: Some("0F0F"),
         safety: Safety {
             tls: Demand::May,
@@ -184,7 +185,7 @@ fn say(step: Step<'_>, said: &mut Vec<u8>) -> bool {
 
 #[test]
 fn any_input_in_any_split_gives_one_conversation() {
-    let words: [&[u8]; 52] = [
+    let words: [&[u8]; 54] = [
         b"EHLO a.example",
         b"HELO b",
         b"MAIL FROM:<>",
@@ -228,6 +229,8 @@ fn any_input_in_any_split_gives_one_conversation() {
         b" SMTPUTF8",
         b" BODY=8BITMIME",
         b" HOLDFOR=3600",
+        b" MT-PRIORITY=7",
+        b" MT-PRIORITY=-10",
         b" HOLDUNTIL=2026-11-21T22:00:00Z",
         b"=",
         b"GET / HTTP/1.1",

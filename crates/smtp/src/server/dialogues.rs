@@ -28,6 +28,7 @@ pub(super) fn policy() -> Policy {
         chunking: false,
         accept_all: false,
         later_release: None,
+        priorities: None,
         loop_mark: None,
         safety: Safety::default(),
     }

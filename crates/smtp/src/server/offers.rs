@@ -44,6 +44,10 @@ impl Server {
                 // Both in which the client may count: seconds, and the clock that is ours.
                 reply = reply.and(format!("FUTURERELEASE {secs} {}", rfc3339(self.latest_release(secs))));
             }
+            if self.policy.priorities.is_some() {
+                // RFC 6710 section 10.2: urgent, normal and non-urgent of X.400 and RFC 2156 are 4, 0 and -4.
+                reply = reply.and("MT-PRIORITY MIXER");
+            }
             if let Some(mark) = self.policy.loop_mark {
                 reply = reply.and(format!("XLOOP {mark}"));
             }
