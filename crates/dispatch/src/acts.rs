@@ -298,7 +298,11 @@ impl Core {
                 self.write_state_for(self.queues.entry(key).message, Durability::Sync, None);
             }
             Act::Delete => self.delete(&acting, key, None, now),
-            Act::Return => self.give_back(&acting, key, None, now),
+            Act::Return => {
+                // The notice may take its time, and until it is there a crash brings the entry back: with its attempts.
+                self.write_state(self.queues.entry(key).message, Durability::Lazy, now);
+                self.give_back(&acting, key, None, now);
+            }
             Act::Release | Act::Retry => return false,
         }
         true

@@ -19,6 +19,7 @@ mod hub;
 mod ledger;
 mod plugins;
 mod scenery;
+mod stories;
 mod world;
 
 use std::collections::VecDeque;

@@ -1,10 +1,12 @@
 //! The end of a run: everybody is well, nothing is closed, and everything must drain.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::World;
 use super::checks::check_records;
 use crate::closed::Closing;
+use crate::handle::PERMITS;
 
 /// At the end, time goes on for so long at most: past two periodic services and both windows of the day.
 const FINALE: Duration = Duration::from_secs(30 * 3600);
@@ -42,6 +44,8 @@ impl World {
         check_records(&self.hub().core);
         let core = &self.hub().core;
         assert!(core.leases.is_empty() && core.deliveries.is_empty() && core.notices.is_empty());
+        let permits = core.shared.permits.load(Ordering::Acquire);
+        assert_eq!(permits, PERMITS, "permits of nobody");
         assert!(core.channels.iter().all(|channel| channel.jobs == 0), "jobs of nobody");
         assert!(core.pools.values().all(|pool| pool.jobs == 0), "slots of nobody");
         self.stop();
