@@ -6,6 +6,8 @@
 //! # Not here
 //! Deciding anything: `worker` answers the callbacks, `instance` starts the threads.
 #![allow(unsafe_code)]
+// In the tests of this crate a plugin is played (`rehearsal`), and nobody comes this way.
+#![cfg_attr(test, allow(dead_code))]
 
 use crate::door::{ADDRESS_MAX, OCTETS_MAX, PIECES_MAX, RECIPIENTS_MAX, Submission, Submitted};
 use crate::library::Route;
@@ -219,6 +221,15 @@ impl Lent {
 /// Where a lent delivery is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pointer(*const abi::Delivery);
+
+#[cfg(test)]
+impl Pointer {
+    /// What a plugin reads first. While the worker holds the delivery.
+    pub(crate) fn token(&self) -> u64 {
+        // SAFETY: the worker keeps the `Lent` that this points into for as long as its thread is in the plugin's code.
+        unsafe { (*self.0).token }
+    }
+}
 
 /// The callbacks as one table.
 struct Table(abi::Host);

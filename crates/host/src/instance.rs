@@ -12,21 +12,20 @@
 //! After a failure no worker is started for a while. Workers that are left go on; when there is none, the queue is given
 //! back, and offers are refused with the time that is left.
 
-use crate::call::{self, Created, Handle, NotCreated};
+use crate::call::{Handle, NotCreated};
 use crate::door::FrontDoor;
 use crate::event::{Cause, Events, Failure, HostEvent, StopReason};
 use crate::load::Host;
 use crate::plugin::{OptionProblem, Plugin};
 use crate::spec::{FOREVER, SettingKind, Spec};
+use crate::sync::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
+use crate::sync::{AtomicBool, AtomicUsize, Condvar, Created, Mutex, MutexGuard, create, thread};
 use crate::watchdog::Watchdog;
 use crate::work::Lease;
 use crate::worker::{Overdue, Seized, Worker, untouched_lease};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
-use parking_lot::{Condvar, Mutex, MutexGuard};
 use sluice_abi::{STATUS_OK, STATUS_PANIC};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long workers get to finish when the instance stops because of its own trouble.
@@ -303,7 +302,7 @@ impl Inner {
     fn work(self: &Arc<Self>, worker: &Arc<Worker>, created: Option<Arc<Created>>) -> Ending {
         let created = match created {
             Some(created) => created,
-            None => match self.checked().and_then(|()| call::create(&self.plugin, &self.spec, self.handle)) {
+            None => match self.checked().and_then(|()| create(&self.plugin, &self.spec, self.handle)) {
                 Ok(created) => {
                     let created = Arc::new(created);
                     let mut state = self.state.lock();

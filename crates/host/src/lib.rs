@@ -32,8 +32,11 @@ mod load;
 mod log;
 mod permissions;
 mod plugin;
+#[cfg(test)]
+mod rehearsal;
 mod routine;
 mod spec;
+mod sync;
 mod watchdog;
 mod work;
 mod worker;

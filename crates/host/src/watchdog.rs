@@ -3,11 +3,10 @@
 //! # Not here
 //! What becomes of a hung worker: that is its instance's affair.
 
+use crate::sync::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use crate::sync::{Mutex, thread};
 use crate::worker::Worker;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
-use parking_lot::Mutex;
 use std::sync::{Arc, Weak};
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// How late a missed deadline is noticed, at most, when deadlines are long.
