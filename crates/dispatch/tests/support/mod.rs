@@ -345,6 +345,7 @@ pub fn etrn_of(argument: &str) -> Requester {
 
 pub struct House {
     folder: tempfile::TempDir,
+    options: Options,
     pub clock: Arc<Stepping>,
     pub actors: Actors,
     loaded: Arc<Loaded>,
@@ -362,8 +363,15 @@ impl House {
     }
 
     pub fn with(loaded: Arc<Loaded>) -> Self {
+        let options = Options { segment_size: 1 << 20, journal_size: 1 << 20, ..Options::default() };
+        Self::in_folder(tempfile::tempdir().unwrap(), loaded, options)
+    }
+
+    /// A house on a spool that may be there already.
+    pub fn in_folder(folder: tempfile::TempDir, loaded: Arc<Loaded>, options: Options) -> Self {
         let mut house = Self {
-            folder: tempfile::tempdir().unwrap(),
+            folder,
+            options,
             clock: Arc::new(Stepping(AtomicU64::new(1_790_000_000_000))),
             actors: Actors::default(),
             loaded,
@@ -383,8 +391,8 @@ impl House {
 
     pub fn start(&mut self) {
         let storage = Arc::new(Disk::open(self.folder.path()).unwrap());
-        let options = Options { segment_size: 1 << 20, journal_size: 1 << 20, ..Options::default() };
-        let (spool, recovered) = Spool::open(storage, options).unwrap_or_else(|error| panic!("{error:?}"));
+        let (spool, recovered) =
+            Spool::open(storage, self.options.clone()).unwrap_or_else(|error| panic!("{error:?}"));
         let parts = Parts {
             loaded: Arc::clone(&self.loaded),
             spool,
@@ -421,6 +429,11 @@ impl House {
         self.stop();
         self.folder = copy;
         self.start();
+    }
+
+    /// Copies the spool as it is on the disk now, as after a crash.
+    pub fn copy_to(&self, to: &std::path::Path) {
+        copy_folder(self.folder.path(), to).unwrap();
     }
 
     /// Spoils the record of a message in the spool, found by a text of its envelope. Only while stopped.
