@@ -293,6 +293,19 @@ impl Handle {
     /// # Errors
     /// [`Busy`] when the dispatcher cannot take note of a question.
     pub fn choose(&self, filter: Filter, looked: &mut dyn FnMut(u64, u64) -> bool) -> Result<Choice, Busy> {
+        self.choose_first(usize::MAX, filter, looked)
+    }
+
+    /// The same, but no envelopes are read any more when so many entries are found, with all those of the last one's message.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub fn choose_first(
+        &self,
+        most: usize,
+        filter: Filter,
+        looked: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Choice, Busy> {
         let filter = Arc::new(filter);
         let mut entries = Vec::new();
         let mut from = 0;
@@ -308,13 +321,14 @@ impl Handle {
         entries.sort_unstable();
         let mut choice = Choice { entries, unreadable: 0 };
         if filter.asks_envelopes() {
-            self.read_envelopes(&filter, &mut choice, looked)?;
+            self.read_envelopes(most, &filter, &mut choice, looked)?;
         }
         Ok(choice)
     }
 
     fn read_envelopes(
         &self,
+        most: usize,
         filter: &Filter,
         choice: &mut Choice,
         looked: &mut dyn FnMut(u64, u64) -> bool,
@@ -327,8 +341,8 @@ impl Handle {
             for (one, view) in chunk.iter().zip(self.views(chunk)?) {
                 let Some(view) = view else { continue };
                 if last.as_ref().is_none_or(|(id, _)| *id != one.id) {
-                    last =
-                        Some((one.id, desk::read(self.spool(), view.at).ok().map(|(_, envelope)| envelope)));
+                    let bytes = self.spool().read_envelope(view.at).ok();
+                    last = Some((one.id, bytes.and_then(|bytes| Envelope::decode(&bytes).ok())));
                 }
                 match last.as_ref().and_then(|(_, envelope)| envelope.as_ref()) {
                     Some(envelope) if filter.envelope_matches(envelope, &view) => choice.entries.push(*one),
@@ -337,7 +351,11 @@ impl Handle {
                 }
             }
             seen += chunk.len() as u64;
-            if !looked(seen, all.len() as u64) {
+            // Something of a later message is there: then those of the last one wanted are complete.
+            let enough = most.checked_sub(1).and_then(|last| choice.entries.get(last));
+            let is_enough =
+                enough.is_some_and(|enough| choice.entries.last().is_some_and(|one| one.id > enough.id));
+            if is_enough || !looked(seen, all.len() as u64) {
                 break;
             }
         }

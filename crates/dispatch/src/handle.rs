@@ -319,8 +319,8 @@ impl Handle {
     /// # Errors
     /// Why it cannot be read.
     pub fn envelope(&self, entry: &EntryView) -> Result<Option<Envelope>, String> {
-        match self.shared.spool.read(entry.at) {
-            Ok(stored) => Envelope::decode(stored.envelope()).map(Some).map_err(|error| error.to_string()),
+        match self.shared.spool.read_envelope(entry.at) {
+            Ok(bytes) => Envelope::decode(&bytes).map(Some).map_err(|error| error.to_string()),
             Err(ReadError::Missing { .. }) => Ok(None),
             Err(error) => Err(error.to_string()),
         }

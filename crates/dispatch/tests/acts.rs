@@ -295,6 +295,25 @@ fn why_an_entry_was_deferred_last_survives_a_crash_and_a_checkpoint() {
     assert_eq!(why(&house, id), expected[..1]);
 }
 
+#[test]
+fn a_page_reads_no_more_envelopes_than_it_shows() {
+    let house = House::new();
+    for _ in 0..1200 {
+        house.send(&["tcp_slow!a@slow.example", "tcp_slow!b@sub.slow.example"]);
+    }
+    let filter = || Filter { senders: vec!["sender@there.example".parse().unwrap()], ..Filter::default() };
+    let mut read = 0;
+    let choice = house.handle().choose_first(11, filter(), &mut |seen, _| {
+        read = seen;
+        true
+    });
+    let entries = choice.unwrap().entries;
+    assert!(read < 1000 && entries.len() > 11 && entries.len() < 1000, "{read}, {}", entries.len());
+    assert_eq!(entries[10].id, entries[11].id, "the message of the last one is whole");
+    assert_eq!(choose(&house, filter()).len(), 2400);
+    assert_eq!(house.handle().choose_first(0, filter(), &mut |_, _| true).unwrap().unreadable, 0);
+}
+
 /// The last errors of a message's entries.
 fn why(house: &House, id: sluice_spool::EntryId) -> Vec<String> {
     let details = house.handle().show(id).unwrap();

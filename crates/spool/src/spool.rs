@@ -363,7 +363,16 @@ impl Spool {
     /// The record and the envelope are verified every time, the body the first time it is read in this process. What
     /// does not verify is copied to `quarantine/` and reported; the entry stays until it is removed.
     pub fn read(&self, at: Location) -> Result<Stored, ReadError> {
-        let result = stored::read(&self.inner.shared, at);
+        self.report(at, stored::read(&self.inner.shared, at))
+    }
+
+    /// Reads the envelope of a message, verified, and nothing of its body.
+    pub fn read_envelope(&self, at: Location) -> Result<Vec<u8>, ReadError> {
+        self.report(at, stored::read_envelope(&self.inner.shared, at))
+    }
+
+    /// Has damage that a reader has met copied aside.
+    fn report<T>(&self, at: Location, result: Result<T, ReadError>) -> Result<T, ReadError> {
         if let Err(ReadError::Damaged { path, offset, what }) = &result {
             tracing::error!(path = %path.display(), offset, what, "a stored message is damaged");
             let report = Message::Damaged { at: self.damaged_at(at, path, *offset), what: what.clone() };

@@ -59,12 +59,26 @@ fn slice<'a>(segment: &'a SegmentFile, range: &Range<usize>) -> &'a [u8] {
 
 /// Reads and verifies the message that its owner knows by this location.
 pub(crate) fn read(shared: &Shared, at: Location) -> Result<Stored, ReadError> {
+    where_it_is(shared, at, |at| read_at(shared, at))
+}
+
+/// Reads and verifies the record and the envelope of the message that its owner knows at a location, and nothing of its body:
+/// whoever looks through many messages wants no bodies from the disk.
+pub(crate) fn read_envelope(shared: &Shared, at: Location) -> Result<Vec<u8>, ReadError> {
+    where_it_is(shared, at, |at| envelope_at(shared, at))
+}
+
+fn where_it_is<T>(
+    shared: &Shared,
+    at: Location,
+    read: impl Fn(Location) -> Result<T, ReadError>,
+) -> Result<T, ReadError> {
     let place = || shared.moved.read().get(&at).copied().unwrap_or(at);
     let before = place();
-    let result = read_at(shared, before);
+    let result = read(before);
     // It may have been copied, and its segment removed, between the two looks.
     match place() {
-        after if result.is_err() && after != before => read_at(shared, after),
+        after if result.is_err() && after != before => read(after),
         _ => result,
     }
 }
@@ -72,6 +86,26 @@ pub(crate) fn read(shared: &Shared, at: Location) -> Result<Stored, ReadError> {
 /// Reads and verifies the message that is at a location now.
 pub(crate) fn read_at(shared: &Shared, at: Location) -> Result<Stored, ReadError> {
     read_from(&*shared.storage, &shared.segments, at)
+}
+
+fn envelope_at(shared: &Shared, at: Location) -> Result<Vec<u8>, ReadError> {
+    let segment = shared.segments.read().get(&at.segment).cloned().ok_or(ReadError::Missing { at })?;
+    let offset = at.offset as usize;
+    let bytes = segment.view(&*shared.storage, offset)?;
+    let damaged = |what: &str| damaged(&segment, at.offset, what);
+    if !offset.is_multiple_of(record::ALIGNMENT) {
+        return Err(ReadError::Missing { at });
+    }
+    if bytes.len() < RECORD_HEADER_LEN {
+        return Err(damaged("the segment ends before this place"));
+    }
+    let record = record::parse(bytes, segment.stamp()).map_err(|flaw| damaged(flaw.text()))?;
+    match record.kind {
+        Kind::Message => MessageHead::decode(record.head)
+            .map(|head| head.envelope.to_vec())
+            .ok_or_else(|| damaged("the lengths in the message do not fit")),
+        _ => Err(ReadError::Missing { at }),
+    }
 }
 
 /// The same before there is a spool: recovery uses it to verify what it finds.

@@ -40,7 +40,9 @@ pub(super) fn list(
     let mut filter = filter(written)?;
     filter.selectors.extend(one.map(selector).transpose()?);
     let limit = limit.min(LIST_LIMIT_MAX);
-    let choice = choose(hub, filter, row)?;
+    // Some more, because what was settled since is not shown.
+    let most = usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(CHUNK);
+    let choice = choose_first(hub, most, filter, row)?;
     let (mut shown, mut last) = (0, None);
     for chunk in choice.entries.chunks(CHUNK) {
         let views = hub.dispatcher().views(chunk).map_err(busy)?;
@@ -401,9 +403,13 @@ fn filter(written: &Written) -> Result<Filter, Fault> {
 }
 
 fn choose(hub: &Hub, filter: Filter, row: Rows<'_>) -> Result<Choice, Fault> {
+    choose_first(hub, usize::MAX, filter, row)
+}
+
+fn choose_first(hub: &Hub, most: usize, filter: Filter, row: Rows<'_>) -> Result<Choice, Fault> {
     let mut watch = Watch::new();
     let mut wanted = true;
-    let choice = hub.dispatcher().choose(filter, &mut |looked, of| {
+    let choice = hub.dispatcher().choose_first(most, filter, &mut |looked, of| {
         wanted = watch.tell(row, looked, of);
         wanted
     });
