@@ -17,8 +17,11 @@ use sluice_queue::Selector;
 use sluice_spool::{EntryId, Later, Look, Options};
 use support::{Act as Does, HOUR, House, configuration};
 
-/// The spools that are kept, and their files: name, length, CRC-32C.
-const KEPT: &[(&str, &[(&str, u64, u32)])] = &[(
+/// A file of a spool that is kept: name, length, CRC-32C.
+type Kept = (&'static str, u64, u32);
+
+/// The spools that are kept, and their files.
+const KEPT: &[(&str, &[Kept])] = &[(
     "spool-0.1",
     &[
         ("checkpoint-0000000002", 720, 0x7afa038e),
