@@ -112,6 +112,7 @@ impl Core {
                 }
             }
         }
+        self.checkpoint.found(self.queues.messages_total());
         tracing::info!(with_state, without, damaged, "queue recovered from the spool");
     }
 
@@ -123,21 +124,21 @@ impl Core {
         let mut seen: HashMap<(&str, &str), Option<HashSet<u32>>> = HashMap::new();
         let mut unique: Vec<(&Group, TransferPriority, Then, Order)> = Vec::with_capacity(state.groups.len());
         for group in &state.groups {
-            let known = seen.entry((&group.channel, &group.domain));
-            let is_new = match (known, &group.open) {
-                (Entry::Vacant(place), open) => {
-                    place.insert(open.as_ref().map(|open| open.iter().copied().collect()));
-                    true
-                }
-                (Entry::Occupied(mut place), Some(open)) => match place.get_mut() {
-                    Some(others) if open.iter().all(|index| !others.contains(index)) => {
-                        others.extend(open);
+            let is_new = state.groups.len() == 1
+                || match (seen.entry((&group.channel, &group.domain)), &group.open) {
+                    (Entry::Vacant(place), open) => {
+                        place.insert(open.as_ref().map(|open| open.iter().copied().collect()));
                         true
                     }
-                    _ => false,
-                },
-                (Entry::Occupied(_), None) => false,
-            };
+                    (Entry::Occupied(mut place), Some(open)) => match place.get_mut() {
+                        Some(others) if open.iter().all(|index| !others.contains(index)) => {
+                            others.extend(open);
+                            true
+                        }
+                        _ => false,
+                    },
+                    (Entry::Occupied(_), None) => false,
+                };
             if is_new {
                 let policy = self.queues.known_channel(&group.channel).and_then(|key| self.policy(key));
                 let (priority, then) = policy.map_or((state.priority, Then::UntilReleased), |policy| {

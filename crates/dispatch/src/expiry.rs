@@ -63,7 +63,7 @@ impl Core {
             if matches!(entry.state(), State::Held | State::Leased) {
                 return;
             }
-            match self.verdict(entry, message, now) {
+            match self.verdict(entry, &message, now) {
                 Verdict::Young => {}
                 Verdict::Late(passed) => late.push((key, passed)),
                 Verdict::Over => over.push(key),
@@ -93,7 +93,7 @@ impl Core {
     /// Whether the entry has reached the last of its ages.
     pub(crate) fn is_over_age(&self, key: EntryKey, now: Time) -> bool {
         let entry = self.queues.entry(key);
-        matches!(self.verdict(entry, self.queues.message(entry.message), now), Verdict::Over)
+        matches!(self.verdict(entry, &self.queues.message(entry.message), now), Verdict::Over)
     }
 
     /// All open recipients of a leased entry have failed: it has waited too long.

@@ -15,6 +15,9 @@ use crate::state::{GroupRef, StateWriter};
 const JOURNAL_LARGE: u64 = 64 << 20;
 /// After a checkpoint that failed, the next one is tried no sooner.
 const RETRY: Duration = Duration::from_secs(60);
+/// A checkpoint that names so many more messages than twice those that wait is superseded when the hub has had time: its file,
+/// and the journals behind it, are the room of mail that has gone.
+const GONE_MANY: usize = 10_000;
 /// How often the journal's length is looked at when nothing else happens.
 const LOOK: Duration = Duration::from_secs(60);
 
@@ -26,11 +29,50 @@ pub(crate) struct Checkpoint {
     is_wanted: bool,
     not_before: Time,
     next_look: Time,
+    /// Messages in the one that is being written.
+    writing: usize,
+    /// Messages in the two that are kept, the older first; what was there at the start stands for those of an earlier run.
+    kept: [usize; 2],
+    /// When they are superseded, if still so many of their messages have gone.
+    supersede_at: Option<Time>,
 }
 
 impl Checkpoint {
     pub(crate) const fn starting(now: Time) -> Self {
-        Self { is_running: false, is_wanted: true, not_before: now, next_look: now }
+        Self {
+            is_running: false,
+            is_wanted: true,
+            not_before: now,
+            next_look: now,
+            writing: 0,
+            kept: [0; 2],
+            supersede_at: None,
+        }
+    }
+
+    /// So many messages were found at the start.
+    pub(crate) const fn found(&mut self, messages: usize) {
+        self.kept = [messages; 2];
+    }
+
+    const fn begin(&mut self, messages: usize) {
+        self.is_running = true;
+        self.writing = messages;
+    }
+
+    const fn written(&mut self) {
+        self.is_wanted = false;
+        self.supersede_at = None;
+        self.kept = [self.kept[1], self.writing];
+    }
+
+    /// Whether the kept ones are much larger than need be, and have been for a while.
+    fn are_too_large(&mut self, messages: usize, now: Time) -> bool {
+        if self.kept.iter().all(|kept| *kept <= messages * 2 + GONE_MANY) {
+            self.supersede_at = None;
+            return false;
+        }
+        *self.supersede_at.get_or_insert(now.plus(LOOK)) <= now
     }
 
     pub(crate) const fn is_running(&self) -> bool {
@@ -113,8 +155,9 @@ impl Core {
     /// Begins a checkpoint when one is called for. The copy is made here, the writing on a thread of its own.
     pub(crate) fn checkpoint_if_large(&mut self, now: Time) {
         self.checkpoint.next_look = now.plus(LOOK);
-        let is_called_for =
-            self.checkpoint.is_wanted || self.spool.journal_bytes_since_checkpoint() > JOURNAL_LARGE;
+        let is_called_for = self.checkpoint.is_wanted
+            || self.checkpoint.are_too_large(self.queues.messages_total(), now)
+            || self.spool.journal_bytes_since_checkpoint() > JOURNAL_LARGE;
         if !is_called_for
             || self.checkpoint.is_running
             || now < self.checkpoint.not_before
@@ -126,7 +169,7 @@ impl Core {
             Ok(cut) => cut,
             Err(error) => return self.checkpointed(Err(chain(&error)), now),
         };
-        self.checkpoint.is_running = true;
+        self.checkpoint.begin(self.queues.messages_total());
         self.reckon_moments(now);
         let (copy, inbox) = (Copy::of(self), self.inbox.clone());
         let work = move || {
@@ -144,7 +187,7 @@ impl Core {
         self.checkpoint.is_running = false;
         match result {
             Ok(()) => {
-                self.checkpoint.is_wanted = false;
+                self.checkpoint.written();
                 tracing::debug!("checkpoint written");
             }
             Err(why) => {
@@ -164,5 +207,34 @@ impl Core {
         if let Err(why) = written {
             tracing::warn!(why, "no checkpoint at the end; the next start replays the journal");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checkpoints_of_mail_that_has_gone_are_superseded_one_after_the_other() {
+        let mut now = Time(1_790_000_000_000);
+        let mut checkpoint = Checkpoint::starting(now);
+        checkpoint.found(1_000_000);
+        checkpoint.begin(1_000_000);
+        checkpoint.written();
+        assert!(!checkpoint.are_too_large(600_000, now), "more than half of it waits");
+        assert!(!checkpoint.are_too_large(5, now), "it may go on shrinking");
+        for _ in 0..2 {
+            assert!(!checkpoint.are_too_large(5, now));
+            now = now.plus(LOOK);
+            assert!(checkpoint.are_too_large(5, now));
+            assert!(checkpoint.are_too_large(5, now), "one that has failed is tried again");
+            checkpoint.begin(5);
+            checkpoint.written();
+        }
+        now = now.plus(LOOK);
+        assert!(
+            !checkpoint.are_too_large(5, now) && !checkpoint.are_too_large(5, now.plus(LOOK)),
+            "both are small"
+        );
     }
 }

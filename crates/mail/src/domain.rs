@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Bound;
+use std::sync::Arc;
 
 /// A text with names in it, in lower case, and with each label in other letters as its A-label (RFC 5890): the spelling in which
 /// the same domain is always the same text. Labels end where ASCII letters, digits and hyphens do, so that the text may be a pattern;
@@ -52,14 +53,14 @@ fn each_label(text: &str, spelled: impl Fn(&str) -> Option<String>) -> Cow<'_, s
 /// The order of these texts makes a domain and everything under it one contiguous range, which is how a release for a
 /// subnet finds its queues without looking at others. A domain literal (`[192.0.2.1]`) is a single label.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ReversedDomain(String);
+pub struct ReversedDomain(Arc<str>);
 
 impl ReversedDomain {
     /// Reverses a domain; case-blind, and blind to a trailing dot and to whether a name is written in Unicode or as
     /// its A-labels (RFC 5890).
     pub fn new(domain: &str) -> ReversedDomain {
         if domain.starts_with('[') {
-            return ReversedDomain(format!("{}.", domain.to_ascii_lowercase()));
+            return ReversedDomain(format!("{}.", domain.to_ascii_lowercase()).into());
         }
         let lower = if domain.is_ascii() {
             domain.to_ascii_lowercase()
@@ -72,7 +73,7 @@ impl ReversedDomain {
             reversed.push_str(label);
             reversed.push('.');
         }
-        ReversedDomain(reversed)
+        ReversedDomain(reversed.into())
     }
 
     /// The reversed text, `com.example.site7.`.
@@ -91,16 +92,16 @@ impl ReversedDomain {
 
     /// Is this the other domain, or under it?
     pub fn is_within(&self, other: &ReversedDomain) -> bool {
-        self.0.starts_with(&other.0)
+        self.0.starts_with(&*other.0)
     }
 
     /// The range of all reversed domains that are this one or under it, for a `BTreeMap`'s `range`.
     pub fn subtree_range(&self) -> (Bound<ReversedDomain>, Bound<ReversedDomain>) {
         // `/` is the character after `.`, so the end lies right behind the last name that continues with a label.
-        let mut end = self.0.clone();
+        let mut end = self.0.to_string();
         end.pop();
         end.push('/');
-        (Bound::Included(self.clone()), Bound::Excluded(ReversedDomain(end)))
+        (Bound::Included(self.clone()), Bound::Excluded(ReversedDomain(end.into())))
     }
 }
 

@@ -18,7 +18,7 @@ pub struct EntryKey(pub(crate) u32);
 pub struct MessageKey(pub(crate) u32);
 
 /// A message that waits, in whole or in part.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Message {
     /// Its id, by which the spool and everybody else knows it.
     pub id: EntryId,
@@ -30,10 +30,44 @@ pub struct Message {
     pub size: u64,
     /// How urgent it is.
     pub priority: TransferPriority,
+}
+
+/// A [`Message`] as it is kept: there may be millions. Times have 48 bits, which last until the year 10889, and sizes 40,
+/// which is a tebibyte.
+#[derive(Debug, Clone)]
+pub(crate) struct MessageRecord {
+    id: EntryId,
+    at: Location,
+    size: u32,
     /// First of its entries; the others hang on this one.
     pub(crate) first: u32,
-    /// How many entries it has.
-    pub(crate) entries: u32,
+    arrived: [u8; 6],
+    size_high: u8,
+    priority: TransferPriority,
+}
+
+impl MessageRecord {
+    pub(crate) fn new(message: NewMessage) -> Self {
+        let NewMessage { id, at, arrived, size, priority } = message;
+        let [a, b, c, d, e, f, ..] = arrived.0.min((1 << 48) - 1).to_le_bytes();
+        let [s, t, u, v, size_high, ..] = size.min((1 << 40) - 1).to_le_bytes();
+        let size = u32::from_le_bytes([s, t, u, v]);
+        Self { id, at, size, first: NONE, arrived: [a, b, c, d, e, f], size_high, priority }
+    }
+
+    pub(crate) const fn id(&self) -> EntryId {
+        self.id
+    }
+
+    pub(crate) const fn size(&self) -> u64 {
+        self.size as u64 | (self.size_high as u64) << 32
+    }
+
+    pub(crate) const fn message(&self) -> Message {
+        let [a, b, c, d, e, f] = self.arrived;
+        let arrived = Time(u64::from_le_bytes([a, b, c, d, e, f, 0, 0]));
+        Message { id: self.id, at: self.at, arrived, size: self.size(), priority: self.priority }
+    }
 }
 
 /// Where an entry stands.
@@ -168,4 +202,27 @@ pub struct NewEntry<'a> {
 
 // The index's promise about memory: a record that grows must be noticed.
 const _: () = assert!(size_of::<Option<Entry>>() <= 32);
-const _: () = assert!(size_of::<Option<Message>>() <= 48);
+const _: () = assert!(size_of::<Option<MessageRecord>>() <= 32);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_gives_back_what_it_was_made_of() {
+        for (arrived, size) in [(0, 0), (1_790_000_000_123, 4096), ((1 << 48) - 1, (1 << 40) - 1)] {
+            let new = NewMessage {
+                id: EntryId(u64::MAX),
+                at: Location { segment: 7, offset: u32::MAX },
+                arrived: Time(arrived),
+                size,
+                priority: TransferPriority::MIN,
+            };
+            let Message { id, at, arrived, size, priority } = MessageRecord::new(new).message();
+            assert_eq!(
+                (id, at, arrived, size, priority),
+                (new.id, new.at, new.arrived, new.size, new.priority)
+            );
+        }
+    }
+}

@@ -4,6 +4,7 @@
 //! per priority of the queues that have something ready, from which leases are taken in turn. One ordered set tells
 //! which queue has to be looked at next for its due times; there is no timer per message.
 
+use std::collections::btree_map::Entry as BTreeEntry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +13,10 @@ use sluice_mail::{ReversedDomain, Time};
 use sluice_spool::{EntryId, Location};
 
 use crate::entry::{
-    Entry, EntryKey, Message, MessageKey, NEVER, NONE, NewEntry, NewMessage, Placement, State, Then,
+    Entry, EntryKey, Message, MessageKey, MessageRecord, NEVER, NONE, NewEntry, NewMessage, Placement, State,
+    Then,
 };
+use crate::homes::Homes;
 use crate::place::{Order, Place};
 use crate::queue::{Queue, Shelf};
 use crate::release::{Run, RunNumber};
@@ -65,7 +68,7 @@ pub enum Finished {
 /// Everything that waits.
 #[derive(Debug)]
 pub struct Queues {
-    pub(crate) messages: Slab<Message>,
+    pub(crate) messages: Slab<MessageRecord>,
     pub(crate) entries: Slab<Entry>,
     pub(crate) queues: Slab<Queue>,
     pub(crate) runs: Slab<Run>,
@@ -82,7 +85,7 @@ pub struct Queues {
     /// Channels that have a queue.
     pub(crate) occupied: BTreeSet<ChannelKey>,
     channel_keys: HashMap<Arc<str>, ChannelKey>,
-    pub(crate) domains: BTreeMap<ReversedDomain, Vec<QueueKey>>,
+    pub(crate) domains: BTreeMap<ReversedDomain, Homes>,
     pub(crate) wakes: BTreeSet<(Time, QueueKey)>,
     /// Open recipients of entries that were settled in part.
     open: HashMap<EntryKey, Box<[u32]>>,
@@ -184,16 +187,8 @@ impl Queues {
         entries: impl IntoIterator<Item = NewEntry<'a>>,
         now: Time,
     ) -> Option<MessageKey> {
-        let NewMessage { id, at, arrived, size, priority } = message;
-        let key = MessageKey(self.messages.insert(Message {
-            id,
-            at,
-            arrived,
-            size,
-            priority,
-            first: NONE,
-            entries: 0,
-        }));
+        let NewMessage { id, size, .. } = message;
+        let key = MessageKey(self.messages.insert(MessageRecord::new(message)));
         for new in entries {
             let channel = self.channel(new.channel);
             let queue_key = self.queue_for(channel, new.domain, new.order, now);
@@ -225,7 +220,6 @@ impl Queues {
                 state,
             }));
             message.first = entry.0;
-            message.entries += 1;
             queue.bytes += size;
             queue.is_split |= is_split;
             let place = queue.place(new.priority, id, size, entry);
@@ -270,7 +264,10 @@ impl Queues {
         let key = QueueKey(self.queues.insert(queue));
         self.channels[channel.0 as usize].queues.insert(domain, key);
         self.occupied.insert(channel);
-        self.domains.entry(reversed).or_default().push(key);
+        match self.domains.entry(reversed) {
+            BTreeEntry::Vacant(place) => drop(place.insert(Homes::One(key))),
+            BTreeEntry::Occupied(mut homes) => homes.get_mut().push(key),
+        }
         self.join_run(key, now);
         key
     }
@@ -303,7 +300,11 @@ impl Queues {
     /// # Panics
     /// When its last entry has been finished.
     #[must_use]
-    pub fn message(&self, key: MessageKey) -> &Message {
+    pub fn message(&self, key: MessageKey) -> Message {
+        self.record(key).message()
+    }
+
+    pub(crate) fn record(&self, key: MessageKey) -> &MessageRecord {
         self.messages.get(key.0).expect("a message lives as long as one of its entries")
     }
 
@@ -322,7 +323,7 @@ impl Queues {
     /// milliseconds.
     #[must_use]
     pub fn find_message(&self, id: EntryId) -> Option<MessageKey> {
-        self.messages.iter().find(|(_, message)| message.id == id).map(|(number, _)| MessageKey(number))
+        self.messages.iter().find(|(_, message)| message.id() == id).map(|(number, _)| MessageKey(number))
     }
 
     /// Channel and domain of a queue.
@@ -375,14 +376,14 @@ impl Queues {
     /// The queues of exactly this domain, in whatever channel.
     #[must_use]
     pub fn queues_of_domain(&self, domain: &str) -> Vec<QueueKey> {
-        self.domains.get(&ReversedDomain::new(domain)).cloned().unwrap_or_default()
+        self.domains.get(&ReversedDomain::new(domain)).map_or_else(Vec::new, |homes| homes.keys().to_vec())
     }
 
     /// The queues of this domain and everything below it.
     #[must_use]
     pub fn queues_of_subnet(&self, domain: &str) -> Vec<QueueKey> {
         let range = ReversedDomain::new(domain).subtree_range();
-        self.domains.range(range).flat_map(|(_, queues)| queues.iter().copied()).collect()
+        self.domains.range(range).flat_map(|(_, homes)| homes.keys().iter().copied()).collect()
     }
 
     /// The queues of a channel, in the order of their numbers.
@@ -411,8 +412,7 @@ impl Queues {
         let message_key = entry.message;
         let message =
             self.messages.get_mut(message_key.0).expect("a message lives as long as one of its entries");
-        message.entries -= 1;
-        let (id, at, size, left) = (message.id, message.at, message.size, message.entries);
+        let Message { id, at, size, .. } = message.message();
         if message.first == key.0 {
             message.first = entry.next;
         } else {
@@ -425,12 +425,13 @@ impl Queues {
                 before = other.next;
             }
         }
+        let has_others = message.first != NONE;
         if let Some(queue) = self.queues.get_mut(entry.queue.0) {
             queue.bytes -= size;
             queue.spread.remove(&key);
         }
         self.touch(entry.queue, now);
-        if left > 0 {
+        if has_others {
             return Finished::InPart;
         }
         self.messages.remove(message_key.0);
@@ -514,7 +515,7 @@ impl Queues {
                 let places = old.into_iter().filter_map(|place| {
                     let entry = self.entries.get(place.entry().0)?;
                     let message = self.messages.get(entry.message.0)?;
-                    Some(queue.place(entry.priority, message.id, message.size, place.entry()))
+                    Some(queue.place(entry.priority, message.id(), message.size(), place.entry()))
                 });
                 let new = places.collect();
                 *shelf(queue) = new;
@@ -549,9 +550,9 @@ const fn is_covered(state: State) -> bool {
 const ALL_SHELVES: [fn(&mut Queue) -> &mut Shelf; 5] = [
     |queue| &mut queue.ready,
     |queue| &mut queue.delayed,
-    |queue| &mut queue.leased,
-    |queue| &mut queue.deferred,
-    |queue| &mut queue.held,
+    |queue| &mut *queue.leased,
+    |queue| &mut *queue.deferred,
+    |queue| &mut *queue.held,
 ];
 
 fn shelf(queue: &mut Queue, state: State) -> &mut Shelf {

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 
 use sluice_mail::{Priority, Time};
 
-use crate::entry::{EntryKey, State};
+use crate::entry::{EntryKey, NONE, State};
 use crate::index::{ChannelKey, QueueKey, Queues};
 use crate::place::{ALL_LEVELS, Place, levels_of};
 use crate::queue::Queue;
@@ -133,7 +133,8 @@ impl Queues {
     /// Other entries of the same message on the same channel that are due now.
     pub fn due_siblings(&self, key: EntryKey) -> Vec<EntryKey> {
         let entry = self.entry(key);
-        if self.message(entry.message).entries < 2 {
+        let first = self.record(entry.message).first;
+        if self.entry(EntryKey(first)).next == NONE {
             return Vec::new();
         }
         let channel = self.queue_names(entry.queue).0;

@@ -37,7 +37,7 @@ impl Queues {
                 queue.due.pop_first();
                 let Some(record) = self.entries.get_mut(entry.0) else { continue };
                 let Some(message) = self.messages.get(record.message.0) else { continue };
-                let place = queue.place(record.priority, message.id, message.size, entry);
+                let place = queue.place(record.priority, message.id(), message.size(), entry);
                 if record.state == State::Deferred {
                     queue.deferred.remove(&place);
                     in_reach.push(entry);
@@ -89,6 +89,7 @@ impl Queues {
         let idle = queue.is_idle();
         if idle {
             queue.turns = 0;
+            queue.tidy();
         }
         if let Some(run) = &mut queue.run {
             run.idle_since = if idle { run.idle_since.or(Some(now)) } else { None };
@@ -128,11 +129,10 @@ impl Queues {
         if channel.queues.is_empty() {
             self.occupied.remove(&queue.channel);
         }
-        if let Some(queues) = self.domains.get_mut(&queue.reversed) {
-            queues.retain(|&other| other != key);
-            if queues.is_empty() {
-                self.domains.remove(&queue.reversed);
-            }
+        if let Some(homes) = self.domains.get_mut(&queue.reversed)
+            && !homes.remove(key)
+        {
+            self.domains.remove(&queue.reversed);
         }
     }
 }

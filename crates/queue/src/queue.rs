@@ -4,7 +4,7 @@
 //! may still be in `due`; it leaves it when that time comes, which then changes nothing. That is what allows a release
 //! to move a shelf whole, without looking at what stands on it.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use crate::index::ChannelKey;
 use crate::place::{Order, Place, levels_of};
 use crate::release::QueueRun;
 use crate::ring::Spot;
+use crate::seldom::Seldom;
 
 /// A shelf of entries, first to be taken first.
 pub(crate) type Shelf = BTreeSet<Place>;
@@ -34,11 +35,11 @@ pub(crate) struct Queue {
     pub(crate) reversed: ReversedDomain,
     pub(crate) ready: Shelf,
     pub(crate) delayed: Shelf,
-    pub(crate) leased: Shelf,
-    pub(crate) deferred: Shelf,
-    pub(crate) held: Shelf,
+    pub(crate) leased: Seldom<Place>,
+    pub(crate) deferred: Seldom<Place>,
+    pub(crate) held: Seldom<Place>,
     /// Due times of entries on `delayed` that have one, of those on `deferred`, and of released ones whose time has not come yet.
-    pub(crate) due: BTreeSet<(Time, EntryKey)>,
+    pub(crate) due: Seldom<(Time, EntryKey)>,
     /// Octets of all entries' messages.
     pub(crate) bytes: u64,
     /// The same and the recipients, of those entries that a release covers.
@@ -46,7 +47,7 @@ pub(crate) struct Queue {
     /// The single run that it is under has its lease: nothing else of it may be taken.
     pub(crate) is_barred: bool,
     /// Entries here whose message has other entries, here or elsewhere: what a count of messages must not count twice.
-    pub(crate) spread: HashSet<EntryKey>,
+    pub(crate) spread: Seldom<EntryKey>,
     /// Some message has had several entries here: then its messages are fewer than its entries.
     pub(crate) is_split: bool,
     /// An operator wants nothing tried for this domain: no lease takes anything.
@@ -54,7 +55,7 @@ pub(crate) struct Queue {
     /// Turns that it has had since it last was idle.
     pub(crate) turns: u8,
     /// The release that this queue is under.
-    pub(crate) run: Option<QueueRun>,
+    pub(crate) run: Option<Box<QueueRun>>,
     /// In which of its channel's rings it stands: a bit for each level of priority.
     pub(crate) in_ring: u32,
     /// The number of its places there. Those with another are out of date.
@@ -72,14 +73,14 @@ impl Queue {
             reversed,
             ready: Shelf::new(),
             delayed: Shelf::new(),
-            leased: Shelf::new(),
-            deferred: Shelf::new(),
-            held: Shelf::new(),
-            due: BTreeSet::new(),
+            leased: Seldom::default(),
+            deferred: Seldom::default(),
+            held: Seldom::default(),
+            due: Seldom::default(),
             bytes: 0,
             covered: Load::default(),
             is_barred: false,
-            spread: HashSet::new(),
+            spread: Seldom::default(),
             is_split: false,
             is_suspended: false,
             turns: 0,
@@ -92,7 +93,7 @@ impl Queue {
     }
 
     pub(crate) fn shelves(&self) -> [&Shelf; 5] {
-        [&self.leased, &self.ready, &self.delayed, &self.deferred, &self.held]
+        [&*self.leased, &self.ready, &self.delayed, &*self.deferred, &*self.held]
     }
 
     /// Its entries: a message is one, or several where its recipients are apart.
@@ -107,6 +108,15 @@ impl Queue {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.shelves().into_iter().all(BTreeSet::is_empty)
+    }
+
+    /// Gives back the room of sets that have become empty.
+    pub(crate) fn tidy(&mut self) {
+        for set in [&mut self.leased, &mut self.deferred, &mut self.held] {
+            set.tidy();
+        }
+        self.due.tidy();
+        self.spread.tidy();
     }
 
     /// Nothing is being delivered or about to be.
@@ -176,3 +186,6 @@ fn firsts(shelf: &Shelf, from: Place) -> impl Iterator<Item = Place> {
         shelf.range((Bound::Excluded(place.last_alike()), Bound::Unbounded)).next().copied()
     })
 }
+
+// There may be one for each of a hundred thousand sites.
+const _: () = assert!(size_of::<Option<Queue>>() <= 216);

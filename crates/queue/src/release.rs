@@ -152,7 +152,7 @@ impl Queues {
             };
             let idle_since = queue.is_idle().then_some(now);
             let tried = HashSet::new();
-            queue.run = Some(QueueRun { run, party: None, idle_since, tried, outside });
+            queue.run = Some(Box::new(QueueRun { run, party: None, idle_since, tried, outside }));
             if let Some(party) = party {
                 self.ask_for(key, party);
             }
@@ -398,7 +398,7 @@ impl Queues {
         let Some(queue) = self.queues.get(key.0) else { return };
         let Some(run) = &queue.run else { return };
         let index = run.run;
-        let covered: Vec<EntryKey> = [&queue.ready, &queue.delayed, &queue.leased]
+        let covered: Vec<EntryKey> = [&queue.ready, &queue.delayed, &*queue.leased]
             .into_iter()
             .flat_map(|shelf| shelf.iter().map(|place| place.entry()))
             .collect();
@@ -445,13 +445,13 @@ impl Queues {
         let (is_barred, party) = (run.is_busy, run.party.clone());
         if let Some(queue) = self.queues.get_mut(key.0) {
             queue.is_barred = is_barred;
-            queue.run = Some(QueueRun {
+            queue.run = Some(Box::new(QueueRun {
                 run: index,
                 party,
                 idle_since: Some(now),
                 tried: HashSet::new(),
                 outside: HashSet::new(),
-            });
+            }));
         }
     }
 
@@ -546,7 +546,7 @@ impl Queues {
         }
         let mut seen: HashSet<MessageKey> = HashSet::new();
         for queue in found() {
-            for &entry in &queue.spread {
+            for &entry in queue.spread.iter() {
                 let entry = self.entry(entry);
                 if !matches!(entry.state, State::Held | State::Deferred) && !seen.insert(entry.message) {
                     total.messages -= 1;

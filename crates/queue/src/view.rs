@@ -120,7 +120,7 @@ impl Queues {
     /// All queues, in the order of their reversed domains: a site's stand together.
     #[must_use]
     pub fn all_queues(&self) -> Vec<QueueKey> {
-        self.domains.values().flatten().copied().collect()
+        self.domains.values().flat_map(|homes| homes.keys().iter().copied()).collect()
     }
 
     /// An entry as an operator sees it.
@@ -151,7 +151,7 @@ impl Queues {
         &self,
         from: u32,
         budget: u32,
-        mut see: impl FnMut(EntryKey, &Entry, &Message),
+        mut see: impl FnMut(EntryKey, &Entry, Message),
     ) -> Option<u32> {
         let end = from.saturating_add(budget).min(self.entries.places());
         for number in from..end {
@@ -163,7 +163,7 @@ impl Queues {
     }
 
     /// All messages, for a checkpoint.
-    pub fn messages(&self) -> impl Iterator<Item = (MessageKey, &Message)> {
-        self.messages.iter().map(|(number, message)| (MessageKey(number), message))
+    pub fn messages(&self) -> impl Iterator<Item = (MessageKey, Message)> {
+        self.messages.iter().map(|(number, record)| (MessageKey(number), record.message()))
     }
 }

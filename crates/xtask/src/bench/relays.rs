@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+/// What a hub says: nothing of each message, and at its end what its spool has written.
+const LOG: &str = "warn,sluice_dispatch::run=info";
+
 /// How long a relay may take to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 
@@ -45,6 +48,20 @@ enum Stop {
 }
 
 impl Relay {
+    /// Ends a hub of ours in an orderly way. What it said at its end is in its log.
+    pub(super) fn end(&mut self) -> Result<()> {
+        let Stop::Program(program) = &mut self.stop else { return Ok(()) };
+        let ended = program.terminate(STOP_WITHIN);
+        ended.map(drop).with_context(|| format!("{} does not stop", self.name))
+    }
+
+    /// A number that its log names in this way, `written=4096`; the last of them.
+    pub(super) fn logged(&self, name: &str) -> Option<u64> {
+        let log = String::from_utf8_lossy(&fs::read(&self.log).ok()?).into_owned();
+        let (_, rest) = log.rsplit_once(&format!("{name}="))?;
+        rest.split(|sign: char| !sign.is_ascii_digit()).next()?.parse().ok()
+    }
+
     /// The last lines of its log, for a message about something that went wrong.
     pub(super) fn log_end(&self) -> String {
         let text = String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned();
@@ -94,8 +111,7 @@ pub(super) fn start_sluice(program: &Path, folder: &Path, sink: u16, wanted: Wan
         ),
     )?;
     let log = folder.join("log");
-    let arguments =
-        ["run".as_ref(), "--log".as_ref(), "warn".as_ref(), "--config".as_ref(), folder.as_os_str()];
+    let arguments = ["run".as_ref(), "--log".as_ref(), LOG.as_ref(), "--config".as_ref(), folder.as_os_str()];
     let program = Program::start(program, &arguments, &log).context("cannot start sluice")?;
     let (root_process, folder) = (program.id(), folder.to_owned());
     let noted = leftovers::process(root_process);
