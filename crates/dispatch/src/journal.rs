@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sluice_mail::Time;
 use sluice_queue::{MessageKey, State};
-use sluice_spool::{Cut, Done, Durability, EntryId, Location};
+use sluice_spool::{Cut, Done, Durability, EntryId, Location, brief_list};
 
 use crate::core::Core;
 use crate::desk::chain;
@@ -20,6 +20,9 @@ const RETRY: Duration = Duration::from_secs(60);
 const GONE_MANY: usize = 10_000;
 /// How often the journal's length is looked at when nothing else happens.
 const LOOK: Duration = Duration::from_secs(60);
+
+/// About what the state of a message takes.
+const USUAL_STATE: usize = 80;
 
 /// The state of checkpointing.
 #[derive(Debug)]
@@ -96,8 +99,8 @@ impl Copy {
         let queues = &core.queues;
         let mut copy = Self {
             notes: core.all_notes(),
-            bytes: Vec::new(),
-            rows: Vec::with_capacity(queues.messages_total()),
+            bytes: brief_list(queues.messages_total() * USUAL_STATE),
+            rows: brief_list(queues.messages_total()),
         };
         for (key, message) in queues.messages() {
             let from = copy.bytes.len();

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::brief::brief_list;
 use crate::checkpoint::LiveRow;
 use crate::ids::{EntryId, Location};
 
@@ -192,7 +193,7 @@ impl Books {
 
     /// A copy of all lines, for a checkpoint, by id.
     pub(crate) fn rows(&self) -> LiveRows {
-        let mut rows = Vec::with_capacity(self.entries);
+        let mut rows = brief_list(self.entries);
         for (segment, book) in &self.segments {
             rows.extend(book.live().map(|line| {
                 let at = Location { segment: *segment, offset: line.offset };

@@ -38,6 +38,7 @@
 
 mod batch;
 mod books;
+mod brief;
 mod checkpoint;
 mod disk;
 mod error;
@@ -59,6 +60,7 @@ mod stored;
 pub mod testing;
 mod writer;
 
+pub use brief::brief_list;
 pub use checkpoint::Cut;
 pub use disk::Disk;
 pub use error::{CheckpointError, OpenError, ReadError, SealError};

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::Live;
+use crate::brief::brief_list;
 use crate::checkpoint::LiveRow;
 use crate::found::FoundState;
 use crate::ids::EntryId;
@@ -28,6 +29,11 @@ enum Place {
 }
 
 impl Entries {
+    /// Makes room for about so many.
+    pub(super) fn expect(&mut self, entries: usize) {
+        self.base = brief_list(entries);
+    }
+
     /// An entry of the checkpoint; all of them come before anything is looked for.
     pub(super) fn push(&mut self, id: EntryId, row: LiveRow, state: Option<FoundState>) {
         if !row.spread.is_empty() {

@@ -67,6 +67,9 @@ impl Base {
     }
 }
 
+/// About what an entry with its state takes in a checkpoint, rather less.
+const USUAL_ENTRY: usize = 96;
+
 /// Reads a checkpoint as far as it is good, and says what is not. The outer error is a record of a later release.
 pub(super) fn read_checkpoint(
     map: &Arc<Map>,
@@ -76,6 +79,7 @@ pub(super) fn read_checkpoint(
     let mut base = Base::empty();
     let bytes = whole(map);
     let mut flaw = FileHeader::decode(FileKind::Checkpoint, bytes, later).err().map(header_flaw);
+    base.entries.expect(bytes.len() / USUAL_ENTRY);
     let (mut begun, mut end) = (false, None);
     for found in Walk::new(bytes, stamp, FILE_HEADER_LEN, later) {
         let fits = match found {

@@ -2,8 +2,8 @@
 
 use super::kept::{Goal, Row};
 use super::median;
-use super::relay::{self, Run, Shape, accepted_per_second};
-use super::relays::{Wanted, start_postfix, start_sluice};
+use super::relay::{self, Run, Shape, accepted_from_ours, accepted_per_second};
+use super::relays::{Relay, Wanted, start_postfix, start_sluice};
 use super::sinks::{FastSink, SmtpSink};
 use super::table::Ground;
 use anyhow::Result;
@@ -62,20 +62,19 @@ const LOADS: &[Load] = &[
 /// Messages of a run straight to a sink, and of one into a held channel.
 const DIRECT: u32 = 10_000;
 const ACCEPTED: [u32; 2] = [10_000, 2_500];
+/// Messages of a run with the source of ours.
+const PIPELINED: [u32; 2] = [20_000, 3_000];
 
 pub(super) fn measure(ground: &Ground) -> Result<Vec<Row>> {
     let wants = |load: &&Load| ground.wants(load.name) || (load.name == "relay" && ground.wants("cpu"));
     let loads: Vec<&Load> = LOADS.iter().filter(wants).collect();
     let mut rows = Vec::new();
     // Each relay row says how far source and sink alone would come with the same messages.
-    let wants_direct = ground.wants("direct") || !loads.is_empty();
-    if wants_direct {
+    if ground.wants("direct") {
         let direct = direct(ground, PLAIN)?;
-        if ground.wants("direct") {
-            rows.push(direct_row(ground, &direct)?);
-        }
+        rows.push(direct_row(ground, &direct)?);
     }
-    if !loads.is_empty() {
+    if !loads.is_empty() || ground.wants("pipelined") {
         relays(ground, &loads, &mut rows)?;
     }
     if ground.wants("accept") {
@@ -136,12 +135,53 @@ fn relays(ground: &Ground, loads: &[&Load], rows: &mut Vec<Row>) -> Result<()> {
         }
         compare(ground, load, &runs, &direct, rows);
     }
+    if ground.wants("pipelined") {
+        rows.push(pipelined(ground, &relays, &sinks)?);
+    }
     ground.says(&format!(
         "connections to the sinks: {} and {}",
         sinks[0].connections(),
         sinks[1].connections()
     ));
     Ok(())
+}
+
+/// Both relays between a source and a sink of ours: neither is the limit then.
+fn pipelined(ground: &Ground, relays: &[Relay; 2], sinks: &[FastSink; 2]) -> Result<Row> {
+    let shape = Shape { reuse: true, ..PLAIN };
+    let mut runs: [Vec<Run>; 2] = [Vec::new(), Vec::new()];
+    let alone = FastSink::start()?;
+    let direct: Vec<f64> = (0..ground.runs)
+        .map(|_| accepted_from_ours(alone.port(), shape, count(ground, PIPELINED[0])))
+        .collect::<Result<_>>()?;
+    for turn in 0..=ground.runs {
+        for (which, relay) in relays.iter().enumerate() {
+            let messages = count(ground, PIPELINED[which]);
+            let messages = if turn == 0 { messages / 10 + 1 } else { messages };
+            let run = relay::measure_with_ours(relay, &|| sinks[which].count(), shape, messages)?;
+            if turn > 0 {
+                ground.says(&format!("pipelined {turn}: {} {:.0}/s", relay.name, run.rate));
+                runs[which].push(run);
+            }
+        }
+    }
+    let [sluice, postfix] = [0, 1].map(|which| median(runs[which].iter().map(|run| run.rate)));
+    let cpu = [0, 1].map(|which| median(runs[which].iter().map(|run| run.cpu_per_thousand)));
+    let rates = |which: usize| runs[which].iter().map(|run| run.rate).collect::<Vec<_>>();
+    Ok(Row {
+        name: "pipelined",
+        what: "  kept, a source of ours that pipelines".to_owned(),
+        sluice: format!("{sluice:.0}/s"),
+        postfix: format!("{postfix:.0}/s"),
+        goals: vec![Goal::at_least(10.0, sluice / postfix).named("(≥ 10 x)")],
+        limit: format!(
+            "no target: what the hub does when smtp-source is not the limit; {:.3} and {:.3} CPU s per 1,000; direct {:.0}/s",
+            cpu[0],
+            cpu[1],
+            median(direct.iter().copied())
+        ),
+        details: json!({ "sluice": rates(0), "postfix": rates(1), "direct": direct, "cpu_seconds_per_1000": cpu }),
+    })
 }
 
 fn compare(ground: &Ground, load: &Load, runs: &[Vec<Run>; 2], direct: &[f64], rows: &mut Vec<Row>) {
@@ -214,17 +254,32 @@ fn accept(ground: &Ground) -> Result<Row> {
             }
         }
     }
+    let mut ours: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
+    for _ in 0..ground.runs {
+        for (which, relay) in relays.iter().enumerate() {
+            let shape = Shape { reuse: true, ..PLAIN };
+            ours[which].push(accepted_from_ours(relay.port, shape, count(ground, ACCEPTED[which]))?);
+        }
+    }
     anyhow::ensure!(sink.count() == 0, "{} messages were passed on that should have been held", sink.count());
     let direct = direct(ground, PLAIN)?;
     let [sluice, postfix] = [0, 1].map(|which| median(rates[which].iter().copied()));
+    let [ours_sluice, ours_postfix] = [0, 1].map(|which| median(ours[which].iter().copied()));
     Ok(Row {
         name: "accept",
         what: "accept only (held channel)".to_owned(),
         sluice: format!("{sluice:.0}/s"),
         postfix: format!("{postfix:.0}/s"),
         goals: vec![Goal::at_least(15.0, sluice / postfix)],
-        limit: format!("source alone: {:.0}/s to a sink that only counts", median(direct.iter().copied())),
-        details: json!({ "sluice": rates[0], "postfix": rates[1], "direct": direct }),
+        limit: format!(
+            "smtp-source alone: {:.0}/s to a sink that only counts; a source of ours that pipelines: {ours_sluice:.0}/s and \
+             {ours_postfix:.0}/s, {:.1} x",
+            median(direct.iter().copied()),
+            ours_sluice / ours_postfix
+        ),
+        details: json!({
+            "sluice": rates[0], "postfix": rates[1], "direct": direct, "sluice_pipelined": ours[0], "postfix_pipelined": ours[1],
+        }),
     })
 }
 

@@ -16,6 +16,7 @@ mod relays;
 mod release;
 mod restart;
 mod sinks;
+mod sources;
 mod table;
 mod usage;
 

@@ -6,6 +6,7 @@
 
 use super::relays::{Relay, Wanted, start_postfix, start_sluice};
 use super::sinks::{FastSink, SmtpSink};
+use super::sources;
 use super::usage::cpu_seconds;
 use super::{built, median, soon};
 use crate::peers;
@@ -162,6 +163,35 @@ pub(super) fn measure(relay: &Relay, count: &dyn Fn() -> u64, shape: Shape, mess
     let cpu = cpu_seconds(relay.root_process)? - cpu_before;
     let messages = f64::from(messages);
     Ok(Run { rate: messages / time.as_secs_f64(), cpu_per_thousand: cpu * 1000.0 / messages })
+}
+
+/// The same with the source of ours, which is faster.
+pub(super) fn measure_with_ours(
+    relay: &Relay,
+    count: &dyn Fn() -> u64,
+    shape: Shape,
+    messages: u32,
+) -> Result<Run> {
+    let wanted = count() + u64::from(messages);
+    let cpu_before = cpu_seconds(relay.root_process)?;
+    let started = Instant::now();
+    sources::send(relay.port, shape, messages, "fred@bench.example")
+        .with_context(|| format!("sending to {}\n{}", relay.name, relay.log_end()))?;
+    let arrived = soon(RUN_MAX, || (count() >= wanted).then(|| started.elapsed()));
+    let Some(time) = arrived else {
+        bail!("{} of {wanted} messages came through {}\n{}", count(), relay.name, relay.log_end());
+    };
+    std::thread::sleep(SETTLE);
+    let cpu = cpu_seconds(relay.root_process)? - cpu_before;
+    let messages = f64::from(messages);
+    Ok(Run { rate: messages / time.as_secs_f64(), cpu_per_thousand: cpu * 1000.0 / messages })
+}
+
+/// How many messages a second something on a port takes from the source of ours.
+pub(super) fn accepted_from_ours(port: u16, shape: Shape, messages: u32) -> Result<f64> {
+    let started = Instant::now();
+    sources::send(port, shape, messages, "fred@bench.example")?;
+    Ok(f64::from(messages) / started.elapsed().as_secs_f64())
 }
 
 /// How many messages a second something on a port takes: from the first connection until the last is acknowledged.

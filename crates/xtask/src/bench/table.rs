@@ -17,6 +17,7 @@ pub(super) const ROWS: &[(&str, &str)] = &[
     ("relay", "relay, 20 sessions, 4 KiB, a connection for each message"),
     ("cpu", "CPU seconds for 1,000 messages of the row relay"),
     ("kept", "relay on kept connections (smtp-source -d)"),
+    ("pipelined", "relay from a source of ours: kept connections, commands sent together"),
     ("1k", "relay, 1 KiB"),
     ("64k", "relay, 64 KiB"),
     ("single", "relay, 1 session"),
@@ -32,7 +33,7 @@ pub(super) const ROWS: &[(&str, &str)] = &[
 /// What is measured, and how.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Table {
-    /// Only these rows, with commas between them: direct, relay, cpu, kept, 1k, 64k, single, accept, etrn, subnet,
+    /// Only these rows, with commas between them: direct, relay, cpu, kept, pipelined, 1k, 64k, single, accept, etrn, subnet,
     /// restart, memory, disk, drain
     #[arg(long, value_delimiter = ',', value_name = "ROWS")]
     rows: Vec<String>,
