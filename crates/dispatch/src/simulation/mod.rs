@@ -85,3 +85,40 @@ fn a_seed_is_the_same_run_every_time() {
     }
     assert_ne!(run(1, false).0, run(2, false).0);
 }
+
+#[test]
+fn what_may_happen_does_happen_within_a_hundred_seeds() {
+    let mut missing = vec![
+        "250 ",
+        "gives up",
+        "Hang on",
+        "Die on",
+        "Untried on",
+        "has stopped",
+        "as configured",
+        "to [192.0.2.7]:2525",
+        "down the turned connection",
+        "reload",
+        "fault",
+        "checkpoint",
+        "moved what was left",
+        "crash",
+        "Unsynced",
+        "Torn",
+        "stopped while starting",
+        " notices",
+        "hold",
+        "delete",
+        "return",
+        "Suspend",
+        "Stop([",
+    ];
+    for seed in 0..100 {
+        let (_, trace) = run(seed, false);
+        missing.retain(|what| !trace.iter().any(|line| line.contains(what)));
+        if missing.is_empty() {
+            return;
+        }
+    }
+    panic!("{missing:?} has not happened");
+}

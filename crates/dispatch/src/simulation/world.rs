@@ -98,6 +98,7 @@ pub(super) struct World {
     closings: Vec<Closing>,
     has_reloaded: bool,
     journal_syncs: u64,
+    moved: u64,
     /// What is closed, as it was noted each time; the last one whose note was answered for; and what is in force.
     snapshots: Vec<Shut>,
     answered: usize,
@@ -147,6 +148,7 @@ impl World {
             closings: Vec::new(),
             has_reloaded: false,
             journal_syncs: 0,
+            moved: 0,
             snapshots: vec![Shut::default()],
             answered: 0,
             shut: Shut::default(),
@@ -262,6 +264,7 @@ impl World {
         let is_healthy = was_healthy && hub.core.spool.health() == Health::Ok;
         let stats = hub.core.spool.stats();
         let waiting = stats.transitions_waiting;
+        let has_moved = std::mem::replace(&mut self.moved, stats.forwarded) < stats.forwarded;
         // A checkpoint's cut has brought to the disk what waited before it.
         if std::mem::replace(&mut self.journal_syncs, stats.journal_syncs) != stats.journal_syncs {
             self.ledger.volatile_since = None;
@@ -276,6 +279,9 @@ impl World {
                 !is_well || age < LAZY,
                 "{waiting} settlements wait for the disk, the oldest for {age:?}"
             );
+        }
+        if has_moved {
+            self.note("moved what was left of a segment");
         }
         self.take_answers();
     }

@@ -52,6 +52,10 @@ impl World {
         self.start();
         let left = self.hub().core.queues.messages_total();
         assert_eq!(left, 0, "the spool has what was settled: {:?}", self.left());
+        let notices = self.ledger.messages.values().filter(|message| message.is_notice).count();
+        if notices > 0 {
+            self.note(format!("{notices} notices"));
+        }
         self.note("end");
     }
 
