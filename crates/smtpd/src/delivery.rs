@@ -5,6 +5,7 @@
 //! with the envelope to `commit`, and only its `done` makes the message accepted. In every other case the
 //! [`Incoming`] is dropped, which leaves nothing behind.
 
+use crate::refusals::Refusals;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::time::{Duration, SystemTime};
@@ -42,6 +43,9 @@ struct Draft {
     /// A chunk that has been handed on and not yet been taken.
     chunk: Option<oneshot::Receiver<Result<(), Refusal>>>,
 }
+
+/// Of all sessions: the disk that is full is one.
+static REFUSALS: Refusals = Refusals::new();
 
 /// A message on its way in, by DATA or by BDAT.
 pub(crate) struct Arrival {
@@ -288,7 +292,7 @@ impl Arrival {
             tail: Vec::new(),
         };
         if let Err(refusal) = draft.commit(parcel, limit).await {
-            tracing::warn!(%id, %refusal, "message not accepted");
+            REFUSALS.tell(&id, &refusal);
             return Received::Refused(refusal);
         }
         let peer = talk.session.connection.peer;

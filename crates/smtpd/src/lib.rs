@@ -22,6 +22,7 @@ pub mod inside;
 mod intake;
 mod log;
 mod protection;
+mod refusals;
 mod reversed;
 mod server;
 mod session;

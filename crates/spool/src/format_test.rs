@@ -82,6 +82,7 @@ fn the_constants_are_those_of_the_page() {
         ("largest segment or journal file", FILE_SIZE_MAX),
         ("segment file, unless an option says otherwise", options.segment_size),
         ("journal file, unless an option says otherwise", options.journal_size),
+        ("room kept for a journal", crate::writer::segments::SPARE_SIZE),
         ("longest delay of a lazy transition, ms", options.lazy_delay.as_millis() as u64),
         ("delay before the writer tries a failing disk again, ms", options.retry_delay.as_millis() as u64),
         ("rest of a segment before what is left of it is copied, ms", options.rest.as_millis() as u64),

@@ -27,9 +27,10 @@
 //!
 //! # Limits
 //! The file system must be local, keep what `fdatasync` and the sync of a folder promise, and know `flock`. Segments are
-//! mapped: a disk that cannot read back a mapped page, or a person who truncates a segment, ends the process with
-//! `SIGBUS`; the next start finds everything else. What is left of a segment that is
-//! nearly empty and at rest is copied forward.
+//! mapped: a disk that cannot read back a page, or a person who truncates a segment, costs the messages there, for what is
+//! about to be touched is fetched first ([`Map::fetch`]). Only what goes bad between that and its last use ends the process
+//! with `SIGBUS`; the next start finds everything else. What is left of a segment that is nearly empty and at rest is
+//! copied forward.
 //!
 //! # Not here
 //! Due times, holds, retries (`queue`, `dispatch`); what an envelope contains (`mail`).

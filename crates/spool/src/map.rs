@@ -19,17 +19,22 @@
 //!   is left is the instant between that look and the last use of what it gave: it is for the same two not to do it.
 //! * *Its octets do not change while a slice lives.* The same two see to it in the same way.
 //!
-//! A disk that fails to read a mapped page also ends in `SIGBUS`; there is no way to get an `EIO` from a map.
+//! # What cannot be read
+//! A page that the disk cannot give back, or that is behind the end of a file that was cut short, ends the process with `SIGBUS`
+//! when it is touched. So readers of spool files have the kernel fetch what they are about to touch ([`Map::fetch`],
+//! MADV_POPULATE_READ of madvise(2), Linux 5.14), which answers with an error instead. What is left is a page that was fetched, is
+//! dropped for want of memory before its last use, and cannot be read again. An older kernel does not know the call; there the
+//! risk is what it was.
 
 #![allow(unsafe_code)]
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use memmap2::{Mmap, MmapOptions, MmapRaw};
+use memmap2::{Advice, Mmap, MmapOptions, MmapRaw};
 use rustix::fs::OFlags;
 
 /// A whole file, mapped for reading.
@@ -37,25 +42,59 @@ use rustix::fs::OFlags;
 pub struct Map {
     /// `None` for an empty file: mmap(2) refuses a length of zero.
     raw: Option<MmapRaw>,
+    /// In place of a map: a copy of what could be read.
+    salvaged: Vec<u8>,
 }
 
+/// What is read at a time of a file that cannot be read whole; a disk fails by blocks of this size or smaller ones.
+const SALVAGE_BLOCK: usize = 4096;
+
 impl Map {
+    /// A copy of all of a file that can be read, with zeros where it cannot. For files with bad places, of which a map would
+    /// end the process.
+    pub fn salvage(file: &File) -> io::Result<Map> {
+        let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+        let mut salvaged = vec![0; length];
+        for (number, block) in salvaged.chunks_mut(SALVAGE_BLOCK).enumerate() {
+            let offset = (number * SALVAGE_BLOCK) as u64;
+            if file.read_exact_at(block, offset).is_err() {
+                block.fill(0);
+            }
+        }
+        Ok(Map { raw: None, salvaged })
+    }
+
     /// Maps a file as long as it is now. The file may be closed afterwards.
     pub fn of(file: &File) -> io::Result<Map> {
         if file.metadata()?.len() == 0 {
-            return Ok(Map { raw: None });
+            return Ok(Map { raw: None, salvaged: Vec::new() });
         }
-        Ok(Map { raw: Some(MmapOptions::new().map_raw_read_only(file)?) })
+        Ok(Map { raw: Some(MmapOptions::new().map_raw_read_only(file)?), salvaged: Vec::new() })
     }
 
     /// Length of the file when it was mapped.
     pub fn len(&self) -> usize {
-        self.raw.as_ref().map_or(0, MmapRaw::len)
+        self.raw.as_ref().map_or(self.salvaged.len(), MmapRaw::len)
     }
 
     /// Whether the file was empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Brings a range into memory, as far as it is inside the file as it was mapped. An error is what would have been a
+    /// `SIGBUS`: the disk does not give it back, or the file is shorter than it was.
+    pub fn fetch(&self, range: Range<usize>) -> io::Result<()> {
+        let Some(raw) = &self.raw else { return Ok(()) };
+        let range = range.start.min(raw.len())..range.end.min(raw.len());
+        if range.is_empty() {
+            return Ok(());
+        }
+        match raw.advise_range(Advice::PopulateRead, range.start, range.len()) {
+            // The kernel does not know the call, and nothing can be said.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            answer => answer,
+        }
     }
 
     /// The bytes of a range, or `None` when it reaches past the end of the file.
@@ -65,7 +104,7 @@ impl Map {
         if range.start > range.end || range.end > self.len() {
             return None;
         }
-        let Some(raw) = &self.raw else { return Some(&[]) };
+        let Some(raw) = &self.raw else { return self.salvaged.get(range) };
         // SAFETY: the range was checked against the length of the mapping just above, and the mapping lives as long as
         // `self`, to which the slice is bound. The file under it is not made shorter (`Storage` has no such operation,
         // the spool lock keeps other processes out), and the callers, `SegmentFile::view` and recovery, ask only for
@@ -213,9 +252,38 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_of_what_can_be_read_is_like_a_map() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&[7; 10_000]).unwrap();
+        let map = Map::salvage(&file).unwrap();
+        assert_eq!(map.len(), 10_000);
+        assert_eq!(map.slice(0..10_000), Some(&[7; 10_000][..]));
+        assert_eq!(map.slice(9_999..10_001), None);
+        map.fetch(0..20_000).unwrap();
+        assert!(Map::salvage(&tempfile::tempfile().unwrap()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_was_cut_off_under_a_map_is_an_error_and_not_the_end() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(100_000).unwrap();
+        let map = Map::of(&file).unwrap();
+        map.fetch(0..100_000).unwrap();
+        map.fetch(99_999..200_000).unwrap();
+        file.set_len(50_000).unwrap();
+        map.fetch(0..50_000).unwrap();
+        for range in [49_000..60_000, 99_000..99_001, 60_000..100_000] {
+            assert!(map.fetch(range.clone()).is_err(), "{range:?}");
+        }
+        file.set_len(100_000).unwrap();
+        map.fetch(0..100_000).unwrap();
+    }
+
+    #[test]
     fn an_empty_file_is_an_empty_map() {
         let map = Map::of(&tempfile::tempfile().unwrap()).unwrap();
         assert!(map.is_empty());
+        map.fetch(0..10).unwrap();
         assert_eq!(map.slice(0..0), Some(&b""[..]));
         assert_eq!(map.slice(0..1), None);
     }

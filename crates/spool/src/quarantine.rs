@@ -109,7 +109,11 @@ pub(crate) fn trimmed(bytes: &[u8]) -> usize {
 pub(crate) fn keep_damaged(shared: &Shared, at: Location, what: &str) {
     let Some(segment) = shared.segments.read().get(&at.segment).cloned() else { return };
     let offset = at.offset as usize;
-    let kept = segment.view(&*shared.storage, offset).map_err(io::Error::other).and_then(|bytes| {
+    let bytes = segment.view(&*shared.storage, offset).and_then(|bytes| {
+        segment.fetch(offset, bytes.len())?;
+        Ok(bytes)
+    });
+    let kept = bytes.map_err(io::Error::other).and_then(|bytes| {
         let bytes = &bytes[..extent(bytes, segment.stamp())];
         keep(&*shared.storage, segment.name(), offset, bytes, what)
     });

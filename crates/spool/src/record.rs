@@ -306,6 +306,12 @@ pub(crate) fn len_of_unknown(bytes: &[u8]) -> usize {
     record_len(length(8), length(12)).min(bytes.len())
 }
 
+/// How long the record is that begins here, if its header is to be believed.
+pub(crate) fn length_said(bytes: &[u8]) -> usize {
+    let part = |at| u32_at(bytes, at).unwrap_or(0) as usize;
+    RECORD_HEADER_LEN + part(8) + part(12)
+}
+
 /// The next offset in the range where a good record begins, for going on behind damage.
 pub(crate) fn resync(bytes: &[u8], range: std::ops::Range<usize>, stamp: Stamp) -> Option<usize> {
     // The mark first: it tells most places apart without computing a checksum.

@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use self::index::{Base, Index, JournalFact, Next, read_checkpoint, voids};
-use self::walk::{Found, walk, walk_file, whole};
+use self::walk::{Found, shortness, walk, walk_file, whole};
 use crate::books::Books;
 use crate::checkpoint::{Begin, Checkpointer, LiveRow};
 use crate::error::{OpenError, ReadError};
@@ -98,7 +98,8 @@ pub(crate) fn recover(storage: &Arc<dyn Storage>, options: Options) -> Result<(S
         }
     })?;
     let mut recovery = Recovery::list(Arc::clone(storage), Later::Refuse)?;
-    let index = recovery.index()?;
+    let mut index = recovery.index()?;
+    recovery.name_states_left(&mut index);
     recovery.remove_temporaries();
     recovery.reserve_ids();
     Ok(recovery.finish(index, options, lock))
@@ -111,7 +112,8 @@ pub(crate) fn look(storage: Arc<dyn Storage>, later: Later) -> Result<Looked, Op
     let (mut found, void) = (recovery.found, index.void_segments);
     found.notes = index.notes;
     found.entries = index.entries.into_list();
-    let mut lost: Vec<(EntryId, Vec<u8>)> = index.states.into_iter().collect();
+    let mut lost: Vec<(EntryId, Vec<u8>)> =
+        index.states.into_iter().map(|(id, (_, state))| (id, state)).collect();
     lost.sort_unstable();
     Ok(Looked {
         spool_id: recovery.spool_id,
@@ -332,10 +334,13 @@ impl Recovery {
                 .map_err(|source| OpenError::Write { path: self.storage.path(&name), source })?;
             let file = self.files.read().get(number).cloned();
             let Some(file) = file else { continue };
+            file.give(self.map(&name)?);
             let bytes = file.view(&*self.storage, 0).map_err(|error| open_error(error, &file))?;
             let (start, walked) = if *number == scan.segment {
                 let start = FILE_HEADER_LEN.max(scan.offset as usize);
-                (start, walk(bytes, file.stamp(), start, self.later))
+                let mut found = walk(bytes, file.stamp(), start, self.later);
+                found.extend(shortness(FileKind::Segment, bytes, self.later));
+                (start, found)
             } else {
                 (FILE_HEADER_LEN, walk_file(FileKind::Segment, bytes, file.stamp(), self.later))
             };
@@ -373,6 +378,9 @@ impl Recovery {
             let bytes = file.view(&*self.storage, offset).map_err(|error| open_error(error, &file))?;
             let bytes = &bytes[..quarantine::extent(bytes, file.stamp())];
             if last_good.get(&at.segment).is_some_and(|good| *good > at.offset) {
+                if let Some(id) = id {
+                    index.states.remove(&id);
+                }
                 self.damage(FileKind::Segment, at.segment, offset, bytes, &what, id);
             } else {
                 // Nothing good behind it in its segment: the crash came while it was being written. (Later segments say
@@ -422,7 +430,7 @@ impl Recovery {
         let row = LiveRow { at, body_len: stored.body_len(), spread: spread.into() };
         let state = match index.entries.remove(head.id) {
             Some(live) => live.state,
-            None => index.states.remove(&head.id).map(FoundState::from),
+            None => index.states.remove(&head.id).map(|(_, state)| FoundState::from(state)),
         };
         index.entries.insert(head.id, row, state);
         Ok(())
@@ -440,15 +448,33 @@ impl Recovery {
         missing.sort_unstable();
         for (id, at, number) in missing {
             index.entries.remove(id);
-            self.found.quarantined.push(Damage {
-                path: self.storage.path(&FileKind::Segment.name(number)),
-                offset: if number == at.segment { u64::from(at.offset) } else { 0 },
-                length: 0,
-                what: format!("the segment is gone, and with it message {id}"),
-                entry: Some(id),
-                kept: None,
-            });
+            self.missing(id, at, number);
         }
+    }
+
+    /// Names the entries of which only a state is left. One that was settled has its removal behind its state, and is not among them.
+    fn name_states_left(&mut self, index: &mut Index) {
+        let left = index.states.drain().map(|(id, (at, _))| (id, at, at.segment));
+        let mut missing: Vec<(EntryId, Location, u32)> = left.collect();
+        missing.sort_unstable();
+        for (id, at, number) in missing {
+            self.missing(id, at, number);
+        }
+    }
+
+    fn missing(&mut self, id: EntryId, at: Location, number: u32) {
+        let what = match self.segments.contains_key(&number) {
+            false => format!("the segment is gone, and with it message {id}"),
+            true => format!("message {id} was here, is not settled, and cannot be found"),
+        };
+        self.found.quarantined.push(Damage {
+            path: self.storage.path(&FileKind::Segment.name(number)),
+            offset: if number == at.segment { u64::from(at.offset) } else { 0 },
+            length: 0,
+            what,
+            entry: Some(id),
+            kept: None,
+        });
     }
 
     fn finish(self, index: Index, options: Options, lock: LockGuard) -> (Start, Recovered) {

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use crate::error::ReadError;
 use crate::ids::EntryId;
 use crate::map::Map;
-use crate::record::{FileKind, Reader, Stamp};
+use crate::record::{self, FileKind, RECORD_HEADER_LEN, Reader, Stamp};
 use crate::storage::Storage;
 
 /// Longest body of one record. Small enough that a piece is written in one go between two group commits, large enough
@@ -27,6 +27,9 @@ pub(crate) const MESSAGE_HEAD_LEN: usize = 24;
 pub(crate) const PIECE_LEN: usize = 16;
 /// Head of a chunk.
 pub(crate) const CHUNK_HEAD_LEN: usize = 16;
+
+/// What is fetched in one go when a record is looked at: most are no longer.
+const FETCHED_AT_ONCE: usize = 16 << 10;
 
 /// Where one chunk of a body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,6 +177,40 @@ impl SegmentFile {
         };
         let end = self.end.load(Ordering::Acquire).min(map.len());
         Ok(map.slice(offset.min(end)..end).unwrap_or(&[]))
+    }
+
+    /// The bytes from an offset on where a record begins, all of which can be touched now. What the disk does not give back,
+    /// or somebody has cut off, is damage.
+    pub(crate) fn record(&self, storage: &dyn Storage, offset: usize) -> Result<&[u8], ReadError> {
+        let bytes = self.view(storage, offset)?;
+        let at_once = FETCHED_AT_ONCE.min(bytes.len());
+        let mut fetched = at_once;
+        if self.fetch(offset, at_once).is_err() {
+            // What cannot be read may be another's.
+            fetched = RECORD_HEADER_LEN.min(bytes.len());
+            self.fetch(offset, fetched)?;
+        }
+        let len = record::length_said(bytes).min(bytes.len());
+        if len > fetched {
+            self.fetch(offset, len)?;
+        }
+        Ok(bytes)
+    }
+
+    /// Has a range brought into memory.
+    pub(crate) fn fetch(&self, offset: usize, len: usize) -> Result<(), ReadError> {
+        let Some(map) = self.map.get() else { return Ok(()) };
+        map.fetch(offset..offset + len).map_err(|_| ReadError::Damaged {
+            path: self.path.clone(),
+            offset: offset as u64,
+            what: "the disk does not give it back, or somebody has cut the file short".to_owned(),
+        })
+    }
+
+    /// Takes a map that recovery has made; for nobody who has looked at the file already.
+    pub(crate) fn give(&self, map: Map) {
+        // Recovery gives it once, before there are readers.
+        let _ = self.map.set(map);
     }
 
     /// A range that `view` has shown before.

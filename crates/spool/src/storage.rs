@@ -66,6 +66,11 @@ pub trait Storage: Send + Sync + 'static {
     /// Maps a whole file for reading. Bytes written later appear in the map.
     fn map(&self, name: &str) -> io::Result<Map>;
 
+    /// A copy of what can be read of a file that has bad places, with zeros for the rest.
+    fn salvage(&self, name: &str) -> io::Result<Map> {
+        Map::salvage(&std::fs::File::open(self.path(name))?)
+    }
+
     /// Where the file is, for messages to people.
     fn path(&self, name: &str) -> PathBuf;
 }

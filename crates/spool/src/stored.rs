@@ -117,7 +117,7 @@ pub(crate) fn read_from(
     let find = |number: u32| segments.read().get(&number).cloned();
     let segment = find(at.segment).ok_or(ReadError::Missing { at })?;
     let offset = at.offset as usize;
-    let bytes = segment.view(storage, offset)?;
+    let bytes = segment.record(storage, offset)?;
     let damaged = |what: &str| damaged(&segment, at.offset, what);
     if !offset.is_multiple_of(record::ALIGNMENT) {
         return Err(ReadError::Missing { at });
@@ -172,7 +172,7 @@ fn chunk(
     verify: bool,
 ) -> Result<Range<usize>, ReadError> {
     let damaged = |what: &str| damaged(segment, piece.offset, what);
-    let bytes = segment.view(storage, piece.offset as usize)?;
+    let bytes = segment.record(storage, piece.offset as usize)?;
     let record = record::parse(bytes, segment.stamp()).map_err(|flaw| damaged(flaw.text()))?;
     let owner = decode_chunk(record.head).filter(|_| record.kind == Kind::Chunk);
     if owner != Some((id, index as u32))

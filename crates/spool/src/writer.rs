@@ -21,7 +21,7 @@
 
 mod forward;
 mod journals;
-mod segments;
+pub(crate) mod segments;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -50,6 +50,9 @@ const BATCH_BYTES_MAX: usize = 16 << 20;
 
 /// Names passed over when a new file meets one that is there already.
 const NAMES_TRIED: u32 = 8;
+
+/// How often the log is told of a disk that works and fails in turns.
+const TOLD_AGAIN: Duration = Duration::from_secs(60);
 
 /// How long the writer sleeps when nothing is due.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -123,6 +126,11 @@ pub(crate) struct Writer {
     lazy_deadline: Option<Instant>,
     retry_at: Option<Instant>,
     forward: Forward,
+    /// Room for a journal is known to be kept.
+    has_spare: bool,
+    /// What the log has of the disk, and when it was last told of trouble.
+    told: Health,
+    trouble_told: Option<Instant>,
     /// When this turn began.
     now: Instant,
     // Last, so that the lock goes after the files.
@@ -186,6 +194,9 @@ impl Writer {
             lazy_deadline: None,
             retry_at: None,
             forward,
+            has_spare: false,
+            told: Health::Ok,
+            trouble_told: None,
             now,
             _lock: start.lock,
         };
@@ -403,10 +414,9 @@ impl Writer {
         }
     }
 
-    /// Notes how a kind of file is doing, and says so once when it changes.
+    /// Notes how a kind of file is doing, and says so when it changes: once, and not again for a disk that fails now and then.
     fn condition(&mut self, kind: FileKind, error: Option<SealError>) {
         let mut conditions = self.shared.health.lock();
-        let before = conditions.health();
         let failed = error.is_some();
         match kind {
             FileKind::Segment => conditions.segment = error,
@@ -417,14 +427,27 @@ impl Writer {
         if failed {
             self.retry_at.get_or_insert(self.now + self.shared.options.retry_delay);
         }
-        match (&before, &after) {
-            (Health::Ok, Health::Ok) => {}
-            (_, Health::Ok) => tracing::info!("the spool can be written again"),
-            (Health::Ok, Health::Full) => {
-                tracing::error!("the disk of the spool is full; new mail is refused");
-            }
-            (Health::Ok, Health::Failing { what }) => tracing::error!(what, "the spool cannot be written"),
-            _ => {}
+        self.tell(&after);
+    }
+
+    /// Says in the log how the disk is when that is another thing than what was said last. A disk that fails now and then is told of
+    /// once in a while; one that goes on failing is told of in any case.
+    fn tell(&mut self, health: &Health) {
+        let same = std::mem::discriminant(health) == std::mem::discriminant(&self.told);
+        let soon = self.trouble_told.is_some_and(|at| self.now.saturating_duration_since(at) < TOLD_AGAIN);
+        if same || (*health != Health::Ok && soon) {
+            return;
         }
+        match health {
+            Health::Ok => tracing::info!("the spool can be written again"),
+            Health::Full => tracing::error!("the disk of the spool is full; new mail is refused"),
+            Health::Failing { what } => {
+                tracing::error!(what, "the spool cannot be written; new mail is refused");
+            }
+        }
+        if *health != Health::Ok {
+            self.trouble_told = Some(self.now);
+        }
+        self.told = health.clone();
     }
 }

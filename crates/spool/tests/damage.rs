@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sluice_spool::testing::CrashStorage;
-use sluice_spool::{Disk, Durability, EntryId, OpenError, ReadError, Recovered, Spool};
+use sluice_spool::{Disk, Durability, EntryId, Location, OpenError, ReadError, Recovered, Spool};
 use support::{Content, body, bytes, commit, contents, files, open, open_on, sample, set_state, wait};
 
 /// Opens a damaged copy and returns how many messages are lost or unreadable. Panics when something wrong comes out, or
@@ -74,7 +74,7 @@ fn one_flipped_bit_anywhere_costs_at_most_one_message() {
     assert!(files.keys().filter(|name| name.starts_with("segment")).count() >= 2, "{:?}", files.keys());
     let mut surveyed = 0;
     for (name, content) in files.iter().filter(|(name, _)| *name != "lock") {
-        let used = content.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+        let used = content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         // All of the headers, and every so often behind them: each kind of field is met somewhere.
         let places = (0..used.min(112)).chain((112..used).step_by(53));
         for place in places {
@@ -158,6 +158,43 @@ fn a_damaged_message_is_named_when_it_is_read_and_copied_aside() {
     assert_eq!(recovered.entries.len(), 1);
     assert!(recovered.torn.len() + recovered.quarantined.len() == 1, "{recovered:?}");
     assert!(!recovered.entries.iter().any(|live| live.id == id));
+}
+
+#[test]
+fn a_segment_that_is_cut_short_under_a_running_spool_costs_only_what_was_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = sluice_spool::Options { segment_size: 256 << 10, ..support::small() };
+    let disk = Arc::new(Disk::open(folder.path()).unwrap());
+    let (spool, _) = Spool::open(disk, options.clone()).unwrap();
+    // The last one is longer than what is fetched in one go, and cut in its middle.
+    let sizes = [6000, 6000, 6000, 6000, 100_000];
+    let sent: Vec<(EntryId, Location)> =
+        (0..).zip(sizes).map(|(n, size)| commit(&spool, b"e", &[&bytes(n, size)]).unwrap()).collect();
+    let whole = |n: usize| body(&spool.read(sent[n].1).unwrap()) == bytes(n as u64, sizes[n]);
+    assert!(whole(0) && whole(4), "mapped, and looked at once");
+    let path = folder.path().join("segment-0000000001");
+    let cut = |length: u64| fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(length).unwrap();
+    for length in [60_000, 20_000, 16_384, 4096] {
+        cut(length);
+        for (n, (_, at)) in sent.iter().enumerate() {
+            let end = u64::from(at.offset) + sizes[n] as u64 + 100;
+            if end < length {
+                assert!(whole(n), "{n} of a file cut to {length}");
+            } else if end > length + 4096 {
+                let error = spool.read(*at).unwrap_err();
+                let damaged =
+                    matches!(&error, ReadError::Damaged { what, .. } if what.contains("cut the file short"));
+                assert!(damaged, "{n} of a file cut to {length}: {error}");
+            }
+        }
+    }
+    // It goes on: what comes is taken, also behind the hole.
+    let (new, new_at) = commit(&spool, b"new", &[&bytes(9, 3000)]).unwrap();
+    assert_eq!(body(&spool.read(new_at).unwrap()), bytes(9, 3000));
+    spool.close();
+    let (spool, recovered) = Spool::open(Arc::new(Disk::open(folder.path()).unwrap()), options).unwrap();
+    assert!(is_named(&recovered), "{recovered:?}");
+    assert!(contents(&spool, &recovered).contains_key(&new));
 }
 
 #[test]

@@ -7,9 +7,10 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
-use sluice_spool::testing::{CrashStorage, Loss};
+use sluice_spool::testing::{CrashStorage, Loss, Operation};
 use sluice_spool::{Durability, EntryId, Location, Spool};
 use support::{Content, Random, body, bytes, commit, contents, open_on, open_restless, remove, set_state};
 
@@ -18,6 +19,9 @@ struct Model {
     entries: BTreeMap<EntryId, (Location, Content)>,
     notes: Vec<Vec<u8>>,
     highest: EntryId,
+    checkpoints_failed: usize,
+    /// Messages whose body is in several records.
+    long: usize,
 }
 
 impl Model {
@@ -26,7 +30,7 @@ impl Model {
         (count > 0).then(|| *self.entries.keys().nth(self.random.below(count) as usize).unwrap())
     }
 
-    fn step(&mut self, spool: &Spool) {
+    fn step(&mut self, spool: &Spool, storage: &CrashStorage) {
         match self.random.below(12) {
             0..=3 => self.commit(spool),
             4..=6 => {
@@ -56,16 +60,30 @@ impl Model {
                 );
             }
             _ if self.random.below(4) == 0 => {
-                // Oldest notes are forgotten, as an owner does with old release records.
-                let keep = self.notes.len() / 2;
-                self.notes.drain(..self.notes.len() - keep);
-                let states = self
-                    .entries
-                    .iter()
-                    .filter_map(|(id, (at, content))| Some((*id, *at, content.2.clone()?)));
-                spool.checkpoint(states, &self.notes).unwrap();
+                self.checkpoint(spool, storage);
             }
             _ => {}
+        }
+    }
+
+    fn checkpoint(&mut self, spool: &Spool, storage: &CrashStorage) {
+        // Oldest notes are forgotten, as an owner does with old release records.
+        let kept = self.notes[self.notes.len() - self.notes.len() / 2..].to_vec();
+        let states =
+            self.entries.iter().filter_map(|(id, (at, content))| Some((*id, *at, content.2.clone()?)));
+        // Everything was waited for, so nobody else is met by the fault.
+        let faults = [Operation::Create, Operation::Write, Operation::Sync, Operation::Rename];
+        let fault = faults.get(self.random.below(8) as usize);
+        if let Some(operation) = fault {
+            storage.fail(*operation, 0, 1, ErrorKind::StorageFull);
+        }
+        let written = spool.checkpoint(states, &kept);
+        storage.mend();
+        assert_eq!(written.is_err(), fault.is_some(), "{written:?}");
+        match fault {
+            // The one before, with the notes as they were, is in force.
+            Some(_) => self.checkpoints_failed += 1,
+            None => self.notes = kept,
         }
     }
 
@@ -80,14 +98,18 @@ impl Model {
         let slices: Vec<&[u8]> = chunks.iter().map(Vec::as_slice).collect();
         let (id, at) = commit(spool, &envelope, &slices).unwrap();
         assert!(id > self.highest, "{id} after {}", self.highest);
+        // A record takes a quarter of a segment at most.
+        self.long += usize::from(chunks.iter().any(|chunk| chunk.len() > 2048) || chunks.len() > 1);
         self.highest = id;
         self.entries.insert(id, (at, (envelope, chunks.concat(), None)));
     }
 }
 
-fn days(seed: u64, moves: bool) {
+/// How many checkpoints failed, and how many messages were long.
+fn days(seed: u64, moves: bool) -> (usize, usize) {
     let random = Random(seed);
-    let mut model = Model { random, entries: BTreeMap::new(), notes: Vec::new(), highest: EntryId(0) };
+    let (entries, notes) = (BTreeMap::new(), Vec::new());
+    let mut model = Model { random, entries, notes, highest: EntryId(0), checkpoints_failed: 0, long: 0 };
     let mut folder = tempfile::tempdir().unwrap();
     for day in 0..12 {
         let storage = CrashStorage::new(folder.path()).unwrap();
@@ -105,7 +127,7 @@ fn days(seed: u64, moves: bool) {
         }
         assert_eq!(spool.stats().entries, expected.len() as u64);
         for _ in 0..model.random.below(60) {
-            model.step(&spool);
+            model.step(&spool, &storage);
         }
         // Everything was waited for, so how the day ends makes no difference.
         let loss = [Loss::Nothing, Loss::Unsynced][model.random.below(2) as usize];
@@ -118,13 +140,14 @@ fn days(seed: u64, moves: bool) {
         storage.survivors(loss, next.path()).unwrap();
         folder = next;
     }
+    (model.checkpoints_failed, model.long)
 }
 
 #[test]
 fn random_days_end_as_the_map_says() {
-    for seed in 1..=20 {
-        days(seed, false);
-    }
+    let days = |seed| days(seed, false);
+    let (failed, long) = (1..=20).map(days).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+    assert!(failed > 20 && long > 200, "{failed} checkpoints failed, {long} messages were long");
 }
 
 #[test]

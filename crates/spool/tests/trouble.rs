@@ -115,15 +115,63 @@ fn on_a_disk_that_mail_has_filled_the_settled_go_and_make_room() {
 }
 
 #[test]
+fn a_start_on_a_full_disk_has_room_kept_to_write_down_what_is_settled() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, storage) = failing(folder.path());
+    let sent: Vec<_> = (0..20).map(|n| commit(&spool, b"e", &[&bytes(n, 2000)]).unwrap()).collect();
+    spool.close();
+    assert_eq!(names(folder.path(), "spare"), ["spare"]);
+    // With the smallest files there is one size of a journal only, and it finds no room.
+    let (spool, recovered) = open_on(Arc::new(storage.clone())).unwrap();
+    assert!(recovered.foreign.is_empty(), "{:?}", recovered.foreign);
+    assert_eq!(recovered.entries.len(), 20);
+    storage.fail(Operation::Create, 0, 1, ErrorKind::StorageFull);
+    for (id, at) in sent {
+        remove(&spool, id, at).unwrap();
+    }
+    until("all segments go", || names(folder.path(), "segment").is_empty());
+    assert_eq!(spool.health(), Health::Ok);
+    // There is room again, and some is kept.
+    for n in 0..20 {
+        let (id, at) = commit(&spool, b"e", &[&bytes(n, 2000)]).unwrap();
+        for state in 0..10 {
+            set_state(&spool, id, at, &[state; 100]).unwrap();
+        }
+    }
+    assert_eq!(names(folder.path(), "spare"), ["spare"]);
+}
+
+#[test]
+fn a_segment_that_is_gone_is_named_by_the_states_of_its_messages() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, _) = open(folder.path());
+    let sent: Vec<_> = (0..8).map(|n| commit(&spool, b"e", &[&bytes(n, 3000)]).unwrap()).collect();
+    for (id, at) in &sent {
+        set_state(&spool, *id, *at, b"s").unwrap();
+    }
+    let first = sent[0].1.segment;
+    let (gone, there): (Vec<_>, Vec<_>) = sent.into_iter().partition(|(_, at)| at.segment == first);
+    // One of them is settled, and no loss.
+    remove(&spool, gone[0].0, gone[0].1).unwrap();
+    spool.close();
+    std::fs::remove_file(folder.path().join(format!("segment-{first:010}"))).unwrap();
+    let (spool, recovered) = open(folder.path());
+    let ids = |list: &[(EntryId, Location)]| list.iter().map(|(id, _)| *id).collect::<Vec<_>>();
+    let named: Vec<EntryId> = recovered.quarantined.iter().filter_map(|damage| damage.entry).collect();
+    assert_eq!(named, ids(&gone[1..]), "{:?}", recovered.quarantined);
+    assert_eq!(contents(&spool, &recovered).into_keys().collect::<Vec<_>>(), ids(&there));
+}
+
+#[test]
 fn where_the_usual_file_finds_no_room_a_smaller_one_is_begun() {
     let folder = tempfile::tempdir().unwrap();
     let storage = CrashStorage::new(folder.path()).unwrap();
     let options = Options { segment_size: 128 << 10, journal_size: 64 << 10, ..small() };
     let (spool, _) = Spool::open(Arc::new(storage.clone()), options.clone()).unwrap();
-    // The usual journal and the next smaller one, then (the fault behind sees only what the first lets pass) the usual
-    // segment.
+    // The usual journal and the next smaller one, then (the fault behind sees only what the first lets pass: the smallest
+    // journal, and the room that is kept for another) the usual segment.
     storage.fail(Operation::Create, 0, 2, ErrorKind::StorageFull);
-    storage.fail(Operation::Create, 1, 1, ErrorKind::StorageFull);
+    storage.fail(Operation::Create, 2, 1, ErrorKind::StorageFull);
     let (id, at) = commit(&spool, b"e", &[&bytes(1, 2000)]).unwrap();
     set_state(&spool, id, at, b"s").unwrap();
     assert_eq!(spool.health(), Health::Ok);

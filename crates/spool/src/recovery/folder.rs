@@ -13,9 +13,10 @@ use super::{Recovered, Recovery};
 use crate::error::OpenError;
 use crate::journal;
 use crate::map::Map;
-use crate::record::{FORMAT_VERSION, FileHeader, FileKind, HeaderFlaw, Later};
+use crate::record::{FILE_HEADER_LEN, FORMAT_VERSION, FileHeader, FileKind, HeaderFlaw, Later};
 use crate::segment::SegmentFile;
 use crate::storage::Storage;
+use crate::writer::segments::SPARE_NAME;
 
 impl Recovery {
     pub(super) fn list(storage: Arc<dyn Storage>, later: Later) -> Result<Recovery, OpenError> {
@@ -64,13 +65,21 @@ impl Recovery {
             && (stem == FileKind::Identity.name(0) || FileKind::of_name(stem).is_some())
         {
             self.temporaries.push(name);
-        } else if name != "lock" {
+        } else if name != "lock" && name != SPARE_NAME {
             self.found.foreign.push(self.storage.path(&name));
         }
     }
 
+    /// A map of a file of which every byte can be touched: where the disk does not give all of it back, a copy of the rest.
     pub(super) fn map(&self, name: &str) -> Result<Map, OpenError> {
-        self.storage.map(name).map_err(|source| OpenError::Read { path: self.storage.path(name), source })
+        let map = self.storage.map(name).and_then(|map| match map.fetch(0..map.len()) {
+            Ok(()) => Ok(map),
+            Err(error) => {
+                tracing::error!(%error, file = name, "the disk does not give back all of a file of the spool");
+                self.storage.salvage(name)
+            }
+        });
+        map.map_err(|source| OpenError::Read { path: self.storage.path(name), source })
     }
 
     pub(super) fn header(
@@ -78,8 +87,19 @@ impl Recovery {
         kind: FileKind,
         number: u32,
     ) -> Result<Result<FileHeader, HeaderFlaw>, OpenError> {
-        let map = self.map(&kind.name(number))?;
-        Ok(FileHeader::decode(kind, whole(&map), self.later))
+        let name = kind.name(number);
+        let map = self
+            .storage
+            .map(&name)
+            .map_err(|source| OpenError::Read { path: self.storage.path(&name), source })?;
+        if map.fetch(0..FILE_HEADER_LEN).is_err() {
+            return Ok(Err(HeaderFlaw::Damaged));
+        }
+        Ok(FileHeader::decode(
+            kind,
+            map.slice(0..FILE_HEADER_LEN.min(map.len())).unwrap_or_default(),
+            self.later,
+        ))
     }
 
     /// All files of the three kinds.

@@ -126,8 +126,8 @@ pub(super) struct Index {
     pub(super) begin: Begin,
     pub(super) entries: Entries,
     pub(super) states_as_of: u32,
-    /// States for entries that the scan will find.
-    pub(super) states: HashMap<EntryId, Vec<u8>>,
+    /// States for entries that the scan will find, and where.
+    pub(super) states: HashMap<EntryId, (Location, Vec<u8>)>,
     pub(super) removed: HashSet<EntryId>,
     pub(super) notes: Vec<Vec<u8>>,
     pub(super) void_segments: HashMap<u32, usize>,
@@ -166,7 +166,7 @@ impl Index {
                         Some(live) if live.state.is_some() && *journal <= self.states_as_of => {}
                         Some(live) => live.state = Some(state.to_vec().into()),
                         None => {
-                            self.states.insert(*id, state.to_vec());
+                            self.states.insert(*id, (*at, state.to_vec()));
                         }
                     }
                 }

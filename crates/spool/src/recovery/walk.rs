@@ -23,11 +23,7 @@ pub(crate) fn walk_file(kind: FileKind, bytes: &[u8], stamp: Stamp, later: Later
     let mut found = walk(bytes, stamp, FILE_HEADER_LEN, later);
     let end = bytes.len();
     match FileHeader::decode(kind, bytes, later) {
-        // Its length was reserved before its header was written, so this is not what a crash does.
-        Ok(header) if (end as u64) < header.size => {
-            found.push(Found::Damage(end..end, "the file is shorter than it was made"));
-        }
-        Ok(_) => {}
+        Ok(_) => found.extend(shortness(kind, bytes, later)),
         Err(flaw) => {
             let header = 0..quarantine::trimmed(&bytes[..end.min(FILE_HEADER_LEN)]);
             let has_records = found.iter().any(|found| matches!(found, Found::Record(..)));
@@ -37,6 +33,14 @@ pub(crate) fn walk_file(kind: FileKind, bytes: &[u8], stamp: Stamp, later: Later
         }
     }
     found
+}
+
+/// Damage, when the file is shorter than its header says. Its length was reserved before its header was written, so this is not
+/// what a crash does.
+pub(super) fn shortness(kind: FileKind, bytes: &[u8], later: Later) -> Option<Found<'static>> {
+    let end = bytes.len();
+    let header = FileHeader::decode(kind, bytes, later).ok()?;
+    ((end as u64) < header.size).then_some(Found::Damage(end..end, "the file is shorter than it was made"))
 }
 
 /// Walks the records from an offset on.

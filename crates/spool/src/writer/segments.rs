@@ -22,6 +22,13 @@ const SEGMENT_DIVISORS: &[u64] = &[4, 16];
 /// The same for journals, down to 64 KiB of the usual 16 MiB: a journal that is small is far better than none.
 const JOURNAL_DIVISORS: &[u64] = &[4, 16, 256];
 
+/// The name of a file that is there for its room only: a journal takes its place on a disk that is full. A start on such a disk
+/// would else have nothing to write down in what was delivered, no segment would go, and the disk would stay full.
+pub(crate) const SPARE_NAME: &str = "spare";
+
+/// Its size; as a journal it notes the end of some thousand messages, which make room for more.
+pub(crate) const SPARE_SIZE: u64 = 64 << 10;
+
 impl Writer {
     /// Plans chunk records for the open segment.
     pub(super) fn append_chunks(
@@ -161,7 +168,27 @@ impl Writer {
             }
             result = self.begin_file_of(kind, size);
         }
+        if kind == FileKind::Journal {
+            match &result {
+                Err(SealError::Full { .. }) if self.shared.storage.remove(SPARE_NAME).is_ok() => {
+                    self.has_spare = false;
+                    tracing::warn!("the disk is full; the room that is kept for a journal is used");
+                    result = self.begin_file_of(kind, SPARE_SIZE.min(usual));
+                }
+                Ok(_) if !self.has_spare => self.keep_spare(),
+                _ => {}
+            }
+        }
         result
+    }
+
+    /// Keeps room for a journal. Not having it is no trouble yet.
+    fn keep_spare(&mut self) {
+        let made = self.shared.storage.create(SPARE_NAME, SPARE_SIZE.min(self.shared.options.journal_size));
+        self.has_spare = match made {
+            Ok(_) => true,
+            Err(error) => error.kind() == std::io::ErrorKind::AlreadyExists,
+        };
     }
 
     fn usual_size(&self, kind: FileKind) -> u64 {
