@@ -124,7 +124,7 @@ pub enum Request {
     },
     /// Reads the configuration again; answers its diagnostics, and a fault when the old one stays.
     Reload,
-    /// Asks nothing; the answer shows that the hub is there ([`HubRow`]).
+    /// How the hub is doing, at least that it is there; answers one [`HubRow`].
     Ping,
 }
 
@@ -444,6 +444,21 @@ pub struct HubRow {
     pub version: String,
     /// Its process id.
     pub pid: u32,
+    /// How the disk of its spool is doing: `ok`, `full` (new mail is refused), `failing` (what is written does not arrive).
+    #[serde(default)]
+    pub spool: String,
+    /// What the system said, while it fails.
+    #[serde(default)]
+    pub trouble: Option<String>,
+    /// Messages in the spool.
+    #[serde(default)]
+    pub messages: u64,
+    /// What was settled, held or released and is in memory only, until the disk takes it.
+    #[serde(default)]
+    pub unwritten: u64,
+    /// Damaged places that were found in the spool and copied to its folder `quarantine`, since the hub was started.
+    #[serde(default)]
+    pub damaged: u64,
 }
 
 #[cfg(test)]
@@ -608,7 +623,18 @@ mod tests {
             (Request::ReleaseShow { id: "01A0C4506C01".into() }, Vec::new()),
             (Request::ReleaseFollow { id: None }, Vec::new()),
             (Request::Reload, Vec::new()),
-            (Request::Ping, fields(HubRow { version: text(), pid: 0 })),
+            (
+                Request::Ping,
+                fields(HubRow {
+                    version: text(),
+                    pid: 0,
+                    spool: text(),
+                    trouble: None,
+                    messages: 0,
+                    unwritten: 0,
+                    damaged: 0,
+                }),
+            ),
         ];
         for (request, fields) in rows {
             let written = serde_json::to_string(&request).unwrap();

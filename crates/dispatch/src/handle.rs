@@ -16,7 +16,7 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use sluice_mail::{Envelope, Recipient, Refusal, Status, Time};
 use sluice_queue::{EntryView, QueueSummary, Selector};
-use sluice_spool::{EntryId, ReadError, SealError, Spool};
+use sluice_spool::{EntryId, Health, ReadError, SealError, Spool, Stats};
 
 use crate::closed::{Closing, ClosingDone, ClosingError};
 use crate::event::{Answer, ChannelReport, Event, Loaded, Question};
@@ -138,6 +138,12 @@ impl Draft {
 }
 
 impl Handle {
+    /// How the disk of the spool is doing, and the spool's counters. Asks nobody, so it answers also when all else is slow.
+    #[must_use]
+    pub fn spool_health(&self) -> (Health, Stats) {
+        (self.shared.spool.health(), self.shared.spool.stats())
+    }
+
     /// The configuration in force.
     #[must_use]
     pub fn loaded(&self) -> Arc<Loaded> {

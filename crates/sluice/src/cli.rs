@@ -182,6 +182,12 @@ pub(crate) enum Command {
     /// existing file is ever overwritten. Exit status 0 when the new folder can be used, 78 when it was written and has
     /// errors to mend, 65 when there was nothing to read or the new folder is not empty.
     Import(Import),
+    /// Shows how the running hub is: version, process, the state of its spool's disk, and how much is in the spool.
+    ///
+    /// `spool` is `ok`, `full` (new mail is refused with 452, what is queued stays and goes) or `failing` (what is written does
+    /// not arrive on the disk; new mail is refused with 451). Both mend by themselves when the disk does. Exit status 0 when it is ok, else 75, as when
+    /// no hub runs.
+    Status(Status),
     /// Has the running hub read its configuration again.
     ///
     /// The new configuration takes effect whole or not at all: with errors in it (exit status 78, and each error
@@ -568,6 +574,13 @@ pub(crate) enum Product {
     Pmdf,
     /// Sun, iPlanet or Oracle Messaging Server: imta.cnf.
     Imta,
+}
+
+/// Arguments of `reload`.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) common: Common,
 }
 
 /// Arguments of `reload`.

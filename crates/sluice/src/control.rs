@@ -14,6 +14,7 @@ use sluice_admin::{Control, Fault, FaultKind, Request};
 use sluice_dispatch::{Busy, Matched, Order, PluginInfo, Released, Requester, ask};
 use sluice_mail::{Time, rfc3339};
 use sluice_queue::Selector;
+use sluice_spool::Health;
 
 use crate::activators::RunError;
 use crate::hub::Hub;
@@ -85,6 +86,24 @@ impl Console {
             put(row, &LinkUpRow { site: site.name.to_string(), channels, messages });
         }
         Ok(())
+    }
+
+    fn hub_row(&self) -> HubRow {
+        let (health, stats) = self.hub.dispatcher().spool_health();
+        let (spool, trouble) = match health {
+            Health::Ok => ("ok", None),
+            Health::Full => ("full", None),
+            Health::Failing { what } => ("failing", Some(what)),
+        };
+        HubRow {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            spool: spool.to_owned(),
+            trouble,
+            messages: stats.entries,
+            unwritten: stats.transitions_waiting,
+            damaged: stats.quarantined,
+        }
     }
 
     fn activator_run(&self, name: &str, row: Rows<'_>) -> Result<(), Fault> {
@@ -225,7 +244,7 @@ impl Control for Console {
             }
             Request::Reload => self.reload(row),
             Request::Ping => {
-                put(row, &HubRow { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() });
+                put(row, &self.hub_row());
                 Ok(())
             }
         }

@@ -151,6 +151,7 @@ fn carry_out(command: Command) -> Result<Exit, Failure> {
             commands::site_show::show_activators(&show.common, &show.names)
         }
         Command::Import(import) => commands::import::import(&import),
+        Command::Status(status) => commands::remote::status(&status.common),
         Command::Reload(reload) => commands::remote::reload(&reload.common),
     }
 }

@@ -121,7 +121,52 @@ pub(crate) fn channel_list(common: &Common) -> Result<Exit, Failure> {
     );
     let exit = ask(common, &Request::ChannelList, |row| table.row(row))?;
     table.finish("no channels")?;
+    if exit == Exit::Ok && common.format == Format::Text {
+        // Whoever looks why mail does not move should not have to think of another command.
+        ask(common, &Request::Ping, |row| {
+            if let Some(trouble) = spool_trouble(row) {
+                crate::complain(&format!("the disk of the spool is {trouble}"));
+            }
+            Ok(())
+        })?;
+    }
     Ok(exit)
+}
+
+/// `sluice status`.
+pub(crate) fn status(common: &Common) -> Result<Exit, Failure> {
+    let mut is_well = true;
+    let exit = ask(common, &Request::Ping, |row| {
+        is_well = row["spool"] == "ok";
+        if common.format == Format::Json {
+            return line(&row.to_string());
+        }
+        let (text, number) = (
+            |field: &str| row[field].as_str().unwrap_or_default().to_owned(),
+            |field: &str| row[field].as_u64().unwrap_or(0),
+        );
+        line(&format!("version    {}", text("version")))?;
+        line(&format!("process    {}", number("pid")))?;
+        line(&format!("spool      {}", spool_trouble(row).unwrap_or_else(|| text("spool"))))?;
+        line(&format!("messages   {}", number("messages")))?;
+        line(&format!("unwritten  {}", number("unwritten")))?;
+        line(&format!("damaged    {}", number("damaged")))
+    })?;
+    Ok(if exit == Exit::Ok && !is_well { Exit::Temporary } else { exit })
+}
+
+/// What is wrong with the disk of the spool, in words.
+fn spool_trouble(row: &Value) -> Option<String> {
+    match row["spool"].as_str().unwrap_or_default() {
+        "full" => {
+            Some("full: new mail is refused until there is room; what is queued stays, and goes".to_owned())
+        }
+        "failing" => {
+            let what = row["trouble"].as_str().unwrap_or("it cannot be written");
+            Some(format!("failing: new mail is refused: {what}"))
+        }
+        _ => None,
+    }
 }
 
 /// `sluice reload`.
