@@ -122,7 +122,8 @@ impl Core {
         }
         // A recipient that is in two groups comes of no writer of ours; the first one counts.
         let mut seen: HashMap<(&str, &str), Option<HashSet<u32>>> = HashMap::new();
-        let mut unique: Vec<(&Group, TransferPriority, Then, Order)> = Vec::with_capacity(state.groups.len());
+        type Known<'a> = (&'a Group, TransferPriority, Then, Order, Option<Time>);
+        let mut unique: Vec<Known<'_>> = Vec::with_capacity(state.groups.len());
         for group in &state.groups {
             let is_new = state.groups.len() == 1
                 || match (seen.entry((&group.channel, &group.domain)), &group.open) {
@@ -145,15 +146,24 @@ impl Core {
                     let (priority, _) = policy.urgency(state.priority, live.body_len);
                     (priority, policy.after_deferral(state.priority, live.body_len))
                 });
-                let then = self.after_window((&group.channel, &group.domain), live.body_len, then);
+                let queue = (&*group.channel, &*group.domain);
+                let then = self.after_window(queue, live.body_len, then);
+                let due = group.due.map(|due| match policy {
+                    Some(policy) if !group.deferred => {
+                        // A clock that was ahead when it was planned, and is right now.
+                        let longest = now.plus(policy.longest_wait(priority, group.step));
+                        self.not_beyond(due, longest, queue, live.body_len, now)
+                    }
+                    _ => due,
+                });
                 let order = self.order_of(&group.channel, &group.domain);
-                unique.push((group, priority, then, order));
+                unique.push((group, priority, then, order, due));
             }
         }
-        let entries = unique.iter().map(|&(group, priority, then, order)| NewEntry {
+        let entries = unique.iter().map(|&(group, priority, then, order, due)| NewEntry {
             channel: &group.channel,
             domain: &group.domain,
-            placement: match (group.held, group.due) {
+            placement: match (group.held, due) {
                 (true, _) => Placement::Held,
                 (false, Some(until)) if group.deferred => Placement::Deferred { until, then },
                 (false, Some(due)) => Placement::At(due),

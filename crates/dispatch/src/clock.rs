@@ -1,6 +1,7 @@
 //! Where the dispatcher has the time from. Handed in, so that tests can let days pass.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sluice_mail::Time;
 
@@ -8,6 +9,12 @@ use sluice_mail::Time;
 pub trait Clock: Send + Sync + 'static {
     /// Now.
     fn now(&self) -> Time;
+
+    /// Now, and at the same moment how long it has been by a clock that nobody sets; `None` where there is no such clock. By the two
+    /// it is seen that somebody has set the first one.
+    fn reading(&self) -> (Time, Option<Duration>) {
+        (self.now(), None)
+    }
 }
 
 /// The machine's clock.
@@ -18,5 +25,10 @@ impl Clock for SystemClock {
     fn now(&self) -> Time {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Time(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn reading(&self) -> (Time, Option<Duration>) {
+        static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        (self.now(), Some(BEGAN.elapsed()))
     }
 }

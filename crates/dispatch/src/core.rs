@@ -24,6 +24,7 @@ use crate::desk::Job;
 use crate::event::{Answer, Event, Loaded, Question};
 use crate::expiry::Patrol;
 use crate::handle::Shared;
+use crate::jumps::Jumps;
 use crate::last_error::LastErrors;
 use crate::lookout::Lookout;
 use crate::moments::Moments;
@@ -231,6 +232,8 @@ pub(crate) struct Core {
     /// What the clock has set going so far.
     pub(crate) moments: Moments,
     pub(crate) patrol: Patrol,
+    /// Whether somebody sets the clock.
+    pub(crate) jumps: Jumps,
     /// What the sites ask for.
     pub(crate) sites: SitePlan,
     /// Channels with a schedule.
@@ -298,6 +301,7 @@ impl Core {
         self.service(now);
         self.run_timed_channels(now);
         self.release_sites(now);
+        self.walk_after_jump(now);
         self.walk_patrol(now);
         self.look_out(now);
         self.note_ended_runs(now);
@@ -321,6 +325,7 @@ impl Core {
             .min(self.checkpoint.next())
             .min(self.lookout.next());
         let wakes = [
+            self.jumps.next_wake(),
             self.queues.next_wake(),
             self.agenda.next_wake(),
             self.next_notice(),

@@ -40,6 +40,11 @@ impl Patrol {
     pub(crate) const fn next(&self) -> Time {
         self.next
     }
+
+    /// The clock was set back.
+    pub(crate) fn no_later_than(&mut self, time: Time) {
+        self.next = self.next.min(time);
+    }
 }
 
 /// What an entry's age calls for.
@@ -109,6 +114,9 @@ impl Core {
     }
 
     fn verdict(&self, entry: &Entry, message: &Message, now: Time) -> Verdict {
+        if !self.jumps.ages_count(now) {
+            return Verdict::Young;
+        }
         let ages = self.ages_for(entry);
         let age = now.since(message.arrived);
         let passed = ages.iter().take_while(|&&limit| limit <= age).count();

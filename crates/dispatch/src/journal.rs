@@ -85,6 +85,12 @@ impl Checkpoint {
     pub(crate) const fn next(&self) -> Time {
         self.next_look
     }
+
+    /// The clock was set back.
+    pub(crate) fn look_at(&mut self, time: Time) {
+        self.next_look = self.next_look.min(time);
+        self.not_before = self.not_before.min(time);
+    }
 }
 
 /// States of all messages, one after the other in one piece of memory; and the notes.

@@ -33,6 +33,7 @@ mod event;
 mod expiry;
 mod handle;
 mod journal;
+mod jumps;
 mod last_error;
 mod lookout;
 mod moments;

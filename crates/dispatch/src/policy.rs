@@ -209,6 +209,13 @@ impl Policy {
         (until > ticket.arrived).then_some(until)
     }
 
+    /// The longest time from now that it may have to wait for its next attempt, `step` retries having been planned.
+    pub(crate) fn longest_wait(&self, priority: TransferPriority, step: u8) -> Duration {
+        let waits = by_priority(&self.backoff, priority.class());
+        let planned = waits.get(usize::from(step.saturating_sub(1))).or(waits.last());
+        planned.copied().unwrap_or_default().max(self.after)
+    }
+
     /// Where it waits after an attempt that has failed for a passing reason, `step` retries having been used up.
     pub(crate) fn after_failure(&self, priority: TransferPriority, step: u8, now: Time) -> Placement {
         if self.schedule != Schedule::Immediate {

@@ -155,6 +155,7 @@ impl Assembled {
                 ..Moments::default()
             },
             patrol: Patrol::starting(now),
+            jumps: crate::jumps::Jumps::default(),
             sites: crate::sites::SitePlan::default(),
             timed: crate::timed::TimedChannels::default(),
             wishes: std::collections::HashMap::new(),
@@ -180,7 +181,9 @@ impl Assembled {
 
 fn run(mut core: Core, ways_in: &WaysIn, clock: &dyn Clock) {
     loop {
-        let now = clock.now();
+        let reading = clock.reading();
+        let now = reading.0;
+        core.watch_clock(reading);
         if core.go_on(now) == Loop::Ends {
             break;
         }
@@ -190,7 +193,9 @@ fn run(mut core: Core, ways_in: &WaysIn, clock: &dyn Clock) {
         select.recv(&ways_in.arrivals);
         select.recv(&ways_in.inbox);
         if select.ready_timeout(wait).is_ok() {
-            core.take_in(ways_in, clock.now());
+            let reading = clock.reading();
+            core.watch_clock(reading);
+            core.take_in(ways_in, reading.0);
         }
     }
     core.end(clock.now());

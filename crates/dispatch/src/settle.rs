@@ -79,6 +79,12 @@ impl WaitingNotices {
         self.later.insert((pending.not_before, self.number), pending);
     }
 
+    /// The clock was set back: none waits longer than one that is put off now.
+    pub(crate) fn no_later_than(&mut self, now: Time) {
+        let ahead = self.later.split_off(&(now.plus(NOTICE_RETRY), u64::MAX));
+        self.ready.extend(ahead.into_values());
+    }
+
     fn advance(&mut self, now: Time) {
         while self.later.first_key_value().is_some_and(|(&(time, _), _)| time <= now) {
             self.ready.extend(self.later.pop_first().map(|(_, pending)| pending));

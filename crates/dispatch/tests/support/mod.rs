@@ -4,30 +4,47 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sluice_config::{MemoryFiles, Place};
 use sluice_dispatch::{
-    ChannelReport, Clock, Closing, Dispatcher, EntryView, Handle, Instance, Loaded, NotTaken, Order, Parts,
-    Peer, PluginInfo, QueueSummary, Released, Requester, Runner, Runners, Via, ask,
+    ChannelReport, Clock, Closing, CommitError, Dispatcher, EntryView, Handle, Instance, Loaded, NotTaken,
+    Order, Parts, Peer, PluginInfo, QueueSummary, Released, Requester, Runner, Runners, Via, ask,
 };
 use sluice_host::{Cause, Events, HostEvent, Lease, StopReason};
 use sluice_mail::{Envelope, Handover, Outcome, Priority, Recipient, Status, Time, Wishes};
 use sluice_rewrite::Rewriter;
-use sluice_spool::{Disk, EntryId, Options, Spool};
+use sluice_spool::{Disk, EntryId, OpenError, Options, Spool, Storage};
 
 pub const HOUR: Duration = Duration::from_secs(3600);
 pub const MINUTE: Duration = Duration::from_secs(60);
 /// How long a test waits for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub struct Stepping(AtomicU64);
+/// What the wall clock says, and what a clock says that nobody sets, in milliseconds.
+pub struct Stepping(Mutex<(u64, u64)>);
+
+impl Stepping {
+    fn pass(&self, time: Duration) {
+        let milliseconds = u64::try_from(time.as_millis()).unwrap();
+        let mut clocks = self.0.lock().unwrap();
+        *clocks = (clocks.0 + milliseconds, clocks.1 + milliseconds);
+    }
+
+    fn set(&self, time: Time) {
+        self.0.lock().unwrap().0 = time.0;
+    }
+}
 
 impl Clock for Stepping {
     fn now(&self) -> Time {
-        Time(self.0.load(Ordering::SeqCst))
+        Time(self.0.lock().unwrap().0)
+    }
+
+    fn reading(&self) -> (Time, Option<Duration>) {
+        let (wall, steady) = *self.0.lock().unwrap();
+        (Time(wall), Some(Duration::from_millis(steady)))
     }
 }
 
@@ -346,6 +363,8 @@ pub fn etrn_of(argument: &str) -> Requester {
 pub struct House {
     folder: tempfile::TempDir,
     options: Options,
+    /// In place of the folder.
+    storage: Option<Arc<dyn Storage>>,
     pub clock: Arc<Stepping>,
     pub actors: Actors,
     loaded: Arc<Loaded>,
@@ -372,13 +391,28 @@ impl House {
         let mut house = Self {
             folder,
             options,
-            clock: Arc::new(Stepping(AtomicU64::new(1_790_000_000_000))),
+            storage: None,
+            clock: Arc::new(Stepping(Mutex::new((1_790_000_000_000, 0)))),
             actors: Actors::default(),
             loaded,
             handle: None,
         };
         house.start();
         house
+    }
+
+    /// A house whose spool is on a disk of the test's, which may have stopped before all is open: then there is none.
+    pub fn on(loaded: Arc<Loaded>, storage: Arc<dyn Storage>, now: Time) -> Option<Self> {
+        let mut house = Self {
+            folder: tempfile::tempdir().unwrap(),
+            options: Options { segment_size: 1 << 20, journal_size: 1 << 20, ..Options::default() },
+            storage: Some(storage),
+            clock: Arc::new(Stepping(Mutex::new((now.0, 0)))),
+            actors: Actors::default(),
+            loaded,
+            handle: None,
+        };
+        house.try_start().is_ok().then_some(house)
     }
 
     pub fn clock_now(&self) -> Time {
@@ -390,9 +424,13 @@ impl House {
     }
 
     pub fn start(&mut self) {
-        let storage = Arc::new(Disk::open(self.folder.path()).unwrap());
-        let (spool, recovered) =
-            Spool::open(storage, self.options.clone()).unwrap_or_else(|error| panic!("{error:?}"));
+        self.try_start().unwrap_or_else(|error| panic!("{error:?}"));
+    }
+
+    pub fn try_start(&mut self) -> Result<(), OpenError> {
+        let folder = || Arc::new(Disk::open(self.folder.path()).unwrap()) as Arc<dyn Storage>;
+        let storage = self.storage.clone().unwrap_or_else(folder);
+        let (spool, recovered) = Spool::open(storage, self.options.clone())?;
         let parts = Parts {
             loaded: Arc::clone(&self.loaded),
             spool,
@@ -402,6 +440,7 @@ impl House {
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
         };
         self.handle = Some(Dispatcher::start(parts).unwrap());
+        Ok(())
     }
 
     pub fn stop(&mut self) {
@@ -473,20 +512,32 @@ impl House {
 
     /// Lets time pass.
     pub fn pass(&self, time: Duration) {
-        self.clock.0.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
+        self.clock.pass(time);
         // A question wakes the loop, and the second one comes after what the first has set going.
         self.summary();
         self.summary();
     }
 
+    /// Somebody sets the clock.
+    pub fn set_clock(&self, time: Time) {
+        self.clock.set(time);
+        self.summary();
+        self.summary();
+    }
+
+    /// The same while no dispatcher runs.
+    pub fn set_clock_while_stopped(&self, time: Time) {
+        self.clock.set(time);
+    }
+
     /// Lets time pass while no dispatcher runs.
     pub fn pass_while_stopped(&self, time: Duration) {
-        self.clock.0.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
+        self.clock.pass(time);
     }
 
     /// Sets the clock back while no dispatcher runs.
     pub fn set_back(&self, time: Duration) {
-        self.clock.0.fetch_sub(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
+        self.clock.set(self.clock_now().minus(time));
     }
 
     /// What has been journalled until now is on the disk: a note that is waited for comes after it.
@@ -524,6 +575,10 @@ impl House {
     }
 
     pub fn send_as(&self, sender: &str, priority: Priority, recipients: &[&str]) -> EntryId {
+        self.submit(self.envelope(sender, priority, recipients))
+    }
+
+    pub fn envelope(&self, sender: &str, priority: Priority, recipients: &[&str]) -> Envelope {
         let recipients = recipients
             .iter()
             .map(|text| {
@@ -538,7 +593,7 @@ impl House {
                 }
             })
             .collect();
-        let envelope = Envelope {
+        Envelope {
             sender: sender.to_owned(),
             arrived: self.clock.now(),
             source_channel: "tcp_local".to_owned(),
@@ -549,8 +604,7 @@ impl House {
             deferred_until: None,
             wishes: Wishes::default(),
             recipients,
-        };
-        self.submit(envelope)
+        }
     }
 
     pub fn submit(&self, envelope: Envelope) -> EntryId {
@@ -558,9 +612,13 @@ impl House {
     }
 
     pub fn submit_content(&self, envelope: Envelope, content: Vec<u8>) -> EntryId {
+        self.try_submit(envelope, content).unwrap()
+    }
+
+    pub fn try_submit(&self, envelope: Envelope, content: Vec<u8>) -> Result<EntryId, CommitError> {
         let (sender, receiver) = std::sync::mpsc::channel();
         self.handle().submit(envelope, content, move |result| sender.send(result).unwrap());
-        receiver.recv_timeout(PATIENCE).unwrap().unwrap()
+        receiver.recv_timeout(PATIENCE).unwrap()
     }
 
     pub fn summary(&self) -> Vec<QueueSummary> {
