@@ -5,9 +5,11 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
+mod faults;
 mod peer;
 mod servers;
 
+pub use faults::{Calls, Clock, Room};
 pub use peer::{Peer, is_root, show};
 pub use servers::{DOMAIN, Duty, Server, greets};
 

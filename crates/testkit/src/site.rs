@@ -53,6 +53,8 @@ pub struct Site {
     port: u16,
     /// `NAME=value` for the hub, beside what the test itself has.
     variables: Vec<String>,
+    /// A program with arguments that starts the hub in turn, and becomes it.
+    launcher: Vec<OsString>,
     hub: Option<Program>,
 }
 
@@ -64,7 +66,14 @@ impl Site {
     pub fn new(name: &str) -> Site {
         let folder = tempfile::Builder::new().prefix(&format!("sluice-{name}-")).tempdir().unwrap();
         let port = free_port();
-        let site = Site { name: name.to_owned(), folder, port, variables: Vec::new(), hub: None };
+        let site = Site {
+            name: name.to_owned(),
+            folder,
+            port,
+            variables: Vec::new(),
+            launcher: Vec::new(),
+            hub: None,
+        };
         fs::create_dir(site.configuration()).unwrap();
         site.write("option.dat", "SPOOL_DIR=../spool\n");
         site.write("dispatcher.cnf", &format!("[SERVICE=SMTP]\nPORT={port}\nINTERFACE_ADDRESS=127.0.0.1\n"));
@@ -124,6 +133,18 @@ impl Site {
         self.variables.push(format!("{name}={value}"));
     }
 
+    /// From now on the hub is started by this program, which is given the hub's program and arguments behind its own, and becomes it
+    /// by execve(2): so that its process id stays that of the hub.
+    pub fn start_by<S: Into<OsString>>(&mut self, launcher: impl IntoIterator<Item = S>) {
+        self.launcher = launcher.into_iter().map(Into::into).collect();
+    }
+
+    /// The process id of the hub.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.hub.as_ref().map(Program::id)
+    }
+
     /// Where the hub listens for SMTP.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -151,6 +172,7 @@ impl Site {
     pub fn spawn(&mut self) {
         assert!(self.hub.is_none(), "{} runs already", self.name);
         let mut arguments: Vec<OsString> = self.variables.iter().map(OsString::from).collect();
+        arguments.extend(self.launcher.iter().cloned());
         arguments.push(built("sluice").into_os_string());
         arguments.extend(["run".into(), "--config".into(), self.configuration().into_os_string()]);
         // env becomes the program, so that the process that is started is the hub.

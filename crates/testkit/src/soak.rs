@@ -25,7 +25,7 @@ use crate::wait::wait_until;
 use chance::Chance;
 pub use ledger::Account;
 use ledger::{BACK, Ledger, REFUSED, numbered};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -139,8 +139,8 @@ struct Run {
     ledger: Ledger,
     chance: Chance,
     next: AtomicUsize,
-    /// Numbers that an operator's command has put on hold, and said so.
-    held: BTreeSet<usize>,
+    /// Numbers that an operator's command has put on hold, and when it had said so.
+    held: BTreeMap<usize, Instant>,
     moved: Vec<String>,
 }
 
@@ -187,7 +187,7 @@ impl Run {
             ledger: Ledger::default(),
             chance: Chance::of(seed),
             next: AtomicUsize::new(1),
-            held: BTreeSet::new(),
+            held: BTreeMap::new(),
             moved: Vec::new(),
         }
     }
@@ -257,10 +257,8 @@ impl Run {
     /// Takes in what has arrived, and sees that what must stay has stayed.
     fn look(&mut self) {
         self.peers.collect(&mut self.ledger);
-        let came = self.ledger.came_for(lanes::HELD);
-        self.moved.extend(
-            came.intersection(&self.held).map(|number| format!("number {number} is on hold and came")),
-        );
+        let came = self.ledger.came_after(lanes::HELD, &self.held);
+        self.moved.extend(came.iter().map(|number| format!("number {number} is on hold and came")));
         for (domain, why) in
             [(lanes::KEPT, "nobody asked for it"), (lanes::SUSPENDED, "its domain is suspended")]
         {
@@ -279,9 +277,8 @@ impl Run {
         self.site.start();
         let waits = numbers_that_wait(&self.site, lanes::HELD, &["--state", "held"]);
         self.look();
-        self.moved.extend(
-            self.held.difference(&waits).map(|number| format!("number {number} was on hold and is no more")),
-        );
+        let gone = self.held.keys().filter(|number| !waits.contains(number));
+        self.moved.extend(gone.map(|number| format!("number {number} was on hold and is no more")));
         for domain in [lanes::KEPT, lanes::SUSPENDED] {
             let waits = numbers_that_wait(&self.site, domain, &[]);
             let gone = self.ledger.acknowledged_for(domain);
@@ -319,14 +316,17 @@ impl Run {
 }
 
 /// Puts the mail of a domain on hold, and notes which numbers are so when the command has answered.
-fn put_on_hold(site: &Site, held: &mut BTreeSet<usize>) {
+fn put_on_hold(site: &Site, held: &mut BTreeMap<usize, Instant>) {
     let done = wait_until(SOON, || {
         let ran = site.command(&["queue", "hold", "--domain", lanes::HELD, "--yes"]);
         // Status 65: there was none.
         [0, 65].contains(&ran.code).then_some(())
     });
     assert!(done.is_some(), "mail cannot be put on hold\n{}", site.report());
-    held.extend(numbers_that_wait(site, lanes::HELD, &["--state", "held"]));
+    let now = Instant::now();
+    for number in numbers_that_wait(site, lanes::HELD, &["--state", "held"]) {
+        held.entry(number).or_insert(now);
+    }
 }
 
 /// The numbers of what waits for a domain.

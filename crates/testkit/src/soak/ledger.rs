@@ -203,6 +203,18 @@ impl Ledger {
         )
     }
 
+    /// Of these, what has come for the domain after the instant given with it. What had come before, and is back because the hub
+    /// was killed in the window, may well be put on hold then.
+    pub(crate) fn came_after(&self, domain: &str, since: &BTreeMap<usize, Instant>) -> Vec<usize> {
+        let came = |(number, instant): (&usize, &Instant)| {
+            let arrivals = self.arrivals.get(&(*number, domain.to_owned()))?;
+            // What a hub that was killed before has left in a socket is none of the later one's doing.
+            let moved = |came: &Came| came.at > *instant && self.life(came.connected) >= self.life(*instant);
+            arrivals.came.iter().any(moved).then_some(*number)
+        };
+        since.iter().filter_map(came).collect()
+    }
+
     /// What has come for a domain.
     pub(crate) fn came_for(&self, domain: &str) -> BTreeSet<usize> {
         self.arrivals.keys().filter(|(_, known)| known == domain).map(|(number, _)| *number).collect()
@@ -403,6 +415,21 @@ mod tests {
             assert_eq!(account.duplicates, 1);
             assert_eq!(account.unexplained.is_empty(), good, "{first} and {second}: {account}");
         }
+    }
+
+    #[test]
+    fn what_comes_after_it_was_put_on_hold_has_moved_and_what_came_before_has_not() {
+        let (mut ledger, at) = ledger();
+        ledger.arrived(vec![arrival(1, "a.example", at(1.0)), arrival(2, "a.example", at(5.0))]);
+        let held = BTreeMap::from([(1, at(3.0)), (2, at(3.0)), (7, at(3.0))]);
+        assert_eq!(ledger.came_after("a.example", &held), [2]);
+        ledger.arrived(vec![Arrived { connected: at(90.0), ..arrival(1, "a.example", at(102.0)) }]);
+        assert_eq!(
+            ledger.came_after("a.example", &BTreeMap::from([(1, at(101.5))])),
+            [0; 0],
+            "left in a socket"
+        );
+        assert_eq!(ledger.came_after("b.example", &held), [0; 0]);
     }
 
     #[test]
