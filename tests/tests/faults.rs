@@ -374,7 +374,7 @@ fn a_spool_of_a_later_release_is_refused_by_name_and_not_touched() {
     let accepted = all_accepted(&hub, 0, 10, 3000);
     hub.stop();
     let spool = hub.folder().join("spool");
-    for kind in ["identity", "segment-", "journal-"] {
+    for kind in ["identity", "segment-", "checkpoint-"] {
         let path = files(&spool, kind).remove(0);
         let good = fs::read(&path).unwrap();
         let mut newer = good.clone();

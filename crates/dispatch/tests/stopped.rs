@@ -130,7 +130,6 @@ impl Story<'_> {
 
     /// The first half, before a restart.
     fn first(&mut self) -> Option<()> {
-        self.house.act("late@there.example", Act::Defer);
         self.send("tcp_local!late@there.example")?;
         self.send("tcp_slow!b@slow.example")?;
         let kept = self.send("tcp_slow!c@slow.example")?;
@@ -149,7 +148,6 @@ impl Story<'_> {
     }
 
     fn second(&mut self) -> Option<()> {
-        self.house.act("late@there.example", Act::Defer);
         self.house.pass(HOUR);
         let other = self.send("tcp_slow!f@slow.example")?;
         self.act(Do::Hold, other)?;
@@ -169,7 +167,9 @@ fn run_until(stop: u64, folder: &Path) -> (CrashStorage, Diary, bool) {
     let begin = Time(1_790_000_000_000);
     let loaded = configuration(&[("tcp_local", "backoff PT30M PT1H")], "");
     diary.now = begin;
-    let Some(mut house) = House::on(loaded, Arc::new(disk.clone()), begin) else {
+    let Some(mut house) =
+        House::on(loaded, Arc::new(disk.clone()), begin, &[("late@there.example", Act::Defer)])
+    else {
         return (disk, diary, false);
     };
     let mut ended = Story { house: &house, disk: &disk, diary: &mut diary }.first().is_some();
@@ -190,10 +190,8 @@ fn run_until(stop: u64, folder: &Path) -> (CrashStorage, Diary, bool) {
 fn check(folder: &Path, diary: &Diary) {
     let rest = CrashStorage::new(folder).unwrap();
     let loaded = configuration(&[("tcp_local", "backoff PT30M PT1H")], "");
-    let house = House::on(loaded, Arc::new(rest), diary.now).unwrap();
-    for act in ["tcp_local", "tcp_slow", "tcp_site"] {
-        house.act(act, Act::Defer);
-    }
+    let acts = ["tcp_local", "tcp_slow", "tcp_site"].map(|channel| (channel, Act::Defer));
+    let house = House::on(loaded, Arc::new(rest), diary.now, &acts).unwrap();
     house.quiet();
     let list = house.list();
     let view = |id: &EntryId| list.iter().find(|view| view.id == *id);

@@ -401,8 +401,14 @@ impl House {
         house
     }
 
-    /// A house whose spool is on a disk of the test's, which may have stopped before all is open: then there is none.
-    pub fn on(loaded: Arc<Loaded>, storage: Arc<dyn Storage>, now: Time) -> Option<Self> {
+    /// A house whose spool is on a disk of the test's, which may have stopped before all is open: then there is none. What its
+    /// channels do is said before, since what is due goes at once.
+    pub fn on(
+        loaded: Arc<Loaded>,
+        storage: Arc<dyn Storage>,
+        now: Time,
+        acts: &[(&str, Act)],
+    ) -> Option<Self> {
         let mut house = Self {
             folder: tempfile::tempdir().unwrap(),
             options: Options { segment_size: 1 << 20, journal_size: 1 << 20, ..Options::default() },
@@ -412,6 +418,7 @@ impl House {
             loaded,
             handle: None,
         };
+        acts.iter().for_each(|(whom, act)| house.act(whom, act.clone()));
         house.try_start().is_ok().then_some(house)
     }
 
