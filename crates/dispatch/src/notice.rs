@@ -233,7 +233,7 @@ impl NoticeJob {
             smtputf8: recipients.iter().any(|recipient| !recipient.address.is_ascii()),
             held: false,
             deferred_until: None,
-            // A notice goes as soon as the message that it is about (RFC 6710 section 4.5).
+            // A notice goes as soon as the message that it is about (RFC 6710).
             wishes: Wishes { priority: envelope.wishes.priority, ..Wishes::default() },
             recipients,
         };

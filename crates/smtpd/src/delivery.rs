@@ -469,7 +469,7 @@ pub(crate) fn envelopes(recipients: &[Accepted], plain: &Envelope) -> Vec<Envelo
         held: *held || plain.held,
         // RFC 3461 section 5.2.7: what the sender wished about the message is nothing to the owner of a list.
         wishes: match sender {
-            // How soon it goes is not about notices (RFC 6710 section 4.4).
+            // How soon it goes is not about notices: it stays (RFC 6710).
             Some(_) => Wishes { priority: plain.wishes.priority, ..Wishes::default() },
             None => plain.wishes.clone(),
         },

@@ -2,7 +2,7 @@
 //!
 //! Mail that is to go later than other mail takes nothing from anybody, so everybody may ask for that. What goes before others' mail
 //! is for clients that are known: those that have logged in, and those of our own networks. What a stranger asks for beyond 0 is lowered to 0, and he
-//! is told so by the replies to MAIL and to the end of the message (RFC 6710 section 4.1: X.3.6, and the priority that it has now).
+//! is told so by the replies to MAIL and to the end of the message (RFC 6710: X.3.6, and the priority that it has now).
 //!
 //! # Not here
 //! The order of mail (`queue`), and the priority that a header asks for (`content`).
