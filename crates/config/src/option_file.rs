@@ -337,6 +337,8 @@ pub(crate) fn global(text: &Text, folder: &Path, reader: &mut Reader<'_>) -> Opt
     set(&mut options.post_interval, settings.duration("POST_INTERVAL"));
     set(&mut options.etrns_per_client, settings.count("ETRN_PER_CLIENT"));
     set(&mut options.etrns_per_node, settings.count("ETRN_PER_NODE"));
+    set(&mut options.release_records, settings.count("RELEASE_RECORDS"));
+    set(&mut options.release_records_per_site, settings.count("RELEASE_RECORDS_PER_SITE"));
     set(&mut options.release_grace, settings.duration("RELEASE_GRACE"));
     set(&mut options.return_interval, settings.duration("RETURN_INTERVAL"));
     set(&mut options.max_message_size, settings.size("MAX_MESSAGE_SIZE"));

@@ -53,6 +53,10 @@ pub struct Options {
     pub etrns_per_client: u32,
     /// `ETRN_PER_NODE`: most of them for one node in a minute, whoever asks; 0 is no limit.
     pub etrns_per_node: u32,
+    /// `RELEASE_RECORDS`: newest records of releases that are kept.
+    pub release_records: u32,
+    /// `RELEASE_RECORDS_PER_SITE`: records of each site that are kept beside those.
+    pub release_records_per_site: u32,
     /// `RELEASE_GRACE`: how long mail that comes in for a released queue still joins the run after all was sent.
     pub release_grace: Duration,
     /// `RETURN_INTERVAL`: time between two looks at the ages of what waits.
@@ -260,6 +264,8 @@ impl Default for Options {
             post_interval: Duration::from_secs(240 * MINUTE),
             etrns_per_client: 6000,
             etrns_per_node: 6000,
+            release_records: 10_000,
+            release_records_per_site: 10,
             release_grace: Duration::ZERO,
             return_interval: Duration::from_secs(60 * MINUTE),
             max_message_size: 64 << 20,

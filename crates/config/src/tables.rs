@@ -191,6 +191,20 @@ pub(crate) static GLOBAL: &[OptionInfo] = &[
         Acts,
         "Most requests for the mail of one node in a minute, whoever asks. 0 is no limit (ours).",
     ),
+    option(
+        "RELEASE_RECORDS",
+        Integer { least: 1, most: 1_000_000 },
+        "10000",
+        Acts,
+        "Newest records of releases that are kept, whoever asked. Each is a hundred octets or so of memory, and of each checkpoint (ours).",
+    ),
+    option(
+        "RELEASE_RECORDS_PER_SITE",
+        Integer { least: 1, most: 1000 },
+        "10",
+        Acts,
+        "Records of the last releases of each site that are kept beside those, however old they are. HELP RELEASES tells up to ten (ours).",
+    ),
     option("ACCESS_ERRORS", Switch, "0", Recognised, "Whether a refused sender is told the true reason."),
     option(
         "ALIAS_DOMAINS",

@@ -122,8 +122,8 @@ impl Core {
         }
         // A recipient that is in two groups comes of no writer of ours; the first one counts.
         let mut seen: HashMap<(&str, &str), Option<HashSet<u32>>> = HashMap::new();
-        type Known<'a> = (&'a Group, TransferPriority, Then, Order, Option<Time>);
-        let mut unique: Vec<Known<'_>> = Vec::with_capacity(state.groups.len());
+        let mut unique: Vec<(&Group, TransferPriority, Placement, Order)> =
+            Vec::with_capacity(state.groups.len());
         for group in &state.groups {
             let is_new = state.groups.len() == 1
                 || match (seen.entry((&group.channel, &group.domain)), &group.open) {
@@ -156,19 +156,24 @@ impl Core {
                     }
                     _ => due,
                 });
+                let placement = match (group.held, due) {
+                    (true, _) => Placement::Held,
+                    (false, Some(until)) if group.deferred && (until > now || then != Then::Ready) => {
+                        Placement::Deferred { until, then }
+                    }
+                    (false, Some(due)) => Placement::At(due),
+                    (false, None) => Placement::UntilReleased,
+                };
+                // What has become due while no hub ran waits for the window, as it would have.
+                let placement = self.within_window(queue, live.body_len, placement, Duration::ZERO, now);
                 let order = self.order_of(&group.channel, &group.domain);
-                unique.push((group, priority, then, order, due));
+                unique.push((group, priority, placement, order));
             }
         }
-        let entries = unique.iter().map(|&(group, priority, then, order, due)| NewEntry {
+        let entries = unique.iter().map(|&(group, priority, placement, order)| NewEntry {
             channel: &group.channel,
             domain: &group.domain,
-            placement: match (group.held, due) {
-                (true, _) => Placement::Held,
-                (false, Some(until)) if group.deferred => Placement::Deferred { until, then },
-                (false, Some(due)) => Placement::At(due),
-                (false, None) => Placement::UntilReleased,
-            },
+            placement,
             priority,
             order,
             recipients: group.recipients,

@@ -297,6 +297,7 @@ impl Core {
     pub(crate) fn pass(&mut self, now: Time) {
         self.end_suspensions(now);
         self.queues.advance(now);
+        self.hold_dated(now);
         self.agenda.advance(now);
         self.service(now);
         self.run_timed_channels(now);

@@ -248,8 +248,8 @@ impl Handle {
         self.tell(Event::ActivatorsKept(kept))
     }
 
-    /// Records of releases, the newest first, those under way included; of one site, if it is named: then its last ten at
-    /// most, and only what belongs to it.
+    /// Records of releases, the newest first, those under way included; of one site, if it is named: then as many of its
+    /// last ones as are kept for each site (RELEASE_RECORDS_PER_SITE).
     ///
     /// # Errors
     /// [`Busy`]; `done` is then not called.

@@ -73,7 +73,7 @@ pub use notice::RETURNED_WHOLE_MAX;
 pub use order::{Matched, Order, Peer, ReleaseId, Released, Requester, Via};
 pub use plugins::Plugins;
 pub use policy::Schedule;
-pub use records::{End, RECORDS_MAX, RECORDS_PER_SITE, ReleaseRecord};
+pub use records::{End, ReleaseRecord};
 pub use run::{Dispatcher, Parts};
 pub use runner::{Instance, NotTaken, PluginInfo, Runner, Runners, loop_mark};
 pub use sluice_queue::{Count, EntryView, QueueSummary, Selector, SelectorError};

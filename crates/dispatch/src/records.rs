@@ -2,7 +2,7 @@
 //!
 //! Every release of something that is ours leaves a record. While its run goes the record is with the run; when it is over
 //! the record is kept as it is journalled (`docs/internals/notes-format.md`, kind 2), a hundred octets or so. The newest
-//! [`RECORDS_MAX`] are kept, and of each site the last [`RECORDS_PER_SITE`] however old they are.
+//! are kept (RELEASE_RECORDS), and of each site the last ones however old they are (RELEASE_RECORDS_PER_SITE).
 //!
 //! # What is counted is what is journalled
 //! Before a settlement is journalled goes a note with the sums as they are after it, and with the number of recipients that
@@ -22,10 +22,6 @@ use sluice_queue::{Count, Tally};
 use crate::notes::{Bytes, NoteError};
 use crate::order::ReleaseId;
 
-/// Records that are kept, whoever asked.
-pub const RECORDS_MAX: usize = 10_000;
-/// Records of one site that are kept beyond those.
-pub const RECORDS_PER_SITE: usize = 10;
 /// Longest text in a record, in octets: what a stranger said, what a peer answered, what was named.
 const TEXT_MAX: usize = 300;
 /// Other releases that a record points to.
@@ -303,9 +299,19 @@ impl FoundReleases {
     }
 }
 
+/// How many records are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kept {
+    /// The newest, whoever asked.
+    pub(crate) newest: usize,
+    /// The last of each site.
+    pub(crate) of_site: usize,
+}
+
 /// The records of releases that are over.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Records {
+    kept: Kept,
     all: BTreeMap<ReleaseId, Box<[u8]>>,
     /// The newest, with the site of each.
     newest: VecDeque<(ReleaseId, Box<str>)>,
@@ -313,6 +319,24 @@ pub(crate) struct Records {
 }
 
 impl Records {
+    pub(crate) fn new(kept: Kept) -> Self {
+        Self { kept, all: BTreeMap::new(), newest: VecDeque::new(), of_site: HashMap::new() }
+    }
+
+    /// From now on so many are kept. Those that are too many go.
+    pub(crate) fn set_kept(&mut self, kept: Kept) {
+        let shrinks = kept.newest < self.kept.newest || kept.of_site < self.kept.of_site;
+        self.kept = kept;
+        if !shrinks {
+            return;
+        }
+        let sites: Vec<Box<str>> = self.of_site.keys().cloned().collect();
+        for site in sites {
+            self.prune(&site);
+        }
+        self.prune("");
+    }
+
     /// Keeps a record; older ones may have to go.
     pub(crate) fn keep(&mut self, record: &ReleaseRecord) {
         if self.all.insert(record.id, record.encode().into()).is_some() {
@@ -320,19 +344,21 @@ impl Records {
         }
         let site: Box<str> = record.site.as_str().into();
         self.newest.push_back((record.id, site.clone()));
-        let mut gone = Vec::new();
         if !site.is_empty() {
-            let own = self.of_site.entry(site.clone()).or_default();
-            own.push_back(record.id);
-            if own.len() > RECORDS_PER_SITE
-                && let Some(oldest) = own.pop_front()
-            {
-                gone.push((oldest, site));
-            }
+            self.of_site.entry(site.clone()).or_default().push_back(record.id);
         }
-        if self.newest.len() > RECORDS_MAX {
-            gone.extend(self.newest.pop_front());
+        self.prune(&site);
+    }
+
+    /// Lets records go that are too many: of this site, and of all.
+    fn prune(&mut self, site: &str) {
+        let mut gone = Vec::new();
+        if let Some(own) = self.of_site.get_mut(site) {
+            let too_many = own.len().saturating_sub(self.kept.of_site);
+            gone.extend(own.drain(..too_many).map(|id| (id, Box::from(site))));
         }
+        let too_many = self.newest.len().saturating_sub(self.kept.newest);
+        gone.extend(self.newest.drain(..too_many));
         let horizon = self.newest.front().map(|(id, _)| *id);
         for (id, site) in gone {
             let is_the_sites = self.of_site.get(&site).is_some_and(|own| own.contains(&id));
@@ -518,22 +544,32 @@ pub(crate) mod tests {
 
     #[test]
     fn the_newest_are_kept_and_the_last_ten_of_each_site_however_old() {
-        let mut records = Records::default();
+        const NEWEST: usize = 100;
+        const OF_SITE: usize = 10;
+        let mut records = Records::new(Kept { newest: NEWEST, of_site: OF_SITE });
         let record =
             |id: u64, site: &str| ReleaseRecord { id: ReleaseId(id), site: site.into(), ..example() };
         (1..=15).for_each(|id| records.keep(&record(id, "quiet")));
-        (16..16 + RECORDS_MAX as u64).for_each(|id| records.keep(&record(id, "")));
+        (16..16 + NEWEST as u64).for_each(|id| records.keep(&record(id, "")));
         let of_quiet = records.list(Some("quiet"), 100);
         assert_eq!(
             of_quiet.iter().map(|one| one.id.0).collect::<Vec<_>>(),
             (6..=15).rev().collect::<Vec<_>>()
         );
-        assert_eq!(records.all.len(), RECORDS_MAX + RECORDS_PER_SITE);
+        assert_eq!(records.all.len(), NEWEST + OF_SITE);
         assert_eq!(records.get(ReleaseId(5)), None);
         (100_000..100_020).for_each(|id| records.keep(&record(id, "quiet")));
-        assert_eq!(records.all.len(), RECORDS_MAX, "the old ones of the site have gone");
-        assert_eq!(records.list(Some("quiet"), 100).len(), RECORDS_PER_SITE);
-        assert_eq!(records.bodies().count(), RECORDS_MAX);
+        assert_eq!(records.all.len(), NEWEST, "the old ones of the site have gone");
+        assert_eq!(records.list(Some("quiet"), 100).len(), OF_SITE);
+        assert_eq!(records.bodies().count(), NEWEST);
+        // An operator wants fewer.
+        records.set_kept(Kept { newest: 15, of_site: 3 });
+        assert_eq!((records.all.len(), records.list(Some("quiet"), 100).len()), (15, 3));
+        records.set_kept(Kept { newest: 2, of_site: 3 });
+        assert_eq!((records.all.len(), records.list(Some("quiet"), 100).len()), (3, 3));
+        records.set_kept(Kept { newest: 100, of_site: 10 });
+        records.keep(&record(200_000, "quiet"));
+        assert_eq!((records.all.len(), records.list(Some("quiet"), 100).len()), (4, 4));
         assert!(example().encode().len() < 160, "{}", example().encode().len());
     }
 }

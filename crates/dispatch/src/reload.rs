@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sluice_config::Config;
 use sluice_mail::Time;
 use sluice_queue::{ChannelKey, Placement, QueueKey, State};
 
@@ -14,7 +15,15 @@ use crate::core::{Core, RunnerState};
 use crate::event::Loaded;
 use crate::order::Requester;
 use crate::policy::{Policy, Schedule};
+use crate::records::Kept;
 use crate::sites::SitePlan;
+
+/// How many records of releases a configuration wants kept.
+pub(crate) fn kept_records(config: &Config) -> Kept {
+    let number = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+    let options = &config.options;
+    Kept { newest: number(options.release_records), of_site: number(options.release_records_per_site) }
+}
 
 impl Core {
     /// Puts a configuration in force; `policies` are those of its channels, in their order.
@@ -51,6 +60,7 @@ impl Core {
         self.order_queues(had_sizes);
         self.know_timed_channels();
         self.queues.set_grace(config.options.release_grace);
+        self.records.set_kept(kept_records(&config));
         // The next periodic service is not put off by a reload, but may come sooner.
         self.moments.next_service = self.moments.next_service.min(now.plus(config.options.post_interval));
     }

@@ -162,7 +162,7 @@ impl Assembled {
             errors: crate::last_error::LastErrors::default(),
             closed: Closed::default(),
             foreign_notes: Vec::new(),
-            records: crate::records::Records::default(),
+            records: crate::records::Records::new(crate::reload::kept_records(&loaded.config)),
             found_releases: crate::records::FoundReleases::default(),
             waiting_for: std::collections::HashMap::new(),
             checkpoint: Checkpoint::starting(now),

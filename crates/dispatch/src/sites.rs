@@ -226,6 +226,21 @@ impl Core {
         }
     }
 
+    /// A date of its sender's is the earliest time for a message, and no window: where none is open when the date comes, it
+    /// waits for the next one.
+    pub(crate) fn hold_dated(&mut self, now: Time) {
+        for entry in self.queues.take_dated() {
+            let record = self.queues.entry(entry);
+            let (channel, domain) = self.queues.queue_names(record.queue);
+            let queue = (&**self.queues.channel_name(channel), &**domain);
+            let size = self.queues.message(record.message).size;
+            let placement = self.within_window(queue, size, Placement::Ready, Duration::ZERO, now);
+            if placement != Placement::Ready {
+                self.queues.put_back(entry, placement, now);
+            }
+        }
+    }
+
     /// Where an entry has to wait that is too large for the time being, because its window has closed since it became due.
     pub(crate) fn too_large_now(&self, key: EntryKey, now: Time) -> Option<Placement> {
         if !self.sites.has_sizes {

@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use sluice_dispatch::{Count, End, Order, ReleaseId, ReleaseRecord, Released, Requester, Selector, Via, ask};
-use support::{Act, HOUR, House, configuration};
+use support::{Act, HOUR, House, configuration, configuration_with_options};
 
 fn record(house: &House, id: ReleaseId) -> ReleaseRecord {
     let record = ask(|done| house.handle().release_record(id, done)).unwrap();
@@ -223,4 +223,21 @@ fn one_message_that_cannot_go_ends_its_release_too() {
     let record = over(&house, &house.order(order));
     assert_eq!((sums(&record).as_str(), record.ended.unwrap().1), ("0/0 0/0 0/0 1/1", End::CannotStart));
     house.wait_queue(&["tcp_site/site.example 1"]);
+}
+
+#[test]
+fn as_many_records_are_kept_as_the_options_say() {
+    let mut house = House::with(configuration_with_options(&[], "RELEASE_RECORDS=3\n"));
+    let newest = |house: &House| -> Vec<ReleaseId> {
+        let all = ask(|done| house.handle().releases(None, 100, done)).unwrap();
+        all.iter().map(|one| one.id).collect()
+    };
+    let mut ids: Vec<ReleaseId> = (0..5).map(|_| over(&house, &house.etrn("slow.example")).id).collect();
+    ids.reverse();
+    assert_eq!(newest(&house), ids[..3]);
+    house.restart();
+    assert_eq!(newest(&house), ids[..3], "a start finds no more");
+    house.reload(configuration_with_options(&[], "RELEASE_RECORDS=1\n"));
+    house.summary();
+    assert_eq!(newest(&house), ids[..1]);
 }

@@ -275,3 +275,57 @@ fn envelope(house: &House, channel: &str, address: &str) -> Envelope {
         recipients: vec![recipient],
     }
 }
+
+/// A message whose sender wants it delivered so long from now at the earliest.
+fn send_dated(house: &House, channel: &str, address: &str, wait: Duration) {
+    let now = house.clock_now();
+    house.submit(Envelope { deferred_until: Some(now.plus(wait)), ..envelope(house, channel, address) });
+}
+
+#[test]
+fn a_date_of_the_senders_is_the_earliest_time_and_no_window() {
+    let sites = "[SITE=there]\nDOMAINS=there.example\nWINDOW=22:00-23:00\n";
+    for restarts in ["never", "before the date", "behind the date", "behind the window"] {
+        let mut house = House::with(configuration_with_sites(&[("tcp_local", "deferred")], sites));
+        let restart_if = |house: &mut House, when: &str| {
+            if restarts == when {
+                house.restart();
+            }
+        };
+        send_dated(&house, "tcp_local", "a@there.example", HOUR);
+        send_dated(&house, "tcp_local", "b@there.example", 8 * HOUR);
+        send_dated(&house, "tcp_local", "c@there.example", 12 * HOUR);
+        house.wait_queue(&["tcp_local/there.example 3"]);
+        restart_if(&mut house, "before the date");
+        // No request moves what is for later.
+        assert_eq!(house.etrn_via("there.example", Via::Channel).messages, 0);
+        house.pass(2 * HOUR);
+        restart_if(&mut house, "behind the date");
+        house.pass(5 * HOUR + 46 * MINUTE);
+        house.quiet();
+        assert_eq!(house.take_got(), [""; 0], "{restarts}: it is 21:59, and the date of one has passed");
+        if restarts == "behind the window" {
+            house.stop();
+            house.pass_while_stopped(2 * HOUR);
+            house.start_again();
+            house.quiet();
+            assert_eq!(house.take_got(), [""; 0], "the window came and went while no hub ran");
+            house.pass(22 * HOUR + MINUTE);
+            house.wait_queue(&[]);
+            continue;
+        }
+        house.pass(MINUTE);
+        house.wait_got(1);
+        assert_eq!(house.take_got(), ["tcp_local a@there.example"], "{restarts}: the window opens");
+        house.pass(15 * MINUTE);
+        house.wait_got(1);
+        assert_eq!(house.take_got(), ["tcp_local b@there.example"], "its date is within the window");
+        house.pass(5 * HOUR);
+        house.quiet();
+        assert_eq!(house.take_got(), [""; 0], "its date has come, and the window has closed");
+        // Now it waits for the window alone, and who asks gets mail at any time.
+        assert_eq!(house.etrn_via("there.example", Via::Channel).messages, 1);
+        house.wait_queue(&[]);
+        assert_eq!(house.take_got(), ["tcp_local c@there.example"]);
+    }
+}

@@ -77,6 +77,8 @@ pub struct Queues {
     pub(crate) collecting: Vec<u32>,
     /// Entries that were released by themselves: their run, and whether they were tried under it.
     pub(crate) alone: HashMap<EntryKey, (u32, bool)>,
+    /// See [`Queues::take_dated`].
+    pub(crate) dated: Vec<EntryKey>,
     /// Runs that are over, until somebody asks.
     pub(crate) ended: Vec<(RunNumber, Tally)>,
     pub(crate) channels: Vec<Channel>,
@@ -113,6 +115,7 @@ impl Queues {
             run_numbers: HashMap::new(),
             collecting: Vec::new(),
             alone: HashMap::new(),
+            dated: Vec::new(),
             ended: Vec::new(),
             channels: Vec::new(),
             stirred: Vec::new(),

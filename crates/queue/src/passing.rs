@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sluice_mail::Time;
 
-use crate::entry::{NEVER, State, Then};
+use crate::entry::{EntryKey, NEVER, State, Then};
 use crate::index::{QueueKey, Queues};
 use crate::place::Place;
 use crate::ring::{Party, Spot};
@@ -18,6 +18,13 @@ impl Queues {
     #[must_use]
     pub fn next_wake(&self) -> Option<Time> {
         self.wakes.first().map(|&(time, _)| time)
+    }
+
+    /// The entries that were put off until a date which has come since the last call, and that nobody has asked for: they
+    /// are ready, and the caller may know of something else that they have to wait for. To be asked before anything
+    /// is leased.
+    pub fn take_dated(&mut self) -> Vec<EntryKey> {
+        std::mem::take(&mut self.dated)
     }
 
     /// Makes ready what has become due, and ends runs whose grace is over.
@@ -52,9 +59,13 @@ impl Queues {
                 }
                 record.state = State::Ready;
             }
+            let is_free = queue.run.is_none();
             for entry in in_reach {
                 self.weigh(entry, true);
                 self.enter(entry);
+                if is_free && self.entry(entry).state == State::Ready {
+                    self.dated.push(entry);
+                }
             }
             let Some(queue) = self.queues.get(key.0) else { continue };
             let over = |since: Time| since.plus(self.grace) <= now;

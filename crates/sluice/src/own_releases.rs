@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use sluice_dispatch::{Handle, RECORDS_PER_SITE, ReleaseRecord};
+use sluice_dispatch::{Handle, ReleaseRecord};
 use sluice_mail::rfc3339;
 use sluice_smtp::replies;
 use sluice_smtp::reply::Reply;
@@ -18,6 +18,8 @@ use crate::hub::Hub;
 
 /// Sites of one login whose releases are told; a login that owns more has other means.
 const SITES_MAX: usize = 20;
+/// Releases that are told, a line each.
+const LINES_MAX: usize = 10;
 
 /// The answer to a client that has logged in so.
 pub(crate) async fn answer(hub: Arc<Hub>, login: &str) -> Reply {
@@ -39,15 +41,13 @@ pub(crate) async fn answer(hub: Arc<Hub>, login: &str) -> Reply {
         return replies::releases_none(&names);
     }
     records.sort_by_key(|record| std::cmp::Reverse(record.id));
-    records.truncate(RECORDS_PER_SITE);
+    records.truncate(LINES_MAX);
     records.iter().fold(replies::releases(&names), |reply, record| reply.and(line(record)))
 }
 
 async fn records_of(dispatcher: &Handle, site: &str) -> Option<Vec<ReleaseRecord>> {
     let (sender, answer) = oneshot::channel();
-    dispatcher
-        .releases(Some(site.to_owned()), RECORDS_PER_SITE, move |records| drop(sender.send(records)))
-        .ok()?;
+    dispatcher.releases(Some(site.to_owned()), LINES_MAX, move |records| drop(sender.send(records))).ok()?;
     answer.await.ok()
 }
 
