@@ -52,6 +52,11 @@ impl Batch {
         self.len == 0
     }
 
+    /// Whether there is nothing to do for anybody.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.is_empty() && self.chunks.is_empty() && self.commits.is_empty()
+    }
+
     /// Appends what `encode` writes.
     pub(crate) fn arena(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
         let start = self.arena.len();

@@ -186,8 +186,14 @@ impl File for DiskFile {
             let total: usize = group.iter().map(|piece| piece.len()).sum();
             let mut written = 0;
             while written < total {
-                let rest = remaining(group, written);
-                match rustix::io::pwritev(&self.file, &rest, offset) {
+                let rest: Vec<IoSlice<'_>>;
+                let pieces = if written == 0 {
+                    group
+                } else {
+                    rest = remaining(group, written);
+                    &rest
+                };
+                match rustix::io::pwritev(&self.file, pieces, offset) {
                     Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                     Ok(count) => {
                         written += count;

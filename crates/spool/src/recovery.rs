@@ -511,6 +511,7 @@ impl Recovery {
                 next: self.next.checkpoint,
                 valid: self.valid_checkpoints,
             }),
+            lazy_called: AtomicBool::new(false),
             checkpoint_running: AtomicBool::new(false),
         };
         let (next_segment, next_journal) = (self.next.segment, self.next.journal);

@@ -21,8 +21,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
 use parking_lot::{Mutex, RwLock};
+use sluice_handoff::{Bell, Sender, TrySendError};
 
 use crate::checkpoint::{Checkpointer, Cut};
 use crate::error::{CheckpointError, OpenError, ReadError, SealError};
@@ -31,7 +31,7 @@ use crate::recovery::{self, Recovered};
 use crate::segment::{PIECE_MAX, Piece, SegmentFile};
 use crate::storage::Storage;
 use crate::stored::{self, Stored};
-use crate::writer::{self, Message, Requests, Transition, Turn, Woken, Work, Writer};
+use crate::writer::{self, Message, Requests, Transition, Turn, Work, Writer};
 use crate::{journal, record};
 
 /// Told when something is durable, or that it is not.
@@ -167,6 +167,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     pub(crate) next_id: AtomicU64,
     pub(crate) reserved_id: AtomicU64,
+    /// The writer has been woken for a lazy transition and will come for all that wait.
+    pub(crate) lazy_called: AtomicBool,
     pub(crate) checkpointer: Mutex<Checkpointer>,
     pub(crate) checkpoint_running: AtomicBool,
 }
@@ -226,17 +228,13 @@ impl Stepped {
         let Some(mut place) = place.try_lock() else { return };
         let Some(stepped) = &mut *place else { return };
         stepped.now = now.unwrap_or(stepped.now);
-        if stepped.writer.turn(Woken::Due, &stepped.requests, stepped.now) == Turn::Last {
+        if stepped.writer.turn(&stepped.requests, stepped.now) == Turn::Last {
             *place = None;
         }
     }
 
     pub(crate) fn due(&self) -> Option<Instant> {
-        if self.requests.work.is_empty() && self.requests.own.is_empty() {
-            self.writer.due()
-        } else {
-            Some(self.now)
-        }
+        if self.requests.are_none() { self.writer.due() } else { Some(self.now) }
     }
 }
 
@@ -284,9 +282,10 @@ impl Opened {
     fn open(storage: &Arc<dyn Storage>, options: Options) -> Result<Opened, OpenError> {
         options.check()?;
         let (start, recovered) = recovery::recover(storage, options)?;
-        let (work, work_receiver) = crossbeam_channel::bounded(start.shared.options.queue_length);
-        let (own, own_receiver) = crossbeam_channel::unbounded();
-        let requests = Requests { work: work_receiver, own: own_receiver };
+        let bell = Bell::new();
+        let (work, work_receiver) = bell.bounded(start.shared.options.queue_length);
+        let (own, own_receiver) = bell.unbounded();
+        let requests = Requests { work: work_receiver, own: own_receiver, bell };
         Ok(Opened { start, requests, work, own, recovered })
     }
 }
@@ -424,8 +423,12 @@ impl Spool {
             transition.finish(Err(SealError::TooLarge { len, limit }));
             return;
         }
+        let lazy = transition.durability == Durability::Lazy;
         // When the writer has ended, the unsent transition is dropped, and dropping it tells its owner `Closed`.
-        let _ = self.inner.own.send(Message::Transition(transition));
+        let _ = self.inner.own.send_quietly(Message::Transition(transition));
+        if !lazy || !self.inner.shared.lazy_called.swap(true, Ordering::AcqRel) {
+            self.inner.own.ring();
+        }
     }
 
     /// Bytes journalled since the last checkpoint: the measure of what the next start has to replay.
@@ -451,7 +454,7 @@ impl Spool {
         if shared.checkpoint_running.swap(true, Ordering::Acquire) {
             return Err(CheckpointError::Running);
         }
-        let (sender, receiver): (Sender<_>, Receiver<_>) = crossbeam_channel::bounded(1);
+        let (sender, receiver) = crossbeam_channel::bounded(1);
         let asked = self.inner.own.send(Message::Cut(sender));
         self.inner.attend();
         let cut = asked.ok().and_then(|()| receiver.recv().ok());

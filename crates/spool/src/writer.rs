@@ -4,7 +4,8 @@
 //! A slow disk makes larger groups, not longer queues.
 //!
 //! # What wakes it, what ends it
-//! A request; the deadline of lazy transitions; the retry after a failed write. It ends with [`Message::Close`], after
+//! A request; the deadline of lazy transitions; the retry after a failed write. Of several lazy transitions only the first
+//! wakes it ([`Shared::lazy_called`]): the others have time until its deadline. It ends with [`Message::Close`], after
 //! making durable what was asked for before it. Each time it wakes it takes one *turn*; tests take the turns themselves
 //! ([`crate::testing::Steps`]), at times of their own, and then there is no thread.
 //!
@@ -28,7 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, select};
+use sluice_handoff::{Bell, Receiver};
 
 use self::forward::Forward;
 use crate::batch::{Batch, Committing};
@@ -141,32 +142,23 @@ pub(crate) struct Writer {
 pub(crate) struct Requests {
     pub(crate) work: Receiver<Work>,
     pub(crate) own: Receiver<Message>,
+    /// Rung when there is something in either.
+    pub(crate) bell: Arc<Bell>,
+}
+
+impl Requests {
+    /// Whether nothing is asked for.
+    pub(crate) fn are_none(&self) -> bool {
+        self.own.is_empty() && self.work.is_empty()
+    }
 }
 
 /// The body of the thread.
 pub(crate) fn run(start: Start, requests: &Requests) {
     let mut writer = Writer::new(start, Instant::now());
-    loop {
-        let timeout = writer.timeout();
-        let woken = select! {
-            recv(requests.own) -> message => message.map_or(Woken::Ended, Woken::Message),
-            recv(requests.work) -> request => request.map_or(Woken::Ended, Woken::Work),
-            default(timeout) => Woken::Due,
-        };
-        if writer.turn(woken, requests, Instant::now()) == Turn::Last {
-            return;
-        }
+    while writer.turn(requests, Instant::now()) == Turn::More {
+        requests.bell.wait(writer.timeout(), || requests.are_none());
     }
-}
-
-/// Why the writer takes a turn.
-pub(crate) enum Woken {
-    Message(Message),
-    Work(Work),
-    /// It is time, or somebody wants to see what waits.
-    Due,
-    /// There is nobody left to ask for anything.
-    Ended,
 }
 
 /// Whether the writer goes on after a turn.
@@ -205,17 +197,11 @@ impl Writer {
     }
 
     /// Takes what waits, and does what is due.
-    pub(crate) fn turn(&mut self, woken: Woken, requests: &Requests, now: Instant) -> Turn {
-        let Requests { work, own } = requests;
+    pub(crate) fn turn(&mut self, requests: &Requests, now: Instant) -> Turn {
+        let Requests { work, own, .. } = requests;
         self.now = now;
         let mut closing = false;
-        match woken {
-            Woken::Message(message) => closing |= self.take_message(message),
-            Woken::Work(request) => self.take_work(request),
-            Woken::Due => {}
-            Woken::Ended => closing = true,
-        }
-        let mut taken = 1;
+        let mut taken = 0;
         while taken < BATCH_REQUESTS_MAX && self.batch.len() < BATCH_BYTES_MAX {
             // The owner's first: a cut or a removal should not wait behind strangers.
             if let Ok(message) = own.try_recv() {

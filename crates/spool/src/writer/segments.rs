@@ -251,6 +251,9 @@ impl Writer {
     /// Writes the batch; syncs when a message is in it, or when the segment is to be sealed. A sealed segment is on the
     /// disk to its end, so that later only the open one can hold anything that is not.
     pub(super) fn flush_segment(&mut self, seal: bool) {
+        if self.batch.is_idle() && !seal {
+            return;
+        }
         let mut batch = std::mem::take(&mut self.batch);
         let Some(open) = &mut self.segment else {
             // No segment, so no bytes; but somebody may wait for an empty chunk.
@@ -260,12 +263,12 @@ impl Writer {
             self.batch = batch;
             return;
         };
-        let kind = FileKind::Segment;
-        let path = self.shared.storage.path(&kind.name(open.number));
+        let (storage, number) = (&self.shared.storage, open.number);
+        let path = || storage.path(&FileKind::Segment.name(number));
         let mut result = Ok(());
         if !batch.is_empty() {
             let write = open.file.write_at(open.written as u64, &batch.io_slices());
-            result = write.map_err(|error| SealError::write(path.clone(), error));
+            result = write.map_err(|error| SealError::write(path(), error));
             if result.is_ok() {
                 open.written += batch.len();
                 self.shared.counters.written.fetch_add(batch.len() as u64, Ordering::Relaxed);
@@ -273,7 +276,7 @@ impl Writer {
         }
         let sync = (seal || batch.must_sync || !batch.commits.is_empty()) && open.written > open.synced;
         if sync && result.is_ok() {
-            result = open.file.sync().map_err(|error| SealError::sync(path, error));
+            result = open.file.sync().map_err(|error| SealError::sync(path(), error));
             if result.is_ok() {
                 open.synced = open.written;
                 self.shared.counters.syncs.fetch_add(1, Ordering::Relaxed);

@@ -18,12 +18,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sluice-sasl", &[]),
     ("sluice-smtp", &["sluice-sasl", "sluice-mail"]),
     // 2: machines
-    ("sluice-spool", &[]),
+    ("sluice-handoff", &[]),
+    ("sluice-spool", &["sluice-handoff"]),
     ("sluice-queue", &["sluice-spool", "sluice-mail"]),
     ("sluice-host", &["sluice-queue", "sluice-spool", "sluice-mail", "sluice-abi"]),
     (
         "sluice-dispatch",
         &[
+            "sluice-handoff",
             "sluice-host",
             "sluice-queue",
             "sluice-spool",
