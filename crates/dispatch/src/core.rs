@@ -4,14 +4,14 @@
 //! told by topic in the modules beside: `accept`, `schedule`, `release`, `settle`, `expiry`, `reports`.
 //!
 //! # Invariants
-//! Every entry under a lease is in exactly one of `deliveries` (a worker or the desk has it) and `notices` (its sender is
+//! Every entry under a lease is in exactly one of `deliveries` (a worker has it) and `notices` (its sender is
 //! being told). Every job slot in use belongs to one of `leases`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use crossbeam_channel::Sender;
+use sluice_handoff::Sender;
 use sluice_mail::Time;
 use sluice_queue::{ChannelKey, EntryKey, Party, Queues, Turns};
 use sluice_spool::Spool;
@@ -20,7 +20,7 @@ use crate::acts::Wishes;
 use crate::agenda::Agenda;
 use crate::aside::Aside;
 use crate::closed::Closed;
-use crate::desk::Job;
+use crate::desk::Reader;
 use crate::event::{Answer, Event, Loaded, Question};
 use crate::expiry::Patrol;
 use crate::handle::Shared;
@@ -28,6 +28,7 @@ use crate::jumps::Jumps;
 use crate::last_error::LastErrors;
 use crate::lookout::Lookout;
 use crate::moments::Moments;
+use crate::notice::NoticeJob;
 use crate::order::ReleaseId;
 use crate::policy::Policy;
 use crate::record::Promised;
@@ -179,8 +180,8 @@ pub(crate) struct Taken {
 /// The entries that share a delivery beside the first one.
 pub(crate) struct Others {
     pub(crate) entries: Vec<Taken>,
-    /// Which entry each recipient belongs to, counted from 0 for the first one. The desk knows when it has read the
-    /// envelope, and it tells before any worker gets the delivery.
+    /// Which entry each recipient belongs to, counted from 0 for the first one. Known when the envelope has been read,
+    /// before the plugin gets the delivery.
     pub(crate) owners: Owners,
 }
 
@@ -224,7 +225,9 @@ pub(crate) struct Core {
     pub(crate) next_number: u64,
     /// Old instances that are still finishing.
     pub(crate) draining: HashMap<(ChannelKey, u64), Arc<dyn Runner>>,
-    pub(crate) desk: Sender<Job>,
+    pub(crate) reader: Reader,
+    /// Notices that are to be made.
+    pub(crate) desk: crossbeam_channel::Sender<Box<NoticeJob>>,
     /// Who does what takes its time.
     pub(crate) aside: Arc<dyn Aside>,
     /// For threads and instances that report back.
@@ -268,7 +271,7 @@ impl Core {
             Event::EndRelease(id) => self.end_release(id, now),
             Event::AwaitRelease(id, done) => self.await_release(id, done),
             Event::Host { channel, generation, event } => self.host_event(channel, generation, event, now),
-            Event::Returned { lease, not_taken, from } => self.lease_returned(lease, not_taken, from, now),
+            Event::Returned { lease, from } => self.lease_returned(lease, None, from, now),
             Event::Unreadable { token, what } => self.unreadable(token, &what, now),
             Event::Wanted { token, recipients } => {
                 if let Some(delivery) = self.deliveries.get_mut(&token) {

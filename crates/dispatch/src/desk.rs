@@ -1,16 +1,17 @@
-//! The desk: the thread that reads messages from the spool, for leases and for notices, so that the loop never waits
-//! for a disk.
+//! Reading messages from the spool, for leases and for notices, so that the loop never waits for a disk.
 //!
-//! It turns a lease of index entries into what an instance takes, and a failure into a notice that is committed at the
-//! same front door as everybody's mail. One desk serves all channels: what it reads is mostly still in memory.
+//! A lease of index entries becomes what an instance takes on the thread of the worker that has it: one thread less that a
+//! message has to wake on its way. A failure becomes a notice at the *desk*, a thread of its own for all channels, which
+//! commits it at the same front door as everybody's mail.
 //!
 //! # Failure
 //! What cannot be read is reported and left where it is. Nothing here settles anything.
 
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender};
-use sluice_host::{Delivery, Lease};
+use crossbeam_channel::Receiver;
+use sluice_handoff::Sender;
+use sluice_host::Delivery;
 use sluice_mail::notice::Action;
 use sluice_mail::{Address, Envelope, Recipient};
 use sluice_queue::ChannelKey;
@@ -22,21 +23,12 @@ use crate::event::{Event, Loaded};
 use crate::notice::{self, NoticeJob, PROCESS_CHANNEL};
 use crate::policy::Policy;
 use crate::record::{Fact, Facts, Promised};
-use crate::runner::{Runner, StoredContent};
-
-/// Something to read.
-pub(crate) enum Job {
-    /// Deliveries for an instance.
-    Lease(LeaseJob),
-    /// A notice to its sender.
-    Notice(Box<NoticeJob>),
-}
+use crate::runner::StoredContent;
 
 /// A lease as the index has it.
 pub(crate) struct LeaseJob {
     pub(crate) lease: u64,
     pub(crate) poll: bool,
-    pub(crate) runner: Arc<dyn Runner>,
     pub(crate) channel: Arc<str>,
     pub(crate) domain: Arc<str>,
     pub(crate) items: Vec<LeaseItem>,
@@ -152,26 +144,34 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 /// What the desk works with.
 pub(crate) struct Desk {
     pub(crate) spool: Spool,
-    pub(crate) inbox: Sender<Event>,
     pub(crate) arrivals: Sender<Event>,
 }
 
 impl Desk {
     /// Works until the dispatcher drops its end of the queue.
-    pub(crate) fn run(&self, jobs: &Receiver<Job>) {
+    pub(crate) fn run(&self, jobs: &Receiver<Box<NoticeJob>>) {
         for job in jobs {
             self.take(job);
         }
     }
 
-    pub(crate) fn take(&self, job: Job) {
-        match job {
-            Job::Lease(job) => self.lease(job),
-            Job::Notice(job) => job.run(&self.spool, &self.arrivals),
-        }
+    /// Makes one notice.
+    #[allow(clippy::boxed_local)] // It comes as it stood in the queue.
+    pub(crate) fn take(&self, job: Box<NoticeJob>) {
+        job.run(&self.spool, &self.arrivals);
     }
+}
 
-    fn lease(&self, job: LeaseJob) {
+/// What leases are read with.
+#[derive(Clone)]
+pub(crate) struct Reader {
+    pub(crate) spool: Spool,
+    pub(crate) inbox: Sender<Event>,
+}
+
+impl Reader {
+    /// The deliveries of a lease.
+    pub(crate) fn deliveries(&self, job: LeaseJob) -> Vec<Delivery> {
         let mut deliveries = Vec::with_capacity(job.items.len());
         let target = job.canonical.and_then(|loaded| canonical(&loaded, &job.domain));
         for item in job.items {
@@ -195,15 +195,11 @@ impl Desk {
         if let Some(last) = deliveries.last_mut() {
             last.more_follows = job.more_follows;
         }
-        let lease = Lease { lease: job.lease, poll: job.poll, deliveries };
-        let returned = if lease.deliveries.is_empty() && !lease.poll {
-            Some(None)
-        } else {
-            job.runner.offer(lease).err().map(Some)
-        };
-        if let Some(not_taken) = returned {
-            let _ = self.inbox.send(Event::Returned { lease: job.lease, not_taken, from: job.from });
+        if deliveries.is_empty() && !job.poll {
+            // The plugin never hears of it.
+            let _ = self.inbox.send(Event::Returned { lease: job.lease, from: job.from });
         }
+        deliveries
     }
 
     fn delivery(&self, item: &LeaseItem, channel: &str, domain: &Arc<str>) -> Result<Delivery, String> {

@@ -23,7 +23,7 @@ use crate::last_error::Deferral;
 use crate::order::{Order, ReleaseId, Released};
 use crate::policy::{Policy, Schedule};
 use crate::records::ReleaseRecord;
-use crate::runner::{NotTaken, Runner};
+use crate::runner::Runner;
 
 /// A configuration with its rules compiled: what everybody works from until the next reload.
 #[derive(Debug)]
@@ -203,7 +203,7 @@ pub(crate) enum Event {
     /// An instance tells what happened.
     Host { channel: ChannelKey, generation: u64, event: HostEvent },
     /// A lease could not be handed to its instance: nothing of it was tried.
-    Returned { lease: u64, not_taken: Option<NotTaken>, from: ChannelKey },
+    Returned { lease: u64, from: ChannelKey },
     /// A message could not be read from the spool.
     Unreadable { token: u64, what: String },
     /// The sender wants to hear when these recipients of a delivery have been delivered. Sent before a worker gets it.

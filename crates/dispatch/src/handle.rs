@@ -13,7 +13,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use crossbeam_channel::{Receiver, Sender, TrySendError};
+use crossbeam_channel::Receiver;
+use sluice_handoff::{Sender, TrySendError};
 use sluice_mail::{Envelope, Recipient, Refusal, Status, Time};
 use sluice_queue::{EntryView, QueueSummary, Selector};
 use sluice_spool::{EntryId, Health, ReadError, SealError, Spool, Stats};

@@ -1,8 +1,9 @@
 //! The core dispatcher: accepts what the spool has made durable, queues it, leases it to channels, settles what they
 //! say, opens the gate when somebody asks, and tells senders what cannot be delivered.
 //!
-//! One thread, one loop, one closed `enum` of events. The loop owns the index and touches no file: a *desk* thread reads
-//! messages for it, the spool writes for it, instances of channels run on threads of their own. Others talk to it through a
+//! One thread, one loop, one closed `enum` of events. The loop owns the index and touches no file: workers of
+//! channels read their own messages and a *desk* thread those of notices, the spool writes, instances of channels run on threads
+//! of their own. Others talk to it through a
 //! [`Handle`]; answers come by callbacks that hand over and return.
 //!
 //! # Promises

@@ -14,8 +14,8 @@
 
 use std::sync::Arc;
 
-use crossbeam_channel::Sender;
 use sluice_config::{Channel, NoticeTerms, PostmasterCopies};
+use sluice_handoff::Sender;
 use sluice_mail::notice::{Action, Notice, Report, Returned};
 use sluice_mail::wire::{self, Unstuffer};
 use sluice_mail::{

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sluice_host::{Events, Host, Lease, Refusal, Setting, Spec};
+use sluice_host::{Events, Host, Offer, Refusal, Setting, Spec};
 
 use crate::desk::chain;
 use crate::runner::{Instance, NotTaken, PluginInfo, Runner, Runners};
@@ -40,8 +40,8 @@ impl Plugins {
 struct Plugin(sluice_host::Instance);
 
 impl Runner for Plugin {
-    fn offer(&self, lease: Lease) -> Result<(), NotTaken> {
-        self.0.offer(lease).map_err(|error| match error.why {
+    fn offer(&self, offer: Offer) -> Result<(), NotTaken> {
+        self.0.offer(offer).map_err(|error| match error.why {
             Refusal::Full => NotTaken { why: "its queue is full".to_owned(), pause: Duration::ZERO },
             Refusal::Resting(pause) => NotTaken { why: "it rests after a failure".to_owned(), pause },
             Refusal::Stopped => NotTaken { why: "it is stopping".to_owned(), pause: Duration::ZERO },

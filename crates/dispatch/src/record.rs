@@ -18,7 +18,7 @@ use sluice_mail::notice::Action;
 use sluice_mail::{Envelope, Notify, Outcome, Recipient};
 use sluice_spool::EntryId;
 
-/// What records of a delivery tell beside its outcome. The desk knows when it has read the envelope.
+/// What records of a delivery tell beside its outcome. Known when the envelope has been read.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) sender: String,
@@ -39,7 +39,7 @@ pub(crate) struct Fact {
     pub(crate) notify: Notify,
 }
 
-/// To be filled in by the desk.
+/// To be filled in when the envelope has been read.
 pub(crate) type Promised = Arc<OnceLock<Facts>>;
 
 /// Blocks of a message, begun ones counted (PMDF counts a message of one byte as one block).

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use crossbeam_channel::{Receiver, Select, Sender, bounded, unbounded};
+use crossbeam_channel::{Sender, bounded, unbounded};
+use sluice_handoff::{Bell, Receiver};
 use sluice_mail::Time;
 use sluice_queue::Queues;
 use sluice_spool::{Live, Spool};
@@ -20,12 +21,13 @@ use crate::aside::{Aside, Threads};
 use crate::clock::Clock;
 use crate::closed::Closed;
 use crate::core::{Core, RunnerState};
-use crate::desk::{Desk, Job};
+use crate::desk::{Desk, Reader};
 use crate::event::{Event, Loaded};
 use crate::expiry::Patrol;
 use crate::handle::{Handle, INBOX, NOTICES, PERMITS, Shared};
 use crate::journal::Checkpoint;
 use crate::moments::Moments;
+use crate::notice::NoticeJob;
 use crate::order::ReleaseId;
 use crate::policy::Policy;
 use crate::runner::Runners;
@@ -89,6 +91,14 @@ impl Dispatcher {
 pub(crate) struct WaysIn {
     pub(crate) arrivals: Receiver<Event>,
     pub(crate) inbox: Receiver<Event>,
+    /// Rung when there is something in either.
+    pub(crate) bell: Arc<Bell>,
+}
+
+impl WaysIn {
+    fn are_empty(&self) -> bool {
+        self.arrivals.is_empty() && self.inbox.is_empty()
+    }
 }
 
 /// A dispatcher whose threads have not begun: what each of them is to have.
@@ -96,7 +106,7 @@ pub(crate) struct Assembled {
     pub(crate) core: Core,
     pub(crate) ways_in: WaysIn,
     pub(crate) desk: Desk,
-    pub(crate) jobs: Receiver<Job>,
+    pub(crate) jobs: crossbeam_channel::Receiver<Box<NoticeJob>>,
     /// Dropped when the loop has ended.
     pub(crate) ended: Sender<()>,
     pub(crate) handle: Handle,
@@ -106,9 +116,10 @@ impl Assembled {
     /// Queues what the spool has.
     pub(crate) fn of(parts: Parts, aside: Arc<dyn Aside>) -> Self {
         let Parts { loaded, spool, entries, notes, runners, clock } = parts;
-        let (arrivals_in, arrivals) = bounded(PERMITS + NOTICES);
-        let (inbox_in, inbox) = bounded(INBOX);
-        // Bounded by what is under way: job slots and notices.
+        let bell = Bell::new();
+        let (arrivals_in, arrivals) = bell.bounded(PERMITS + NOTICES);
+        let (inbox_in, inbox) = bell.bounded(INBOX);
+        // Bounded by the notices under way.
         let (desk_in, desk_out) = unbounded();
         let (ended_in, ended) = bounded::<()>(0);
         let shared = Arc::new(Shared {
@@ -146,6 +157,7 @@ impl Assembled {
             notices_waiting: crate::settle::WaitingNotices::default(),
             next_number: 0,
             draining: std::collections::HashMap::new(),
+            reader: Reader { spool: spool.clone(), inbox: inbox_in.clone() },
             desk: desk_in,
             aside,
             inbox: inbox_in.clone(),
@@ -173,8 +185,8 @@ impl Assembled {
         core.take_up(crate::notes::read(notes), now);
         core.recover(entries, now);
         core.recover_releases(now);
-        let desk = Desk { spool, inbox: inbox_in, arrivals: arrivals_in };
-        let ways_in = WaysIn { arrivals, inbox };
+        let desk = Desk { spool, arrivals: arrivals_in };
+        let ways_in = WaysIn { arrivals, inbox, bell };
         Self { core, ways_in, desk, jobs: desk_out, ended: ended_in, handle: Handle { shared } }
     }
 }
@@ -189,10 +201,8 @@ fn run(mut core: Core, ways_in: &WaysIn, clock: &dyn Clock) {
         }
         let wait =
             if core.stopping.is_some() { STOP_LOOK } else { core.next_wake().since(now).min(SLEEP_MAX) };
-        let mut select = Select::new();
-        select.recv(&ways_in.arrivals);
-        select.recv(&ways_in.inbox);
-        if select.ready_timeout(wait).is_ok() {
+        ways_in.bell.wait(wait, || ways_in.are_empty());
+        if !ways_in.are_empty() {
             let reading = clock.reading();
             core.watch_clock(reading);
             core.take_in(ways_in, reading.0);
@@ -219,7 +229,7 @@ impl Core {
 
     /// Takes what has come in, as much as is a batch.
     pub(crate) fn take_in(&mut self, ways_in: &WaysIn, now: Time) {
-        let WaysIn { arrivals, inbox } = ways_in;
+        let WaysIn { arrivals, inbox, .. } = ways_in;
         self.pass(now);
         for _ in 0..BATCH {
             if let Ok(arrival) = arrivals.try_recv() {

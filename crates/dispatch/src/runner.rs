@@ -15,7 +15,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sluice_config::{Channel, Config, Demand};
-use sluice_host::{Content, Events, Lease};
+use sluice_host::{Content, Events, Offer};
 use sluice_spool::Stored;
 
 /// What an instance of a channel is started with. Two that are equal need no restart.
@@ -95,11 +95,11 @@ pub fn loop_mark() -> &'static str {
 
 /// A channel instance that is alive.
 pub trait Runner: Send + Sync {
-    /// Takes a lease. Does not wait. Called from the dispatcher's reading thread.
+    /// Takes a lease. Called from the dispatcher's thread: it does not wait, does not read the lease, and sends no event.
     ///
     /// # Errors
     /// It takes none now: its queue is full, it rests, or it is stopping. No event comes about the lease then.
-    fn offer(&self, lease: Lease) -> Result<(), NotTaken>;
+    fn offer(&self, offer: Offer) -> Result<(), NotTaken>;
     /// How many leases it has taken that no worker of its has taken up yet.
     fn untaken(&self) -> usize;
     /// Takes nothing more, lets its workers finish what they hold for at most so long, and ends. Does not wait.

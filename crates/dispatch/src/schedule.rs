@@ -14,12 +14,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sluice_config::PerPriority;
-use sluice_host::{Cause, HostEvent, StopReason};
+use sluice_host::{Cause, HostEvent, Offer, StopReason};
 use sluice_mail::{Outcome, Priority, Status, Time};
 use sluice_queue::{ChannelKey, Collect, EntryKey, Placement, Selector};
 
 use crate::core::{Core, InFlight, Lease, Others, Owners, Pool, RunnerState, Taken};
-use crate::desk::{Job, LeaseItem, LeaseJob, NullSender, Share, With};
+use crate::desk::{LeaseItem, LeaseJob, NullSender, Share, With};
 use crate::event::Event;
 use crate::order::{Order, Requester, Via};
 use crate::policy::{PRIORITIES, PerJob, Schedule, by_priority};
@@ -245,7 +245,6 @@ impl Core {
         let job = LeaseJob {
             lease,
             poll,
-            runner,
             channel,
             domain,
             items,
@@ -255,8 +254,11 @@ impl Core {
             more_follows: more,
             from: key,
         };
-        // The desk ends after the dispatcher; were it gone, the entries would stay leased until the next start.
-        let _ = self.desk.send(Job::Lease(job));
+        let reader = self.reader.clone();
+        let offer = Offer { lease, poll, read: Box::new(move || reader.deliveries(job)) };
+        if let Err(not_taken) = runner.offer(offer) {
+            self.lease_returned(lease, Some(not_taken), key, now);
+        }
         true
     }
 
@@ -351,7 +353,7 @@ impl Core {
         u64::from(self.queues.entry(entry).recipients.max(1))
     }
 
-    /// What the desk needs to know of the entries that share a delivery.
+    /// What the reader needs to know of the entries that share a delivery.
     fn shares(&self, others: &Others) -> With {
         let share = |taken: &Taken| {
             let domain = Arc::clone(self.queues.queue_names(self.queues.entry(taken.entry).queue).1);
@@ -489,7 +491,7 @@ impl Core {
     /// An instance tells what happened.
     pub(crate) fn host_event(&mut self, key: ChannelKey, generation: u64, event: HostEvent, now: Time) {
         match event {
-            HostEvent::Finished { token, outcomes, unsettled, cause, .. } => {
+            HostEvent::Finished { token, lease, outcomes, unsettled, cause, lease_done } => {
                 self.went_on(key, now);
                 let channel = &mut self.channels[key.index()];
                 if cause == Cause::Done && channel.generation == generation {
@@ -498,23 +500,13 @@ impl Core {
                     channel.error = None;
                 }
                 self.delivery_finished(token, outcomes, unsettled, &cause, now);
+                if lease_done {
+                    self.lease_done(lease, now);
+                }
             }
             HostEvent::LeaseDone { lease } => {
                 self.went_on(key, now);
-                // The host has told of each delivery before this; one that it has not would stay leased for ever.
-                let lease = self.free_slot(lease);
-                for token in lease.iter().flat_map(|lease| &lease.tokens) {
-                    if let Some(delivery) = self.deliveries.remove(token) {
-                        tracing::error!(
-                            token,
-                            "a lease is done but one of its deliveries was not told of; it is due again"
-                        );
-                        self.put_back_untried(&delivery, now);
-                    }
-                }
-                if let Some(lease) = lease {
-                    self.turned_lease_over(&lease, now);
-                }
+                self.lease_done(lease, now);
             }
             HostEvent::WorkerFailed { failure, pause, .. } => {
                 let name = Arc::clone(self.queues.channel_name(key));
@@ -547,6 +539,24 @@ impl Core {
                 tracing::error!(channel = %name, %reason, "channel stopped; its mail waits");
                 self.failed(key, reason.to_string(), pause, now);
             }
+        }
+    }
+
+    /// All of a lease has come back.
+    fn lease_done(&mut self, lease: u64, now: Time) {
+        // The host has told of each delivery before this; one that it has not would stay leased for ever.
+        let lease = self.free_slot(lease);
+        for token in lease.iter().flat_map(|lease| &lease.tokens) {
+            if let Some(delivery) = self.deliveries.remove(token) {
+                tracing::error!(
+                    token,
+                    "a lease is done but one of its deliveries was not told of; it is due again"
+                );
+                self.put_back_untried(&delivery, now);
+            }
+        }
+        if let Some(lease) = lease {
+            self.turned_lease_over(&lease, now);
         }
     }
 

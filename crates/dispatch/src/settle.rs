@@ -15,7 +15,6 @@ use sluice_spool::Durability;
 
 use crate::acts::Latch;
 use crate::core::{Channel, Core, InFlight, Taken};
-use crate::desk::Job;
 use crate::event::NoticeEnd;
 use crate::handle::NOTICES;
 use crate::last_error::LastError;
@@ -114,7 +113,7 @@ impl Core {
         let mut shares: Vec<Vec<(u32, Outcome)>> = vec![Vec::new(); 1 + others.entries.len()];
         for (index, outcome) in outcomes {
             let owner = owners.binary_search_by_key(&index, |&(known, _)| known).map(|at| owners[at].1);
-            // A worker speaks only of recipients it was given, and the desk named the owner of each.
+            // A worker speaks only of recipients it was given, and the owner of each was named before.
             if let Some(share) = owner.ok().and_then(|owner| shares.get_mut(owner)) {
                 share.push((index, outcome));
             }
@@ -367,8 +366,8 @@ impl Core {
                 audience,
             };
             self.notices.insert(number, pending);
-            // See `lease_one` for a desk that has gone.
-            let _ = self.desk.send(Job::Notice(Box::new(job)));
+            // The desk ends after the dispatcher; were it gone, the entries would stay leased until the next start.
+            let _ = self.desk.send(Box::new(job));
         }
     }
 

@@ -2,7 +2,7 @@
 //! `FOLDER` has the bit bucket's library built alike.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
-use sluice_host::{Delivery, Host, HostEvent, Instance, Lease, Recipient, Spec};
+use sluice_host::{Delivery, Host, HostEvent, Instance, Lease, Offer, Recipient, Spec};
 use sluice_mail::{Priority, RecipientWishes, Time, Wishes};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -57,19 +57,19 @@ fn main() {
                 .collect(),
         });
         let start = Instant::now();
-        let mut waiting = leases.next();
+        let mut waiting = leases.next().map(Offer::from);
         let mut done = 0;
         while done < MESSAGES / batch {
             while let Some(lease) = waiting.take() {
                 match instance.offer(lease) {
-                    Ok(()) => waiting = leases.next(),
+                    Ok(()) => waiting = leases.next().map(Offer::from),
                     Err(error) => {
-                        waiting = Some(error.lease);
+                        waiting = Some(error.offer);
                         break;
                     }
                 }
             }
-            if let HostEvent::LeaseDone { .. } = events.recv().unwrap() {
+            if events.recv().unwrap().lease_done().is_some() {
                 done += 1;
             }
         }

@@ -25,6 +25,9 @@ pub enum HostEvent {
         unsettled: Vec<u32>,
         /// Why it is back.
         cause: Cause,
+        /// It was the last of its batch, and this says so too: no [`HostEvent::LeaseDone`] follows. Most batches end so,
+        /// and whoever reads the events is woken once for both.
+        lease_done: bool,
     },
     /// All deliveries of the batch are back, and its poll is over. The last event about it: a job slot is free.
     LeaseDone {
@@ -49,6 +52,19 @@ pub enum HostEvent {
         /// Threads that would not come back and were left alone.
         left_behind: u32,
     },
+}
+
+impl HostEvent {
+    /// The batch whose end it tells of.
+    #[must_use]
+    pub fn lease_done(&self) -> Option<u64> {
+        match self {
+            HostEvent::LeaseDone { lease } | HostEvent::Finished { lease, lease_done: true, .. } => {
+                Some(*lease)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Why a delivery is back.

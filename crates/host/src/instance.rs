@@ -1,12 +1,13 @@
 //! One channel run by one plugin: its queue, its worker threads, its pauses and its end.
 //!
 //! Threads come with work and go without it: [`Instance::offer`] starts a worker when more leases wait than workers do,
-//! up to the channel's limit; a worker that has been idle for long returns. The channel itself is created by the first
-//! worker's thread, with a deadline.
+//! up to the channel's limit; a worker that has been idle for long returns. Of several that wait, the one that has worked
+//! last is called: what it needs is still in the caches, and the others may grow idle. The channel itself is created by the
+//! first worker's thread, with a deadline.
 //!
 //! # Invariants
-//! A lease that was taken is in the queue, or with one worker, or reported. The queue is only filled under the lock and
-//! while the instance is not stopping, so whoever empties it after `stop` was set empties it for good.
+//! A lease that was taken is in the queue, or with one worker, or reported. The queue is only filled while the instance is
+//! not stopping, so whoever empties it after `stop` was set empties it for good.
 //! No event is sent on a thread that calls a method of [`Instance`]: the caller may be the one that reads them.
 //! # Failure
 //! After a failure no worker is started for a while. Workers that are left go on; when there is none, the queue is given
@@ -18,12 +19,13 @@ use crate::event::{Cause, Events, Failure, HostEvent, StopReason};
 use crate::load::Host;
 use crate::plugin::{OptionProblem, Plugin};
 use crate::spec::{FOREVER, SettingKind, Spec};
-use crate::sync::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
+use crate::sync::channel::bounded;
 use crate::sync::{AtomicBool, AtomicUsize, Condvar, Created, Mutex, MutexGuard, create, thread};
 use crate::watchdog::Watchdog;
-use crate::work::Lease;
+use crate::work::Offer;
 use crate::worker::{Overdue, Seized, Worker, untouched_lease};
 use sluice_abi::{STATUS_OK, STATUS_PANIC};
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -43,8 +45,8 @@ pub struct Instance {
 /// A lease that was not taken.
 #[derive(Debug)]
 pub struct OfferError {
-    /// It comes back untouched.
-    pub lease: Lease,
+    /// It comes back unread.
+    pub offer: Offer,
     /// Why.
     pub why: Refusal,
 }
@@ -64,22 +66,22 @@ impl Instance {
     /// Makes a channel. Nothing of the plugin runs before there is work, or [`prepare`](Self::prepare) is called.
     pub fn start(host: &Host, plugin: Arc<Plugin>, spec: Spec, events: Events) -> Instance {
         let spec = spec.within_limits();
-        let (sender, receiver) = bounded(spec.queue_bound);
         let inner = Inner {
             handle: Handle::of(&spec.channel, plugin.name()),
             channel: spec.channel.as_str().into(),
             plugin,
             spec,
             events,
-            receiver,
-            idle: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
             failures_in_a_row: AtomicUsize::new(0),
             sending: AtomicUsize::new(0),
             watchdog: host.watchdog().clone(),
             door: host.door().clone(),
             state: Mutex::new(State {
-                sender: Some(sender),
+                open: true,
+                queue: VecDeque::new(),
+                idle: Vec::new(),
+                called: 0,
                 created: None,
                 workers: Vec::new(),
                 left_behind: 0,
@@ -104,11 +106,7 @@ impl Instance {
     /// Creates the channel now rather than with the first lease, so that trouble with its settings shows early.
     pub fn prepare(&self) {
         let mut state = self.inner.state.lock();
-        if state.created.is_none()
-            && state.workers.is_empty()
-            && state.sender.is_some()
-            && state.rest().is_zero()
-        {
+        if state.created.is_none() && state.workers.is_empty() && state.open && state.rest().is_zero() {
             self.inner.start_worker(&mut state);
         }
     }
@@ -117,26 +115,29 @@ impl Instance {
     ///
     /// # Errors
     /// The lease comes back when the queue is full, the plugin is resting after a failure, or the instance stops.
-    pub fn offer(&self, lease: Lease) -> Result<(), Box<OfferError>> {
-        let refused = |lease, why| Err(Box::new(OfferError { lease, why }));
+    pub fn offer(&self, offer: impl Into<Offer>) -> Result<(), Box<OfferError>> {
+        let offer = offer.into();
+        let refused = |offer, why| Err(Box::new(OfferError { offer, why }));
         let mut state = self.inner.state.lock();
-        let Some(sender) = &state.sender else { return refused(lease, Refusal::Stopped) };
+        if !state.open {
+            return refused(offer, Refusal::Stopped);
+        }
         let rest = state.rest();
         if state.workers.is_empty() && !rest.is_zero() {
-            return refused(lease, Refusal::Resting(rest));
+            return refused(offer, Refusal::Resting(rest));
         }
-        match sender.try_send(lease) {
-            Ok(()) => {}
-            Err(TrySendError::Full(lease)) => return refused(lease, Refusal::Full),
-            Err(TrySendError::Disconnected(lease)) => return refused(lease, Refusal::Stopped),
+        if state.queue.len() >= self.inner.spec.queue_bound {
+            return refused(offer, Refusal::Full);
         }
+        state.queue.push_back(offer);
+        state.call_one();
         self.inner.start_worker_if_needed(&mut state);
         Ok(())
     }
 
     /// How many leases wait for a worker.
     pub fn queued(&self) -> usize {
-        self.inner.receiver.len()
+        self.inner.state.lock().queue.len()
     }
 
     /// How many worker threads there are.
@@ -165,7 +166,7 @@ impl std::fmt::Debug for Instance {
 
 /// What a worker got out of the queue.
 pub(crate) enum Received {
-    Lease(Lease),
+    Offer(Offer),
     Nothing,
     Closed,
 }
@@ -177,9 +178,6 @@ pub(crate) struct Inner {
     pub(crate) plugin: Arc<Plugin>,
     handle: &'static Handle,
     events: Events,
-    receiver: Receiver<Lease>,
-    /// Workers that wait for a lease.
-    idle: AtomicUsize,
     stopping: AtomicBool,
     failures_in_a_row: AtomicUsize,
     /// Deliveries that a plugin has finished and whose last word is on its way.
@@ -193,8 +191,13 @@ pub(crate) struct Inner {
 }
 
 struct State {
-    /// `None` once the instance is stopping.
-    sender: Option<Sender<Lease>>,
+    /// Until the instance is stopping.
+    open: bool,
+    queue: VecDeque<Offer>,
+    /// Workers that wait for a lease, the one that has waited longest first.
+    idle: Vec<Arc<Condvar>>,
+    /// Workers that were called and are not here yet.
+    called: usize,
     created: Option<Arc<Created>>,
     workers: Vec<Arc<Worker>>,
     /// Hung threads that have not come back. Signed, because a thread may come back while it is being given up.
@@ -206,6 +209,14 @@ struct State {
 }
 
 impl State {
+    /// Wakes the worker that has become idle last.
+    fn call_one(&mut self) {
+        if let Some(worker) = self.idle.pop() {
+            self.called += 1;
+            worker.notify_one();
+        }
+    }
+
     fn rest(&self) -> Duration {
         self.resume.map_or(Duration::ZERO, |resume| resume.saturating_duration_since(Instant::now()))
     }
@@ -237,34 +248,36 @@ impl Inner {
         }
     }
 
-    /// Waits for a lease, at most until `until`.
-    pub(crate) fn receive(self: &Arc<Self>, until: Instant) -> Received {
-        match self.receiver.try_recv() {
-            Ok(lease) => return Received::Lease(lease),
-            Err(TryRecvError::Disconnected) => return Received::Closed,
-            Err(TryRecvError::Empty) => {}
-        }
-        self.idle.fetch_add(1, Ordering::SeqCst);
-        let received = self.receiver.recv_deadline(until);
-        self.idle.fetch_sub(1, Ordering::SeqCst);
-        match received {
-            Ok(lease) => {
+    /// Waits for a lease, at most until `until`. `called` is the worker's own.
+    pub(crate) fn receive(self: &Arc<Self>, called: &Arc<Condvar>, until: Instant) -> Received {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(offer) = state.queue.pop_front() {
                 // Someone may have counted on this worker in the moment in which it was no longer idle.
-                if !self.receiver.is_empty() {
-                    self.start_worker_if_needed(&mut self.state.lock());
-                }
-                Received::Lease(lease)
+                self.start_worker_if_needed(&mut state);
+                return Received::Offer(offer);
             }
-            Err(RecvTimeoutError::Timeout) => Received::Nothing,
-            Err(RecvTimeoutError::Disconnected) => Received::Closed,
+            if !state.open {
+                return Received::Closed;
+            }
+            if Instant::now() >= until {
+                return Received::Nothing;
+            }
+            state.idle.push(Arc::clone(called));
+            called.wait_until(&mut state, until);
+            // Whoever called has taken this worker off the list; when the time is over, nobody has.
+            match state.idle.iter().rposition(|other| Arc::ptr_eq(other, called)) {
+                Some(at) => drop(state.idle.remove(at)),
+                None => state.called -= 1,
+            }
         }
     }
 
     fn start_worker_if_needed(self: &Arc<Self>, state: &mut State) {
         let creating = state.created.is_none() && !state.workers.is_empty();
         let below_limit = state.workers.len() < self.spec.max_workers as usize;
-        let wanted = self.receiver.len() > self.idle.load(Ordering::SeqCst);
-        if wanted && below_limit && !creating && state.sender.is_some() && state.rest().is_zero() {
+        let wanted = state.queue.len() > state.idle.len() + state.called;
+        if wanted && below_limit && !creating && state.open && state.rest().is_zero() {
             self.start_worker(state);
         }
     }
@@ -272,9 +285,6 @@ impl Inner {
     /// Called by the watchdog now and then. After a failure no worker is started for a while, and leases that were taken
     /// in that time would wait for the workers that are left, however long those are busy.
     pub(crate) fn after_a_rest(self: &Arc<Self>) {
-        if self.receiver.is_empty() {
-            return;
-        }
         self.start_worker_if_needed(&mut self.state.lock());
     }
 
@@ -311,7 +321,7 @@ impl Inner {
                     }
                     state.created = Some(created.clone());
                     // The leases that came meanwhile may want more than this one worker.
-                    let waiting = self.receiver.len().min(self.spec.max_workers as usize);
+                    let waiting = state.queue.len().min(self.spec.max_workers as usize);
                     for _ in 1..waiting {
                         self.start_worker_if_needed(&mut state);
                     }
@@ -377,7 +387,7 @@ impl Inner {
             Ending::Told => {
                 let mut state = self.state.lock();
                 let left_over = self.forget(&mut state, worker);
-                self.report(state, (worker, seized), (&left_over, &Cause::WorkerEnded), None);
+                self.report(state, (worker, seized), (left_over, &Cause::WorkerEnded), None);
             }
             Ending::Failed(failure) => self.failed(worker, seized, failure, &cause),
             Ending::Refused(text) => {
@@ -412,7 +422,7 @@ impl Inner {
         let pause = self.spec.pause_first.saturating_mul(doubled).min(self.spec.pause_max);
         let mut state = self.state.lock();
         state.resume = Some(Instant::now() + pause);
-        let stopping = state.sender.is_none();
+        let stopping = !state.open;
         let hung_now = u32::try_from(state.left_behind).unwrap_or(0);
         let left_over = self.forget(&mut state, worker);
         tracing::error!(
@@ -422,7 +432,7 @@ impl Inner {
             "the plugin failed: {failure}"
         );
         let failed = HostEvent::WorkerFailed { channel: self.channel.clone(), failure, pause };
-        self.report(state, (worker, seized), (&left_over, cause), (!stopping).then_some(failed));
+        self.report(state, (worker, seized), (left_over, cause), (!stopping).then_some(failed));
         if hung_now >= self.spec.hung_max && !stopping {
             tracing::error!(
                 channel = %self.channel,
@@ -435,17 +445,17 @@ impl Inner {
 
     /// Takes a worker off the list. If leases wait, another is started; if that cannot be and there is none left, the
     /// leases come back to be reported.
-    fn forget(self: &Arc<Self>, state: &mut State, worker: &Arc<Worker>) -> Vec<Lease> {
+    fn forget(self: &Arc<Self>, state: &mut State, worker: &Arc<Worker>) -> Vec<Offer> {
         state.workers.retain(|other| !Arc::ptr_eq(other, worker));
-        if state.sender.is_some() {
+        if state.open {
             self.start_worker_if_needed(state);
         }
         if state.workers.is_empty() {
             self.quiet.notify_all();
         }
         // Under the lock nobody fills the queue, and nobody is there who empties it. `end` does that when stopping.
-        match state.workers.is_empty() && state.sender.is_some() {
-            true => self.receiver.try_iter().collect(),
+        match state.workers.is_empty() && state.open {
+            true => state.queue.drain(..).collect(),
             false => Vec::new(),
         }
     }
@@ -456,15 +466,15 @@ impl Inner {
         &self,
         mut state: MutexGuard<'_, State>,
         (worker, seized): (&Worker, Seized),
-        (left_over, cause): (&[Lease], &Cause),
+        (left_over, cause): (Vec<Offer>, &Cause),
         last: Option<HostEvent>,
     ) {
         state.reporting += 1;
         drop(state);
         worker.report_seized(seized);
         left_over
-            .iter()
-            .flat_map(|lease| untouched_lease(lease, cause))
+            .into_iter()
+            .flat_map(|offer| untouched_lease(&offer.read(), cause))
             .chain(last)
             .for_each(|event| self.send(event));
         self.state.lock().reporting -= 1;
@@ -473,12 +483,14 @@ impl Inner {
 
     fn begin_stop(self: &Arc<Self>, reason: StopReason, deadline: Duration) {
         let mut state = self.state.lock();
-        if state.sender.is_none() {
+        if !state.open {
             return;
         }
         self.stopping.store(true, Ordering::Release);
-        // Wakes every worker that waits for a lease.
-        state.sender = None;
+        state.open = false;
+        while !state.idle.is_empty() {
+            state.call_one();
+        }
         let nothing_runs = state.workers.is_empty() && state.created.is_none();
         drop(state);
         let me = self.clone();
@@ -497,13 +509,13 @@ impl Inner {
     /// The end, on a thread of its own.
     fn end(self: &Arc<Self>, reason: StopReason, deadline: Duration) {
         let give_up = Instant::now() + deadline.min(FOREVER);
-        for lease in self.receiver.try_iter() {
-            untouched_lease(&lease, &Cause::Stopping).into_iter().for_each(|event| self.send(event));
-        }
-        let (workers, created) = {
-            let state = self.state.lock();
-            (state.workers.clone(), state.created.clone())
+        let (queue, workers, created) = {
+            let mut state = self.state.lock();
+            (std::mem::take(&mut state.queue), state.workers.clone(), state.created.clone())
         };
+        for offer in queue {
+            untouched_lease(&offer.read(), &Cause::Stopping).into_iter().for_each(|event| self.send(event));
+        }
         for worker in &workers {
             worker.give_back_pending(&Cause::Stopping);
         }

@@ -10,7 +10,7 @@
 //! Every delivery that [`Instance::offer`] took ends in exactly one [`HostEvent::Finished`], whatever the plugin does:
 //! panic, hang, return early, forget to settle, settle twice or settle what it was not given. It
 //! names each recipient once, settled or not. Every lease ends in exactly one [`HostEvent::LeaseDone`], after all its
-//! deliveries. An instance says [`HostEvent::Stopped`] once, and nothing afterwards.
+//! deliveries, or with the last of them. An instance says [`HostEvent::Stopped`] once, and nothing afterwards.
 //!
 //! The bytes of a delivery stay alive until the plugin gives it back or its `run` returns, even when the delivery was
 //! taken away from it long before. Libraries are never unloaded.
@@ -48,4 +48,4 @@ pub use load::{Host, LoadError};
 pub use plugin::{OptionKind, OptionProblem, Plugin, PluginOption};
 pub use routine::RoutineError;
 pub use spec::{Setting, SettingKind, Spec};
-pub use work::{Content, Delivery, Lease, Recipient};
+pub use work::{Content, Delivery, Lease, Offer, Recipient};

@@ -95,3 +95,33 @@ pub struct Lease {
     /// What to deliver, in this order.
     pub deliveries: Vec<Delivery>,
 }
+
+/// A lease that has not been read yet. Reading a message may mean waiting for a disk, and is left to the worker that has
+/// the lease: whoever offers one does not wait, and what was read is still warm where it is used.
+pub struct Offer {
+    /// The caller's name for it; comes back in the events.
+    pub lease: u64,
+    /// As in [`Lease`].
+    pub poll: bool,
+    /// Gives the deliveries, in their order. Called once, on a thread of the instance, unless the offer is refused.
+    pub read: Box<dyn FnOnce() -> Vec<Delivery> + Send>,
+}
+
+impl Offer {
+    pub(crate) fn read(self) -> Lease {
+        Lease { lease: self.lease, poll: self.poll, deliveries: (self.read)() }
+    }
+}
+
+impl From<Lease> for Offer {
+    fn from(lease: Lease) -> Self {
+        let Lease { lease, poll, deliveries } = lease;
+        Offer { lease, poll, read: Box::new(|| deliveries) }
+    }
+}
+
+impl fmt::Debug for Offer {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.debug_struct("Offer").field("lease", &self.lease).field("poll", &self.poll).finish_non_exhaustive()
+    }
+}

@@ -41,6 +41,8 @@ pub(crate) struct Worker {
     state: Mutex<State>,
     /// Something left `held`.
     room: Condvar,
+    /// The instance has a lease for this worker.
+    called: Arc<Condvar>,
 }
 
 struct State {
@@ -83,14 +85,16 @@ impl Held {
             true => Vec::new(),
             false => all.filter(|index| !settled(*index)).collect(),
         };
-        (HostEvent::Finished { token: lent.source().token, lease, outcomes, unsettled, cause }, lent)
+        let token = lent.source().token;
+        (HostEvent::Finished { token, lease, outcomes, unsettled, cause, lease_done: false }, lent)
     }
 }
 
 /// Everything about a delivery that was never lent.
 pub(crate) fn untouched(lease: u64, delivery: &Delivery, cause: Cause) -> HostEvent {
     let unsettled = delivery.recipients.iter().map(|recipient| recipient.index).collect();
-    HostEvent::Finished { token: delivery.token, lease, outcomes: Vec::new(), unsettled, cause }
+    let token = delivery.token;
+    HostEvent::Finished { token, lease, outcomes: Vec::new(), unsettled, cause, lease_done: false }
 }
 
 /// Everything about a lease that no worker ever had.
@@ -113,7 +117,7 @@ impl Worker {
             told_to_stop: false,
             gone: false,
         };
-        Worker { instance, state: Mutex::new(state), room: Condvar::new() }
+        Worker { instance, state: Mutex::new(state), room: Condvar::new(), called: Arc::default() }
     }
 
     /// `create` is over. `false` when that took too long and nobody waits for the channel any more.
@@ -170,9 +174,9 @@ impl Worker {
                 false => give_up,
             };
             drop(state);
-            match self.instance.receive(give_up.min(idle_limit)) {
-                Received::Lease(lease) => {
-                    if self.take(lease) {
+            match self.instance.receive(&self.called, give_up.min(idle_limit)) {
+                Received::Offer(offer) => {
+                    if self.take(offer.read()) {
                         return Answer::Poll;
                     }
                 }
@@ -345,7 +349,19 @@ impl Worker {
     }
 
     /// Sends the last word about one delivery, and about its lease when it was the last of it.
-    fn report(&self, lease: u64, event: HostEvent) {
+    fn report(&self, lease: u64, mut event: HostEvent) {
+        let mut state = self.state.lock();
+        // All others of the lease have been told of.
+        let is_last = |open: &OpenLease| open.lease == lease && open.unfinished == 1 && !open.polling;
+        if let Some(at) = state.leases.iter().position(is_last)
+            && let HostEvent::Finished { lease_done, .. } = &mut event
+        {
+            *lease_done = true;
+            state.leases.swap_remove(at);
+            drop(state);
+            return self.instance.send(event);
+        }
+        drop(state);
         self.instance.send(event);
         // Counted only now, so that the lease is never reported before one of its deliveries.
         let mut state = self.state.lock();

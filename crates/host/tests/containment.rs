@@ -136,7 +136,7 @@ fn while_it_rests_a_channel_says_for_how_long() {
     channel.offer(lease(1, &[&[0]]));
     channel.until_failures(1);
     let error = channel.instance.offer(lease(2, &[&[0]])).unwrap_err();
-    assert_eq!(error.lease.lease, 2);
+    assert_eq!(error.offer.lease, 2);
     assert!(
         matches!(error.why, Refusal::Resting(rest) if rest > LONG / 2 && rest <= LONG),
         "{:?}",
@@ -366,7 +366,7 @@ fn a_full_queue_is_an_answer() {
             Err(error) => Some(error),
         });
     let refused = refused.unwrap();
-    assert_eq!((refused.why, refused.lease.lease), (Refusal::Full, taken + 1));
+    assert_eq!((refused.why, refused.offer.lease), (Refusal::Full, taken + 1));
     channel.until_leases_done(taken as usize);
 }
 

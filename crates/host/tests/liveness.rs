@@ -19,7 +19,7 @@ impl Chance {
 }
 
 fn leases_done(events: &[HostEvent]) -> usize {
-    events.iter().filter(|event| matches!(event, HostEvent::LeaseDone { .. })).count()
+    events.iter().filter(|event| event.lease_done().is_some()).count()
 }
 
 #[test]

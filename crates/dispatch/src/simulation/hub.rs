@@ -13,9 +13,10 @@ use super::plugins::Plugins;
 use crate::aside::{Aside, Work};
 use crate::clock::Clock;
 use crate::core::Core;
-use crate::desk::{Desk, Job};
+use crate::desk::Desk;
 use crate::event::Loaded;
 use crate::handle::Handle;
+use crate::notice::NoticeJob;
 use crate::run::{Assembled, Loop, Parts, WaysIn};
 
 /// The dispatcher never asks: it is told the time with each step.
@@ -45,7 +46,7 @@ pub(super) struct Hub {
     pub(super) steps: Steps,
     ways_in: WaysIn,
     desk: Desk,
-    jobs: crossbeam_channel::Receiver<Job>,
+    jobs: crossbeam_channel::Receiver<Box<NoticeJob>>,
     pile: Pile,
     /// Dropped last, as in `run`.
     _ended: crossbeam_channel::Sender<()>,
@@ -99,8 +100,11 @@ impl Hub {
         self.core.go_on(now)
     }
 
-    /// One job at the desk, if there is one.
-    pub(super) fn desk(&mut self) -> bool {
+    /// A worker reads its lease, or one job is done at the desk, if there is either.
+    pub(super) fn read(&mut self) -> bool {
+        if self.plugins.read() {
+            return true;
+        }
         let Ok(job) = self.jobs.try_recv() else { return false };
         self.desk.take(job);
         true

@@ -2,10 +2,11 @@
 //! keep the one promise that the host keeps for every plugin: each delivery is finished once, each lease is done once, and
 //! nothing comes behind the word that an instance has ended.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use sluice_host::{Delivery, Events, Lease};
+use sluice_host::{Delivery, Events, Offer};
 
 use super::chance::Chance;
 use crate::runner::{Instance, NotTaken, PluginInfo, Runner, Runners};
@@ -28,6 +29,8 @@ pub(super) struct Living {
 /// All plugins of one life of the hub.
 pub(super) struct Stage {
     pub(super) instances: Vec<Living>,
+    /// Leases that an instance has taken and no worker of its has read.
+    pub(super) unread: VecDeque<(usize, Offer)>,
     /// What was offered since somebody looked.
     pub(super) offered: Vec<(String, Delivery)>,
     pub(super) chance: Chance,
@@ -40,8 +43,21 @@ pub(super) struct Plugins(Arc<Mutex<Stage>>);
 
 impl Plugins {
     pub(super) fn new(chance: Chance, is_moody: bool) -> Self {
-        let (instances, offered) = (Vec::new(), Vec::new());
-        Self(Arc::new(Mutex::new(Stage { instances, offered, chance, is_moody })))
+        let (instances, unread, offered) = (Vec::new(), VecDeque::new(), Vec::new());
+        Self(Arc::new(Mutex::new(Stage { instances, unread, offered, chance, is_moody })))
+    }
+
+    /// A worker reads a lease, if one waits for that.
+    pub(super) fn read(&self) -> bool {
+        let unread = self.stage().unread.pop_front();
+        let Some((number, Offer { lease, read, .. })) = unread else { return false };
+        let deliveries = read();
+        let mut stage = self.stage();
+        let instance = &mut stage.instances[number];
+        let channel = instance.channel.clone();
+        instance.leases.push(OpenLease { lease, deliveries: deliveries.clone() });
+        stage.offered.extend(deliveries.into_iter().map(|delivery| (channel.clone(), delivery)));
+        true
     }
 
     pub(super) fn stage(&self) -> MutexGuard<'_, Stage> {
@@ -73,17 +89,14 @@ impl Runners for Plugins {
 }
 
 impl Runner for Acting {
-    fn offer(&self, lease: Lease) -> Result<(), NotTaken> {
+    fn offer(&self, offer: Offer) -> Result<(), NotTaken> {
         let mut stage = self.stage.stage();
         let is_moody = stage.is_moody && stage.chance.once_in(25);
         let instance = &mut stage.instances[self.number];
         if instance.is_asked_to_stop || instance.has_ended || is_moody {
             return Err(NotTaken { why: "not now".to_owned(), pause: Duration::from_secs(1) });
         }
-        let channel = instance.channel.clone();
-        let Lease { lease, deliveries, .. } = lease;
-        instance.leases.push(OpenLease { lease, deliveries: deliveries.clone() });
-        stage.offered.extend(deliveries.into_iter().map(|delivery| (channel.clone(), delivery)));
+        stage.unread.push_back((self.number, offer));
         Ok(())
     }
 

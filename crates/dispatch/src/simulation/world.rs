@@ -379,7 +379,7 @@ impl World {
     }
 
     fn desk(&mut self) -> bool {
-        if !self.hub().desk() {
+        if !self.hub().read() {
             return false;
         }
         let offered = std::mem::take(&mut self.hub().plugins.stage().offered);

@@ -12,7 +12,7 @@ use sluice_dispatch::{
     ChannelReport, Clock, Closing, CommitError, Dispatcher, EntryView, Handle, Instance, Loaded, NotTaken,
     Order, Parts, Peer, PluginInfo, QueueSummary, Released, Requester, Runner, Runners, Via, ask,
 };
-use sluice_host::{Cause, Events, HostEvent, Lease, StopReason};
+use sluice_host::{Cause, Events, HostEvent, Lease, Offer, StopReason};
 use sluice_mail::{Envelope, Handover, Outcome, Priority, Recipient, Status, Time, Wishes};
 use sluice_rewrite::Rewriter;
 use sluice_spool::{Disk, EntryId, OpenError, Options, Spool, Storage};
@@ -109,12 +109,15 @@ struct Stage {
     hold_start: bool,
     most_leases: HashMap<String, usize>,
     open_by_channel: HashMap<String, usize>,
+    /// Where leases of all channels are worked off, one after the other.
+    thread: Option<std::sync::mpsc::Sender<(Actor, Offer)>>,
 }
 
 /// Stands in for all plugins.
 #[derive(Clone, Default)]
 pub struct Actors(Arc<Mutex<Stage>>);
 
+#[derive(Clone)]
 struct Actor {
     stage: Actors,
     channel: String,
@@ -148,13 +151,40 @@ fn outcome(act: &Act) -> Option<Outcome> {
 }
 
 impl Runner for Actor {
-    fn offer(&self, lease: Lease) -> Result<(), NotTaken> {
+    fn offer(&self, offer: Offer) -> Result<(), NotTaken> {
+        let mut stage = self.stage.0.lock().unwrap();
+        if stage.refuse_lease {
+            return Err(NotTaken { why: "the test says so".to_owned(), pause: Duration::from_secs(1) });
+        }
+        // On another thread, as a real instance does.
+        let thread = stage.thread.get_or_insert_with(|| {
+            let (sender, receiver) = std::sync::mpsc::channel::<(Actor, Offer)>();
+            std::thread::spawn(move || receiver.into_iter().for_each(|(actor, offer)| actor.work(offer)));
+            sender
+        });
+        thread.send((self.clone(), offer)).unwrap();
+        Ok(())
+    }
+
+    fn untaken(&self) -> usize {
+        self.stage.0.lock().unwrap().untaken
+    }
+
+    fn stop(&self, _deadline: Duration) {
+        self.stage.0.lock().unwrap().stopped.push(self.channel.clone());
+        let channel = self.channel.as_str().into();
+        let (events, reason) = (Arc::clone(&self.events), StopReason::Asked);
+        // From another thread, as a real instance does.
+        std::thread::spawn(move || events(HostEvent::Stopped { channel, reason, left_behind: 0 }));
+    }
+}
+
+impl Actor {
+    fn work(&self, offer: Offer) {
+        let lease = Lease { lease: offer.lease, poll: offer.poll, deliveries: (offer.read)() };
         let mut news = Vec::new();
         {
             let mut stage = self.stage.0.lock().unwrap();
-            if stage.refuse_lease {
-                return Err(NotTaken { why: "the test says so".to_owned(), pause: Duration::from_secs(1) });
-            }
             if lease.poll {
                 stage.polls.push(self.channel.clone());
             }
@@ -204,10 +234,20 @@ impl Runner for Actor {
                 }
                 let cause = if died { Cause::WorkerEnded } else { Cause::Done };
                 let (token, lease) = (delivery.token, lease.lease);
-                news.push(HostEvent::Finished { token, lease, outcomes, unsettled, cause });
+                news.push(HostEvent::Finished {
+                    token,
+                    lease,
+                    outcomes,
+                    unsettled,
+                    cause,
+                    lease_done: false,
+                });
             }
             if open == 0 {
-                news.push(HostEvent::LeaseDone { lease: lease.lease });
+                match news.last_mut() {
+                    Some(HostEvent::Finished { lease_done, .. }) => *lease_done = true,
+                    _ => news.push(HostEvent::LeaseDone { lease: lease.lease }),
+                }
             } else {
                 stage.leases_open.insert(lease.lease, (open, Arc::clone(&self.events)));
                 let now = stage.open_by_channel.entry(self.channel.clone()).or_default();
@@ -218,19 +258,6 @@ impl Runner for Actor {
             }
         }
         news.into_iter().for_each(|event| (self.events)(event));
-        Ok(())
-    }
-
-    fn untaken(&self) -> usize {
-        self.stage.0.lock().unwrap().untaken
-    }
-
-    fn stop(&self, _deadline: Duration) {
-        self.stage.0.lock().unwrap().stopped.push(self.channel.clone());
-        let channel = self.channel.as_str().into();
-        let (events, reason) = (Arc::clone(&self.events), StopReason::Asked);
-        // From another thread, as a real instance does.
-        std::thread::spawn(move || events(HostEvent::Stopped { channel, reason, left_behind: 0 }));
     }
 }
 
@@ -802,7 +829,14 @@ impl House {
         };
         let (token, lease, unsettled) = (kept.token, kept.lease, kept.recipients);
         let cause = Cause::NotCreated;
-        (kept.events)(HostEvent::Finished { token, lease, outcomes: Vec::new(), unsettled, cause });
+        (kept.events)(HostEvent::Finished {
+            token,
+            lease,
+            outcomes: Vec::new(),
+            unsettled,
+            cause,
+            lease_done: false,
+        });
         (kept.events)(HostEvent::LeaseDone { lease });
         let reason = StopReason::Refused("the test says so".to_owned());
         (kept.events)(HostEvent::Stopped { channel: kept.channel.as_str().into(), reason, left_behind: 0 });
@@ -833,6 +867,7 @@ impl House {
                 outcomes,
                 unsettled,
                 cause,
+                lease_done: false,
             }];
             let left = stage.leases_open.get_mut(&kept.lease).unwrap();
             left.0 -= 1;

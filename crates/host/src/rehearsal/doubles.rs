@@ -168,22 +168,10 @@ pub(crate) mod channel {
     }
 
     impl<T> Receiver<T> {
-        pub(crate) fn len(&self) -> usize {
-            self.0.queue.lock().items.len()
-        }
-
-        pub(crate) fn is_empty(&self) -> bool {
-            self.len() == 0
-        }
-
         pub(crate) fn try_recv(&self) -> Result<T, TryRecvError> {
             let mut queue = self.0.queue.lock();
             let gone = queue.senders == 0;
             queue.items.pop_front().ok_or(if gone { TryRecvError::Disconnected } else { TryRecvError::Empty })
-        }
-
-        pub(crate) fn try_iter(&self) -> impl Iterator<Item = T> {
-            std::iter::from_fn(|| self.try_recv().ok())
         }
 
         fn wait(&self) -> Result<T, RecvError> {

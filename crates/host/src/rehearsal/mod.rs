@@ -187,7 +187,7 @@ impl Told {
 }
 
 fn done(events: &[HostEvent]) -> usize {
-    events.iter().filter(|event| matches!(event, HostEvent::LeaseDone { .. })).count()
+    events.iter().filter(|event| event.lease_done().is_some()).count()
 }
 
 fn stopped(events: &[HostEvent]) -> bool {
@@ -277,14 +277,15 @@ fn check(events: &[HostEvent], taken: &[u64], deliveries: u64) {
                     left.get_mut(lease).unwrap_or_else(|| panic!("lease {lease} is not open: {events:#?}"));
                 *left -= 1;
             }
-            HostEvent::LeaseDone { lease } => {
-                let left = left.remove(lease);
-                assert_eq!(left, Some(0), "lease {lease} is done: {events:#?}");
-            }
+            HostEvent::LeaseDone { .. } => {}
             HostEvent::WorkerFailed { .. } => {}
             HostEvent::Stopped { .. } => {
                 assert_eq!(place + 1, events.len(), "the end is not last: {events:#?}");
             }
+        }
+        if let Some(lease) = event.lease_done() {
+            let left = left.remove(&lease);
+            assert_eq!(left, Some(0), "lease {lease} is done: {events:#?}");
         }
     }
     assert!(left.is_empty(), "leases {left:?} were taken and never done: {events:#?}");

@@ -163,7 +163,7 @@ impl Running {
     }
 
     pub(crate) fn until_leases_done(&mut self, count: usize) {
-        let done = |event: &&HostEvent| matches!(event, HostEvent::LeaseDone { .. });
+        let done = |event: &&HostEvent| event.lease_done().is_some();
         self.until("leases to be done", |seen| seen.iter().filter(done).count() >= count);
     }
 
@@ -177,12 +177,13 @@ impl Running {
     }
 
     /// Waits until an offer is not refused because of a rest.
-    pub(crate) fn offer_after_rest(&self, mut lease: Lease) {
+    pub(crate) fn offer_after_rest(&self, lease: Lease) {
+        let mut offer = sluice_host::Offer::from(lease);
         let give_up = Instant::now() + PATIENCE;
-        while let Err(error) = self.instance.offer(lease) {
+        while let Err(error) = self.instance.offer(offer) {
             assert!(matches!(error.why, sluice_host::Refusal::Resting(_)), "{:?}", error.why);
             assert!(Instant::now() < give_up, "the rest does not end");
-            lease = error.lease;
+            offer = error.offer;
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -207,12 +208,13 @@ pub(crate) fn story(events: &[HostEvent]) -> String {
 
 fn line(event: &HostEvent) -> String {
     match event {
-        HostEvent::Finished { token, outcomes, unsettled, cause, .. } => {
+        HostEvent::Finished { token, lease, outcomes, unsettled, cause, lease_done } => {
             let settled: Vec<String> =
                 outcomes.iter().map(|(index, outcome)| format!(" {index} {}", said(outcome))).collect();
             let open = if unsettled.is_empty() { String::new() } else { format!(" open {unsettled:?}") };
             let cause = if *cause == Cause::Done { String::new() } else { format!(" ({cause:?})") };
-            format!("message {token}:{}{open}{cause}", settled.join(","))
+            let done = if *lease_done { format!("\nlease {lease} done") } else { String::new() };
+            format!("message {token}:{}{open}{cause}{done}", settled.join(","))
         }
         HostEvent::LeaseDone { lease } => format!("lease {lease} done"),
         HostEvent::WorkerFailed { failure, .. } => format!("failed: {}", without_line(&failure.to_string())),

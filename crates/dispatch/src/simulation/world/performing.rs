@@ -34,11 +34,13 @@ impl World {
         let mut stage = alive(&self.hub).plugins.stage();
         let busy =
             |living: &Living| !living.has_ended && (!living.leases.is_empty() || living.is_asked_to_stop);
+        // What was taken is read first.
+        let reads = |number: usize| stage.unread.iter().any(|(other, _)| *other == number);
         let numbers: Vec<usize> = stage
             .instances
             .iter()
             .enumerate()
-            .filter(|(_, living)| busy(living))
+            .filter(|(number, living)| busy(living) && !reads(*number))
             .map(|(number, _)| number)
             .collect();
         if numbers.is_empty() {
@@ -73,7 +75,10 @@ impl World {
                     lines.push(settle(lease.lease, &delivery, is_good, chance, ledger, told, &mut news));
                 }
                 if lease.deliveries.is_empty() && (is_good || chance.once_in(2)) {
-                    news.push(HostEvent::LeaseDone { lease: lease.lease });
+                    match news.last_mut() {
+                        Some(HostEvent::Finished { lease_done, .. }) => *lease_done = true,
+                        _ => news.push(HostEvent::LeaseDone { lease: lease.lease }),
+                    }
                     instance.leases.remove(which);
                 }
             } else {
@@ -133,7 +138,14 @@ fn return_lease(
         }
         told.push((id, said));
         let (token, lease, cause) = (delivery.token, lease.lease, cause.clone());
-        news.push(HostEvent::Finished { token, lease, outcomes: Vec::new(), unsettled, cause });
+        news.push(HostEvent::Finished {
+            token,
+            lease,
+            outcomes: Vec::new(),
+            unsettled,
+            cause,
+            lease_done: false,
+        });
     }
     news.push(HostEvent::LeaseDone { lease: lease.lease });
 }
@@ -181,7 +193,8 @@ fn settle(
     }
     let line = format!("settle {id} on its way: {said:?}");
     told.push((id, said));
-    news.push(HostEvent::Finished { token: delivery.token, lease, outcomes, unsettled, cause: Cause::Done });
+    let (token, cause) = (delivery.token, Cause::Done);
+    news.push(HostEvent::Finished { token, lease, outcomes, unsettled, cause, lease_done: false });
     line
 }
 
