@@ -18,6 +18,7 @@ use sluice_config::Config;
 use sluice_diag::{Code, Diagnostic, Severity, nearest};
 use sluice_host::{Host, Plugin};
 use sluice_rewrite::Rewriter;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::hub;
 
@@ -43,6 +44,15 @@ impl Allowed {
         let bare = stem.strip_prefix("lib").unwrap_or(stem);
         let bare = bare.strip_prefix("sluice_").unwrap_or(bare);
         self.name.contains('/') && [stem, bare].iter().any(|name| name.eq_ignore_ascii_case(image))
+    }
+}
+
+/// Waits without keeping the other sessions of the thread waiting: a plugin may take its time.
+fn aside<T>(work: impl FnOnce() -> T) -> T {
+    let runtime = Handle::try_current().map(|runtime| runtime.runtime_flavor());
+    match runtime {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
     }
 }
 
@@ -74,7 +84,7 @@ impl Routines {
             );
             return None;
         };
-        match plugin.call(routine, argument) {
+        match aside(|| plugin.call(routine, argument)) {
             Ok(answer) => {
                 tracing::debug!(image, routine, argument, ?answer, "called a routine");
                 answer

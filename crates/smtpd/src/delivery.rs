@@ -28,6 +28,9 @@ const READ_OCTETS: (usize, usize) = (8 * 1024, 64 * 1024);
 /// Room for a read of the last octets of a chunk: the command behind it may come along.
 const READ_OCTETS_MIN: usize = 4 * 1024;
 
+/// Room for a message whose client has not said how large it is: most fit.
+const TAIL_OCTETS: u64 = 8 * 1024;
+
 /// How the reception of content went on.
 pub(crate) enum Progress {
     /// The message, or the chunk, has come to its end.
@@ -378,7 +381,7 @@ fn first_lines(talk: &Talk, transaction: &Transaction, id: &str, now: Time) -> V
         now,
     };
     let field = trace.field();
-    let expected = transaction.params.size.unwrap_or(4096).min(CHUNK_OCTETS as u64) as usize;
+    let expected = transaction.params.size.unwrap_or(TAIL_OCTETS).min(CHUNK_OCTETS as u64) as usize;
     let mut tail = Vec::with_capacity(field.len() + expected + 64);
     tail.extend_from_slice(field.as_bytes());
     talk.orders.write_fields(&mut tail);

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use crate::intake::{AtrnPolicy, Connection, EtrnPolicy, Intake};
-use crate::session::Talk;
+use crate::session::{GOODBYE, Talk};
 use crate::tls::Wire;
 
 /// A connection in whatever protects it.
@@ -43,7 +43,7 @@ pub async fn serve_reversed(
     let ended = talk.run().await;
     let how = match ended {
         // 221: the provider has said that there is no more.
-        Ok(()) if talk.last_code == 221 => Ok(()),
+        Ok(()) if talk.last_code == GOODBYE => Ok(()),
         Ok(()) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ended without QUIT")),
         Err(error) => Err(error),
     };

@@ -33,6 +33,8 @@ use crate::{LOOKUP_TIME, log};
 const COMMAND_READ_OCTETS: usize = 4 * 1024;
 /// Replies are written when so much has gathered, even if more commands are there.
 const OUTPUT_OCTETS_MAX: usize = 16 * 1024;
+/// Code of the reply to QUIT, and of no other.
+pub(crate) const GOODBYE: u16 = 221;
 /// Before closing on a client that is still sending, so much and for so long is read: a close with input unread would
 /// reset the connection, and the client might never see our last reply.
 const LINGER_OCTETS_MAX: usize = 256 * 1024;
@@ -145,8 +147,6 @@ pub(crate) async fn serve(
     intake: Arc<dyn Intake>,
     stopping: watch::Receiver<bool>,
 ) {
-    // Replies are written whole; waiting for more to fill a packet only costs the client time.
-    let _ = stream.set_nodelay(true);
     let peer = connection.peer;
     if let Some(lookup) = intake.client_name(&connection) {
         connection.name = timeout(LOOKUP_TIME, lookup).await.ok().flatten();
@@ -566,8 +566,12 @@ impl Talk {
 
     async fn close(&mut self) -> io::Result<()> {
         self.flush().await?;
-        if let Some(stream) = &mut self.stream {
-            linger(stream).await;
+        // Who has said QUIT says no more, so there is nothing to wait for, and the close reaches the client behind 221.
+        let has_quit = self.last_code == GOODBYE && self.input.unused().is_empty();
+        match &mut self.stream {
+            Some(Wire::Plain(_)) if has_quit => {}
+            Some(stream) => linger(stream).await,
+            None => {}
         }
         Ok(())
     }

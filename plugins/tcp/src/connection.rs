@@ -406,6 +406,7 @@ impl Connection {
                         Err(loss) => self.lost(&loss),
                     }
                     since = Instant::now();
+                    part = false;
                 }
                 Step::StartTls => {
                     self.secure();

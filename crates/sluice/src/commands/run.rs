@@ -45,6 +45,7 @@ pub(crate) fn run(run: &Run) -> Result<Exit, Failure> {
         return Err(Failure::new(Exit::Config, error));
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(listener_threads())
         .enable_all()
         .thread_name("smtpd")
         .build()
@@ -65,6 +66,13 @@ pub(crate) fn run(run: &Run) -> Result<Exit, Failure> {
     runtime.shutdown_background();
     tracing::info!("stopped");
     result
+}
+
+/// Threads for the sessions: half as many as there are processors. The spool, the dispatcher and the plugins have about as much
+/// to do with a message as its session has, and on threads of their own; more threads here only wake each other up and
+/// take each other's sessions away.
+fn listener_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2))
 }
 
 /// Listens and waits for signals; returns when the listeners are closed, with the moment at which stopping began.
