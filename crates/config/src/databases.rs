@@ -38,6 +38,9 @@ impl Databases {
     /// The database of that name, case aside; `None` when there is no file for it.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Database> {
+        if self.by_name.is_empty() {
+            return None;
+        }
         self.by_name.get(name).or_else(|| self.by_name.get(&name.to_lowercase())).map(Arc::as_ref)
     }
 

@@ -144,7 +144,8 @@ pub(crate) fn style_is_written(channel: &Channel) -> bool {
 }
 
 pub(crate) fn same_host(one: &str, other: &str) -> bool {
-    one.eq_ignore_ascii_case(other) || one.to_lowercase() == other.to_lowercase()
+    one.eq_ignore_ascii_case(other)
+        || (!(one.is_ascii() && other.is_ascii()) && one.to_lowercase() == other.to_lowercase())
 }
 
 /// Writes the hosts of an address in another form; true if that changed anything.

@@ -212,6 +212,12 @@ impl Content {
                 self.text(b"\r", kept);
             }
             let rest = &input[at..];
+            let plain = self.plain_lines(rest);
+            if !plain.is_empty() {
+                at += plain.len();
+                self.keep(plain, kept);
+                continue;
+            }
             let stop = memchr3(b'\r', b'\n', 0, rest);
             let (text, special) = rest.split_at(stop.unwrap_or(rest.len()));
             self.text(text, kept);
@@ -231,6 +237,38 @@ impl Content {
             at += 1;
         }
         Fed::More
+    }
+
+    /// The whole lines at the beginning of the input about which there is nothing to be said, which are most of all bodies:
+    /// they are looked at once, counted here, and kept as one piece.
+    fn plain_lines<'i>(&mut self, input: &'i [u8]) -> &'i [u8] {
+        let between_lines = self.line == 0 && !self.dotted && matches!(self.field, Field::Body);
+        if !between_lines || self.fault.is_some() || self.rules.long_lines == LongLines::Wrap {
+            return &[];
+        }
+        let Rules { size_max, lines_max, seven_bit, .. } = self.rules;
+        let size_left = if size_max == 0 { u64::MAX } else { size_max.saturating_sub(self.summary.size) };
+        let lines_left = lines_max.map_or(u32::MAX, |most| most.saturating_sub(self.summary.lines));
+        let (mut end, mut lines) = (0, 0u32);
+        while lines < lines_left && input.get(end) != Some(&b'.') {
+            let line = &input[end..];
+            let Some(length) = memchr3(b'\r', b'\n', 0, line) else { break };
+            let next = end + length + 2;
+            if !line[length..].starts_with(b"\r\n") || length > LINE_TEXT_MAX || next as u64 > size_left {
+                break;
+            }
+            (end, lines) = (next, lines + 1);
+        }
+        let plain = &input[..end];
+        if !plain.is_ascii() {
+            if seven_bit {
+                return &[];
+            }
+            self.summary.eight_bit = true;
+        }
+        self.summary.size += end as u64;
+        self.summary.lines = self.summary.lines.saturating_add(lines);
+        plain
     }
 
     /// Octets of the current line that end nothing.

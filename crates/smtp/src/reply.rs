@@ -108,15 +108,8 @@ impl Reply {
     ///
     /// An enhanced code of another class than the reply code is not sent: it would contradict it.
     pub fn write_in(&self, charset: Charset, out: &mut Vec<u8>) {
-        let code = self.code.clamp(200, 599);
-        let mut prefix = code.to_string();
-        prefix.push('-');
-        match self.status {
-            Some(status) if u16::from(status.class) == code / 100 => {
-                prefix.push_str(&format!("{status} "));
-            }
-            _ => {}
-        }
+        let prefix = Prefix::of(self.code.clamp(200, 599), self.status);
+        let prefix = prefix.as_bytes();
         let room = REPLY_LINE_OCTETS_MAX - 2 - prefix.len();
         let mut last = out.len();
         let empty: Cow<'static, str> = Cow::Borrowed("");
@@ -127,7 +120,7 @@ impl Reply {
             loop {
                 let (piece, more) = fold(rest, room);
                 last = out.len();
-                out.extend_from_slice(prefix.as_bytes());
+                out.extend_from_slice(prefix);
                 out.extend_from_slice(piece.as_bytes());
                 out.extend_from_slice(b"\r\n");
                 if more.is_empty() {
@@ -144,6 +137,51 @@ impl Reply {
         let mut bytes = Vec::with_capacity(64);
         self.write_to(&mut bytes);
         bytes
+    }
+}
+
+/// What stands before the text of each line: the code, the separator, and the enhanced code where it agrees. Every reply has
+/// one, so it is put together without asking for memory.
+struct Prefix {
+    octets: [u8; PREFIX_OCTETS_MAX],
+    length: usize,
+}
+
+/// `550-5.65535.65535 `: as long as a prefix can be.
+const PREFIX_OCTETS_MAX: usize = 18;
+
+impl Prefix {
+    fn of(code: u16, status: Option<Status>) -> Prefix {
+        let mut prefix = Prefix { octets: [0; PREFIX_OCTETS_MAX], length: 0 };
+        prefix.number(code);
+        prefix.put(b'-');
+        if let Some(Status { class, subject, detail }) = status
+            && u16::from(class) == code / 100
+        {
+            for (number, end) in [(u16::from(class), b'.'), (subject, b'.'), (detail, b' ')] {
+                prefix.number(number);
+                prefix.put(end);
+            }
+        }
+        prefix
+    }
+
+    fn put(&mut self, octet: u8) {
+        self.octets[self.length] = octet;
+        self.length += 1;
+    }
+
+    /// Up to five digits.
+    fn number(&mut self, number: u16) {
+        let first = [10_000, 1000, 100, 10].iter().position(|unit| number >= *unit).unwrap_or(4);
+        for unit in &[10_000, 1000, 100, 10, 1][first..] {
+            // One digit, so it fits.
+            self.put(b'0' + (number / unit % 10) as u8);
+        }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.octets[..self.length]
     }
 }
 
@@ -216,6 +254,16 @@ mod tests {
         assert_eq!(wire(&Reply::new(250, Status::DONE, "OK")), "250 2.0.0 OK\r\n");
         assert_eq!(wire(&Reply::plain(354, "go on")), "354 go on\r\n");
         assert_eq!(wire(&Reply { code: 250, status: None, lines: vec![] }), "250 \r\n");
+    }
+
+    #[test]
+    fn numbers_of_any_length_stand_before_the_text() {
+        for (subject, detail) in
+            [(0, 9), (10, 99), (100, 999), (1000, 9999), (10_000, 65_535), (65_535, 65_535)]
+        {
+            let status = Status::new(5, subject, detail);
+            assert_eq!(wire(&Reply::new(550, status, "no")), format!("550 5.{subject}.{detail} no\r\n"));
+        }
     }
 
     #[test]

@@ -213,6 +213,9 @@ impl MappingTables {
     }
 
     fn index(&self, table: &str) -> Option<usize> {
+        if self.by_name.is_empty() {
+            return None;
+        }
         let found = self.by_name.get(table).copied();
         found.or_else(|| self.by_name.get(table.to_lowercase().as_str()).copied())
     }

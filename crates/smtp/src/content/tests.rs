@@ -189,3 +189,43 @@ fn find_end(bytes: &[u8]) -> Option<usize> {
     let with_start = [b"\r\n", bytes].concat();
     with_start.windows(5).position(|window| window == b"\r\n.\r\n").map(|at| at + 3)
 }
+
+#[test]
+fn lines_taken_whole_are_judged_as_those_taken_apart() {
+    let long = "x".repeat(LINE_TEXT_MAX);
+    let too_long = "x".repeat(LINE_TEXT_MAX + 1);
+    let lines = [
+        "",
+        "plain",
+        "..stuffed",
+        "k\u{f6}ln",
+        "a\rb",
+        "a\nb",
+        "a\0b",
+        "ends in CR\r",
+        &long,
+        &too_long,
+        "last",
+    ];
+    let rules = [
+        Rules::default(),
+        Rules { seven_bit: true, ..Rules::default() },
+        Rules { size_max: 60, ..Rules::default() },
+        Rules { size_max: 27, ..Rules::default() },
+        Rules { lines_max: Some(5), ..Rules::default() },
+        Rules { long_lines: LongLines::Truncate, ..Rules::default() },
+        Rules { long_lines: LongLines::Wrap, ..Rules::default() },
+    ];
+    // Every body of three of these lines behind a header.
+    for number in 0..lines.len().pow(3) {
+        let [first, second, third] = [number, number / lines.len(), number / lines.len() / lines.len()];
+        let body = [first, second, third].map(|at| lines[at % lines.len()]).join("\r\n");
+        let message = format!("Subject: a\r\n\r\n{body}\r\nend\r\n.\r\nQUIT\r\n");
+        for rules in rules {
+            let of_use = |(kept, rest, verdict): Message| (verdict.is_ok().then_some(kept), rest, verdict);
+            let apart = receive_by(rules, message.as_bytes(), 1).map(of_use);
+            let whole = receive_by(rules, message.as_bytes(), message.len()).map(of_use);
+            assert!(whole == apart, "{rules:?}: {message:?}: {whole:?}, {apart:?}");
+        }
+    }
+}
