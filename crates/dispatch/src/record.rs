@@ -52,9 +52,10 @@ pub(crate) const fn blocks(octets: u64, config: &Config) -> u64 {
 pub(crate) fn queued(envelope: &Envelope, octets: u64, config: &Config) -> Vec<String> {
     let logs = |name: &str| config.channels.by_name(name).is_some_and(|channel| channel.settings.logging);
     let recipients = envelope.recipients.iter().filter(|recipient| logs(&recipient.channel));
-    let (source, sender) = (&envelope.source_channel, shown(&envelope.sender));
+    let source = &envelope.source_channel;
     recipients
         .map(|recipient| {
+            let sender = shown(&envelope.sender);
             let (original, active) = (shown(&recipient.original), shown(&recipient.address));
             let blocks = blocks(octets, config);
             format!("{source} {} E {blocks} {sender} rfc822;{original} {active}", recipient.channel)

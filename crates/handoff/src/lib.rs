@@ -6,6 +6,9 @@
 //! on a [`Bell`], which whoever puts something into one of its queues rings. One bell serves several queues, and ringing it
 //! costs a system call only when the reader sleeps.
 //!
+//! A reader that was woken gives way once before it looks. On an idle machine that is nothing; on a busy one those who have
+//! something to bring get to it first, so that the reader takes several things at once and sleeps less often.
+//!
 //! # Invariants
 //! What was put into a queue before [`Bell::ring`] is seen by the reader's next look, or wakes it from its sleep. The reader
 //! is one thread at a time.
@@ -84,12 +87,17 @@ impl Bell {
         if nothing_there() {
             let begun = Instant::now();
             // A thread may wake for no reason, or for a bell that was rung after its last look.
+            let mut rung = true;
             while self.asleep.load(Ordering::Acquire) {
                 let left = time.saturating_sub(begun.elapsed());
                 if left.is_zero() {
+                    rung = false;
                     break;
                 }
                 thread::park_timeout(left);
+            }
+            if rung {
+                thread::yield_now();
             }
         }
         self.asleep.store(false, Ordering::Relaxed);

@@ -46,13 +46,21 @@ impl From<SystemTime> for Time {
     }
 }
 
+const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
 /// The date as RFC 5322 section 3.3 writes it in a header field, in UTC: `Sat, 21 Nov 2026 21:30:00 +0000`.
 ///
 /// A time after the year 9999 is written as the last one that has a four-digit year.
 pub fn rfc5322_date(time: Time) -> String {
     let secs = i64::try_from(time.secs()).unwrap_or(i64::MAX);
     let timestamp = jiff::Timestamp::from_second(secs).unwrap_or(jiff::Timestamp::MAX);
-    timestamp.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
+    let at = jiff::tz::Offset::UTC.to_datetime(timestamp);
+    let day = DAYS[usize::from(at.weekday().to_monday_zero_offset().unsigned_abs())];
+    let month = MONTHS[usize::from(at.month().unsigned_abs()) - 1];
+    let (hour, minute, second) = (at.hour(), at.minute(), at.second());
+    format!("{day}, {:02} {month} {:04} {hour:02}:{minute:02}:{second:02} +0000", at.day(), at.year())
 }
 
 /// The time that a date in a header field stands for: RFC 5322 section 3.3 with its obsolete forms (two-digit years, zones

@@ -64,13 +64,13 @@ impl Rewriter {
         context: &Context<'_>,
         input: Flags,
     ) -> Result<Forwarded, Rejected> {
-        // A bar in a stranger's address would move the parts of the question behind it.
-        let asked_with = sender.replace('|', "_");
         let mut found = Forwarded::default();
-        if !self.mappings().has(FORWARD) && self.config().options.use_forward_database & bits::DATABASE == 0 {
+        if !self.forwards() {
             found.recipients.push(recipient);
             return Ok(found);
         }
+        // A bar in a stranger's address would move the parts of the question behind it.
+        let asked_with = sender.replace('|', "_");
         let left = self.config().options.max_alias_levels;
         let unanswered = self.lookups.unanswered();
         let result =
@@ -80,6 +80,12 @@ impl Rewriter {
             return Err(Rejected::unavailable());
         }
         result.map(|()| found)
+    }
+
+    /// Whether anybody's mail may be forwarded: there is a table or a database that says so.
+    #[must_use]
+    pub fn forwards(&self) -> bool {
+        self.mappings().has(FORWARD) || self.config().options.use_forward_database & bits::DATABASE != 0
     }
 }
 

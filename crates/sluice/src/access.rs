@@ -58,8 +58,11 @@ pub(crate) struct Access<'a> {
 impl<'a> Access<'a> {
     /// Questions about a connection that has just been made.
     pub(crate) fn of_connection(loaded: &'a Loaded, connection: &Connection) -> Access<'a> {
-        let (application, login) = ("SMTP".to_owned(), String::new());
-        Access { loaded, port: port_probe(connection), application, login, flags: Flags::NONE }
+        let (mut port, login) = (String::new(), String::new());
+        if !loaded.rewriter.mappings().is_empty() {
+            port = port_probe(connection);
+        }
+        Access { loaded, port, application: "SMTP".to_owned(), login, flags: Flags::NONE }
     }
 
     /// Questions about a session.

@@ -9,9 +9,12 @@
 //! # Not here
 //! The conversation (`smtpd`), the rest of the front door (`intake`), the header and reverse-path of each copy (`arriving`).
 
+use std::cell::LazyCell;
+use std::ops::Deref;
+
 use sluice_dispatch::Loaded;
 use sluice_mail::{Address, Recipient, RecipientWishes, Refusal, Status};
-use sluice_rewrite::{Context, Expanded, Expansion, Kind};
+use sluice_rewrite::{Context, Expanded, Expansion, Forwarded, Kind};
 use sluice_smtpd::{Accepted, Orders, Origin, Session};
 
 use crate::access::{Access, Addressee, Verdict};
@@ -43,7 +46,8 @@ impl Recipients<'_> {
         for (member, rejected) in &expansion.lost {
             tracing::warn!(alias = path, %member, why = rejected.text, "an address of an alias goes nowhere and gets no copy");
         }
-        let rewritten = hub::rewritten(loaded, sender, context.source_channel);
+        // Only tables and forwarding ask about the sender.
+        let rewritten = LazyCell::new(|| hub::rewritten(loaded, sender, context.source_channel));
         let access = Access::of_session(loaded, self.session);
         let verdicts = self.judge(&access, &rewritten, address, &expansion, orders)?;
         let is_alias = expansion.is_alias;
@@ -57,10 +61,11 @@ impl Recipients<'_> {
                 tracing::info!(recipient = path, address = %copy.route.address, "accepted and discarded, by a mapping table");
                 continue;
             }
-            let forwarded = loaded
-                .rewriter
-                .forward(copy, &rewritten, &context, access.flags())
-                .map_err(|rejected| rejected.into_refusal(path))?;
+            let forwarded = match loaded.rewriter.forwards() {
+                true => loaded.rewriter.forward(copy, &rewritten, &context, access.flags()),
+                false => Ok(Forwarded { recipients: vec![copy], ..Forwarded::default() }),
+            };
+            let forwarded = forwarded.map_err(|rejected| rejected.into_refusal(path))?;
             for remark in &forwarded.remarks {
                 tracing::error!(recipient = path, "{remark}");
             }
@@ -100,7 +105,7 @@ impl Recipients<'_> {
     fn judge(
         &self,
         access: &Access<'_>,
-        sender: &str,
+        sender: &dyn Deref<Target = String>,
         address: &Address,
         expansion: &Expansion,
         orders: &mut Orders,

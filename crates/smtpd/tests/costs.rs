@@ -119,4 +119,3 @@ fn more_lines_cost_no_more_allocations() {
     let long = session(20, 90);
     assert!(long <= short + 20, "{long} allocations for messages of ninety lines, {short} for those of ten");
 }
-
