@@ -160,7 +160,7 @@ impl Assembled {
             reader: Reader { spool: spool.clone(), inbox: inbox_in.clone() },
             desk: desk_in,
             aside,
-            inbox: inbox_in.clone(),
+            inbox: inbox_in,
             moments: Moments {
                 kept: now,
                 next_service: now.plus(loaded.config.options.post_interval),

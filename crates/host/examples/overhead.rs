@@ -2,7 +2,7 @@
 //! `FOLDER` has the bit bucket's library built alike.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
-use sluice_host::{Delivery, Host, HostEvent, Instance, Lease, Offer, Recipient, Spec};
+use sluice_host::{Delivery, Host, Instance, Lease, Offer, Recipient, Spec};
 use sluice_mail::{Priority, RecipientWishes, Time, Wishes};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;

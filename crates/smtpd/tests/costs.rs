@@ -1,7 +1,8 @@
 //! What a session and a message in it cost, counted in allocations: the part of their speed that does not depend on the
 //! machine. What the house behind the intake costs is not in here.
-#![allow(clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
+#[allow(unreachable_pub, dead_code)]
 mod site;
 
 use std::io;
