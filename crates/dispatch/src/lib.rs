@@ -38,6 +38,7 @@ mod jumps;
 mod last_error;
 mod lookout;
 mod moments;
+mod news;
 mod notes;
 mod notice;
 mod order;

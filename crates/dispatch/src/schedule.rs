@@ -14,9 +14,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sluice_config::PerPriority;
-use sluice_host::{Cause, HostEvent, Offer, StopReason};
-use sluice_mail::{Outcome, Priority, Status, Time};
-use sluice_queue::{ChannelKey, Collect, EntryKey, Placement, Selector};
+use sluice_host::Offer;
+use sluice_mail::{Priority, Time};
+use sluice_queue::{ChannelKey, Collect, EntryKey, Selector};
 
 use crate::core::{Core, InFlight, Lease, Others, Owners, Pool, RunnerState, Taken};
 use crate::desk::{LeaseItem, LeaseJob, NullSender, Share, With};
@@ -31,8 +31,6 @@ use crate::runs::Way;
 const START_PAUSE: Duration = Duration::from_secs(5);
 /// Longest such pause: an operator who has mended the plugin does not want to wait longer, nor to restart the hub.
 const START_PAUSE_MAX: Duration = Duration::from_secs(300);
-/// Pause after so many workers hung that the host gave the instance up. Each try may cost threads that never come back.
-const HUNG_PAUSE: Duration = Duration::from_secs(3600);
 /// Pause after an instance took no more: it is full, or stopping.
 const FULL_PAUSE: Duration = Duration::from_millis(200);
 
@@ -362,7 +360,7 @@ impl Core {
         With { shares: others.entries.iter().map(share).collect(), owners: Arc::clone(&others.owners) }
     }
 
-    fn free_slot(&mut self, lease: u64) -> Option<Lease> {
+    pub(crate) fn free_slot(&mut self, lease: u64) -> Option<Lease> {
         let mut lease = self.leases.remove(&lease)?;
         // One batch of events may hold the end of this job and, before it, the arrival of mail for others: who had the slot
         // stands behind them, or it would have the next one too.
@@ -468,7 +466,7 @@ impl Core {
         }
     }
 
-    fn failed(&mut self, key: ChannelKey, why: String, pause: Option<Duration>, now: Time) {
+    pub(crate) fn failed(&mut self, key: ChannelKey, why: String, pause: Option<Duration>, now: Time) {
         let channel = &mut self.channels[key.index()];
         let doubled = START_PAUSE.saturating_mul(1 << channel.failures.min(16)).min(START_PAUSE_MAX);
         channel.failures = channel.failures.saturating_add(1);
@@ -485,126 +483,6 @@ impl Core {
         if let RunnerState::Running(runner) = std::mem::replace(&mut channel.runner, RunnerState::None) {
             runner.stop(deadline);
             self.draining.insert((key, channel.generation), runner);
-        }
-    }
-
-    /// An instance tells what happened.
-    pub(crate) fn host_event(&mut self, key: ChannelKey, generation: u64, event: HostEvent, now: Time) {
-        match event {
-            HostEvent::Finished { token, lease, outcomes, unsettled, cause, lease_done } => {
-                self.went_on(key, now);
-                let channel = &mut self.channels[key.index()];
-                if cause == Cause::Done && channel.generation == generation {
-                    // Only work that was done says that all is well: a plugin may start and then refuse its settings.
-                    channel.failures = 0;
-                    channel.error = None;
-                }
-                self.delivery_finished(token, outcomes, unsettled, &cause, now);
-                if lease_done {
-                    self.lease_done(lease, now);
-                }
-            }
-            HostEvent::LeaseDone { lease } => {
-                self.went_on(key, now);
-                self.lease_done(lease, now);
-            }
-            HostEvent::WorkerFailed { failure, pause, .. } => {
-                let name = Arc::clone(self.queues.channel_name(key));
-                tracing::warn!(channel = %name, %failure, ?pause, "a channel's plugin failed; its deliveries are back in the queue");
-                let channel = &mut self.channels[key.index()];
-                if channel.generation == generation {
-                    channel.error = Some(failure.to_string());
-                    channel.pause_until = channel.pause_until.max(now.plus(pause));
-                }
-            }
-            HostEvent::Stopped { reason, left_behind, .. } => {
-                let name = Arc::clone(self.queues.channel_name(key));
-                if left_behind > 0 {
-                    tracing::warn!(channel = %name, left_behind, "threads of a channel did not come back");
-                }
-                self.draining.remove(&(key, generation));
-                let channel = &mut self.channels[key.index()];
-                let was_running = matches!(channel.runner, RunnerState::Running(_));
-                // An instance may end while it is still being announced.
-                let was_starting = matches!(channel.runner, RunnerState::Starting);
-                if channel.generation != generation || !(was_running || was_starting) {
-                    return;
-                }
-                if reason == StopReason::Asked {
-                    channel.runner = RunnerState::None;
-                    self.agenda.list(key);
-                    return;
-                }
-                let pause = matches!(reason, StopReason::TooManyHung(_)).then_some(HUNG_PAUSE);
-                tracing::error!(channel = %name, %reason, "channel stopped; its mail waits");
-                self.failed(key, reason.to_string(), pause, now);
-            }
-        }
-    }
-
-    /// All of a lease has come back.
-    fn lease_done(&mut self, lease: u64, now: Time) {
-        // The host has told of each delivery before this; one that it has not would stay leased for ever.
-        let lease = self.free_slot(lease);
-        for token in lease.iter().flat_map(|lease| &lease.tokens) {
-            if let Some(delivery) = self.deliveries.remove(token) {
-                tracing::error!(
-                    token,
-                    "a lease is done but one of its deliveries was not told of; it is due again"
-                );
-                self.put_back_untried(&delivery, now);
-            }
-        }
-        if let Some(lease) = lease {
-            self.turned_lease_over(&lease, now);
-        }
-    }
-
-    fn delivery_finished(
-        &mut self,
-        token: u64,
-        mut outcomes: Vec<(u32, Outcome)>,
-        unsettled: Vec<u32>,
-        cause: &Cause,
-        now: Time,
-    ) {
-        let Some(delivery) = self.deliveries.remove(&token) else { return };
-        match cause {
-            // Nobody has looked at it: as if it had not been leased.
-            Cause::NotCreated | Cause::Stopping if outcomes.is_empty() => {
-                self.put_back_untried(&delivery, now);
-            }
-            Cause::Unusable => self.hold_all(&delivery, &cause.to_string(), now),
-            _ => {
-                // What nobody said anything of has been tried all the same: if it is this message that the plugin cannot
-                // bear, the next one shall have its turn first.
-                let status = Status { class: 4, subject: 3, detail: 0 };
-                let deferred = |index| {
-                    (index, Outcome::Deferred { status, text: cause.to_string(), peer: String::new() })
-                };
-                outcomes.extend(unsettled.into_iter().map(deferred));
-                self.settle(&delivery, outcomes, now);
-            }
-        }
-    }
-
-    /// The stored message cannot be read: it is put on hold, with everything else of it that comes up later.
-    pub(crate) fn unreadable(&mut self, token: u64, what: &str, now: Time) {
-        if let Some(delivery) = self.deliveries.remove(&token) {
-            self.hold_all(&delivery, what, now);
-        }
-    }
-
-    fn hold_all(&mut self, delivery: &InFlight, why: &str, now: Time) {
-        delivery.all().for_each(|taken| self.hold(taken.entry, why, now));
-    }
-
-    /// Nobody has tried it: it is due as before.
-    fn put_back_untried(&mut self, delivery: &InFlight, now: Time) {
-        for taken in delivery.all() {
-            if !self.grant_wish(taken.entry, now) {
-                self.queues.put_back(taken.entry, Placement::Ready, now);
-            }
         }
     }
 }

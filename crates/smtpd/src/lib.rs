@@ -17,6 +17,7 @@
 
 mod asked;
 mod delivery;
+mod farewell;
 mod gate;
 pub mod inside;
 mod intake;

@@ -23,6 +23,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::delivery::{self, Arrival, Progress};
+use crate::farewell::{LINGER, linger};
 use crate::intake::{Admission, Connection, EtrnAnswer, Intake, Lookup, MailParams, Orders, Origin, Session};
 use crate::protection::{Underway, policy};
 use crate::tls::Wire;
@@ -35,10 +36,6 @@ const COMMAND_READ_OCTETS: usize = 4 * 1024;
 const OUTPUT_OCTETS_MAX: usize = 16 * 1024;
 /// Code of the reply to QUIT, and of no other.
 pub(crate) const GOODBYE: u16 = 221;
-/// Before closing on a client that is still sending, so much and for so long is read: a close with input unread would
-/// reset the connection, and the client might never see our last reply.
-const LINGER_OCTETS_MAX: usize = 256 * 1024;
-const LINGER: Duration = Duration::from_secs(1);
 
 /// A session at work.
 pub(crate) struct Talk {
@@ -584,21 +581,4 @@ fn got(read: Result<io::Result<usize>, tokio::time::error::Elapsed>) -> io::Resu
         Ok(Ok(octets)) => Ok(Got::Octets(octets)),
         Ok(Err(error)) => Err(error),
     }
-}
-
-/// Closes our side and reads what is still coming, briefly.
-async fn linger(stream: &mut Wire) {
-    let drain = async {
-        stream.shutdown().await?;
-        let mut left = LINGER_OCTETS_MAX;
-        let mut octets = [0; 1024];
-        while left > 0 {
-            match stream.read(&mut octets).await? {
-                0 => break,
-                read => left = left.saturating_sub(read),
-            }
-        }
-        io::Result::Ok(())
-    };
-    let _ = timeout(LINGER, drain).await;
 }

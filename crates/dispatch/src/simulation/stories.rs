@@ -31,7 +31,7 @@ fn pump(hub: &mut Hub, instant: Instant) {
         hub.steps.turn(instant);
         hub.take_in(NOW);
         hub.go_on(NOW);
-        while hub.desk() {}
+        while hub.read() {}
         while hub.pile_len() > 0 {
             hub.work(0);
         }
@@ -85,6 +85,7 @@ fn what_is_to_be_returned_keeps_its_attempts_when_a_crash_comes_before_the_notic
         outcomes: vec![(0, deferred)],
         unsettled: Vec::new(),
         cause: Cause::Done,
+        lease_done: false,
     });
     hub.take_in(NOW);
     // Long enough for what is lazy; and the notice is not made.
