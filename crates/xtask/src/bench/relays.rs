@@ -58,7 +58,7 @@ impl Relay {
     /// A number that its log names in this way, `written=4096`; the last of them.
     pub(super) fn logged(&self, name: &str) -> Option<u64> {
         let log = String::from_utf8_lossy(&fs::read(&self.log).ok()?).into_owned();
-        let (_, rest) = log.rsplit_once(&format!("{name}="))?;
+        let (_, rest) = log.rsplit_once(&format!(" {name}="))?;
         rest.split(|sign: char| !sign.is_ascii_digit()).next()?.parse().ok()
     }
 
