@@ -49,6 +49,8 @@ pub(super) fn day(line: &str) -> &str {
 pub(super) struct Files {
     folder: PathBuf,
     current: Option<Current>,
+    /// The last day that could not be begun, whose lines stand behind those of the day before. Empty: none.
+    not_begun: String,
 }
 
 struct Current {
@@ -59,14 +61,15 @@ struct Current {
 impl Files {
     /// Nothing is made before there is a line.
     pub(super) fn new(folder: &Path) -> Files {
-        Files { folder: folder.to_owned(), current: None }
+        Files { folder: folder.to_owned(), current: None, not_begun: String::new() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// Appends lines of one day.
+    /// Appends lines of one day. Where that day cannot begin a file, it is said once, and they stay in the present one until the
+    /// next day, or the next start.
     pub(super) fn append(&mut self, lines: &str) -> anyhow::Result<()> {
         let (path, day) = (self.path(NAMES[2]), day(lines).to_owned());
         if !self.current.as_ref().is_some_and(|current| is_at(&current.file, &path)) {
@@ -77,14 +80,23 @@ impl Files {
             None => self.open(&path, &day)?,
         };
         // A clock that is set back begins no other file.
-        let mut current = if later(&day, &current.day) {
-            self.turn().with_context(|| format!("cannot begin a new day in {}", self.folder.display()))?;
-            self.open(&path, &day)?
+        let mut current = if later(&day, &current.day) && later(&day, &self.not_begun) {
+            match self.turn() {
+                Ok(()) => self.open(&path, &day)?,
+                Err(error) => {
+                    tracing::error!(%error, folder = %self.folder.display(), day, "the mail log cannot begin a file for a new day; it goes on in the present one");
+                    self.not_begun = day;
+                    current
+                }
+            }
         } else {
             current
         };
         let written = current.file.write_all(lines.as_bytes());
-        self.current = Some(current);
+        // What has failed may have left half a line, which is ended when the file is opened again.
+        if written.is_ok() {
+            self.current = Some(current);
+        }
         written.with_context(|| format!("cannot write {}", path.display()))
     }
 
@@ -112,9 +124,7 @@ impl Files {
         match File::open(&yesterday) {
             Ok(mut from) => {
                 if all.try_exists()? {
-                    let mut to = OpenOptions::new().append(true).open(&all)?;
-                    io::copy(&mut from, &mut to)?;
-                    to.sync_data()?;
+                    add(&mut from, &mut OpenOptions::new().append(true).open(&all)?)?;
                     fs::remove_file(&yesterday)?;
                 } else {
                     fs::rename(&yesterday, &all)?;
@@ -128,6 +138,17 @@ impl Files {
             done => done,
         }
     }
+}
+
+/// Adds all of one to the end of another, where it is then on the disk; or else nothing.
+fn add(from: &mut impl io::Read, to: &mut File) -> io::Result<()> {
+    let before = to.metadata()?.len();
+    let added = io::copy(from, to).and_then(|_| to.sync_data());
+    if added.is_err() {
+        // Where this fails too, lines stand in two files, as after a crash.
+        let _ = to.set_len(before);
+    }
+    added
 }
 
 /// Whether a path still leads to the file.
@@ -229,6 +250,58 @@ mod tests {
         let mut files = Files::new(folder.path());
         files.append(&line(NOON, "three")).unwrap();
         assert_eq!(read(folder.path(), NAMES[2]), format!("02-Dec-2026 09:1\n{}", line(NOON, "three")));
+    }
+
+    #[test]
+    fn what_does_not_fit_behind_older_lines_leaves_nothing_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("all");
+        fs::write(&path, "older\n").unwrap();
+        let mut to = OpenOptions::new().append(true).open(&path).unwrap();
+        let half = "half of yester";
+        // A folder cannot be read: the error comes after some octets went over.
+        let mut from = half.as_bytes().chain(File::open(folder.path()).unwrap());
+        add(&mut from, &mut to).unwrap_err();
+        assert_eq!(read(folder.path(), "all"), "older\n");
+        add(&mut "yesterday\n".as_bytes(), &mut to).unwrap();
+        assert_eq!(read(folder.path(), "all"), "older\nyesterday\n");
+    }
+
+    #[test]
+    fn a_day_that_cannot_begin_a_file_is_written_to_the_present_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path();
+        let mut files = Files::new(place);
+        let [one, two, three, more, four] = [(0, "1"), (1, "2"), (2, "3"), (2, "more"), (3, "4")]
+            .map(|(days, text)| line(NOON + days * DAY, text));
+        files.append(&one).unwrap();
+        files.append(&two).unwrap();
+        std::os::unix::fs::symlink("/dev/full", place.join(NAMES[0])).unwrap();
+        files.append(&three).unwrap();
+        assert_eq!((read(place, NAMES[1]), read(place, NAMES[2])), (one.clone(), [&*two, &three].concat()));
+        // There is room again: that is seen on the next day.
+        fs::remove_file(place.join(NAMES[0])).unwrap();
+        files.append(&more).unwrap();
+        assert_eq!(read(place, NAMES[2]), [&*two, &three, &more].concat());
+        files.append(&four).unwrap();
+        let all = NAMES.map(|name| read(place, name));
+        assert_eq!(all, [one, [two, three, more].concat(), four]);
+    }
+
+    #[test]
+    fn half_a_line_of_a_write_that_failed_is_ended_before_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(NAMES[2]);
+        let mut files = Files::new(folder.path());
+        let [one, two, three] = ["one", "two", "three"].map(|text| line(NOON, text));
+        files.append(&one).unwrap();
+        // Stands for a disk that is full in the middle of a line.
+        let half = &two[..two.len() / 2];
+        files.current.as_mut().unwrap().file.write_all(half.as_bytes()).unwrap();
+        files.current.as_mut().unwrap().file = File::open(&path).unwrap();
+        files.append(&two).unwrap_err();
+        files.append(&three).unwrap();
+        assert_eq!(read(folder.path(), NAMES[2]), format!("{one}{half}\n{three}"));
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub(crate) struct Reach {
     pub(crate) since: Option<String>,
     /// The highest id that any record has.
     pub(crate) highest: String,
-    /// The lowest one of the oldest file: messages before it have no records (any more).
+    /// The lowest id that any record has. Messages before it have no records (any more).
     pub(crate) lowest: String,
 }
 
@@ -57,13 +57,16 @@ pub(crate) struct Unreadable {
 /// The records of a message, oldest first, and how far the log reaches. `id` is sixteen digits in upper case.
 pub(crate) fn records_of(folder: &Path, id: &str) -> Result<(Vec<Entry>, Reach), Unreadable> {
     let (mut entries, mut reach, mut seen) = (Vec::new(), Reach::default(), HashSet::new());
-    for name in NAMES {
-        let path = folder.join(name);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+    // The day may turn meanwhile, which moves lines to an older file: all are open before the first is read, the youngest first.
+    let mut open = Vec::new();
+    for path in NAMES.map(|name| folder.join(name)).into_iter().rev() {
+        match File::open(&path) {
+            Ok(file) => open.push((path, file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(Unreadable { path, source }),
-        };
+        }
+    }
+    for (path, file) in open.into_iter().rev() {
         let read = files::lines_of(file, |line| {
             let Some(found) = line.get(STAMP_LEN + 1..STAMP_LEN + 1 + ID_LEN) else { return true };
             if reach.since.is_none() {
