@@ -257,13 +257,13 @@ impl Content {
             if !line[length..].starts_with(b"\r\n") || length > LINE_TEXT_MAX || next as u64 > size_left {
                 break;
             }
+            if seven_bit && !line[..length].is_ascii() {
+                break;
+            }
             (end, lines) = (next, lines + 1);
         }
         let plain = &input[..end];
-        if !plain.is_ascii() {
-            if seven_bit {
-                return &[];
-            }
+        if !seven_bit && !plain.is_ascii() {
             self.summary.eight_bit = true;
         }
         self.summary.size += end as u64;

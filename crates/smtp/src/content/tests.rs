@@ -229,3 +229,21 @@ fn lines_taken_whole_are_judged_as_those_taken_apart() {
         }
     }
 }
+
+#[test]
+fn lines_before_one_that_may_not_be_eight_bit_are_looked_at_once() {
+    let lines = b"plain\r\n".repeat(1000);
+    let body = [&lines, b"\xfc\r\n".as_slice(), &lines].concat();
+    let mut content = Content::new(Rules { seven_bit: true, ..Rules::default() });
+    let mut kept = Vec::new();
+    content.feed(b"Subject: a\r\n\r\n", &mut kept);
+    // What is not taken here is looked at again after each line.
+    assert_eq!(content.plain_lines(&body), lines);
+    let (_, rest, verdict) = receive_by(
+        Rules { seven_bit: true, ..Rules::default() },
+        &[b"Subject: a\r\n\r\n", body.as_slice(), b".\r\nQUIT\r\n"].concat(),
+        usize::MAX >> 1,
+    )
+    .unwrap();
+    assert_eq!((rest.as_slice(), verdict), (b"QUIT\r\n".as_slice(), Err(Fault::EightBit)));
+}
