@@ -81,6 +81,7 @@ impl Channel for Tcp {
                 settings,
                 runtime,
                 halt,
+                no_line_until: std::sync::Mutex::default(),
                 log: Arc::new(move |level, text| logger.write(level, text)),
             },
         })

@@ -1,6 +1,6 @@
 //! What is remembered of hosts: within a batch, so that a dead peer costs one attempt, and beyond it (`ipbackoff`).
 //!
-//! A *batch* is a lease of the host's. Its memory ends with it, and after ten seconds in any case: a release makes a new
+//! A *batch* is a lease of the host's. Its memory ends with it, and ten seconds after the last host that failed: a release makes a new
 //! batch, and somebody who says ETRN is there now, whatever was true before. What is remembered is the channel's choice
 //! (`cacheeverything` and its kind; PMDF System Manager's Guide 2.3.4.13).
 //!
@@ -58,7 +58,8 @@ impl Batch {
     pub(crate) fn failed(&mut self, cache: HostCache, address: SocketAddr, why: Outcome) {
         let is_forgiven = self.reached.remove(&address) && cache == HostCache::Everything;
         if cache != HostCache::Nothing && !is_forgiven {
-            self.since.get_or_insert_with(Instant::now);
+            // A host that is silent takes longer to fail than this memory lasts: it lasts from the last failure on.
+            self.since = Some(Instant::now());
             self.failed.insert(address, why);
         }
     }
@@ -161,6 +162,21 @@ mod tests {
             batch.begin(8);
             assert_eq!(batch.known(address(1)), None, "another batch");
         }
+    }
+
+    #[test]
+    fn a_failure_that_took_long_is_remembered_from_its_end() {
+        let long_ago = || Instant::now().checked_sub(REMEMBERED_FOR);
+        let mut batch = Batch::default();
+        batch.begin(7);
+        batch.failed(HostCache::Everything, address(1), trouble());
+        batch.since = long_ago();
+        batch.failed(HostCache::Everything, address(2), trouble());
+        batch.begin(7);
+        assert!(batch.known(address(1)).is_some() && batch.known(address(2)).is_some());
+        batch.since = long_ago();
+        batch.begin(7);
+        assert_eq!((batch.known(address(1)), batch.known(address(2))), (None, None));
     }
 
     #[test]

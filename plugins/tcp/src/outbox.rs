@@ -8,12 +8,13 @@
 //! thousand messages for a dead peer are one attempt.
 //!
 //! A line that is dialled when it is wanted may take a minute: each address is waited for (CONNECT_TIME), and where the machine
-//! has no route to any of them, all are tried again for a while, since a line that is coming up makes one.
+//! has no route to any of them, all are tried again for a while, since a line that is coming up makes one. One worker waits in
+//! vain for all of them.
 //!
 //! # Not here
 //! The dialogue and the socket (`connection`), the order of hosts (`targets`), what is remembered of hosts (`memory`).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sluice_sdk::{Level, Outcome, Status};
@@ -37,6 +38,9 @@ const SLOT_TIME: Duration = Duration::from_secs(120);
 /// may make it less.
 const ROUTE_TIME: Duration = Duration::from_secs(60);
 const ROUTE_PAUSE: Duration = Duration::from_secs(1);
+/// How long nobody waits for a route after somebody has done so in vain. All destinations of a channel that are due while the
+/// line is down would otherwise take a worker each for that long.
+const NO_LINE_FOR: Duration = Duration::from_secs(60);
 /// How long a poll may look for a peer that answers, before it is given up for this time.
 const POLL_TIME: Duration = Duration::from_secs(300);
 /// A poll run finds that the peer was asked already when its connection is not older than this.
@@ -51,9 +55,20 @@ pub(crate) struct Shared {
     pub(crate) pool: Pool,
     pub(crate) rests: Rests,
     pub(crate) log: Log,
+    /// Until then nobody waits for a line: somebody has just done so, and none came up.
+    pub(crate) no_line_until: Mutex<Option<Instant>>,
 }
 
 impl Shared {
+    fn waits_for_no_line(&self) -> bool {
+        let until = *self.no_line_until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn note_line(&self, none_until: Option<Instant>) {
+        *self.no_line_until.lock().unwrap_or_else(PoisonError::into_inner) = none_until;
+    }
+
     /// A step of the delivering side, for a channel with `master_debug`.
     fn step(&self, text: impl FnOnce() -> String) {
         if self.settings.debug {
@@ -284,7 +299,14 @@ impl<'s> Outbox<'s> {
         let time = ROUTE_TIME.min(self.shared.settings.times.connect);
         let next = Instant::now() + ROUTE_PAUSE;
         let only = !round.no_route.is_empty() && !round.other;
-        only && next < begun + time && next < self.until && !self.shared.halt.is_told()
+        if !only || self.shared.halt.is_told() || self.shared.waits_for_no_line() {
+            return false;
+        }
+        if next >= begun + time {
+            self.shared.note_line(Some(Instant::now() + NO_LINE_FOR));
+            return false;
+        }
+        next < self.until
     }
 
     /// Connects to the best host that answers, the last resort included.
@@ -419,6 +441,7 @@ impl<'s> Outbox<'s> {
                 match Connection::open(target, settings, runtime, halt, self.time_left(), slot, trace) {
                     Ok(connection) => {
                         self.batch.reached(settings.host_cache, address);
+                        shared.note_line(None);
                         if let Some(rests) = self.rests(target) {
                             rests.reached(address);
                         }

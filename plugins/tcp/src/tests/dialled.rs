@@ -96,6 +96,27 @@ fn without_a_route_for_all_the_time_it_is_deferred_and_a_batch_waits_once() {
 }
 
 #[test]
+fn all_workers_of_a_channel_wait_for_a_line_once_until_somebody_gets_through() {
+    let (names, looks) = changing(&[&[NO_ROUTE]]);
+    let shared = channel(9, &[("CONNECT_TIME", "2.5")], names);
+    let settled = deliver(&mut Outbox::new(&shared), &message(&["r@b"]));
+    let tries = looks.load(Ordering::SeqCst);
+    assert!(tries >= 2, "{tries}");
+    let mut other = message(&["r@b"]);
+    other.lease = 2;
+    assert_eq!(deliver(&mut Outbox::new(&shared), &other), settled);
+    assert_eq!(looks.load(Ordering::SeqCst), tries + 1, "another worker does not wait again");
+    let none_until = *shared.no_line_until.lock().unwrap();
+    let peer = Peer::start(vec![takes_one()]);
+    let shared = channel(peer.port, &[], Some(Box::new(Here(vec!["127.0.0.1"]))));
+    *shared.no_line_until.lock().unwrap() = none_until;
+    assert_eq!(deliver(&mut Outbox::new(&shared), &other), ["delivered 2.0.0 site.example: 250 taken"]);
+    assert_eq!((none_until.is_some(), *shared.no_line_until.lock().unwrap()), (true, None));
+    shared.pool.close_idle(Duration::ZERO);
+    peer.heard();
+}
+
+#[test]
 fn a_host_that_is_reached_and_refuses_is_no_line_that_is_down() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let (names, looks) = changing(&[&[NO_ROUTE, "127.0.0.1"]]);

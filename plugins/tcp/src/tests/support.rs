@@ -190,6 +190,7 @@ pub(super) fn channel(port: u16, given: &[(&str, &str)], names: Option<Box<dyn N
         settings,
         runtime,
         halt,
+        no_line_until: std::sync::Mutex::default(),
         log: Arc::new(|_, _| {}),
     }
 }
