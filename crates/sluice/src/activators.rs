@@ -163,7 +163,7 @@ impl Activators {
 
     /// Takes note of how a run went.
     fn ended(&self, activator: &Activator, outcome: Outcome, now: Time) {
-        let Outcome { standing, words, warning, promise } = outcome;
+        let Outcome { asked, standing, words, warning, promise } = outcome;
         let (name, server) = (&activator.name, &activator.server);
         match standing {
             Standing::Done => tracing::info!(activator = %name, %server, answers = words, "activator: asked"),
@@ -184,7 +184,7 @@ impl Activators {
         state.runs += 1;
         state.last = Some((standing, words.clone()));
         let scheduled = first(activator, now);
-        if standing != Standing::Later {
+        if asked && standing != Standing::Later {
             state.kept = now;
         }
         let nth = |waits: &[Duration]| waits[state.failures.min(waits.len() - 1)];
@@ -384,16 +384,15 @@ fn opened(activator: &Activator, time: Time) -> Option<Time> {
 impl Watch {
     /// Whether such a message is what was promised: from that server, or for a name that was asked for.
     fn is_kept_by(&self, from: IpAddr, domains: &[String]) -> bool {
+        // Names are as DNS has them; a recipient's domain may be in its own script.
         let is_asked = |domain: &String| {
+            let domain = sluice_mail::a_labels(domain);
             self.names.iter().any(|name| match name.strip_prefix('@') {
                 Some(name) => {
-                    let below = domain.len().checked_sub(name.len() + 1);
-                    domain.eq_ignore_ascii_case(name)
-                        || below
-                            .and_then(|at| domain.get(at..))
-                            .is_some_and(|end| end.starts_with('.') && end[1..].eq_ignore_ascii_case(name))
+                    let name = sluice_mail::a_labels(name);
+                    domain.strip_suffix(&*name).is_some_and(|front| front.is_empty() || front.ends_with('.'))
                 }
-                None => domain.eq_ignore_ascii_case(name),
+                None => domain == sluice_mail::a_labels(name),
             })
         };
         self.server == Some(from) || domains.iter().any(is_asked)
@@ -405,19 +404,52 @@ mod tests {
     use super::*;
 
     #[test]
+    fn moments_are_kept_when_the_server_was_asked_and_had_an_answer() {
+        let files = sluice_config::MemoryFiles::new()
+            .with("c/sluice.cnf", "h.example $U@h.example\n\nl\nh.example\n\ntcp_local smtp\nTCP-DAEMON\n")
+            .with("c/dispatcher.cnf", "[SERVICE=SMTP]\nPORT=2525\n")
+            .with(
+                "c/sites.cnf",
+                "[ACTIVATOR=p]\nSERVER=mail.p.example\nNAMES=h.example\nSCHEDULE=every 30m\n",
+            );
+        let place = sluice_config::Place::Folder("c".into());
+        let (config, _, diagnostics) = sluice_config::read(&files, &place);
+        let config = config.unwrap_or_else(|| panic!("{diagnostics:?}"));
+        let activator = &config.sites.activators()[0];
+        let began = Time(1_796_202_907_042);
+        let ended = |outcome| {
+            let activators = Activators::default();
+            activators.due(&config, began);
+            activators.ended(activator, outcome, began.plus(minutes(1)));
+            activators.states.lock()["p"].kept
+        };
+        let answered = |standing| Outcome { asked: true, ..Outcome::not_asked(standing, "") };
+        assert_eq!(ended(Outcome::not_asked(Standing::Refused, "no password")), began);
+        assert_eq!(ended(Outcome::not_asked(Standing::Later, "no listener")), began);
+        assert_eq!(ended(answered(Standing::Later)), began);
+        for standing in [Standing::Refused, Standing::Done] {
+            assert_eq!(ended(answered(standing)), began.plus(minutes(1)));
+        }
+    }
+
+    #[test]
     fn mail_from_the_server_or_for_a_name_keeps_a_promise() {
         let watch = Watch {
             until: Time(0),
             server: Some(IpAddr::from([192, 0, 2, 1])),
-            names: vec!["a.example".into(), "@b.example".into(), "#queue".into()],
+            names: vec!["a.example".into(), "@b.example".into(), "#queue".into(), "@xn--4ca.example".into()],
             promise: String::new(),
         };
         let kept = |from: [u8; 4], domain: &str| watch.is_kept_by(from.into(), &[domain.to_owned()]);
         assert!(kept([192, 0, 2, 1], "whatever.example"));
-        for domain in ["a.example", "A.Example", "b.example", "x.B.example"] {
+        for domain in
+            ["a.example", "A.Example", "b.example", "x.B.example", "\u{e4}.example", "x.\u{c4}.example"]
+        {
             assert!(kept([192, 0, 2, 2], domain), "{domain}");
         }
-        for domain in ["x.a.example", "xb.example", "example", "queue", "", "\u{e4}.example"] {
+        for domain in
+            ["x.a.example", "xb.example", "example", "queue", "", "\u{f6}.example", "x\u{e4}.example"]
+        {
             assert!(!kept([192, 0, 2, 2], domain), "{domain}");
         }
     }

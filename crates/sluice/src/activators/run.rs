@@ -23,6 +23,8 @@ const OWN_LISTENER_TIME: Duration = Duration::from_secs(5);
 
 /// What a run came to.
 pub(super) struct Outcome {
+    /// The server was turned to. Not so where something of our own was in the way.
+    pub(super) asked: bool,
     pub(super) standing: Standing,
     /// The answers, or why there are none.
     pub(super) words: String,
@@ -34,8 +36,9 @@ pub(super) struct Outcome {
 
 impl Outcome {
     /// Nothing was asked, for a reason of our own.
-    fn not_asked(standing: Standing, words: &str) -> Outcome {
-        Outcome { standing, words: format!("not asked: {words}"), warning: None, promise: None }
+    pub(super) fn not_asked(standing: Standing, words: &str) -> Outcome {
+        let words = format!("not asked: {words}");
+        Outcome { asked: false, standing, words, warning: None, promise: None }
     }
 }
 
@@ -86,7 +89,7 @@ pub(super) async fn run(hub: &Arc<Hub>, activator: &Activator) -> Outcome {
         let names = names.iter().map(ToString::to_string).collect();
         (report.ends.map(|(peer, _)| peer.ip().to_canonical()), names, words.clone())
     });
-    Outcome { standing, words, warning, promise }
+    Outcome { asked: true, standing, words, warning, promise }
 }
 
 /// The roles are turned: the provider's mail goes to our own front door, as from a listener.
@@ -120,7 +123,7 @@ async fn collect(
         }
         Err(refusal) => (Standing::Refused, format!("our own rules keep the provider out: {refusal}")),
     };
-    Outcome { standing, words: format!("{words}; {how}"), warning: None, promise: None }
+    Outcome { asked: true, standing, words: format!("{words}; {how}"), warning: None, promise: None }
 }
 
 /// That a server elsewhere cannot reach listeners which are on the loopback interface only.
