@@ -200,6 +200,8 @@ fn show_and_read_tell_everything_of_a_message() {
     };
     let before = said(entry);
     assert_eq!(said(&hub.json(&["queue", "list"])[0]), before);
+    // A deferral is written down within 50 ms, or with what is made safe next.
+    ok(&hub.command(&["suspend", "elsewhere.example"]));
     hub.kill();
     hub.start();
     assert_eq!(said(&hub.json(&["queue", "show", &id])[0]["entries"][0]), before);

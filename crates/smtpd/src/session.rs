@@ -564,7 +564,9 @@ impl Talk {
     async fn close(&mut self) -> io::Result<()> {
         self.flush().await?;
         // Who has said QUIT says no more, so there is nothing to wait for, and the close reaches the client behind 221.
-        let has_quit = self.last_code == GOODBYE && self.input.unused().is_empty();
+        // Only the LF of that line may still be on its way.
+        let has_quit =
+            self.last_code == GOODBYE && self.input.unused().is_empty() && !self.lines.expects_lf();
         match &mut self.stream {
             Some(Wire::Plain(_)) if has_quit => {}
             Some(stream) => linger(stream).await,

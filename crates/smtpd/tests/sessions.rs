@@ -126,6 +126,17 @@ fn octets_may_come_one_by_one() {
 }
 
 #[test]
+fn an_lf_that_comes_behind_the_reply_to_quit_resets_nothing() {
+    let site = Site::new(Fake::default());
+    let mut client = site.client();
+    client.hello();
+    client.send("QUIT\r");
+    assert!(client.reply().starts_with("221 "));
+    client.send("\n");
+    assert_eq!(client.reply(), "(closed)");
+}
+
+#[test]
 fn a_command_must_be_there_in_time_even_if_it_trickles() {
     let site = with_limits(|limits| limits.command_timeout = Duration::from_millis(300));
     let mut client = site.client();
