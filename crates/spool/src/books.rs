@@ -31,7 +31,8 @@ struct Book {
     refs: usize,
     /// Cloned by drafts with chunks here.
     pin: Arc<()>,
-    /// When something in it was last settled.
+    /// When something in it was last settled, or when a start found it. `None`: all that came into it is there, and as long
+    /// as that is so there is nothing to give back.
     settled: Option<Instant>,
     /// Its entries cannot be moved: something in it cannot be read.
     stays: bool,
@@ -88,6 +89,13 @@ impl Books {
     /// Keeps a segment for good: damage in it could not be copied anywhere else.
     pub(crate) fn keep(&mut self, segment: u32) {
         self.segments.entry(segment).or_default().refs += 1;
+    }
+
+    /// A start has found these segments, and what is in them; what was settled before counts from now on.
+    pub(crate) fn found_at(&mut self, now: Instant) {
+        for book in self.segments.values_mut() {
+            book.settled = Some(now);
+        }
     }
 
     /// Notes a live entry. Entries come in the order of their segment, or [`Books::sort`] is called before anything is looked for.
@@ -210,17 +218,16 @@ impl Books {
 /// Moving entries out of segments that have few left.
 impl Books {
     /// A segment that has little left and has been at rest for so long, with the entries that need it: those whose records
-    /// are in it and those that have chunks there. At most one part in `share` of its `size` is live.
+    /// are in it and those that have chunks there. At most `limit` octets of it are live, as far as the books can tell.
     pub(crate) fn sparse(
         &self,
         current: Option<u32>,
-        size: impl Fn(u32) -> u64,
-        share: u64,
+        limit: u64,
         rest: Duration,
         now: Instant,
     ) -> Option<(u32, Vec<(EntryId, Location)>)> {
         let is_at_rest =
-            |book: &Book| book.settled.is_none_or(|at| now.saturating_duration_since(at) >= rest);
+            |book: &Book| book.settled.is_some_and(|at| now.saturating_duration_since(at) >= rest);
         let candidates = self.segments.iter().filter(|(number, book)| {
             Some(**number) != current
                 && !book.stays
@@ -228,19 +235,24 @@ impl Books {
                 && Arc::strong_count(&book.pin) == 1
                 && is_at_rest(book)
                 // Most segments are full of live entries; they are told apart by this number alone.
-                && (book.live as u64) * BESIDE_BODY <= size(**number) / share
+                && (book.live as u64) * BESIDE_BODY <= limit
         });
         for (number, book) in candidates {
-            let limit = size(*number) / share;
             let mut needed: Vec<(EntryId, Location)> = book
                 .live()
                 .map(|line| (line.id, Location { segment: *number, offset: line.offset }))
                 .collect();
             let mut octets: u64 = book.live().map(|line| self.body_len(line) + BESIDE_BODY).sum();
+            if octets > limit {
+                continue;
+            }
             if book.refs > 0 {
                 let others = self.spread.iter().filter(|(_, segments)| segments.contains(number));
                 let before = needed.len();
                 for (id, _) in others {
+                    if octets > limit {
+                        break;
+                    }
                     let Some((at, body_len)) = self.find(*id) else { continue };
                     needed.push((*id, at));
                     octets += body_len + BESIDE_BODY;
@@ -397,13 +409,17 @@ mod tests {
     #[test]
     fn what_is_left_in_a_segment_at_rest_is_named_and_found_where_it_was_moved() {
         let mut books = Books::default();
-        let (now, rest) = (Instant::now(), Duration::from_secs(60));
+        let rest = Duration::from_secs(60);
+        let begun = Instant::now();
+        let now = begun + rest;
         (1..=3).for_each(|segment| books.open(segment));
         books.insert(EntryId(1), &row(1, &[]));
         books.insert(EntryId(2), &LiveRow { at: at(1, 80), ..row(1, &[]) });
         books.insert(EntryId(3), &LiveRow { at: at(2, 40), ..row(2, &[1]) });
+        let sparse = |books: &Books, now| books.sparse(Some(3), 1 << 18, rest, now);
+        assert_eq!(sparse(&books, now), None, "all that came is there");
+        books.found_at(begun);
         assert!(books.remove(EntryId(2), at(1, 80), now));
-        let sparse = |books: &Books, now| books.sparse(Some(3), |_| 1 << 20, 4, rest, now);
         // The second segment has lost nothing since the start.
         assert_eq!(sparse(&books, now), Some((2, vec![(EntryId(3), at(2, 40))])));
         books.stays(2);
@@ -411,7 +427,7 @@ mod tests {
         let later = now + rest;
         let found = sparse(&books, later);
         assert_eq!(found, Some((1, vec![(EntryId(1), at(1, 40)), (EntryId(3), at(2, 40))])));
-        assert_eq!(books.sparse(Some(3), |_| 2048, 4, rest, later), None, "that would be too much");
+        assert_eq!(books.sparse(Some(3), 512, rest, later), None, "that would be too much");
         let pin = books.pin(1);
         assert_eq!(sparse(&books, later), None, "a draft has a part there");
         drop(pin);

@@ -31,7 +31,7 @@ use crate::record::{FileKind, Kind, Later, Reader, Record, Stamp};
 use crate::recovery::walk::{Found, walk_file, whole};
 use crate::recovery::{self, Looked, Recovered, Torn};
 use crate::segment::{MessageHead, SegmentFile, decode_chunk};
-use crate::storage::{LockFailure, LockGuard, Storage};
+use crate::storage::{LockFailure, LockGuard, Storage, map_whole};
 use crate::stored::{self, Stored, verify_body};
 
 /// How often a folder is listed anew in which files go while it is looked at.
@@ -295,7 +295,7 @@ impl Look {
 
     fn map(&self, file: &SpoolFile) -> Result<Map, OpenError> {
         let source = |source| OpenError::Read { path: self.storage.path(&file.name), source };
-        self.storage.map(&file.name).map_err(source)
+        map_whole(&*self.storage, &file.name).map(|(map, _)| map).map_err(source)
     }
 
     /// Everything that stands in a file, in order; `each` says whether to go on. The last value of the walk is the offset
@@ -530,7 +530,7 @@ impl Look {
     /// The envelope in a record whose body is damaged, or of the message that the damage is about.
     fn envelope_at(&self, damage: &Damage) -> Option<Vec<u8>> {
         let segment = self.segment_at(&damage.path)?;
-        let bytes = segment.view(&*self.storage, usize::try_from(damage.offset).ok()?).ok()?;
+        let bytes = segment.record_head(&*self.storage, usize::try_from(damage.offset).ok()?).ok()?;
         let own =
             crate::record::parse(bytes, segment.stamp()).ok().filter(|record| record.kind == Kind::Message);
         if let Some(head) = own.and_then(|record| MessageHead::decode(record.head)) {
@@ -539,7 +539,7 @@ impl Look {
         // A part of a body: its message's record is elsewhere, and may be good.
         let live = self.looked.found.entries.iter().find(|live| Some(live.id) == damage.entry)?;
         let segment = self.looked.segments.read().get(&live.at.segment).cloned()?;
-        let bytes = segment.view(&*self.storage, live.at.offset as usize).ok()?;
+        let bytes = segment.record_head(&*self.storage, live.at.offset as usize).ok()?;
         let record = crate::record::parse(bytes, segment.stamp()).ok()?;
         MessageHead::decode(record.head).filter(|head| head.id == live.id).map(|head| head.envelope.to_vec())
     }

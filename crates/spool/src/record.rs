@@ -312,6 +312,11 @@ pub(crate) fn length_said(bytes: &[u8]) -> usize {
     RECORD_HEADER_LEN + part(8) + part(12)
 }
 
+/// How long that record is before its body.
+pub(crate) fn head_length_said(bytes: &[u8]) -> usize {
+    RECORD_HEADER_LEN + u32_at(bytes, 8).unwrap_or(0) as usize
+}
+
 /// The next offset in the range where a good record begins, for going on behind damage.
 pub(crate) fn resync(bytes: &[u8], range: std::ops::Range<usize>, stamp: Stamp) -> Option<usize> {
     // The mark first: it tells most places apart without computing a checksum.

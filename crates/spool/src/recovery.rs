@@ -334,7 +334,12 @@ impl Recovery {
                 .map_err(|source| OpenError::Write { path: self.storage.path(&name), source })?;
             let file = self.files.read().get(number).cloned();
             let Some(file) = file else { continue };
-            file.give(self.map(&name)?);
+            let (map, has_flaw) = self.map_and_flaw(&name)?;
+            if has_flaw {
+                // What the disk keeps back today it may give back at another start: the file stays for that.
+                self.keep.insert(*number);
+            }
+            file.give(map);
             let bytes = file.view(&*self.storage, 0).map_err(|error| open_error(error, &file))?;
             let (start, walked) = if *number == scan.segment {
                 let start = FILE_HEADER_LEN.max(scan.offset as usize);

@@ -182,6 +182,20 @@ impl SegmentFile {
     /// The bytes from an offset on where a record begins, all of which can be touched now. What the disk does not give back,
     /// or somebody has cut off, is damage.
     pub(crate) fn record(&self, storage: &dyn Storage, offset: usize) -> Result<&[u8], ReadError> {
+        self.fetched(storage, offset, record::length_said)
+    }
+
+    /// The same, and of the record only what stands before its body can be touched: no more is asked of the disk.
+    pub(crate) fn record_head(&self, storage: &dyn Storage, offset: usize) -> Result<&[u8], ReadError> {
+        self.fetched(storage, offset, record::head_length_said)
+    }
+
+    fn fetched(
+        &self,
+        storage: &dyn Storage,
+        offset: usize,
+        length: fn(&[u8]) -> usize,
+    ) -> Result<&[u8], ReadError> {
         let bytes = self.view(storage, offset)?;
         let at_once = FETCHED_AT_ONCE.min(bytes.len());
         let mut fetched = at_once;
@@ -190,7 +204,7 @@ impl SegmentFile {
             fetched = RECORD_HEADER_LEN.min(bytes.len());
             self.fetch(offset, fetched)?;
         }
-        let len = record::length_said(bytes).min(bytes.len());
+        let len = length(bytes).min(bytes.len());
         if len > fetched {
             self.fetch(offset, len)?;
         }
@@ -224,5 +238,10 @@ impl SegmentFile {
 
     pub(crate) fn set_verified(&self, offset: u32) {
         self.verified.lock().insert(offset);
+    }
+
+    /// Has the next reader of a message verify its body again.
+    pub(crate) fn unverify(&self, offset: u32) {
+        self.verified.lock().remove(&offset);
     }
 }

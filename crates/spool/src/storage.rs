@@ -83,3 +83,13 @@ pub trait File: Send {
     /// Brings what was written to the disk (`fdatasync`).
     fn sync(&mut self) -> io::Result<()>;
 }
+
+/// A map of a file of which every byte can be touched. Where the disk does not give all of it back it is a copy of the rest, with
+/// zeros for what is missing, and what the disk said comes with it.
+pub(crate) fn map_whole(storage: &dyn Storage, name: &str) -> io::Result<(Map, Option<io::Error>)> {
+    let map = storage.map(name)?;
+    match map.fetch(0..map.len()) {
+        Ok(()) => Ok((map, None)),
+        Err(error) => Ok((storage.salvage(name)?, Some(error))),
+    }
+}

@@ -91,7 +91,7 @@ pub(crate) fn read_at(shared: &Shared, at: Location) -> Result<Stored, ReadError
 fn envelope_at(shared: &Shared, at: Location) -> Result<Vec<u8>, ReadError> {
     let segment = shared.segments.read().get(&at.segment).cloned().ok_or(ReadError::Missing { at })?;
     let offset = at.offset as usize;
-    let bytes = segment.view(&*shared.storage, offset)?;
+    let bytes = segment.record_head(&*shared.storage, offset)?;
     let damaged = |what: &str| damaged(&segment, at.offset, what);
     if !offset.is_multiple_of(record::ALIGNMENT) {
         return Err(ReadError::Missing { at });

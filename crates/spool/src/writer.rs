@@ -192,6 +192,7 @@ impl Writer {
             now,
             _lock: start.lock,
         };
+        writer.books.found_at(now);
         writer.reap();
         writer
     }

@@ -18,6 +18,7 @@ use crate::quarantine;
 use crate::record::FileKind;
 use crate::recovery::walk::whole;
 use crate::spool::{Options, Spool};
+use crate::storage::map_whole;
 
 /// Messages that wait for the disk at once: enough for one sync to serve many, and no more in memory than some large ones.
 const UNDER_WAY: usize = 256;
@@ -185,7 +186,7 @@ impl Look {
             if !is_ours || length == 0 || !path.exists() {
                 continue;
             }
-            let map = self.storage.map(name).map_err(failed)?;
+            let (map, _) = map_whole(&*self.storage, name).map_err(failed)?;
             let whole = whole(&map);
             let start = usize::try_from(offset).unwrap_or(usize::MAX).min(whole.len());
             let end = start.saturating_add(usize::try_from(length).unwrap_or(usize::MAX)).min(whole.len());

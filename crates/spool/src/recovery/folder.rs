@@ -15,7 +15,7 @@ use crate::journal;
 use crate::map::Map;
 use crate::record::{FILE_HEADER_LEN, FORMAT_VERSION, FileHeader, FileKind, HeaderFlaw, Later};
 use crate::segment::SegmentFile;
-use crate::storage::Storage;
+use crate::storage::{Storage, map_whole};
 use crate::writer::segments::SPARE_NAME;
 
 impl Recovery {
@@ -72,14 +72,17 @@ impl Recovery {
 
     /// A map of a file of which every byte can be touched: where the disk does not give all of it back, a copy of the rest.
     pub(super) fn map(&self, name: &str) -> Result<Map, OpenError> {
-        let map = self.storage.map(name).and_then(|map| match map.fetch(0..map.len()) {
-            Ok(()) => Ok(map),
-            Err(error) => {
-                tracing::error!(%error, file = name, "the disk does not give back all of a file of the spool");
-                self.storage.salvage(name)
-            }
-        });
-        map.map_err(|source| OpenError::Read { path: self.storage.path(name), source })
+        self.map_and_flaw(name).map(|(map, _)| map)
+    }
+
+    /// The same, and whether the disk has kept something back.
+    pub(super) fn map_and_flaw(&self, name: &str) -> Result<(Map, bool), OpenError> {
+        let (map, flaw) = map_whole(&*self.storage, name)
+            .map_err(|source| OpenError::Read { path: self.storage.path(name), source })?;
+        if let Some(error) = &flaw {
+            tracing::error!(%error, file = name, "the disk does not give back all of a file of the spool");
+        }
+        Ok((map, flaw.is_some()))
     }
 
     pub(super) fn header(

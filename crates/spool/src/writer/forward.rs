@@ -9,7 +9,8 @@
 //! # How much, and when
 //! A segment counts as nearly empty when at most one part in four of its length is live and nothing in it was settled for
 //! a while (`Options::rest`); before that its messages may be about to go by themselves. So at most a third of what is
-//! given back is written for it. A step copies about a mebibyte, and the batches of sessions come in between.
+//! given back is written for it. A segment in which nothing was settled since it was begun is not looked at, and one of which
+//! more turns out to be live than the books knew stays where it is, so no copy is copied again for nothing. A step copies about a mebibyte, and the batches of sessions come in between.
 //!
 //! # Failure
 //! A copy that cannot be written is given up, as a message is refused; the original stays. A segment with something that
@@ -31,7 +32,7 @@ use crate::stored::{self, Stored};
 
 /// A segment is nearly empty when at most one part in so many is live.
 const SHARE: u64 = 4;
-/// Octets of bodies that are copied between two batches.
+/// Octets of envelopes and bodies that are copied between two batches.
 const STEP: usize = 1 << 20;
 
 /// What is being moved, and when the next look is due.
@@ -42,6 +43,9 @@ pub(super) struct Forward {
     /// When something was last settled.
     settled: Option<Instant>,
     segment: u32,
+    /// What may be written for that segment, and what was: envelopes, of which the books know nothing, are counted here.
+    limit: u64,
+    spent: u64,
     left: VecDeque<(EntryId, Location)>,
     /// A message of which some parts were copied.
     begun: Option<Copying>,
@@ -108,13 +112,16 @@ impl Writer {
     fn choose_sparse(&mut self, now: Instant) -> bool {
         let current = self.segment.as_ref().map(|open| open.number);
         let options = &self.shared.options;
-        // Smaller ones are made on a full disk, where every bit of room counts: they are taken for full-sized ones.
-        let size = |_| options.segment_size;
-        let Some((segment, entries)) = self.books.sparse(current, size, SHARE, options.rest, now) else {
+        // On a full disk segments are smaller, and so are those that the copies go to.
+        let size = self.segment.as_ref().map_or(options.segment_size, |open| open.size as u64);
+        let limit = size / SHARE;
+        let Some((segment, entries)) = self.books.sparse(current, limit, options.rest, now) else {
             return false;
         };
         tracing::debug!(segment, messages = entries.len(), "copying forward what is left of a segment");
         self.forward.segment = segment;
+        self.forward.limit = limit;
+        self.forward.spent = 0;
         self.forward.left = entries.into();
         true
     }
@@ -125,9 +132,17 @@ impl Writer {
         let mut whole: Vec<(Copying, LiveRow)> = Vec::new();
         let mut result = Ok(());
         while octets < STEP {
+            if self.forward.spent + octets as u64 > self.forward.limit {
+                // Far more is live than the books can tell. Copied whole, the copy would be as full, and be copied again.
+                self.books.stays(self.forward.segment);
+                self.forward.left.clear();
+            }
             let Some(mut copying) = self.forward.begun.take().or_else(|| self.next_to_copy()) else { break };
             match self.copy_pieces(&mut copying, &mut octets) {
-                Ok(Some(row)) => whole.push((copying, row)),
+                Ok(Some(row)) => {
+                    octets += copying.stored.envelope().len();
+                    whole.push((copying, row));
+                }
                 Ok(None) => {
                     self.forward.begun = Some(copying);
                     break;
@@ -138,6 +153,7 @@ impl Writer {
                 }
             }
         }
+        self.forward.spent += octets as u64;
         self.finish_copies(whole)?;
         result
     }
@@ -147,6 +163,10 @@ impl Writer {
         while let Some((id, from)) = self.forward.left.pop_front() {
             if !self.books.has_now(id, from) {
                 continue;
+            }
+            // A copy gets a checksum of its own: what is copied is compared with the old one now, whoever did so before.
+            if let Some(segment) = self.shared.segments.read().get(&from.segment) {
+                segment.unverify(from.offset);
             }
             match stored::read_at(&self.shared, from) {
                 Ok(stored) => {
@@ -204,11 +224,11 @@ impl Writer {
             return Ok(());
         }
         self.flush_copies();
-        let mut is_durable = true;
+        let mut lost = None;
         for (copying, row) in whole {
             let id = copying.draft.id;
             if !self.is_durable(row.at) {
-                is_durable = false;
+                lost.get_or_insert(id);
                 continue;
             }
             if let Some(origin) = self.books.moved(id, copying.from, &row) {
@@ -218,7 +238,7 @@ impl Writer {
             }
         }
         self.reap();
-        if is_durable { Ok(()) } else { Err(SealError::Broken { id: EntryId(0) }) }
+        lost.map_or(Ok(()), |id| Err(SealError::Broken { id }))
     }
 
     /// Whether a record that was appended is on the disk.

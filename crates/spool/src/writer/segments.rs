@@ -170,7 +170,11 @@ impl Writer {
         }
         if kind == FileKind::Journal {
             match &result {
-                Err(SealError::Full { .. }) if self.shared.storage.remove(SPARE_NAME).is_ok() => {
+                // What would not fit into it does not get it.
+                Err(SealError::Full { .. })
+                    if (FILE_HEADER_LEN + len) as u64 <= SPARE_SIZE.min(usual)
+                        && self.shared.storage.remove(SPARE_NAME).is_ok() =>
+                {
                     self.has_spare = false;
                     tracing::warn!("the disk is full; the room that is kept for a journal is used");
                     result = self.begin_file_of(kind, SPARE_SIZE.min(usual));
