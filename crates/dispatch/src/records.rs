@@ -313,14 +313,14 @@ pub(crate) struct Kept {
 pub(crate) struct Records {
     kept: Kept,
     all: BTreeMap<ReleaseId, Box<[u8]>>,
-    /// The newest, with the site of each.
-    newest: VecDeque<(ReleaseId, Box<str>)>,
+    /// The newest, with the site of each. They do not end in the order in which they began.
+    newest: BTreeMap<ReleaseId, Box<str>>,
     of_site: HashMap<Box<str>, VecDeque<ReleaseId>>,
 }
 
 impl Records {
     pub(crate) fn new(kept: Kept) -> Self {
-        Self { kept, all: BTreeMap::new(), newest: VecDeque::new(), of_site: HashMap::new() }
+        Self { kept, all: BTreeMap::new(), newest: BTreeMap::new(), of_site: HashMap::new() }
     }
 
     /// From now on so many are kept. Those that are too many go.
@@ -343,7 +343,7 @@ impl Records {
             return;
         }
         let site: Box<str> = record.site.as_str().into();
-        self.newest.push_back((record.id, site.clone()));
+        self.newest.insert(record.id, site.clone());
         if !site.is_empty() {
             self.of_site.entry(site.clone()).or_default().push_back(record.id);
         }
@@ -357,12 +357,12 @@ impl Records {
             let too_many = own.len().saturating_sub(self.kept.of_site);
             gone.extend(own.drain(..too_many).map(|id| (id, Box::from(site))));
         }
-        let too_many = self.newest.len().saturating_sub(self.kept.newest);
-        gone.extend(self.newest.drain(..too_many));
-        let horizon = self.newest.front().map(|(id, _)| *id);
+        while self.newest.len() > self.kept.newest {
+            gone.extend(self.newest.pop_first());
+        }
         for (id, site) in gone {
             let is_the_sites = self.of_site.get(&site).is_some_and(|own| own.contains(&id));
-            if !is_the_sites && horizon.is_none_or(|horizon| id < horizon) {
+            if !is_the_sites && !self.newest.contains_key(&id) {
                 self.all.remove(&id);
             }
         }
@@ -570,6 +570,15 @@ pub(crate) mod tests {
         records.set_kept(Kept { newest: 100, of_site: 10 });
         records.keep(&record(200_000, "quiet"));
         assert_eq!((records.all.len(), records.list(Some("quiet"), 100).len()), (4, 4));
+        // They do not end in the order in which they began.
+        let mut records = Records::new(Kept { newest: 3, of_site: 1 });
+        for (id, site) in [(9, ""), (1, ""), (8, "quiet"), (2, "quiet"), (7, ""), (3, ""), (6, "quiet")] {
+            records.keep(&record(id, site));
+        }
+        let kept: Vec<u64> = records.list(None, 100).iter().map(|one| one.id.0).collect();
+        assert_eq!(kept, [9, 8, 7, 6], "the three newest, and the last of the site");
+        (10..13).for_each(|id| records.keep(&record(id, "")));
+        assert_eq!(records.all.len(), 4);
         assert!(example().encode().len() < 160, "{}", example().encode().len());
     }
 }

@@ -127,6 +127,9 @@ impl Core {
         if matched == Matched::Known {
             self.begin_record(id, order, covered, &with, now);
         }
+        if requester != Requester::Operator {
+            running.iter().for_each(|&key| self.leave_runs_in_pause(key, now));
+        }
         let nearest = match (matched, &requester, selectors.as_slice()) {
             (Matched::Unknown, Requester::Operator, [selector]) => self.nearest(selector),
             _ => Vec::new(),

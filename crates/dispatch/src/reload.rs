@@ -114,13 +114,13 @@ impl Core {
             }
         }
         if becomes_immediate && old.is_some() {
-            // What waited for a release waits for nothing any more, or for its window.
+            // What waited for a release waits for nothing any more, or for its window. Both are in order.
             let all = self.queues.queues_of_channel(key);
             let mut open = all.clone();
             self.keep_open_windows(&mut open, now);
             self.queues.make_due(&open, now);
             if open.len() < all.len() {
-                let closed = all.into_iter().filter(|queue| !open.contains(queue)).collect();
+                let closed = all.into_iter().filter(|queue| open.binary_search(queue).is_err()).collect();
                 self.wait_for_windows(&closed, now);
             }
         }

@@ -11,14 +11,14 @@
 //!
 //! # A channel that cannot start
 //! Its mail leaves the run, which does not wait for a plugin that somebody has to mend first, and waits as it did before. The
-//! record says what was the matter.
+//! record says what was the matter. So does the mail of a release that begins while the channel sits out the pause after that.
 
 use std::sync::Arc;
 
 use sluice_mail::{Outcome, Time};
 use sluice_queue::{ChannelKey, Collect, Lanes, Party, QueueKey};
 
-use crate::core::{Core, Lease};
+use crate::core::{Core, Lease, RunnerState};
 use crate::order::{ReleaseId, Via};
 use crate::policy::Schedule;
 use crate::records::{End, ReleaseRecord, bounded};
@@ -172,14 +172,28 @@ impl Core {
         let name = Arc::clone(self.queues.channel_name(key));
         let waits = self.policy(key).is_none_or(|policy| policy.schedule != Schedule::Immediate);
         for number in self.queues.runs_of_channel(key) {
-            if let Some(run) = self.runs.get_mut(&ReleaseId(number)) {
-                run.why = Some(End::CannotStart);
+            let left = |core: &Self| core.queues.tally(number).map(|tally| tally.left);
+            let before = left(self);
+            self.queues.leave_channel(number, key, waits, now);
+            // A run that had nothing more to do there is not ended by it.
+            if left(self) != before
+                && let Some(run) = self.runs.get_mut(&ReleaseId(number))
+            {
+                run.why.get_or_insert(End::CannotStart);
                 if let Some(record) = &mut run.record {
                     let text = format!("channel {name}: {why}").escape_debug().to_string();
                     record.last_text = bounded(&text).to_owned();
                 }
             }
-            self.queues.leave_channel(number, key, waits, now);
+        }
+    }
+
+    /// A release has begun that nobody has looked at the plugin for: it does not wait for the pause that a channel sits out.
+    pub(crate) fn leave_runs_in_pause(&mut self, key: ChannelKey, now: Time) {
+        let channel = &self.channels[key.index()];
+        if matches!(channel.runner, RunnerState::Failed(until) if until > now) {
+            let why = channel.error.clone().unwrap_or_default();
+            self.leave_runs(key, &why, now);
         }
     }
 

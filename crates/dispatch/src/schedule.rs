@@ -34,6 +34,9 @@ const START_PAUSE_MAX: Duration = Duration::from_secs(300);
 /// Pause after an instance took no more: it is full, or stopping.
 const FULL_PAUSE: Duration = Duration::from_millis(200);
 
+/// A pool that would do for a job, and the priorities that share it where they have pools of their own.
+type WantedPool = (Option<Vec<Priority>>, String);
+
 /// Why a channel is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turn {
@@ -194,7 +197,7 @@ impl Core {
         }
         let Some((only, pool)) = self.free_pool(key, slot) else { return false };
         let mut taken = Vec::new();
-        let queue = self.queues.lease(key, only, depth, &mut taken, now);
+        let queue = self.queues.lease(key, only.as_deref(), depth, &mut taken, now);
         let way = queue.map(|queue| self.way_of(queue)).unwrap_or_default();
         if self.put_back_large(&mut taken, &way, now) {
             return true;
@@ -283,12 +286,12 @@ impl Core {
         usize::try_from(entries - u64::from(is_beyond)).unwrap_or(usize::MAX).max(1)
     }
 
-    /// The pool that the channel's next job takes a slot of, and the priority that the job is for where priorities have
+    /// The pool that the channel's next job takes a slot of, and the priorities that the job is for where priorities have
     /// pools of their own. `None` when there is no free slot for anything that is due, or others wait for it: the channel
     /// then stands in line at each pool that would do.
-    fn free_pool(&mut self, key: ChannelKey, slot: Option<&str>) -> Option<(Option<Priority>, String)> {
+    fn free_pool(&mut self, key: ChannelKey, slot: Option<&str>) -> Option<WantedPool> {
         let wanted = self.wanted_pools(key);
-        let is_free = |(_, name): &&(Option<Priority>, String)| {
+        let is_free = |(_, name): &&WantedPool| {
             let Some(pool) = self.pools.get(name) else { return true };
             pool.jobs < pool.limit && (!pool.has_line() || slot == Some(name.as_str()))
         };
@@ -304,12 +307,19 @@ impl Core {
         None
     }
 
-    /// The pools that would do for the channel's next job, best first.
-    fn wanted_pools(&self, key: ChannelKey) -> Vec<(Option<Priority>, String)> {
+    /// The pools that would do for the channel's next job, best first, each once.
+    fn wanted_pools(&self, key: ChannelKey) -> Vec<WantedPool> {
         let Some(policy) = self.policy(key) else { return Vec::new() };
         let due = |pools: &PerPriority<String>| {
-            let due = PRIORITIES.into_iter().filter(|&one| self.queues.has_ready_of(key, one));
-            due.map(|priority| (Some(priority), by_priority(pools, priority).clone())).collect::<Vec<_>>()
+            let mut wanted: Vec<WantedPool> = Vec::new();
+            for priority in PRIORITIES.into_iter().filter(|&one| self.queues.has_ready_of(key, one)) {
+                let name = by_priority(pools, priority);
+                match wanted.iter_mut().find(|(_, other)| other == name) {
+                    Some((shared, _)) => shared.get_or_insert_default().push(priority),
+                    None => wanted.push((Some(vec![priority]), name.clone())),
+                }
+            }
+            wanted
         };
         match policy.priority_pools.as_ref().map(due) {
             Some(due) if !due.is_empty() => due,

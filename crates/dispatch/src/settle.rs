@@ -248,9 +248,18 @@ impl Core {
         let record = self.queues.entry(entry);
         let (step, due, message) = (record.step, record.due(), record.message);
         let priority = record.priority;
-        let policy = self.policy(self.queues.queue_names(record.queue).0);
+        let (channel, domain) = self.queues.queue_names(record.queue);
+        let queue = (&**self.queues.channel_name(channel), &**domain);
+        let size = self.queues.message(message).size;
+        let policy = self.policy(channel);
         let mut placement =
             policy.map_or(Placement::UntilReleased, |policy| policy.after_failure(priority, step, now));
+        // The clock may have been set back meanwhile: no later than it could be by its schedule.
+        let due = due.map(|due| {
+            let planned = if let Placement::At(at) = placement { at } else { now };
+            let longest = policy.map(|policy| now.plus(policy.longest_wait(priority, step)).max(planned));
+            longest.map_or(due, |longest| self.not_beyond(due, longest, queue, size, now))
+        });
         match (pace, due) {
             (Pace::AtOnce, _) if matches!(placement, Placement::At(_)) => placement = Placement::Ready,
             (Pace::Next | Pace::AtOnce, _) => self.queues.entry_mut(entry).step = step.saturating_add(1),
@@ -263,7 +272,6 @@ impl Core {
         }
         let (channel, domain) = self.queues.queue_names(self.queues.entry(entry).queue);
         let queue = (&**self.queues.channel_name(channel), &**domain);
-        let size = self.queues.message(message).size;
         let placement = self.within_window(queue, size, placement, LARGE_PAUSE, now);
         self.queues.put_back(entry, placement, now);
         self.write_state(message, Durability::Lazy, now);

@@ -143,7 +143,7 @@ impl Core {
             let is_open = |site: &&Site| site.windows.as_ref().is_none_or(|windows| windows.is_open(now));
             if let Some(site) = config.sites.by_name(&name).filter(is_open) {
                 if at.plus(LATE) < now {
-                    tracing::info!(site = &*name, at = %rfc5322_date(at), "a moment of its schedule has passed without a hub: released now");
+                    tracing::info!(site = &*name, at = %rfc5322_date(at), "a moment of its schedule was missed: released now");
                 }
                 let order = Order::for_site(site, Requester::Schedule);
                 self.release(&order, now);

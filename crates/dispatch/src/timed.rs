@@ -73,7 +73,7 @@ impl Core {
             if windows.is_none_or(|windows| windows.is_open(now)) {
                 let channel = &**self.queues.channel_name(key);
                 if at.plus(LATE) < now {
-                    tracing::info!(channel, at = %rfc5322_date(at), "a moment of its schedule has passed without a hub: run now");
+                    tracing::info!(channel, at = %rfc5322_date(at), "a moment of its schedule was missed: run now");
                 } else {
                     tracing::debug!(channel, "run by its schedule");
                 }

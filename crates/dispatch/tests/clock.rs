@@ -57,6 +57,27 @@ fn a_start_with_the_clock_right_again_does_not_wait_for_the_wrong_one() {
 }
 
 #[test]
+fn set_back_during_an_attempt_that_takes_no_step_a_retry_comes_by_its_schedule() {
+    let house = house();
+    house.act("fred@there.example", Act::Defer);
+    house.send(&["tcp_local!fred@there.example"]);
+    house.wait_got(1);
+    house.quiet();
+    house.act("fred@there.example", Act::Keep);
+    house.release("there.example");
+    house.wait(|| house.kept() == 1, || "the attempt before its time".to_owned());
+    house.set_clock(house.clock_now().minus(DAY));
+    house.summary();
+    house.finish_kept(&Act::Unreachable);
+    house.quiet();
+    let so_far = house.got().len();
+    house.act("fred@there.example", Act::Deliver);
+    house.pass(HOUR + MINUTE);
+    house.wait_got(so_far + 1);
+    house.wait_queue(&[]);
+}
+
+#[test]
 fn set_back_services_and_schedules_go_on() {
     let house = House::with(configuration_with_times(
         &[("tcp_local", "backoff PT10M")],

@@ -285,6 +285,27 @@ fn a_priority_may_have_a_pool_of_its_own() {
     assert_eq!(house.most_leases("tcp_local"), 4);
 }
 
+#[test]
+fn priorities_that_share_a_pool_beside_one_with_its_own_do_not_wait_for_ever() {
+    let jobs = "[POOL=FAST]\nJOB_LIMIT=1\n";
+    let keywords = "immnonurgent threaddepth 1 maxjobs 1 urgentqueue FAST";
+    let house = House::with(configuration(&[("tcp_local", keywords)], jobs));
+    house.act("tcp_local", Act::Keep);
+    for number in 0..40 {
+        house.send(&[&format!("tcp_local!normal{number}@there.example")]);
+    }
+    house.send_as("s@there.example", Priority::Nonurgent, &["tcp_local!less@there.example"]);
+    house.send_as("s@there.example", Priority::Urgent, &["tcp_local!more@there.example"]);
+    house.act("tcp_local", Act::Deliver);
+    house.wait(|| house.kept() == 1, || "the first job".to_owned());
+    house.finish_kept(&Act::Deliver);
+    house.wait_queue(&[]);
+    let got = house.got();
+    let place = |name: &str| got.iter().position(|got| got.to[0].starts_with(name)).unwrap();
+    assert_eq!(place("more"), 1, "its own pool has a slot");
+    assert!(place("less") < 20, "it was number {}", place("less"));
+}
+
 fn send_for(house: &House, source: &str, to: &str, wait: Duration) {
     house.submit(envelope_for(house, source, to, wait));
 }

@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use sluice_dispatch::{Count, End, Order, ReleaseId, ReleaseRecord, Released, Requester, Selector, Via, ask};
-use support::{Act, HOUR, House, configuration, configuration_with_options};
+use support::{Act, HOUR, House, MINUTE, configuration, configuration_with_options};
 
 fn record(house: &House, id: ReleaseId) -> ReleaseRecord {
     let record = ask(|done| house.handle().release_record(id, done)).unwrap();
@@ -212,6 +212,44 @@ fn a_channel_that_cannot_start_ends_its_part_of_a_release_and_keeps_its_mail() {
         assert_eq!((sums(&again).as_str(), again.ended.unwrap().1), ("2/2 0/0 0/0 0/0", End::Done), "{via}");
         house.wait_queue(&[]);
     }
+}
+
+#[test]
+fn a_release_that_begins_while_a_channel_sits_out_a_pause_does_not_wait_for_it() {
+    let house = House::new();
+    house.send(&["tcp_site!a@site.example"]);
+    house.refuse_start_of("tcp_site", "no such file");
+    over(&house, &house.etrn("site.example"));
+    let starts = house.started().len();
+    for via in [Via::Channel, Via::turned("/run/turn".to_owned())] {
+        let record = over(&house, &house.etrn_via("site.example", via.clone()));
+        assert_eq!((sums(&record).as_str(), record.ended.unwrap().1), ("0/0 0/0 0/0 1/1", End::CannotStart));
+        assert_eq!(record.last_text, "channel tcp_site: no such file", "{via}");
+    }
+    assert_eq!(house.started().len(), starts, "nobody but an operator cuts the pause short");
+    house.let_start();
+    let record = over(&house, &house.release("site.example"));
+    assert_eq!((sums(&record).as_str(), record.ended.unwrap().1), ("1/1 0/0 0/0 0/0", End::Done));
+}
+
+#[test]
+fn a_run_that_has_nothing_left_on_a_channel_is_not_ended_by_its_failure() {
+    let house = House::with(configuration_with_options(&[], "RELEASE_GRACE=60\n"));
+    house.send(&["tcp_site!a@site.example"]);
+    let all_gone = house.etrn("site.example");
+    house.wait_queue(&[]);
+    house.act("tcp_site", Act::Keep);
+    house.send(&["tcp_site!b@other.example"]);
+    let under_way = house.release("other.example");
+    house.wait(|| house.kept() == 1, || "its delivery".to_owned());
+    house.send(&["tcp_site!c@other.example"]);
+    house.end_instance();
+    house.quiet();
+    house.pass(2 * MINUTE);
+    let record = over(&house, &all_gone);
+    assert_eq!((sums(&record).as_str(), record.ended.unwrap().1), ("1/1 0/0 0/0 0/0", End::Done));
+    assert_eq!(record.last_text, "");
+    assert_eq!(over(&house, &under_way).ended.unwrap().1, End::CannotStart);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use sluice_mail::{Priority, Time};
 
 use crate::entry::{EntryKey, NONE, State};
 use crate::index::{ChannelKey, QueueKey, Queues};
-use crate::place::{ALL_LEVELS, Place, levels_of};
+use crate::place::{ALL_LEVELS, Levels, Place, levels_of};
 use crate::queue::Queue;
 use crate::ring::{Party, Spot, is_for_the_oldest, next_turn, turn_length};
 use crate::slab::Slab;
@@ -17,32 +17,32 @@ use crate::slab::Slab;
 impl Queues {
     /// Takes up to `max` due entries of one queue of the channel: the most urgent there are, from the queue whose turn
     /// it is, first what its order says, and fewer at its first turns when others wait for theirs; now and then what
-    /// was passed over for long (`ring`). With `only`, none but those of that priority. They are appended to `taken`. `None`
+    /// was passed over for long (`ring`). With `only`, none but those of these priorities. They are appended to `taken`. `None`
     /// when nothing is due.
     pub fn lease(
         &mut self,
         channel: ChannelKey,
-        only: Option<Priority>,
+        only: Option<&[Priority]>,
         max: usize,
         taken: &mut Vec<EntryKey>,
         now: Time,
     ) -> Option<QueueKey> {
-        let levels = only.map_or(ALL_LEVELS, levels_of);
+        let levels = only.map_or_else(|| ALL_LEVELS.into(), Levels::of);
         let queues = &mut self.queues;
         let is_over = |level, spot| is_over(queues, channel, level, spot);
         let (level, Spot { queue: key, .. }) =
-            self.channels[channel.0 as usize].rings.pop(&levels, is_over)?;
+            self.channels[channel.0 as usize].rings.pop(levels, is_over)?;
         let queue = self.queues.get_mut(key.0)?;
         queue.in_ring &= !(1 << level);
         let rings = &mut self.channels[channel.0 as usize].rings;
         let max = if rings.is_empty() { max } else { turn_length(queue.turns, max) };
-        rings.has_leased(level);
+        rings.has_leased(level, levels);
         let mut oldest = is_for_the_oldest(queue.turns);
         queue.turns = next_turn(queue.turns);
         let before = taken.len();
         while taken.len() - before < max {
             let first = queue.first_ready(level, std::mem::take(&mut oldest));
-            let Some(place) = first.filter(|place| place.level() <= *levels.end()) else { break };
+            let Some(place) = first.filter(|place| levels.has(place.level())) else { break };
             queue.ready.remove(&place);
             queue.leased.insert(place);
             taken.push(place.entry());

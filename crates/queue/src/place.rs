@@ -106,6 +106,34 @@ impl Place {
 /// All levels of priority.
 pub(crate) const ALL_LEVELS: RangeInclusive<u8> = 0..=TransferPriority::MIN.level();
 
+/// Some of the levels of priority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Levels(u32);
+
+const _: () = assert!((TransferPriority::MIN.level() as u32) < u32::BITS);
+
+impl Levels {
+    pub(crate) fn of(classes: &[Priority]) -> Self {
+        let levels = classes.iter().flat_map(|&class| levels_of(class));
+        Self(levels.fold(0, |all, level| all | 1 << level))
+    }
+
+    pub(crate) const fn has(self, level: u8) -> bool {
+        self.0 >> level & 1 != 0
+    }
+
+    /// The most urgent of them.
+    pub(crate) const fn first(self) -> u8 {
+        self.0.trailing_zeros() as u8
+    }
+}
+
+impl From<RangeInclusive<u8>> for Levels {
+    fn from(levels: RangeInclusive<u8>) -> Self {
+        Self(levels.fold(0, |all, level| all | 1 << level))
+    }
+}
+
 /// The levels of a priority of RFC 2156.
 pub(crate) const fn levels_of(class: Priority) -> RangeInclusive<u8> {
     match class {

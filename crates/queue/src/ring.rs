@@ -18,6 +18,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use crate::index::QueueKey;
+use crate::place::Levels;
 
 /// After so many first turns in a row another one has its turn: it shall not wait for as long as new ones come.
 const NEW_IN_A_ROW: u8 = 8;
@@ -48,8 +49,9 @@ pub(crate) fn is_for_the_oldest(turns: u8) -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct Rings {
     by_level: BTreeMap<u8, Ring>,
-    /// Leases in a row that have passed over less urgent mail.
-    passing: u8,
+    /// Leases in a row that have passed over less urgent mail which they might have been for, by the most urgent of the levels
+    /// that they were for: those for other levels, by a pool of their own, change nothing of it.
+    passing: BTreeMap<u8, u8>,
 }
 
 impl Rings {
@@ -61,14 +63,15 @@ impl Rings {
     /// place there costs nobody a turn.
     pub(crate) fn pop(
         &mut self,
-        levels: &RangeInclusive<u8>,
+        levels: Levels,
         mut is_over: impl FnMut(u8, Spot) -> bool,
     ) -> Option<(u8, Spot)> {
         loop {
-            let mut found = self.by_level.range(levels.clone());
+            let mut found = self.by_level.iter().filter(|(level, _)| levels.has(**level));
             let (&first, _) = found.next()?;
+            let passing = self.passing.get(&levels.first()).copied().unwrap_or_default();
             let passed_over = || found.max_by_key(|(level, ring)| (ring.passed, u8::MAX - **level));
-            let level = if self.passing >= URGENT_IN_A_ROW {
+            let level = if passing >= URGENT_IN_A_ROW {
                 passed_over().map_or(first, |(&level, _)| level)
             } else {
                 first
@@ -90,18 +93,20 @@ impl Rings {
         self.by_level.values().find_map(|ring| ring.turns.first())
     }
 
-    /// A lease was taken at the turn of this level.
-    pub(crate) fn has_leased(&mut self, level: u8) {
+    /// A lease for these levels was taken at the turn of this one.
+    pub(crate) fn has_leased(&mut self, level: u8, levels: Levels) {
         if let Some(ring) = self.by_level.get_mut(&level) {
             ring.passed = 0;
         }
-        let is_first = self.by_level.range(..level).next().is_none();
+        let is_first = self.by_level.range(..level).all(|(&other, _)| !levels.has(other));
         let mut passes = false;
-        for ring in self.by_level.range_mut(level + 1..).map(|(_, ring)| ring) {
+        let behind = self.by_level.range_mut(level + 1..).filter(|(other, _)| levels.has(**other));
+        for (_, ring) in behind {
             ring.passed = ring.passed.saturating_add(1);
             passes = true;
         }
-        self.passing = if is_first && passes { self.passing.saturating_add(1) } else { 0 };
+        let passing = self.passing.entry(levels.first()).or_default();
+        *passing = if is_first && passes { passing.saturating_add(1) } else { 0 };
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -238,27 +243,20 @@ impl<T: Copy> Turns<T> {
     }
 
     /// The one whose turn it is. What `is_over` says has no place here costs nobody a turn.
-    pub fn pop(&mut self, mut is_over: impl FnMut(T) -> bool) -> Option<T> {
-        loop {
-            let party = match self.members.pop()? {
-                Member::Single(spot) if is_over(spot) => continue,
-                Member::Single(spot) => return Some(spot),
-                Member::Party(party) => party,
-            };
-            let Some(line) = self.parties.get_mut(&party) else { continue };
-            let mut spot = line.pop();
-            while spot.is_some_and(&mut is_over) {
-                spot = line.pop();
-            }
-            if line.is_empty() {
-                self.parties.remove(&party);
-            } else {
-                self.members.push(Member::Party(party), Rank::Other);
-            }
-            if spot.is_some() {
-                return spot;
-            }
+    pub fn pop(&mut self, is_over: impl FnMut(T) -> bool) -> Option<T> {
+        self.tidy(is_over);
+        let party = match self.members.pop()? {
+            Member::Single(spot) => return Some(spot),
+            Member::Party(party) => party,
+        };
+        let line = self.parties.get_mut(&party)?;
+        let spot = line.pop();
+        if line.is_empty() {
+            self.parties.remove(&party);
+        } else {
+            self.members.push(Member::Party(party), Rank::Other);
         }
+        spot
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -307,6 +305,7 @@ impl<T: Copy> Turns<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sluice_mail::Priority;
 
     fn spot(number: u32) -> Spot {
         Spot { queue: QueueKey(number), number: 1 }
@@ -356,6 +355,13 @@ mod tests {
         assert_eq!(ring.pop(|spot| spot.queue.0 < 7), Some(spot(7)));
         assert_eq!(order(&mut ring), [20, 8, 9]);
         assert!(ring.parties.is_empty());
+        // Nor does it have the turn that the others are given among new ones.
+        (0..2).for_each(|number| ring.push(spot(number), None, false));
+        (10..30).for_each(|number| ring.push(spot(number), None, true));
+        let order: Vec<u32> = std::iter::from_fn(|| ring.pop(|spot| [0, 11].contains(&spot.queue.0)))
+            .map(|spot| spot.queue.0)
+            .collect();
+        assert_eq!(order[..10], [10, 12, 13, 14, 15, 16, 17, 18, 1, 19]);
         other.tidy(|spot| spot.queue.0 < 4);
         assert_eq!(other.iter().collect::<Vec<_>>(), [spot(4)]);
         other.tidy(|_| true);
@@ -371,21 +377,47 @@ mod tests {
             rings.push(level, spot(level.into()), None, false);
         }
         for _ in 0..64 {
-            let (level, spot) = rings.pop(&(0..=18), |_, _| false).unwrap();
+            let (level, spot) = rings.pop((0..=18).into(), |_, _| false).unwrap();
             assert_eq!(u32::from(level), spot.queue.0);
             rings.push(level, spot, None, false);
-            rings.has_leased(level);
+            rings.has_leased(level, (0..=18).into());
             order.push(level);
         }
         let others: Vec<(usize, u8)> =
             order.iter().copied().enumerate().filter(|(_, level)| *level != 0).collect();
         assert_eq!(others, [(15, 9), (31, 18), (47, 9), (63, 18)]);
         // What waits alone, or is asked for by itself, waits for nobody.
-        assert_eq!(rings.pop(&(6..=12), |_, _| false).unwrap().0, 9);
-        assert_eq!(rings.pop(&(6..=12), |_, _| false), None);
+        assert_eq!(rings.pop((6..=12).into(), |_, _| false).unwrap().0, 9);
+        assert_eq!(rings.pop((6..=12).into(), |_, _| false), None);
         // Nor does it where all else is over.
-        assert_eq!(rings.pop(&(0..=18), |level, _| level == 0).unwrap().0, 18);
+        assert_eq!(rings.pop((0..=18).into(), |level, _| level == 0).unwrap().0, 18);
         assert!(rings.is_empty());
+    }
+
+    #[test]
+    fn what_shares_a_pool_takes_turns_whatever_goes_by_others() {
+        for (own, shared, expected) in [
+            (Priority::Urgent, [Priority::Normal, Priority::Nonurgent], [9, 18]),
+            (Priority::Normal, [Priority::Urgent, Priority::Nonurgent], [0, 18]),
+        ] {
+            let (own, shared) = (Levels::of(&[own]), Levels::of(&shared));
+            let mut rings = Rings::default();
+            for level in [0, 9, 18] {
+                rings.push(level, spot(level.into()), None, false);
+            }
+            let mut order = Vec::new();
+            for _ in 0..32 {
+                for levels in [own, shared] {
+                    let (level, spot) = rings.pop(levels, |_, _| false).unwrap();
+                    assert!(levels.has(level));
+                    rings.push(level, spot, None, false);
+                    rings.has_leased(level, levels);
+                    order.extend((levels == shared).then_some(level));
+                }
+            }
+            let turns = |level| order.iter().filter(|&&one| one == level).count();
+            assert_eq!(expected.map(turns), [30, 2], "{order:?}");
+        }
     }
 
     #[test]

@@ -848,7 +848,7 @@ fn a_lease_may_be_for_one_priority() {
     for (priority, recipient) in [(Priority::Normal, 2), (Priority::Nonurgent, 0), (Priority::Urgent, 1)] {
         assert!(index.queues.has_ready_of(channel, priority));
         let mut taken = Vec::new();
-        index.queues.lease(channel, Some(priority), 9, &mut taken, index.now);
+        index.queues.lease(channel, Some(&[priority]), 9, &mut taken, index.now);
         assert_eq!(taken.len(), 1);
         assert_eq!(index.queues.open(taken[0]), Some(&[recipient][..]));
         assert!(!index.queues.has_ready_of(channel, priority));
