@@ -14,9 +14,8 @@ use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use sluice_mail::Time;
@@ -48,7 +47,8 @@ struct MailLog {
     waiting: AtomicUsize,
     /// Lines that found no room, and were not told of yet.
     lost: AtomicU64,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    /// Nothing is ever sent: its other end goes with the thread. `None`: there is none.
+    thread: Mutex<Option<Receiver<()>>>,
 }
 
 /// From now on records are kept in that folder.
@@ -64,8 +64,14 @@ pub(crate) fn open(folder: &Path) {
         return;
     }
     let files = Files::new(folder);
-    match std::thread::Builder::new().name("mail-log".to_owned()).spawn(move || keep(files, &receiver)) {
-        Ok(thread) => *LOG.wait().thread.lock() = Some(thread),
+    let (running, ended) = mpsc::channel::<()>();
+    let thread = move || {
+        // Dropped by a panic too, which is in the log already, by its hook.
+        let _running = running;
+        keep(files, &receiver);
+    };
+    match std::thread::Builder::new().name("mail-log".to_owned()).spawn(thread) {
+        Ok(_) => *LOG.wait().thread.lock() = Some(ended),
         Err(error) => {
             LOG.wait().lines.lock().take();
             tracing::error!(%error, "no thread for the mail log; records are in this log only");
@@ -73,13 +79,26 @@ pub(crate) fn open(folder: &Path) {
     }
 }
 
-/// Waits until everything is written; nothing is kept any more.
-pub(crate) fn close() {
+/// Waits until everything is written, or for that long; nothing is kept any more.
+pub(crate) fn close(within: Duration) {
     let Some(log) = LOG.get() else { return };
-    log.lines.lock().take();
-    if let Some(thread) = log.thread.lock().take() {
-        // A panic there is in the log already, by its hook.
-        let _ = thread.join();
+    if let Some(left) = log.close(within) {
+        tracing::error!(
+            records = left,
+            "the disk of the mail log does not answer; records that it may not have are in this log only"
+        );
+    }
+}
+
+impl MailLog {
+    /// How many lines may not be written, where the time was not enough.
+    fn close(&self, within: Duration) -> Option<usize> {
+        self.lines.lock().take();
+        let ended = self.thread.lock().take()?;
+        match ended.recv_timeout(within) {
+            Err(RecvTimeoutError::Timeout) => Some(self.waiting.load(Ordering::Relaxed)),
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => None,
+        }
     }
 }
 
@@ -159,5 +178,28 @@ impl Visit for Record {
             "message" => write!(self.text, "{value:?}"),
             _ => Ok(()),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_does_not_answer_holds_up_no_stop() {
+        let log = |thread| MailLog {
+            lines: Mutex::default(),
+            waiting: AtomicUsize::new(3),
+            lost: AtomicU64::new(0),
+            thread: Mutex::new(thread),
+        };
+        let (running, ended) = mpsc::channel();
+        assert_eq!(log(Some(ended)).close(Duration::from_millis(10)), Some(3));
+        drop(running);
+        let (running, ended) = mpsc::channel();
+        let thread = std::thread::spawn(move || drop(running));
+        assert_eq!(log(Some(ended)).close(Duration::from_secs(600)), None);
+        thread.join().unwrap();
+        assert_eq!(log(None).close(Duration::from_secs(600)), None);
     }
 }

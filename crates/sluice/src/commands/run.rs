@@ -27,6 +27,9 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// How much of [`STOP_WITHIN`] sessions have to finish what they are at; the rest is the dispatcher's and the spool's.
 const SESSIONS_STOP_WITHIN: Duration = Duration::from_secs(3);
 
+/// What the mail log has for its last lines, whatever is left of [`STOP_WITHIN`].
+const MAIL_LOG_MIN: Duration = Duration::from_secs(1);
+
 /// What the dispatcher leaves for writing the checkpoint.
 const CHECKPOINT_MARGIN: Duration = Duration::from_secs(2);
 
@@ -62,7 +65,7 @@ pub(crate) fn run(run: &Run) -> Result<Exit, Failure> {
     };
     let left = STOP_WITHIN.saturating_sub(begun.elapsed()).saturating_sub(CHECKPOINT_MARGIN);
     hub.stop(left.max(Duration::from_secs(1)));
-    mail_log::close();
+    mail_log::close(STOP_WITHIN.saturating_sub(begun.elapsed()).max(MAIL_LOG_MIN));
     runtime.shutdown_background();
     tracing::info!("stopped");
     result
