@@ -29,8 +29,8 @@ pub(crate) enum Queue {
     /// happens on channels with the keyword `logging`, and works without a hub that runs. Each JSON line has at, event, code,
     /// channel, source, sender, original, recipient, domain, blocks, peer, reply, by, reason, attempts and due, as far as they are
     /// known. Events: accepted, delivered, deferred, returned, warned, untold (the sender did not want to be told), hold, release,
-    /// retry, delete, return; then waiting, active, deferred-until or held for where it is now. Exit status 65, and the reason,
-    /// when nothing is known.
+    /// retry, delete, return; then waiting, active, deferred-until or held for where it is now, or gone when it is not in the queue
+    /// any more (none of these when no hub could be asked). Exit status 65, and the reason, when nothing is known.
     History(QueueHistory),
     /// Writes the content of a message to standard output.
     ///

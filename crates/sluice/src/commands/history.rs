@@ -53,9 +53,10 @@ pub(crate) fn history(history: &QueueHistory) -> Result<Exit, Failure> {
     }
     match now {
         Now::Unknown(why) => crate::complain(&format!("where it is now is not known: {why}")),
-        Now::Gone if !rows.is_empty() && common.format == Format::Text => {
-            line("it is not in the queue any more")?;
-        }
+        Now::Gone if !rows.is_empty() => match common.format {
+            Format::Json => line(&json!({ "event": "gone" }).to_string())?,
+            Format::Text => line("it is not in the queue any more")?,
+        },
         Now::Gone | Now::Waits(_) => {}
     }
     if rows.is_empty() {
