@@ -109,6 +109,40 @@ fn a_whole_spool_is_counted_and_dumped() {
 }
 
 #[test]
+fn a_message_in_parts_is_counted_as_long_as_all_of_them_can_be_read() {
+    let sink = Sink::start();
+    let mut hub = hub("spool-parts", &[Destination::held("tcp_dialup", "site7.example", sink.port())]);
+    hub.start();
+    Batch { size: 3 << 20, ..Batch::new(hub.address(), "fred@site7.example", 1) }.send_all();
+    Batch::new(hub.address(), "mary@site7.example", 1).send_all();
+    hub.stop();
+    let counted = || {
+        let rows = hub.json(&["spool", "stat"]);
+        let of = |row: usize, field: &str| rows[row][field].as_u64().unwrap();
+        (
+            of(0, "messages"),
+            of(0, "unreadable"),
+            of(1, "messages"),
+            of(1, "recipients"),
+            of(1, "content_bytes"),
+        )
+    };
+    let (messages, unreadable, of_channel, recipients, bytes) = counted();
+    assert_eq!((messages, unreadable, of_channel, recipients), (2, 0, 2, 2));
+    assert!(bytes > 3 << 20, "{bytes}");
+    let rows = hub.command(&["spool", "dump"]).json();
+    let part = rows.iter().find(|row| row["record"] == "chunk").unwrap_or_else(|| panic!("{rows:?}"));
+    let number = |field: &str| usize::try_from(part[field].as_u64().unwrap()).unwrap();
+    let path = spool(&hub).join(part["file"].as_str().unwrap());
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[number("offset") + number("length") - 20] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let (messages, unreadable, of_channel, recipients, bytes) = counted();
+    assert_eq!((messages, unreadable, of_channel, recipients), (2, 1, 1, 1));
+    assert!(bytes < 1 << 20, "{bytes}");
+}
+
+#[test]
 fn what_is_left_of_a_damaged_spool_goes_on_in_a_new_one() {
     let sink = Sink::start();
     let (mut hub, ids) = stopped("spool-damaged", &sink);
@@ -134,6 +168,7 @@ fn what_is_left_of_a_damaged_spool_goes_on_in_a_new_one() {
         "{rows:?}"
     );
     assert_eq!(hub.command(&["spool", "dump", &ids[1], "--body"]).code, 65);
+    assert_eq!(hub.json(&["spool", "stat"])[0]["unreadable"], 1);
     let before = listing(&spool(&hub));
     let to = hub.folder().join("new");
     let recover = ["spool", "recover", "--to", to.to_str().unwrap()];

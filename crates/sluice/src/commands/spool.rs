@@ -6,7 +6,7 @@ use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value, json};
-use sluice_mail::{Envelope, rfc3339};
+use sluice_mail::{Envelope, Time, rfc3339};
 use sluice_spool::{Later, Look, Loss, OpenError, What};
 
 use crate::cli::{Common, Format};
@@ -188,6 +188,33 @@ struct Share {
     bytes: u64,
 }
 
+/// What is counted of messages that can be read.
+#[derive(Default)]
+struct Tally {
+    messages: u64,
+    channels: BTreeMap<String, Share>,
+    oldest: Option<Time>,
+    newest: Option<Time>,
+}
+
+impl Tally {
+    fn count(&mut self, envelope: &Envelope, body_len: u64) {
+        self.messages += 1;
+        self.oldest = self.oldest.into_iter().chain([envelope.arrived]).min();
+        self.newest = self.newest.into_iter().chain([envelope.arrived]).max();
+        let mut of_message = BTreeMap::<&str, u64>::new();
+        for recipient in &envelope.recipients {
+            *of_message.entry(&recipient.channel).or_default() += 1;
+        }
+        for (channel, recipients) in of_message {
+            let share = self.channels.entry(channel.to_owned()).or_default();
+            share.messages += 1;
+            share.recipients += recipients;
+            share.bytes += body_len;
+        }
+    }
+}
+
 /// `sluice spool stat`.
 pub(crate) fn stat(common: &Common) -> Result<Exit, Failure> {
     let look = open(common, |folder| Look::at(folder, Later::Refuse))?;
@@ -196,6 +223,8 @@ pub(crate) fn stat(common: &Common) -> Result<Exit, Failure> {
     let live: std::collections::HashSet<_> =
         look.recovered().entries.iter().map(|live| (live.at.segment, live.at.offset)).collect();
     let mut is_of_live = std::collections::HashSet::new();
+    let (mut tally, mut good_parts) = (Tally::default(), std::collections::HashSet::new());
+    let mut in_parts = Vec::new();
     let bar = bar("bytes");
     let all = look.files();
     let total: u64 = all.iter().map(|file| file.len).sum();
@@ -209,46 +238,45 @@ pub(crate) fn stat(common: &Common) -> Result<Exit, Failure> {
         let end = look.records(file, &mut |standing| {
             let offset = u32::try_from(standing.offset).unwrap_or(u32::MAX);
             match standing.what {
-                What::Message { parts, .. } if live.contains(&(file.number, offset)) => {
+                What::Message { parts, envelope, body_len, is_good, .. }
+                    if live.contains(&(file.number, offset)) =>
+                {
                     live_bytes += standing.len;
                     is_of_live.extend(parts.iter().map(|part| (part.segment, part.offset)));
+                    match Envelope::decode(envelope).ok().filter(|_| is_good) {
+                        Some(envelope) if parts.is_empty() => tally.count(&envelope, body_len),
+                        Some(envelope) => in_parts.push((envelope, body_len, parts)),
+                        None => {}
+                    }
                 }
-                What::Chunk { .. } => here.push((offset, standing.len)),
+                What::Chunk { is_good, .. } => here.push((offset, standing.len, is_good)),
                 _ => {}
             }
             true
         });
         used[kind] += end.map_err(unusable)?;
-        let parts = here.iter().filter(|(offset, _)| is_of_live.contains(&(file.number, *offset)));
-        live_bytes += parts.map(|(_, len)| len).sum::<u64>();
+        for (offset, len, is_good) in here {
+            if is_of_live.contains(&(file.number, offset)) {
+                live_bytes += len;
+                if is_good {
+                    good_parts.insert((file.number, offset));
+                }
+            }
+        }
         done += file.len;
         advance(&bar, done, total);
     }
     bar.finish_and_clear();
-    let (mut channels, mut unreadable) = (BTreeMap::<String, Share>::new(), 0u64);
-    let (mut oldest, mut newest, mut bytes) = (None, None, 0);
-    for entry in &look.recovered().entries {
-        bytes += entry.body_len;
-        let envelope = look.read(entry.at).ok().and_then(|stored| Envelope::decode(stored.envelope()).ok());
-        let Some(envelope) = envelope else {
-            unreadable += 1;
-            continue;
-        };
-        oldest = oldest.into_iter().chain([envelope.arrived]).min();
-        newest = newest.into_iter().chain([envelope.arrived]).max();
-        let mut of_message = BTreeMap::<&str, u64>::new();
-        for recipient in &envelope.recipients {
-            *of_message.entry(&recipient.channel).or_default() += 1;
-        }
-        for (channel, recipients) in of_message {
-            let share = channels.entry(channel.to_owned()).or_default();
-            share.messages += 1;
-            share.recipients += recipients;
-            share.bytes += entry.body_len;
+    for (envelope, body_len, parts) in &in_parts {
+        if parts.iter().all(|part| good_parts.contains(&(part.segment, part.offset))) {
+            tally.count(envelope, *body_len);
         }
     }
+    let bytes: u64 = look.recovered().entries.iter().map(|entry| entry.body_len).sum();
+    let Tally { messages: readable, channels, oldest, newest } = tally;
     let (kept, kept_bytes) = quarantine(&load::spool_dir(common)?);
     let messages = look.recovered().entries.len() as u64;
+    let unreadable = messages.saturating_sub(readable);
     let spool = json!({
         "segments": files[0], "segment_bytes": reserved[0], "used_bytes": used[0], "live_bytes": live_bytes,
         "settled_bytes": used[0].saturating_sub(live_bytes), "journals": files[1], "journal_bytes": used[1],

@@ -195,15 +195,52 @@ fn envelope_of(bytes: &[u8]) -> Value {
         Err(error) => return json!({ "error": error.to_string(), "hex": hex(bytes) }),
     };
     let recipients = envelope.recipients.iter().map(|one| {
-        json!({ "address": one.address, "original": one.original, "channel": one.channel, "domain": one.domain })
+        json!({
+            "address": one.address, "original": one.original, "channel": one.channel, "domain": one.domain,
+            "notify": one.wishes.notify.to_string(), "orcpt": one.wishes.original,
+        })
     });
     let mut row = Map::new();
     row.insert("sender".to_owned(), envelope.sender.clone().into());
     row.insert("source_channel".to_owned(), envelope.source_channel.clone().into());
     row.insert("arrived".to_owned(), rfc3339(envelope.arrived).into());
     row.insert("priority".to_owned(), priority(envelope.priority).into());
+    row.insert("transfer_priority".to_owned(), envelope.transfer_priority().number().into());
+    row.insert("envelope_id".to_owned(), envelope.wishes.envelope_id.clone().into());
+    row.insert("eight_bit".to_owned(), envelope.eight_bit.into());
+    row.insert("smtputf8".to_owned(), envelope.smtputf8.into());
     row.insert("held".to_owned(), envelope.held.into());
     row.insert("deferred_until".to_owned(), envelope.deferred_until.map(rfc3339).into());
     row.insert("recipients".to_owned(), recipients.collect::<Vec<_>>().into());
     Value::Object(row)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluice_mail::{Notify, Recipient, RecipientWishes, TransferPriority, Wishes};
+
+    #[test]
+    fn an_envelope_is_shown_with_what_its_sender_wished() {
+        let wishes = RecipientWishes {
+            notify: Notify::parse("SUCCESS,DELAY").unwrap(),
+            original: "rfc822;a@b".into(),
+        };
+        let envelope = Envelope {
+            eight_bit: true,
+            smtputf8: true,
+            wishes: Wishes {
+                envelope_id: "QQ314159".into(),
+                priority: TransferPriority::new(6),
+                ..Wishes::default()
+            },
+            recipients: vec![Recipient { address: "a@b".into(), wishes, ..Recipient::default() }],
+            ..Envelope::default()
+        };
+        let row = envelope_of(&envelope.encode());
+        assert_eq!((&row["transfer_priority"], &row["envelope_id"]), (&6.into(), &"QQ314159".into()));
+        assert_eq!((&row["eight_bit"], &row["smtputf8"]), (&true.into(), &true.into()));
+        let one = &row["recipients"][0];
+        assert_eq!((&one["notify"], &one["orcpt"]), (&"SUCCESS,DELAY".into(), &"rfc822;a@b".into()));
+    }
 }
