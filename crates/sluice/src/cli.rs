@@ -576,7 +576,7 @@ pub(crate) enum Product {
     Imta,
 }
 
-/// Arguments of `reload`.
+/// Arguments of `status`.
 #[derive(Debug, Args)]
 pub(crate) struct Status {
     #[command(flatten)]

@@ -1,6 +1,7 @@
 //! What the log has of messages that were received and could not be kept: a disk that is full refuses thousands, all for one reason.
 //!
-//! The first of each reason is told, and then how many there were, at most once in a while. Each is there at level debug.
+//! The first of each reason is told at once, and the same reason again after a minute at the earliest, with how many there were in
+//! between. Those stand at level debug, one by one.
 //!
 //! # Not here
 //! The reason itself, which whoever refuses puts into the log.
