@@ -102,7 +102,7 @@ pub(crate) enum Command {
     ///
     /// The file is used while it is newer than the text. Exit status 78 when a text has errors; its file stays as it was.
     Compile(Compile),
-    /// Explains a diagnostic's code or a channel keyword.
+    /// Explains a diagnostic's code, a channel keyword or an option.
     ///
     /// Example: sluice explain periodic
     Explain(Explain),
@@ -230,8 +230,9 @@ pub(crate) struct Compile {
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
-    /// A diagnostic's code, such as `unknown-channel-keyword`, or a keyword, such as `periodic`.
-    #[arg(value_name = "CODE|KEYWORD")]
+    /// A diagnostic's code, such as `unknown-channel-keyword`, a keyword, such as `periodic`, or an option, such as
+    /// `RELEASE_GRACE`.
+    #[arg(value_name = "CODE|KEYWORD|OPTION")]
     pub(crate) word: String,
     /// `text` for people, `json` for programs.
     #[arg(long, value_enum, default_value_t = Format::Text)]
