@@ -271,7 +271,6 @@ impl Core {
             Event::EndRelease(id) => self.end_release(id, now),
             Event::AwaitRelease(id, done) => self.await_release(id, done),
             Event::Host { channel, generation, event } => self.host_event(channel, generation, event, now),
-            Event::Returned { lease, from } => self.lease_returned(lease, None, from, now),
             Event::Unreadable { token, what } => self.unreadable(token, &what, now),
             Event::Wanted { token, recipients } => {
                 if let Some(delivery) = self.deliveries.get_mut(&token) {

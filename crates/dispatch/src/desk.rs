@@ -14,7 +14,6 @@ use sluice_handoff::Sender;
 use sluice_host::Delivery;
 use sluice_mail::notice::Action;
 use sluice_mail::{Address, Envelope, Recipient};
-use sluice_queue::ChannelKey;
 use sluice_rewrite::{Context, Kind};
 use sluice_spool::{EntryId, Location, Spool, Stored};
 
@@ -27,8 +26,6 @@ use crate::runner::StoredContent;
 
 /// A lease as the index has it.
 pub(crate) struct LeaseJob {
-    pub(crate) lease: u64,
-    pub(crate) poll: bool,
     pub(crate) channel: Arc<str>,
     pub(crate) domain: Arc<str>,
     pub(crate) items: Vec<LeaseItem>,
@@ -40,8 +37,6 @@ pub(crate) struct LeaseJob {
     pub(crate) next_hop: Option<Arc<str>>,
     /// Another lease over the same connection follows.
     pub(crate) more_follows: bool,
-    /// For events about it.
-    pub(crate) from: ChannelKey,
 }
 
 /// One entry of it.
@@ -194,10 +189,6 @@ impl Reader {
         }
         if let Some(last) = deliveries.last_mut() {
             last.more_follows = job.more_follows;
-        }
-        if deliveries.is_empty() && !job.poll {
-            // The plugin never hears of it.
-            let _ = self.inbox.send(Event::Returned { lease: job.lease, from: job.from });
         }
         deliveries
     }

@@ -202,8 +202,6 @@ pub(crate) enum Event {
     Act { acting: Arc<Acting>, chosen: Vec<Chosen>, done: Answer<Portion> },
     /// An instance tells what happened.
     Host { channel: ChannelKey, generation: u64, event: HostEvent },
-    /// A lease could not be handed to its instance: nothing of it was tried.
-    Returned { lease: u64, from: ChannelKey },
     /// A message could not be read from the spool.
     Unreadable { token: u64, what: String },
     /// The sender wants to hear when these recipients of a delivery have been delivered. Sent before a worker gets it.

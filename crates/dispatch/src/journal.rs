@@ -90,6 +90,7 @@ impl Checkpoint {
     pub(crate) fn look_at(&mut self, time: Time) {
         self.next_look = self.next_look.min(time);
         self.not_before = self.not_before.min(time);
+        self.supersede_at = None;
     }
 }
 

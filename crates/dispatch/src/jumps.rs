@@ -83,6 +83,7 @@ impl Core {
         self.sites = SitePlan::of(&self.loaded.config);
         self.know_timed_channels();
         self.notices_waiting.no_later_than(now);
+        self.queues.clock_set_back(now);
         for key in self.queues.channels() {
             let channel = &mut self.channels[key.index()];
             channel.pause_until = channel.pause_until.min(now);

@@ -243,22 +243,11 @@ impl Core {
         self.leases.insert(lease, Lease { channel: key, pool, poll, tokens, recipients, turned });
         let channel = Arc::clone(self.queues.channel_name(key));
         let canonical = canonical.then(|| Arc::clone(&self.loaded));
-        let job = LeaseJob {
-            lease,
-            poll,
-            channel,
-            domain,
-            items,
-            canonical,
-            null_sender,
-            next_hop,
-            more_follows: more,
-            from: key,
-        };
+        let job = LeaseJob { channel, domain, items, canonical, null_sender, next_hop, more_follows: more };
         let reader = self.reader.clone();
         let offer = Offer { lease, poll, read: Box::new(move || reader.deliveries(job)) };
         if let Err(not_taken) = runner.offer(offer) {
-            self.lease_returned(lease, Some(not_taken), key, now);
+            self.lease_returned(lease, not_taken, key, now);
         }
         true
     }
@@ -391,7 +380,7 @@ impl Core {
     pub(crate) fn lease_returned(
         &mut self,
         lease: u64,
-        not_taken: Option<NotTaken>,
+        NotTaken { why, pause }: NotTaken,
         from: ChannelKey,
         now: Time,
     ) {
@@ -405,12 +394,10 @@ impl Core {
             // Nobody has touched the connection: the run goes on.
             self.queues.end_turn(run.0, now);
         }
-        if let Some(NotTaken { why, pause }) = not_taken {
-            tracing::debug!(channel = %self.queues.channel_name(from), why, ?pause, "an instance did not take a lease");
-            let channel = &mut self.channels[from.index()];
-            channel.pause_until = channel.pause_until.max(now.plus(pause.max(FULL_PAUSE)));
-            channel.poll |= lease.poll;
-        }
+        tracing::debug!(channel = %self.queues.channel_name(from), why, ?pause, "an instance did not take a lease");
+        let channel = &mut self.channels[from.index()];
+        channel.pause_until = channel.pause_until.max(now.plus(pause.max(FULL_PAUSE)));
+        channel.poll |= lease.poll;
     }
 }
 

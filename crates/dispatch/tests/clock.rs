@@ -5,7 +5,8 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Act, HOUR, House, MINUTE, configuration_with_times};
+use sluice_dispatch::{End, ask};
+use support::{Act, HOUR, House, MINUTE, configuration_with_options, configuration_with_times};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
@@ -75,6 +76,20 @@ fn set_back_during_an_attempt_that_takes_no_step_a_retry_comes_by_its_schedule()
     house.pass(HOUR + MINUTE);
     house.wait_got(so_far + 1);
     house.wait_queue(&[]);
+}
+
+#[test]
+fn set_back_a_release_that_is_idle_collects_no_longer_than_its_grace() {
+    let house = House::with(configuration_with_options(&[], "RELEASE_GRACE=60\n"));
+    house.send(&["tcp_site!a@site.example"]);
+    let released = house.etrn("site.example");
+    house.wait_queue(&[]);
+    house.set_clock(house.clock_now().minus(DAY));
+    house.summary();
+    house.pass(2 * MINUTE);
+    house.summary();
+    let record = ask(|done| house.handle().release_record(released.id, done)).unwrap().unwrap();
+    assert_eq!(record.ended.map(|(_, end)| end), Some(End::Done));
 }
 
 #[test]

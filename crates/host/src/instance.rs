@@ -248,10 +248,19 @@ impl Inner {
         }
     }
 
-    /// Waits for a lease, at most until `until`. `called` is the worker's own.
-    pub(crate) fn receive(self: &Arc<Self>, called: &Arc<Condvar>, until: Instant) -> Received {
+    /// Waits for a lease, at most until `until`.
+    pub(crate) fn receive(self: &Arc<Self>, worker: &Worker, until: Instant) -> Received {
+        let called = worker.called();
         let mut state = self.state.lock();
         loop {
+            if worker.is_gone() {
+                // It was given up while it waited here, and may have been called all the same: another one is.
+                if !state.queue.is_empty() {
+                    state.call_one();
+                    self.start_worker_if_needed(&mut state);
+                }
+                return Received::Closed;
+            }
             if let Some(offer) = state.queue.pop_front() {
                 // Someone may have counted on this worker in the moment in which it was no longer idle.
                 self.start_worker_if_needed(&mut state);

@@ -128,6 +128,16 @@ impl Worker {
         !state.gone
     }
 
+    /// It was given up.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.state.lock().gone
+    }
+
+    /// How it is called when it waits for a lease.
+    pub(crate) const fn called(&self) -> &Arc<Condvar> {
+        &self.called
+    }
+
     pub(crate) fn told_to_stop(&self) -> bool {
         self.state.lock().told_to_stop
     }
@@ -174,13 +184,13 @@ impl Worker {
                 false => give_up,
             };
             drop(state);
-            match self.instance.receive(&self.called, give_up.min(idle_limit)) {
+            match self.instance.receive(self, give_up.min(idle_limit)) {
                 Received::Offer(offer) => {
                     if self.take(offer.read()) {
                         return Answer::Poll;
                     }
                 }
-                Received::Closed => {} // The instance is stopping; the loop sees that.
+                Received::Closed => {} // The instance is stopping, or this worker is gone; the loop sees that.
                 Received::Nothing => {
                     let now = Instant::now();
                     let mut state = self.state.lock();
@@ -217,9 +227,9 @@ impl Worker {
         let Lease { lease, poll, deliveries } = lease;
         let mut state = self.state.lock();
         if state.gone {
-            // Taken from the queue in the same moment as this worker was given up.
+            // Taken from the queue in the same moment as this worker was given up: nobody has looked at it.
             drop(state);
-            for event in untouched_lease(&Lease { lease, poll, deliveries }, &Cause::Hung) {
+            for event in untouched_lease(&Lease { lease, poll, deliveries }, &Cause::Stopping) {
                 self.instance.send(event);
             }
             return false;

@@ -252,6 +252,18 @@ fn a_leaked_delivery_is_taken_back_at_its_deadline() {
 }
 
 #[test]
+fn a_worker_that_was_given_up_while_it_waited_gets_no_lease() {
+    let (_folder, host, plugin) = misbehaving();
+    let mut channel =
+        Running::start(&host, &plugin, Spec { deadline: SHORT * 2, ..spec("c", "leaks", LONG) });
+    channel.offer(lease(1, &[&[0]]));
+    channel.until_failures(1);
+    channel.offer_after_rest(lease(2, &[&[0]]));
+    // Another one has it, and fails in its turn.
+    channel.until_failures(2);
+}
+
+#[test]
 fn other_workers_go_on_while_one_hangs() {
     let (_folder, host, plugin) = misbehaving();
     let limits = Spec { max_workers: 2, deadline: SHORT * 20, ..spec("c", "hang_when_addressed", LONG) };

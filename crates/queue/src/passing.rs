@@ -76,6 +76,21 @@ impl Queues {
         }
     }
 
+    /// The clock was set back: what is idle under a run has been so since now at the latest, and collects no longer than it
+    /// may from here on. What entries wait for is the caller's.
+    pub fn clock_set_back(&mut self, now: Time) {
+        let is_ahead = |since: Time| since > now;
+        let idle_since = |key: QueueKey| self.queues.get(key.0)?.run.as_ref()?.idle_since;
+        let waking = self.wakes.iter().map(|&(_, key)| key);
+        let ahead: Vec<QueueKey> = waking.filter(|&key| idle_since(key).is_some_and(is_ahead)).collect();
+        for key in ahead {
+            if let Some(run) = self.queues.get_mut(key.0).and_then(|queue| queue.run.as_mut()) {
+                run.idle_since = Some(now);
+            }
+            self.touch(key, now);
+        }
+    }
+
     /// Brings rings, wake time and the queue's own existence in line with its shelves.
     pub(crate) fn touch(&mut self, key: QueueKey, now: Time) {
         let Some(queue) = self.queues.get_mut(key.0) else { return };
