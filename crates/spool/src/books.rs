@@ -36,6 +36,8 @@ struct Book {
     settled: Option<Instant>,
     /// Its entries cannot be moved: something in it cannot be read.
     stays: bool,
+    /// The disk kept part of it back at this start: what was lost by that may be readable one day.
+    goes_aside: bool,
 }
 
 /// Records begin at multiples of eight; the lowest bit says that the entry is settled.
@@ -89,6 +91,16 @@ impl Books {
     /// Keeps a segment for good: damage in it could not be copied anywhere else.
     pub(crate) fn keep(&mut self, segment: u32) {
         self.segments.entry(segment).or_default().refs += 1;
+    }
+
+    /// Has a segment set aside when nobody needs it any more, instead of removed.
+    pub(crate) fn set_aside(&mut self, segment: u32) {
+        self.segments.entry(segment).or_default().goes_aside = true;
+    }
+
+    /// Whether a segment is to be set aside.
+    pub(crate) fn goes_aside(&self, segment: u32) -> bool {
+        self.segments.get(&segment).is_some_and(|book| book.goes_aside)
     }
 
     /// A start has found these segments, and what is in them; what was settled before counts from now on.

@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FallocateFlags, FlockOperation};
 use rustix::io::Errno;
@@ -15,6 +16,9 @@ use crate::storage::{File, Listed, LockFailure, LockGuard, Storage};
 
 /// Name of the lock file; it holds the process id of its owner as text.
 const LOCK_NAME: &str = "lock";
+
+/// How long the lock is waited for.
+const LOCK_PATIENCE: Duration = Duration::from_millis(50);
 
 /// Pieces of one `pwritev`: the limit of Linux (`UIO_MAXIOV`).
 const PIECES_MAX: usize = 1024;
@@ -62,6 +66,15 @@ impl Disk {
     }
 }
 
+impl Disk {
+    /// The folder in which a name is to stand, where that is not the spool's own.
+    fn make_folder(&self, name: &str) -> io::Result<()> {
+        use std::os::unix::fs::DirBuilderExt;
+        let Some((folder, _)) = name.split_once('/') else { return Ok(()) };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(self.folder.join(folder))
+    }
+}
+
 /// Makes the entries of one folder durable.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     let handle = fs::File::open(folder)?;
@@ -95,7 +108,14 @@ impl Storage for Disk {
             .mode(0o600)
             .open(self.folder.join(LOCK_NAME))
             .map_err(LockFailure::Io)?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        // Somebody who only looks whether it is held has it for a moment.
+        let until = Instant::now() + LOCK_PATIENCE;
+        let mut locked = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
+        while locked == Err(Errno::WOULDBLOCK) && Instant::now() < until {
+            std::thread::sleep(LOCK_PATIENCE / 10);
+            locked = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
+        }
+        match locked {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
                 let mut text = String::new();
@@ -112,11 +132,9 @@ impl Storage for Disk {
     }
 
     fn create(&self, name: &str, size: u64) -> io::Result<Box<dyn File>> {
-        use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+        use std::os::unix::fs::OpenOptionsExt;
         let path = self.folder.join(name);
-        if let Some((folder, _)) = name.split_once('/') {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(self.folder.join(folder))?;
-        }
+        self.make_folder(name)?;
         let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         if let Err(error) = reserve(&file, size) {
             // A half-reserved file would only sit on the room that is missing.
@@ -145,6 +163,7 @@ impl Storage for Disk {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.make_folder(to)?;
         fs::rename(self.folder.join(from), self.folder.join(to))
     }
 

@@ -27,7 +27,7 @@ use crate::ids::{EntryId, Location};
 use crate::journal::Fact;
 use crate::map::Map;
 use crate::quarantine::Damage;
-use crate::record::{FileKind, Kind, Later, Reader, Record, Stamp};
+use crate::record::{FILE_HEADER_LEN, FileKind, Kind, Later, Reader, Record, Stamp};
 use crate::recovery::walk::{Found, walk_file, whole};
 use crate::recovery::{self, Looked, Recovered, Torn};
 use crate::segment::{MessageHead, SegmentFile, decode_chunk};
@@ -193,6 +193,29 @@ pub struct Loss {
     pub torn: Vec<Torn>,
     /// Messages that have a state in a journal and are nowhere, with the state.
     pub lost: Vec<(EntryId, Vec<u8>)>,
+}
+
+impl Loss {
+    /// Messages that wait and cannot be read, each once.
+    #[must_use]
+    pub fn messages(&self) -> usize {
+        let damaged = self.flaws.iter().filter(|flaw| flaw.is_live).filter_map(|flaw| flaw.damage.entry);
+        damaged.chain(self.lost.iter().map(|(id, _)| *id)).collect::<HashSet<EntryId>>().len()
+    }
+
+    /// Whether records of segments are damaged so that nobody can say whose they were: messages may have been among them.
+    #[must_use]
+    pub fn may_hide_messages(&self) -> bool {
+        self.flaws.iter().map(|flaw| &flaw.damage).any(|damage| {
+            let name = damage.path.file_name().and_then(|name| name.to_str());
+            let is_segment =
+                name.and_then(FileKind::of_name).is_some_and(|(kind, _)| kind == FileKind::Segment);
+            is_segment
+                && damage.entry.is_none()
+                && damage.length > 0
+                && damage.offset >= FILE_HEADER_LEN as u64
+        })
+    }
 }
 
 impl Look {
@@ -449,12 +472,15 @@ impl Look {
             seen += live.body_len;
             looked(seen, total);
         }
+        // What recovery could not read of a message was not settled, and is not among the entries.
+        let mut waiting = unreadable;
+        waiting.extend(self.looked.found.quarantined.iter().filter_map(|damage| damage.entry));
         damages.sort_by(|a, b| (&a.path, a.offset, a.entry).cmp(&(&b.path, b.offset, b.entry)));
         let mut flaws: Vec<Flaw> = damages
             .into_iter()
             .map(|damage| Flaw {
                 envelope: self.envelope_at(&damage),
-                is_live: damage.entry.is_some_and(|id| unreadable.contains(&id)),
+                is_live: damage.entry.is_some_and(|id| waiting.contains(&id)),
                 damage,
             })
             .collect();

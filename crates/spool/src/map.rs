@@ -6,11 +6,13 @@
 //!
 //! # Promises the `unsafe` rests on, and who keeps them
 //! * *The file is never made shorter while it is mapped.* No operation of [`Storage`](crate::Storage) shortens a file;
-//!   segments go by removing their name, which leaves the mapped pages in place (unlink(2)). The lock file keeps other
-//!   processes of ours out; somebody who truncates spool files by hand gets a `SIGBUS`, as with any mapped file.
+//!   segments go by removing their name, which leaves the mapped pages in place (unlink(2)). The lock file keeps others who write
+//!   out; who only looks at a spool does not take it, and writes nothing. Should somebody truncate a file by hand, readers see that
+//!   before they touch it (below).
 //! * *Bytes behind a slice do not change while the slice lives.* The writer only appends, at offsets at or above the
-//!   published end of a segment, and readers stay below it (`SegmentFile::view`).
-//!
+//!   published end of a segment, and readers stay below it (`SegmentFile::view`). Not so for who looks at a spool while another
+//!   process writes to it (`looking`): he goes over the whole file, and at its end may see octets come. He copies them or compares
+//!   checksums, and believes no length that was not checked against the slice.
 //!
 //! # The same for files of others
 //! * *The file is not made shorter.* Nobody but root and the user of this process may write it, which [`MappedFile::open`] has
@@ -106,9 +108,9 @@ impl Map {
         }
         let Some(raw) = &self.raw else { return self.salvaged.get(range) };
         // SAFETY: the range was checked against the length of the mapping just above, and the mapping lives as long as
-        // `self`, to which the slice is bound. The file under it is not made shorter (`Storage` has no such operation,
-        // the spool lock keeps other processes out), and the callers, `SegmentFile::view` and recovery, ask only for
-        // bytes below the published end of a file, where the writer never writes again.
+        // `self`, to which the slice is bound. The file under it is not made shorter (`Storage` has no such operation),
+        // and the callers, `SegmentFile::view` and recovery, ask only for bytes below the published end of a file, where
+        // the writer never writes again; what holds for `looking` is said in the module's head.
         Some(unsafe { std::slice::from_raw_parts(raw.as_ptr().add(range.start), range.end - range.start) })
     }
 }

@@ -109,8 +109,11 @@ pub(crate) fn trimmed(bytes: &[u8]) -> usize {
 pub(crate) fn keep_damaged(shared: &Shared, at: Location, what: &str) {
     let Some(segment) = shared.segments.read().get(&at.segment).cloned() else { return };
     let offset = at.offset as usize;
-    let bytes = segment.view(&*shared.storage, offset).and_then(|bytes| {
-        segment.fetch(offset, bytes.len())?;
+    let bytes = segment.record(&*shared.storage, offset).and_then(|bytes| {
+        // Where no record begins, the damage may reach as far as the segment.
+        if record::parse(bytes, segment.stamp()).is_err() {
+            segment.fetch(offset, bytes.len())?;
+        }
         Ok(bytes)
     });
     let kept = bytes.map_err(io::Error::other).and_then(|bytes| {

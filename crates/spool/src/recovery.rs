@@ -40,6 +40,9 @@ use crate::storage::{LockFailure, LockGuard, Storage};
 use crate::stored;
 use crate::writer::{Conditions, Start};
 
+/// What is looked at of the checkpoint before the newest.
+const FETCHED_OF_OLDER: usize = 4096;
+
 /// An entry that waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Live {
@@ -159,6 +162,8 @@ struct Recovery {
     valid_checkpoints: Vec<(u32, u32)>,
     /// Segments whose damage could not be copied: they must stay.
     keep: HashSet<u32>,
+    /// Segments that the disk did not give back whole.
+    aside: HashSet<u32>,
     found: Recovered,
 }
 
@@ -236,9 +241,16 @@ impl Recovery {
     /// The second newest is kept to fall back to, so its journals are still needed.
     fn note_older_checkpoint(&mut self, number: Option<&u32>) -> Result<(), OpenError> {
         let Some(number) = number else { return Ok(()) };
-        let map = self.map(&FileKind::Checkpoint.name(*number))?;
+        let name = FileKind::Checkpoint.name(*number);
+        let map = self
+            .storage
+            .map(&name)
+            .map_err(|source| OpenError::Read { path: self.storage.path(&name), source })?;
         let stamp = Stamp::new(self.spool_id, FileKind::Checkpoint, *number);
-        if let Some(bytes) = whole(&map).get(FILE_HEADER_LEN..)
+        // Its first record alone: it may be large.
+        let first = FILE_HEADER_LEN..map.len().min(FETCHED_OF_OLDER);
+        if map.fetch(0..first.end).is_ok()
+            && let Some(bytes) = map.slice(first)
             && let Ok(record) = record::parse(bytes, stamp)
             && record.kind == Kind::Begin
             && let Some(begin) = Begin::decode(record.head)
@@ -336,8 +348,8 @@ impl Recovery {
             let Some(file) = file else { continue };
             let (map, has_flaw) = self.map_and_flaw(&name)?;
             if has_flaw {
-                // What the disk keeps back today it may give back at another start: the file stays for that.
-                self.keep.insert(*number);
+                // What the disk keeps back today it may give back another day.
+                self.aside.insert(*number);
             }
             file.give(map);
             let bytes = file.view(&*self.storage, 0).map_err(|error| open_error(error, &file))?;
@@ -489,6 +501,9 @@ impl Recovery {
         }
         for number in &self.keep {
             books.keep(*number);
+        }
+        for number in &self.aside {
+            books.set_aside(*number);
         }
         let mut found = self.found;
         found.notes = index.notes;

@@ -93,3 +93,24 @@ pub(crate) fn map_whole(storage: &dyn Storage, name: &str) -> io::Result<(Map, O
         Err(error) => Ok((storage.salvage(name)?, Some(error))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::CrashStorage;
+
+    #[test]
+    fn of_a_file_with_a_bad_block_the_rest_can_be_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("file"), [7; 10_000]).unwrap();
+        let disk = CrashStorage::new(folder.path()).unwrap();
+        let (map, flaw) = map_whole(&disk, "file").unwrap();
+        assert!(flaw.is_none() && map.slice(0..10_000).unwrap() == [7; 10_000]);
+        disk.bad_block("file", 5000);
+        let (map, flaw) = map_whole(&disk, "file").unwrap();
+        assert!(flaw.is_some());
+        let expected = [vec![7; 4096], vec![0; 4096], vec![7; 10_000 - 8192]].concat();
+        assert!(map.slice(0..10_000).unwrap() == expected);
+        assert!(map_whole(&disk, "none").is_err());
+    }
+}

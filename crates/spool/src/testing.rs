@@ -55,6 +55,9 @@ impl Steps {
 /// Bytes a disk writes whole or not at all.
 const SECTOR: usize = 512;
 
+/// Bytes of a bad block.
+const BLOCK: usize = 4096;
+
 /// The operations that change something; each counts as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
@@ -97,6 +100,8 @@ struct World {
     stop_at: Option<u64>,
     stopped: bool,
     faults: Vec<Fault>,
+    /// Files with a block that cannot be read, and where.
+    bad_blocks: BTreeMap<String, usize>,
     inodes: Vec<Inode>,
     names: BTreeMap<String, usize>,
     durable_names: BTreeMap<String, usize>,
@@ -260,9 +265,26 @@ impl CrashStorage {
         self.world.lock().faults.push(Fault { operation, skip, times, error });
     }
 
+    /// From now on the disk does not give back the block of a file in which this offset is: who touches it in a map that is made
+    /// from now on gets a `SIGBUS`.
+    pub fn bad_block(&self, name: &str, offset: usize) {
+        self.world.lock().bad_blocks.insert(name.to_owned(), offset / BLOCK * BLOCK);
+    }
+
     /// Takes all faults away.
     pub fn mend(&self) {
-        self.world.lock().faults.clear();
+        let mut world = self.world.lock();
+        world.faults.clear();
+        world.bad_blocks.clear();
+    }
+
+    /// A file without a name that has this content.
+    fn nameless(&self, content: &[u8]) -> io::Result<fs::File> {
+        let path = self.disk.path("nameless");
+        fs::write(&path, content)?;
+        let file = fs::OpenOptions::new().read(true).write(true).open(&path)?;
+        fs::remove_file(&path)?;
+        Ok(file)
     }
 
     /// Writes into an empty folder what the next start would find.
@@ -426,8 +448,22 @@ impl Storage for CrashStorage {
         Ok(())
     }
 
+    /// A bad block is made of a file that is cut off before it, and so is all that is behind it.
     fn map(&self, name: &str) -> io::Result<Map> {
-        self.disk.map(name)
+        let Some(bad) = self.world.lock().bad_blocks.get(name).copied() else { return self.disk.map(name) };
+        let file = self.nameless(&fs::read(self.disk.path(name))?)?;
+        let map = Map::of(&file)?;
+        file.set_len(bad as u64)?;
+        Ok(map)
+    }
+
+    fn salvage(&self, name: &str) -> io::Result<Map> {
+        let mut content = fs::read(self.disk.path(name))?;
+        if let Some(bad) = self.world.lock().bad_blocks.get(name) {
+            let end = content.len().min(bad + BLOCK);
+            content[*bad..end].fill(0);
+        }
+        Map::salvage(&self.nameless(&content)?)
     }
 
     fn path(&self, name: &str) -> PathBuf {

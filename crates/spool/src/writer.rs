@@ -354,7 +354,12 @@ impl Writer {
         let current = self.segment.as_ref().map(|open| open.number);
         for number in self.books.unneeded(current) {
             let name = FileKind::Segment.name(number);
-            match self.shared.storage.remove(&name) {
+            let storage = &self.shared.storage;
+            let gone = match self.books.goes_aside(number) {
+                true => storage.rename(&name, &format!("quarantine/{name}")),
+                false => storage.remove(&name),
+            };
+            match gone {
                 Ok(()) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => {

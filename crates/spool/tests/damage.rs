@@ -361,3 +361,34 @@ fn a_missing_segment_is_named_with_its_messages() {
         assert!(found.contains_key(id) != missing.contains(id), "{id}");
     }
 }
+
+#[test]
+fn what_a_disk_keeps_back_at_a_start_is_set_aside_whole_and_not_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, _) = open(folder.path());
+    commit(&spool, b"e", &[&bytes(1, 1000)]).unwrap();
+    commit(&spool, b"e", &[&bytes(2, 2000)]).unwrap();
+    let (_, at) = commit(&spool, b"e", &[&bytes(3, 1500)]).unwrap();
+    let (behind, _) = commit(&spool, b"e", &[&bytes(4, 3000)]).unwrap();
+    spool.close();
+    let name = "segment-0000000001";
+    let before = fs::read(folder.path().join(name)).unwrap();
+    assert!(
+        (4096 - 1500..4096).contains(&at.offset) && before.len() == 8192,
+        "it goes into the second block"
+    );
+    let storage = CrashStorage::new(folder.path()).unwrap();
+    storage.bad_block(name, 4096);
+    let (spool, recovered) = open_on(Arc::new(storage)).unwrap();
+    assert!(is_named(&recovered), "{recovered:?}");
+    let found = contents(&spool, &recovered);
+    assert_eq!(found.len(), 2 + usize::from(found.contains_key(&behind)), "what is before it is read");
+    for live in &recovered.entries {
+        support::remove(&spool, live.id, live.at).unwrap();
+    }
+    spool.close();
+    assert!(!folder.path().join(name).exists(), "nobody needs it");
+    let aside = folder.path().join("quarantine").join(name);
+    assert!(fs::read(aside).unwrap() == before, "and what the disk kept back is still there");
+    assert!(open(folder.path()).1.entries.is_empty());
+}

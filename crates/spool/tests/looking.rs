@@ -259,3 +259,25 @@ fn nothing_is_moved_onto_something_or_out_of_a_spool_in_use() {
     }
     assert_eq!(fs::read_dir(empty.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn what_a_start_could_not_read_waits_and_is_counted_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, _) = open(folder.path());
+    let (lost, at) = commit(&spool, b"of the lost one", &[&bytes(1, 500)]).unwrap();
+    set_state(&spool, lost, at, b"state").unwrap();
+    commit(&spool, b"e", &[&bytes(2, 500)]).unwrap();
+    spool.close();
+    let path = folder.path().join("segment-0000000001");
+    let mut content = fs::read(&path).unwrap();
+    content[at.offset as usize + 200] ^= 1;
+    fs::write(&path, &content).unwrap();
+    let loss = verify(folder.path());
+    assert!(loss.flaws.iter().all(|flaw| flaw.is_live && flaw.damage.entry == Some(lost)), "{loss:?}");
+    assert_eq!((loss.messages(), loss.may_hide_messages()), (1, false), "{loss:?}");
+    // Now the record itself: nobody can say whose it is.
+    content[at.offset as usize + 30] ^= 1;
+    fs::write(&path, &content).unwrap();
+    let loss = verify(folder.path());
+    assert_eq!((loss.messages(), loss.may_hide_messages()), (1, true), "{loss:?}");
+}

@@ -524,3 +524,18 @@ fn ids_are_never_given_twice_even_when_nothing_came_of_them() {
         drop(spool);
     }
 }
+
+#[test]
+fn the_room_for_a_journal_is_not_given_up_for_what_does_not_fit_into_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { segment_size: 1 << 20, journal_size: 1 << 20, ..small() };
+    let (spool, _) = Spool::open(Arc::new(Disk::open(folder.path()).unwrap()), options.clone()).unwrap();
+    let (id, at) = commit(&spool, b"e", &[b"b"]).unwrap();
+    spool.close();
+    let storage = CrashStorage::new(folder.path()).unwrap();
+    storage.fail(Operation::Create, 0, u64::MAX, ErrorKind::StorageFull);
+    let (spool, _) = Spool::open(Arc::new(storage), options).unwrap();
+    spool.set_state(id, at, bytes(1, 70_000), Durability::Sync, None);
+    until("the journal finds no room", || spool.health() == Health::Full);
+    assert_eq!(names(folder.path(), "spare"), ["spare"]);
+}

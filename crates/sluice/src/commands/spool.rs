@@ -91,7 +91,7 @@ pub(crate) fn verify(common: &Common) -> Result<Exit, Failure> {
         crate::complain(&format!("{files} files, {messages} messages: all whole"));
         return Ok(Exit::Ok);
     }
-    let live = loss.flaws.iter().filter(|flaw| flaw.is_live).count() + loss.lost.len();
+    let live = loss.messages();
     let gone = loss.flaws.iter().filter(|flaw| !flaw.is_live).count();
     crate::complain(&format!(
         "{files} files, {messages} messages: {live} of them damaged or lost, {gone} more damaged places; \

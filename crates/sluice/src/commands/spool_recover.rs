@@ -26,11 +26,7 @@ pub(crate) fn recover(recover: &SpoolRecover) -> Result<Exit, Failure> {
     }
     let entries = &look.recovered().entries;
     let unreadable = entries.iter().filter(|live| look.read(live.at).is_err()).count();
-    let counted = format!(
-        "{} messages can be moved, {} cannot",
-        entries.len() - unreadable,
-        unreadable + loss.lost.len()
-    );
+    let counted = format!("{} messages can be moved, {} cannot", entries.len() - unreadable, loss.messages());
     if recover.dry_run {
         crate::complain(&format!("{counted}; nothing was done"));
         return Ok(if is_whole(&loss) { Exit::Ok } else { Exit::Data });
@@ -66,7 +62,8 @@ pub(crate) fn recover(recover: &SpoolRecover) -> Result<Exit, Failure> {
             line(&format!("{} messages are in {}", salvaged.messages, recover.to.display()))?;
         }
     }
-    Ok(if salvaged.unreadable.is_empty() && loss.lost.is_empty() { Exit::Ok } else { Exit::Data })
+    let is_all = salvaged.unreadable.is_empty() && loss.messages() == 0 && !loss.may_hide_messages();
+    Ok(if is_all { Exit::Ok } else { Exit::Data })
 }
 
 fn failed(error: SalvageError) -> Failure {

@@ -34,7 +34,7 @@ pub struct Salvaged {
     pub bytes: u64,
     /// Notes of the owner.
     pub notes: u64,
-    /// Live messages that could not be read, and why. Their bytes are in quarantine.
+    /// Live messages that could not be read, and why. What the disk gave back of their bytes is in quarantine.
     pub unreadable: Vec<(EntryId, String)>,
     /// Copies of damaged bytes.
     pub quarantined: Vec<PathBuf>,

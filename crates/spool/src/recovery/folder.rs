@@ -35,6 +35,7 @@ impl Recovery {
             reserved: 0,
             valid_checkpoints: Vec::new(),
             keep: HashSet::new(),
+            aside: HashSet::new(),
             found: Recovered::default(),
         };
         for file in listed {
