@@ -139,7 +139,7 @@ pub(crate) fn findings(look: &Look, loss: &Loss) -> Vec<Value> {
     for torn in &loss.torn {
         rows.push(json!({
             "finding": "torn", "file": torn.path, "offset": torn.offset, "length": torn.length,
-            "what": "the end of the file, cut off by a crash: nothing that waits is in it",
+            "what": "the end of the file, not whole: after a crash nothing that was acknowledged is in it",
         }));
     }
     for path in &look.recovered().foreign {
