@@ -254,8 +254,9 @@ fn a_leaked_delivery_is_taken_back_at_its_deadline() {
 #[test]
 fn a_worker_that_was_given_up_while_it_waited_gets_no_lease() {
     let (_folder, host, plugin) = misbehaving();
-    let mut channel =
-        Running::start(&host, &plugin, Spec { deadline: SHORT * 2, ..spec("c", "leaks", LONG) });
+    let pause_first = Duration::from_millis(1);
+    let limits = Spec { deadline: SHORT * 2, pause_first, ..spec("c", "leaks", LONG) };
+    let mut channel = Running::start(&host, &plugin, limits);
     channel.offer(lease(1, &[&[0]]));
     channel.until_failures(1);
     channel.offer_after_rest(lease(2, &[&[0]]));
