@@ -8,6 +8,9 @@
 //! The commands of a transaction go out in groups where PIPELINING is offered (RFC 2920), one by one where not. RSET is
 //! sent only where the server may still hold a transaction, in the same group as the next MAIL.
 //!
+//! With a store of mailboxes it speaks LMTP (RFC 2033, [`Hello::Lhlo`]): the same dialogue, but that a message has as many
+//! replies as recipients, each with a verdict of its own.
+//!
 //! # Invariants
 //! Each reply is matched with the command it answers; a reply that nobody asked for ends the connection, since every
 //! later match would be off by one and a refusal could be read as an acceptance.
@@ -27,6 +30,8 @@ mod verdict;
 
 #[cfg(test)]
 mod guard_tests;
+#[cfg(test)]
+mod lmtp_tests;
 #[cfg(test)]
 mod tests;
 
@@ -60,7 +65,8 @@ pub struct Manner {
     /// How far commands are sent ahead of the replies (channel keyword `streaming`), in place of what is negotiated: 0 not
     /// at all, 1 groups of RCPT, 2 MAIL with them, 3 RSET too; and DATA where PIPELINING is offered beside 3.
     pub streaming: Option<u8>,
-    /// Messages go in one chunk (BDAT, RFC 3030) where the server offers CHUNKING and [`Mail::chunk`] is known.
+    /// Messages go in one chunk (BDAT, RFC 3030) where the server offers CHUNKING and [`Mail::chunk`] is known. Never in LMTP:
+    /// there one reply to a command that nobody knows would be taken for that of the first recipient.
     pub chunking: bool,
     /// What our own server says behind XLOOP (channel keyword `loopcheck`): a server that says it is us, and gets nothing.
     pub mark: Option<String>,
@@ -68,7 +74,7 @@ pub struct Manner {
     pub safety: Safety,
 }
 
-/// Which greeting the client uses (channel keywords `ehlo`, `checkehlo`, `noehlo`).
+/// Which greeting the client uses (channel keywords `ehlo`, `checkehlo`, `noehlo`, `lmtp`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Hello {
     /// EHLO, and HELO if that is refused.
@@ -78,6 +84,8 @@ pub enum Hello {
     IfAnnounced,
     /// HELO only.
     Helo,
+    /// LHLO: the peer is a mailbox store, and speaks LMTP (RFC 2033).
+    Lhlo,
 }
 
 /// What MAIL says about a message.
@@ -211,6 +219,8 @@ enum Asked {
     Data,
     /// The end of a message; `false` when no recipient was left and the message was not sent.
     Dot(bool),
+    /// In LMTP: what became of this recipient (RFC 2033 section 4.2).
+    DotOf(usize),
     Quit,
 }
 
@@ -227,7 +237,7 @@ impl Asked {
             Asked::Mail => Wait::Mail,
             Asked::Rcpt(_) => Wait::Rcpt,
             Asked::Data => Wait::Data,
-            Asked::Dot(_) => Wait::Dot,
+            Asked::Dot(_) | Asked::DotOf(_) => Wait::Dot,
             Asked::Quit => Wait::Quit,
         }
     }
@@ -311,7 +321,11 @@ impl Client {
 
     /// Whether a message may go as one chunk: it is wanted and offered.
     pub fn takes_chunks(&self) -> bool {
-        self.manner.chunking && self.offers.chunking
+        self.manner.chunking && self.offers.chunking && !self.speaks_lmtp()
+    }
+
+    fn speaks_lmtp(&self) -> bool {
+        self.manner.hello == Hello::Lhlo
     }
 
     /// Transactions that were begun on this connection.
@@ -372,7 +386,11 @@ impl Client {
     pub fn content_sent(&mut self) {
         if self.phase == Phase::Content {
             self.phase = Phase::Dot;
-            self.asked.push_back(Asked::Dot(true));
+            if self.speaks_lmtp() {
+                self.asked.extend(self.transaction.accepted.iter().map(|&recipient| Asked::DotOf(recipient)));
+            } else {
+                self.asked.push_back(Asked::Dot(true));
+            }
         }
     }
 
@@ -491,9 +509,15 @@ impl Client {
                 self.protect();
             }
             Asked::Helo if good => self.protect(),
+            Asked::Ehlo if self.speaks_lmtp() && matches!(answer.code, 500 | 502) => {
+                // Whoever set up the channel or the server has to know; the mail waits for that.
+                let text =
+                    format!("the server does not know LHLO, so it does not speak LMTP: {}", shown(answer));
+                self.over(deferred(Status::new(4, 5, 1), &text, &self.manner.peer), true);
+            }
             // RFC 5321 sections 3.2 and 4.1.4: a server that does not know EHLO is asked with HELO. It may say 500, 501,
             // 502, 504 or 550; whichever 5xx it is, HELO tells what is meant.
-            Asked::Ehlo if answer.is_permanent() => self.hello(Asked::Helo),
+            Asked::Ehlo if answer.is_permanent() && !self.speaks_lmtp() => self.hello(Asked::Helo),
             Asked::Greeting | Asked::Ehlo | Asked::Helo => {
                 let outcome = outcome_of(answer, asked.wait(), &self.manner.peer);
                 self.over(outcome, true);
@@ -516,6 +540,7 @@ impl Client {
             Asked::Rcpt(recipient) => self.rcpt_answered(recipient, answer),
             Asked::Data => self.data_answered(answer),
             Asked::Dot(sent) => self.dot_answered(sent, answer),
+            Asked::DotOf(recipient) => self.dot_of_answered(recipient, answer),
         }
         if self.phase == Phase::Envelope && self.asked.is_empty() {
             self.advance();
@@ -525,7 +550,7 @@ impl Client {
     fn greeted(&mut self, banner: &Reply) {
         let announced = banner.lines.iter().any(|line| line.to_ascii_uppercase().contains("ESMTP"));
         let extended = match self.manner.hello {
-            Hello::Ehlo => true,
+            Hello::Ehlo | Hello::Lhlo => true,
             Hello::IfAnnounced => announced,
             Hello::Helo => false,
         };
@@ -533,7 +558,11 @@ impl Client {
     }
 
     fn hello(&mut self, asked: Asked) {
-        let verb = if asked == Asked::Ehlo { "EHLO" } else { "HELO" };
+        let verb = match asked {
+            Asked::Ehlo if self.speaks_lmtp() => "LHLO",
+            Asked::Ehlo => "EHLO",
+            _ => "HELO",
+        };
         let line = command(verb, &self.manner.name);
         self.ask(asked, &line);
     }

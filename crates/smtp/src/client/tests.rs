@@ -6,7 +6,7 @@
 use super::transaction::{GROUP_BYTES_MAX, GROUP_RECIPIENTS_MAX};
 use super::*;
 
-const BASE: Mail<'static> = Mail {
+pub(super) const BASE: Mail<'static> = Mail {
     sender: "s@a.example",
     size: Some(123),
     eight_bit: false,
@@ -15,35 +15,35 @@ const BASE: Mail<'static> = Mail {
     wishes: None,
 };
 
-struct Case<'a> {
+pub(super) struct Case<'a> {
     manner: Manner,
     mails: Vec<(Mail<'a>, Vec<&'a str>)>,
 }
 
-fn case<'a>(recipients: &[&'a str]) -> Case<'a> {
+pub(super) fn case<'a>(recipients: &[&'a str]) -> Case<'a> {
     let manner = Manner { name: "me.example".into(), peer: "mx".into(), ..Manner::default() };
     Case { manner, mails: vec![(BASE, recipients.to_vec())] }
 }
 
 impl<'a> Case<'a> {
-    fn mail(mut self, mail: Mail<'a>) -> Self {
+    pub(super) fn mail(mut self, mail: Mail<'a>) -> Self {
         self.mails[0].0 = mail;
         self
     }
 
-    fn then(mut self, recipients: &[&'a str]) -> Self {
+    pub(super) fn then(mut self, recipients: &[&'a str]) -> Self {
         self.mails.push((BASE, recipients.to_vec()));
         self
     }
 
-    fn manner(mut self, change: impl FnOnce(&mut Manner)) -> Self {
+    pub(super) fn manner(mut self, change: impl FnOnce(&mut Manner)) -> Self {
         change(&mut self.manner);
         self
     }
 
     /// Plays the server's part of `script` and compares the whole conversation with it, with the server's bytes
     /// arriving in one piece, in every small size, and one by one.
-    fn plays(&self, script: &str) {
+    pub(super) fn plays(&self, script: &str) {
         let script: Vec<&str> = script.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         for piece in [usize::MAX, 7, 1] {
             let seen = self.play(&script, piece);

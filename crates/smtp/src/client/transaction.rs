@@ -28,7 +28,7 @@ pub(super) struct Transaction {
     /// Set when MAIL was refused: what that means for every recipient.
     mail_refused: Option<Outcome>,
     rcpt_sent: usize,
-    accepted: Vec<usize>,
+    pub(super) accepted: Vec<usize>,
     /// BDAT with the size of the message, where it goes that way.
     pub(super) chunk: Option<Vec<u8>>,
     /// The server has said that it takes no more recipients in this transaction.
@@ -43,6 +43,7 @@ impl Client {
         mail: &Mail<'_>,
         recipients: impl IntoIterator<Item = T>,
     ) {
+        let takes_chunks = self.takes_chunks();
         let peer = &self.manner.peer;
         let transaction = &mut self.transaction;
         transaction.clear();
@@ -68,7 +69,7 @@ impl Client {
         } else {
             None
         };
-        if let (Some(octets), true) = (mail.chunk, self.manner.chunking && self.offers.chunking) {
+        if let (Some(octets), true) = (mail.chunk, takes_chunks) {
             transaction.chunk = Some(format!("BDAT {octets} LAST\r\n").into_bytes());
         }
         let mut needs_utf8 = utf8;
@@ -224,7 +225,13 @@ impl Client {
     pub(super) fn data_answered(&mut self, answer: &Reply) {
         let nobody = self.transaction.accepted.is_empty() || self.transaction.mail_refused.is_some();
         if answer.code == 354 {
-            if nobody {
+            if nobody && self.speaks_lmtp() {
+                // RFC 2033 section 4.2: it must refuse. How many replies an empty message would have is not known.
+                if let Some(refused) = self.transaction.mail_refused.take() {
+                    self.settle(&refused, false);
+                }
+                self.violated(&format!("DATA was accepted for no recipient: {}", shown(answer)));
+            } else if nobody {
                 // RFC 2920 section 3.1: with nobody to send to, the server gets an empty message, and whatever it says
                 // to that is of no interest.
                 self.phase = Phase::Dot;
@@ -276,6 +283,22 @@ impl Client {
             outcome => outcome,
         };
         self.settle(&outcome, false);
+    }
+
+    /// The reply of LMTP about one recipient. What it delivers to is the mailbox itself, so that there is nobody else to tell the
+    /// sender, unless the store says that it does.
+    pub(super) fn dot_of_answered(&mut self, recipient: usize, answer: &Reply) {
+        let outcome = match outcome_of(answer, Wait::Dot, &self.manner.peer) {
+            Outcome::Delivered { status, text, peer, .. } => {
+                let handover = if self.offers.dsn { Handover::PassedOn } else { Handover::Final };
+                Outcome::Delivered { status, text, peer, handover }
+            }
+            outcome => outcome,
+        };
+        self.transaction.verdicts[recipient] = Some(Verdict::of(outcome));
+        if self.asked.is_empty() {
+            self.settle(&nothing_said(), false);
+        }
     }
 
     /// Ends the transaction: whoever has no verdict yet gets this one. Recipients beyond what the server takes at once
