@@ -384,7 +384,7 @@ codes! {
     TCP_WITHOUT_SMTP Warning "tcp-without-smtp"
         "a `tcp_*` channel has no `smtp` keyword"
         "The names `tcp_*` belong to channels that speak SMTP, but a channel speaks it only when `smtp` or one of its kind is \
-         written on it or in `defaults`: the default is `nosmtp`. Add `smtp`."
+         written on it or in `defaults`: the default is `nosmtp`. Add `smtp`, or `lmtp` for a store of mailboxes."
     CHANNEL_WITHOUT_PLUGIN Info "channel-without-plugin"
         "no plugin delivers what is queued to a channel"
         "Mail for the channel is accepted and stays queued. Plugins are known for `tcp_*`, `l`, `bitbucket`, `filter_discard`, and \

@@ -94,10 +94,11 @@ fn apply(keyword: &Keyword, around: &Surroundings<'_>, settings: &mut Settings) 
     let bytes = || count().map(|blocks| u64::from(blocks).saturating_mul(around.options.block_size));
     let at_least_one = || count().filter(|value| *value > 0);
     match keyword.info.name {
-        "smtp" | "smtp_crorlf" => settings.smtp = Some(LineEnds::CrOrLf),
-        "smtp_crlf" => settings.smtp = Some(LineEnds::Crlf),
-        "smtp_cr" => settings.smtp = Some(LineEnds::Cr),
-        "smtp_lf" => settings.smtp = Some(LineEnds::Lf),
+        // LMTP is SMTP with another greeting and more replies; what tells them apart is the plugin's business.
+        "smtp" | "smtp_crorlf" | "lmtp" | "lmtp_crorlf" => settings.smtp = Some(LineEnds::CrOrLf),
+        "smtp_crlf" | "lmtp_crlf" => settings.smtp = Some(LineEnds::Crlf),
+        "smtp_cr" | "lmtp_cr" => settings.smtp = Some(LineEnds::Cr),
+        "smtp_lf" | "lmtp_lf" => settings.smtp = Some(LineEnds::Lf),
         "nosmtp" => settings.smtp = None,
         "mx" => settings.mx = Mx::Mx,
         "nomx" => settings.mx = Mx::NoMx,

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// The meaning of a channel's keywords.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// `smtp`, `smtp_cr`, `smtp_lf`, `smtp_crlf`, `smtp_crorlf`: the channel speaks SMTP. `None` is `nosmtp`, the default.
+    /// `smtp`, `smtp_cr`, `smtp_lf`, `smtp_crlf`, `smtp_crorlf`, and the same with `lmtp`: the channel speaks SMTP, or LMTP. `None` is `nosmtp`, the default.
     pub smtp: Option<LineEnds>,
     /// `mx` and its relatives: how the target of a connection is looked up.
     pub mx: Mx,

@@ -57,7 +57,7 @@ enum Verb {
     /// Everything the tests need, and all tests
     ///
     /// Installs the Debian packages of the mail programs that the whole-program tests talk to (postfix, swaks,
-    /// fetchmail, python3-aiosmtpd; no service is started), and strace and valgrind, by which costs are counted, unpacks others beside each other (exim, sendmail, opensmtpd, nsd), builds the workspace, and runs the tests of the crates and
+    /// fetchmail, python3-aiosmtpd, dovecot-lmtpd; no service is started), and strace and valgrind, by which costs are counted, unpacks others beside each other (exim, sendmail, opensmtpd, nsd), builds the workspace, and runs the tests of the crates and
     /// those of the whole program. A peer that cannot be installed is a failure.
     Test {
         /// Do without the other mail programs, and say so

@@ -21,6 +21,7 @@ const PEERS: &[Peer] = &[
     Peer { package: "swaks", program: "/usr/bin/swaks", arguments: &[] },
     Peer { package: "fetchmail", program: "/usr/bin/fetchmail", arguments: &[] },
     Peer { package: "python3-aiosmtpd", program: "/usr/bin/python3", arguments: &["-c", "import aiosmtpd"] },
+    Peer { package: "dovecot-lmtpd", program: "/usr/lib/dovecot/lmtp", arguments: &[] },
     // No mail programs: they count what a message costs the hub.
     Peer { package: "strace", program: "/usr/bin/strace", arguments: &[] },
     Peer { package: "valgrind", program: "/usr/bin/valgrind", arguments: &[] },

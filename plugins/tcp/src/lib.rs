@@ -1,4 +1,4 @@
-//! Channel plugin: SMTP client over TCP.
+//! Channel plugin: SMTP client over TCP; with the keyword `lmtp`, LMTP client, over TCP or a socket of this machine.
 //!
 //! A worker takes a delivery from the host, finds the hosts of its destination (MX and address records, or the fixed
 //! peer that `daemon` names), connects to the first that answers, and settles each recipient with what that host said.
@@ -60,7 +60,7 @@ pub struct Tcp {
 impl Channel for Tcp {
     const NAME: &'static str = "tcp";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    const DESCRIPTION: &'static str = "SMTP to other hosts over TCP/IP";
+    const DESCRIPTION: &'static str = "SMTP and LMTP to other hosts over TCP/IP";
     const OPTIONS: &'static [OptionSpec] = options::OPTIONS;
 
     fn create(context: Context) -> Result<Self, CreateError> {

@@ -41,6 +41,12 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         "Our name in EHLO and HELO. Not set: the local host alias of the channel, or the official name of the local channel.",
     ),
     option(
+        "SOCKET",
+        OptionKind::Path,
+        None,
+        "A stream socket of this machine that all mail of the channel goes to in place of a host, such as that of an LMTP server; from the configuration folder on. No TLS and no login.",
+    ),
+    option(
         "NAMESERVER_PORT",
         OptionKind::Integer,
         Some("53"),

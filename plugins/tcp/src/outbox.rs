@@ -122,7 +122,8 @@ impl<'s> Outbox<'s> {
             }
         };
         let (key, to) = destination(&self.shared.settings, message, hop.as_ref());
-        let last_of_local = matches!(to, To::Socket { .. }) && !message.more_follows;
+        // A turned session waits for the end of the connection.
+        let last_of_turned = matches!(hop, Some(Hop::Unix(_))) && !message.more_follows;
         let settings = &self.shared.settings;
         let mut fitted: Option<Fitted> = None;
         let mut left: Vec<usize> = (0..message.recipients.len()).collect();
@@ -155,7 +156,7 @@ impl<'s> Outbox<'s> {
                         }
                         Some((_, Err(outcome))) => {
                             left.drain(..).for_each(|recipient| settle(recipient, outcome.clone()));
-                            return self.leave(&key, connection, last_of_local);
+                            return self.leave(&key, connection, last_of_turned);
                         }
                         None => message,
                     }
@@ -181,7 +182,7 @@ impl<'s> Outbox<'s> {
                     settle(recipient, outcome);
                 }
             }
-            let ends = last_of_local && surplus.is_empty();
+            let ends = last_of_turned && surplus.is_empty();
             left = surplus;
             self.leave(&key, connection, ends);
         }
@@ -522,7 +523,7 @@ impl<'s> Outbox<'s> {
 /// Under which name connections for this message are kept, and where it goes.
 fn destination<'m>(settings: &'m Settings, message: &Message<'m>, hop: Option<&'m Hop>) -> (String, To<'m>) {
     match (hop, &settings.peer) {
-        // No domain has a blank in it: what is kept for a next hop serves nobody else.
+        // No domain has a blank in it: what is kept for a next hop or a socket serves nobody else.
         (Some(hop), _) => {
             let key = format!("hop {}", message.next_hop.unwrap_or_default());
             let to = match hop {
@@ -530,6 +531,10 @@ fn destination<'m>(settings: &'m Settings, message: &Message<'m>, hop: Option<&'
                 Hop::Unix(path) => To::Socket { path, peer: message.domain },
             };
             (key, to)
+        }
+        (None, _) if settings.socket.is_some() => {
+            let path = settings.socket.as_deref().unwrap_or_default();
+            (format!("socket {path}"), To::Socket { path, peer: path })
         }
         (None, Some(peer)) => (peer.clone(), To::Hosts(Sought::Configured(peer))),
         (None, None) => (message.domain.to_owned(), To::Hosts(Sought::Destination(message.domain))),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ClientConfig;
+use sluice_mail::NextHop;
 use sluice_sasl::client::Credentials;
 
 use sluice_sdk::{Context, CreateError, Setting, SettingKind};
@@ -57,6 +58,9 @@ pub(crate) enum Lookups {
     HostTable,
 }
 
+/// The keywords of channels that speak LMTP.
+const LMTP: [&str; 5] = ["lmtp", "lmtp_crlf", "lmtp_crorlf", "lmtp_cr", "lmtp_lf"];
+
 /// How long to wait for what.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Times {
@@ -74,6 +78,8 @@ pub(crate) struct Times {
 
 /// The additions to STATUS_DATA_RECEIVE_TIME stop here: 1000 recipients of 10 megabytes would make it weeks.
 const STATUS_DATA_ADDED_MAX_SECS: f64 = 3600.0;
+/// Where servers of LMTP listen: RFC 2033 section 5 forbids port 25, and 24 is for mail systems of a site's own.
+const LMTP_PORT: u16 = 24;
 /// Least value of `linelength` that counts: lines of quoted-printable and base64 have 76 characters.
 const LINE_LENGTH_LEAST: usize = 76;
 /// Longest time that an option can give: a day. Longer is a mistake in the unit.
@@ -106,6 +112,8 @@ pub(crate) struct Settings {
     /// The host that all mail goes to (`daemon`).
     pub(crate) peer: Option<String>,
     pub(crate) port: u16,
+    /// The stream socket of this machine that all mail goes to in place of a host (SOCKET).
+    pub(crate) socket: Option<String>,
     pub(crate) interface: Option<IpAddr>,
     pub(crate) last_resort: Option<String>,
     /// Empty: the system's.
@@ -159,6 +167,7 @@ impl Settings {
             () => Lookups::Ordered,
         };
         let hello = match () {
+            () if LMTP.iter().any(|keyword| has(keyword)) => Hello::Lhlo,
             () if has("noehlo") => Hello::Helo,
             () if has("checkehlo") => Hello::IfAnnounced,
             () => Hello::Ehlo,
@@ -176,6 +185,7 @@ impl Settings {
             Some(word) => Some(parsed(word, "keyword `interfaceaddress`", "an IP address of this machine")?),
         };
         let port = match from.setting("port") {
+            None if hello == Hello::Lhlo => LMTP_PORT,
             None => 25,
             Some(word) => match parsed(word, "keyword `port`", "a TCP port from 1 to 65535")? {
                 0 => return Err(wrong("keyword `port`", word, "a TCP port from 1 to 65535")),
@@ -187,12 +197,20 @@ impl Settings {
             () if has("cachefailures") => HostCache::Failures,
             () => HostCache::Everything,
         };
+        let (tls, auth, socket) = (tls(from)?, demand(from, "sasl_client"), socket(from)?);
+        if socket.is_some() && (tls.demand == Demand::Must || tls.implicit || auth == Demand::Must) {
+            return Err(CreateError::refused(
+                "option SOCKET is set: there is neither TLS nor a login over a socket of this machine; the channel must be without `musttlsclient`, \
+                 `mustsaslclient` and TLS_IMPLICIT",
+            ));
+        }
         let local_host = || from.setting("local_host").filter(|name| !name.is_empty());
         let name = option(from, "BANNER_HOST").or_else(local_host).unwrap_or("localhost");
         Ok(Settings {
             lookups,
             peer: peer(from)?,
             port,
+            socket,
             interface,
             last_resort: word(from, "lastresort")?,
             nameservers,
@@ -210,8 +228,8 @@ impl Settings {
             host_cache,
             ip_backoff: ip_backoff(from)?,
             debug: has("master_debug"),
-            tls: tls(from)?,
-            auth: demand(from, "sasl_client"),
+            tls,
+            auth,
             credentials: credentials(from)?,
             name: checked_word("option BANNER_HOST", name)?,
             connections_max: number(from, "MAX_CLIENT_THREADS", 1, 10_000)?.unwrap_or(10) as u32,
@@ -221,6 +239,21 @@ impl Settings {
             addresses_max: number(from, "MAX_A_RECORDS", 1, 1000)?.unwrap_or(1000) as usize,
             times: times(from)?,
         })
+    }
+}
+
+/// The path of SOCKET, from the configuration folder on.
+fn socket(from: &dyn Written) -> Result<Option<String>, CreateError> {
+    let Some(written) = option(from, "SOCKET") else { return Ok(None) };
+    let path = Path::new(from.setting("folder").unwrap_or_default()).join(written);
+    let path = path.to_string_lossy().into_owned();
+    match format!("unix:{path}").parse::<NextHop>() {
+        Ok(_) => Ok(Some(path)),
+        Err(_) => Err(wrong(
+            "option SOCKET",
+            &path,
+            "an absolute path of at most 103 characters, or one from the configuration folder on",
+        )),
     }
 }
 
@@ -517,6 +550,20 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn lmtp_and_its_socket() {
+        let settings = read(&[("lmtp", ""), ("SOCKET", "/run/dovecot/lmtp")]).unwrap();
+        assert_eq!((settings.hello, settings.port), (Hello::Lhlo, 24));
+        assert_eq!(settings.socket.as_deref(), Some("/run/dovecot/lmtp"));
+        assert_eq!(read(&[("lmtp_crlf", ""), ("noehlo", ""), ("port", "2424")]).unwrap().hello, Hello::Lhlo);
+        for (name, value) in [("tls_client", "must"), ("sasl_client", "must"), ("TLS_IMPLICIT", "1")] {
+            let error = read(&[("SOCKET", "/run/lmtp"), (name, value)]).unwrap_err();
+            assert!(error.starts_with("option SOCKET is set"), "{error}");
+        }
+        let from_folder = read(&[("folder", "/etc/sluice"), ("SOCKET", "lmtp")]).unwrap();
+        assert_eq!(from_folder.socket.as_deref(), Some("/etc/sluice/lmtp"));
+    }
+
+    #[test]
     fn a_daemon_that_is_no_full_name_is_the_official_host() {
         for (daemon, peer) in
             [("router", "TCP-DAEMON.example"), ("mail.example", "mail.example"), ("[::1]", "[::1]")]
@@ -548,6 +595,8 @@ pub(crate) mod tests {
             ("lastresort", ""),
             ("BANNER_HOST", "a b"),
             ("MAX_CLIENT_THREADS", "0"),
+            ("SOCKET", "lmtp/of/nowhere"),
+            ("SOCKET", "/with\r\nend"),
             ("MAX_MX_RECORDS", "33"),
             ("MAX_MX_RECORDS", "+3"),
             ("CONNECT_TIME", "0"),

@@ -6,5 +6,6 @@ mod dialled;
 mod dialogues;
 mod dns;
 mod hops;
+mod lmtp;
 mod secure;
 mod support;

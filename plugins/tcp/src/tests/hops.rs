@@ -111,7 +111,7 @@ fn what_names_no_place_defers_and_says_so() {
 }
 
 /// A server behind a socket of this machine; connection n gets script n.
-fn at_socket(path: &Path, scripts: Vec<Vec<Do>>) -> JoinHandle<Vec<String>> {
+pub(super) fn at_socket(path: &Path, scripts: Vec<Vec<Do>>) -> JoinHandle<Vec<String>> {
     let listener = UnixListener::bind(path).unwrap();
     std::thread::spawn(move || {
         let mut all = Vec::new();
