@@ -188,6 +188,27 @@ extern "C" {
 /* Host.log: for the plugin's author, in every detail. */
 #define SLUICE_LOG_TRACE 5u
 
+/* Host.features: the host has Host.enqueue. */
+#define SLUICE_FEATURE_ENQUEUE 1u
+
+/* Host.features: the host calls Plugin.route. */
+#define SLUICE_FEATURE_ROUTE 2u
+
+/* Host.features: the host calls Plugin.filter. */
+#define SLUICE_FEATURE_FILTER 4u
+
+/* Host.features: the host answers NEXT_POLL when a channel is to be polled. */
+#define SLUICE_FEATURE_POLL 8u
+
+/* Host.features: deliveries have Delivery.next_hop; Plugin.features: the plugin obeys it. */
+#define SLUICE_FEATURE_NEXT_HOP 16u
+
+/* Host.features: deliveries and submissions have what the sender wants to be told (RFC 3461). */
+#define SLUICE_FEATURE_WISHES 32u
+
+/* Host.features: deliveries have Delivery.transfer_priority (RFC 6710). */
+#define SLUICE_FEATURE_PRIORITY 64u
+
 /* Borrowed UTF-8 text, not closed by a NUL. data is null only for text that is absent. */
 typedef struct sluice_text {
     /* First byte. */
@@ -389,6 +410,190 @@ typedef struct sluice_submission {
     void *context;
 } sluice_submission;
 
+/* Plugin.filter: the message goes on, with the changes that were made to it. */
+#define SLUICE_FILTER_ACCEPT 0u
+
+/* Plugin.filter: the message is not taken; Filtering.reply has said what the client is told. */
+#define SLUICE_FILTER_REFUSE 1u
+
+/* Plugin.filter: the message is taken and waits for an operator; Filtering.reply has said why. */
+#define SLUICE_FILTER_HOLD 2u
+
+/* Plugin.filter: the message is taken and thrown away. */
+#define SLUICE_FILTER_DISCARD 3u
+
+/* Plugin.filter: no verdict can be given at the moment; Filtering.reply may have said why. */
+#define SLUICE_FILTER_FAILED 4u
+
+/* Plugin.filter: the plugin's own fence caught a panic (or an exception); Filtering.reply has its message. */
+#define SLUICE_FILTER_PANIC 5u
+
+/* Filtering's functions: taken. */
+#define SLUICE_CHANGE_OK 0u
+
+/* Filtering's functions: this call is over: its time has passed. */
+#define SLUICE_CHANGE_GONE 1u
+
+/* Filtering's functions: not usable: a null pointer, bad UTF-8, a name that is no field name, a value with a bare CR. */
+#define SLUICE_CHANGE_BAD 2u
+
+/* Filtering's functions: there is no such recipient, or it was taken away before. */
+#define SLUICE_CHANGE_NO_RECIPIENT 3u
+
+/* Filtering's functions: this call has made as many changes as are allowed. */
+#define SLUICE_CHANGE_TOO_MANY 4u
+
+/* HeaderEdit.kind: a new field on top of the header, below the hub's own Received:. */
+#define SLUICE_EDIT_ADD_FIRST 1u
+
+/* HeaderEdit.kind: a new field at the end of the header. */
+#define SLUICE_EDIT_ADD_LAST 2u
+
+/* HeaderEdit.kind: the field has this value now; one that is not there is put at the end. */
+#define SLUICE_EDIT_REPLACE 3u
+
+/* HeaderEdit.kind: the field goes; one that is not there is gone already. */
+#define SLUICE_EDIT_REMOVE 4u
+
+/* FilterMessage.flags: the message is not pure seven-bit text (RFC 6152). */
+#define SLUICE_MESSAGE_EIGHT_BIT 1u
+
+/* FilterMessage.flags: the message needs SMTPUTF8 (RFC 6531): values of fields may be UTF-8. */
+#define SLUICE_MESSAGE_SMTPUTF8 2u
+
+/* FilterMessage.flags: it came over a line that TLS protects. */
+#define SLUICE_MESSAGE_TLS 4u
+
+/* FilterMessage.flags: the client is known by its address or its login, and no stranger. */
+#define SLUICE_MESSAGE_KNOWN 8u
+
+/* FilterMessage.flags: a channel brought it in; there is no client. */
+#define SLUICE_MESSAGE_FROM_CHANNEL 16u
+
+/* FilterMessage.flags: a channel brought it in again, after it had come in before. */
+#define SLUICE_MESSAGE_AGAIN 32u
+
+/* One recipient of a message that a filter is shown. */
+typedef struct sluice_filter_recipient {
+    /* What Filtering.withdraw wants; from 0. */
+    uint32_t index;
+    /* What the sender wants to be told: sum of NOTIFY_ bits, 0 when it did not say. */
+    uint32_t notify;
+    /* The address that it goes to, without angle brackets. */
+    sluice_text address;
+    /* The address as the message's submitter gave it. */
+    sluice_text original;
+    /* The channel that it goes to. */
+    sluice_text channel;
+    /* As in a delivery. */
+    sluice_text origin;
+} sluice_filter_recipient;
+
+/* One message that a filter is shown before it is queued. Borrowed until Plugin.filter returns. */
+typedef struct sluice_filter_message {
+    /* Size of this structure as the host knows it. */
+    uint32_t size;
+    /* MESSAGE_ bits; unknown ones are to be ignored. */
+    uint32_t flags;
+    /* Which filter this is, 1 to 8: the number in the keyword that asked for it. */
+    uint32_t number;
+    /* Milliseconds that there are for the verdict, from the beginning of the call. */
+    uint32_t time_ms;
+    /* The message's queue id, for logs. */
+    sluice_text id;
+    /* The channel that it comes in by. */
+    sluice_text source_channel;
+    /* The channel that the copy is for; absent when the whole message is shown. */
+    sluice_text destination_channel;
+    /* The words behind the keyword that asked for the filter (sourcespamfilter1optin); absent for one without words. */
+    sluice_text opt_in;
+    /* Envelope sender without angle brackets; empty is the null reverse-path. */
+    sluice_text sender;
+    /* The address of the client, IPv4 or IPv6, without brackets; absent when a channel brought the message in. */
+    sluice_text client_address;
+    /* What the name service calls the client; absent when it was not asked, or did not know. */
+    sluice_text client_name;
+    /* What the client calls itself (EHLO, HELO). A stranger's text. */
+    sluice_text helo;
+    /* The name that the client has logged in with; absent without a login. */
+    sluice_text login;
+    /* When it came, milliseconds since 1970-01-01 UTC. */
+    uint64_t arrived_ms;
+    /* Sum of the lengths of the pieces. */
+    uint64_t body_size;
+    /* The recipients. */
+    const sluice_filter_recipient *recipients;
+    /* How many recipients, at least 1. */
+    size_t recipient_count;
+    /* Distance in bytes from one recipient to the next. */
+    uint32_t recipient_size;
+    /* Zero. */
+    uint32_t reserved;
+    /* The message in wire form, as in a delivery; the hub's own Received: is its first field. */
+    const sluice_piece *pieces;
+    /* How many pieces, at least 1. */
+    size_t piece_count;
+} sluice_filter_message;
+
+/* One call of a filter as the host knows it; plugins only carry the pointer, and not past the end of the call. */
+typedef struct sluice_filter_call sluice_filter_call;
+
+/* What the client is told, or why a message is on hold. Borrowed for the length of the call to Filtering.reply. */
+typedef struct sluice_filter_reply {
+    /* Size of this structure as the plugin knows it. */
+    uint32_t size;
+    /* Reply code of SMTP, 400 to 599; 0 is 550, or 451 for a status of class 4. Of no meaning for a message on hold. */
+    uint32_t code;
+    /* RFC 3463 status class: 4 or 5, in agreement with code. */
+    uint16_t class_;
+    /* RFC 3463 subject, at most 999. */
+    uint16_t subject;
+    /* RFC 3463 detail, at most 999. */
+    uint16_t detail;
+    /* Zero. */
+    uint16_t reserved;
+    /* For the client and the log. */
+    sluice_text text;
+} sluice_filter_reply;
+
+/* A change of the header. Borrowed for the length of the call to Filtering.edit. */
+typedef struct sluice_header_edit {
+    /* Size of this structure as the plugin knows it. */
+    uint32_t size;
+    /* One of the EDIT_ constants. */
+    uint32_t kind;
+    /* Which of the fields with this name is replaced or removed, counted from the top and from 1; 0 means all of them
+     * (of which the first is replaced, and the others go). Zero for a new field.
+     */
+    uint32_t occurrence;
+    /* Zero. */
+    uint32_t reserved;
+    /* Name of the field, without the colon: printable ASCII, 1 to 76 bytes. */
+    sluice_text name;
+    /* What stands behind the colon and the blank; folded lines are told by CRLF and a blank or tab. Absent for a removal. */
+    sluice_text value;
+} sluice_header_edit;
+
+/* The host's functions for one call of a filter. Valid until Plugin.filter returns, on any thread. */
+typedef struct sluice_filtering {
+    /* Size of this structure as the host knows it. */
+    uint32_t size;
+    /* Zero. */
+    uint32_t reserved;
+    /* What each of the functions wants first. */
+    const sluice_filter_call *call;
+    /* Says what goes with the verdict: the reply to a refusal, why the message is held, what is missing. The last word counts. */
+    uint32_t (*reply)(const sluice_filter_call *, const sluice_filter_reply *);
+    /* Changes the header. Changes are made in the order of the calls, each to what the one before has left. */
+    uint32_t (*edit)(const sluice_filter_call *, const sluice_header_edit *);
+    /* Sends the message to this address too. It is rewritten and aliases are expanded, as for mail that comes in. */
+    uint32_t (*add_recipient)(const sluice_filter_call *, sluice_text address);
+    /* Takes a recipient away. Nobody is told of it. */
+    uint32_t (*withdraw)(const sluice_filter_call *, uint32_t index);
+    /* Milliseconds that are left for the verdict. */
+    uint64_t (*time_left)(const sluice_filter_call *);
+} sluice_filtering;
+
 /* The host's callbacks. The table lives until the process ends; every callback may be called from any thread. */
 typedef struct sluice_host {
     /* ABI_VERSION of the host. */
@@ -411,8 +616,12 @@ typedef struct sluice_host {
     void (*explain)(const sluice_channel *, sluice_text text);
     /* Takes a message from a worker, and waits until it is durable or refused. Null in a host that is older than this field. */
     uint32_t (*enqueue)(const sluice_worker *, const sluice_submission *);
-    /* Null. Room for callbacks that an older host does not have. */
-    const void *reserved[3];
+    /* What this host can do: sum of FEATURE_ bits. Zero in a host that is older than this field, whose sizes and
+     * pointers tell the same.
+     */
+    uint64_t features;
+    /* Name and version of the host's program, such as Sluice 0.1.0. Absent in a host that is older than this field. */
+    sluice_text program;
 } sluice_host;
 
 /* What the data symbol sluice_plugin is. It must not change after the library is loaded. */
@@ -451,8 +660,17 @@ typedef struct sluice_plugin_table {
     const sluice_text *routines;
     /* How many routines, at most 256. */
     size_t routine_count;
-    /* Null. Room for functions that an older plugin does not have. */
-    const void *reserved_functions[1];
+    /* Looks at a whole message before it is queued, changes it through the last argument, and answers with a FILTER_
+     * constant. run need not have been called. Called on any thread, several at once with the same channel. Null when
+     * the plugin is no filter.
+     */
+    uint32_t (*filter)(void *channel, const sluice_filter_message *, const sluice_filtering *);
+    /* What this plugin does, beside what the pointers above tell: sum of FEATURE_ bits. Not in a table whose size is 144. */
+    uint64_t features;
+    /* What the host must be able to do for this plugin: sum of FEATURE_ bits. A host that cannot do all of it does not
+     * load the plugin, and names what it lacks. Not in a table whose size is 152.
+     */
+    uint64_t needs;
 } sluice_plugin_table;
 
 /* Every plugin defines this one symbol. */

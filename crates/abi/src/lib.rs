@@ -1,7 +1,7 @@
 //! The frozen C contract between Sluice and a channel plugin.
 //!
 //! A plugin is a shared library that exports one data symbol, `sluice_plugin`: a static [`Plugin`] table with its
-//! name, its options and four functions. The host gives it a [`Host`] table of callbacks when it creates a channel,
+//! name, its options and its functions. The host gives it a [`Host`] table of callbacks when it creates a channel,
 //! and an opaque worker pointer when it runs one. Nothing else crosses the edge: pointers, lengths, integers and
 //! status codes, no Rust types, no unwinding, no allocation that one side makes and the other frees.
 //!
@@ -148,6 +148,21 @@ pub const LOG_INFO: u32 = 3;
 pub const LOG_DEBUG: u32 = 4;
 /// [`Host::log`]: for the plugin's author, in every detail.
 pub const LOG_TRACE: u32 = 5;
+
+/// [`Host::features`]: the host has [`Host::enqueue`].
+pub const FEATURE_ENQUEUE: u32 = 1;
+/// [`Host::features`]: the host calls [`Plugin::route`].
+pub const FEATURE_ROUTE: u32 = 2;
+/// [`Host::features`]: the host calls [`Plugin::filter`].
+pub const FEATURE_FILTER: u32 = 4;
+/// [`Host::features`]: the host answers [`NEXT_POLL`] when a channel is to be polled.
+pub const FEATURE_POLL: u32 = 8;
+/// [`Host::features`]: deliveries have [`Delivery::next_hop`]; [`Plugin::features`]: the plugin obeys it.
+pub const FEATURE_NEXT_HOP: u32 = 16;
+/// [`Host::features`]: deliveries and submissions have what the sender wants to be told (RFC 3461).
+pub const FEATURE_WISHES: u32 = 32;
+/// [`Host::features`]: deliveries have [`Delivery::transfer_priority`] (RFC 6710).
+pub const FEATURE_PRIORITY: u32 = 64;
 
 /// Borrowed UTF-8 text, not closed by a NUL. `data` is null only for text that is absent.
 #[repr(C)]
@@ -391,6 +406,10 @@ pub struct Submission {
     pub context: *mut c_void,
 }
 
+mod filter;
+
+pub use filter::*;
+
 /// The host's callbacks. The table lives until the process ends; every callback may be called from any thread.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -414,8 +433,16 @@ pub struct Host {
     pub explain: Option<unsafe extern "C" fn(*const Channel, text: Text)>,
     /// Takes a message from a worker, and waits until it is durable or refused. Null in a host that is older than this field.
     pub enqueue: Option<unsafe extern "C" fn(*const Worker, *const Submission) -> u32>,
-    /// Null. Room for callbacks that an older host does not have.
-    pub reserved: [*const c_void; 3],
+    /// What this host can do: sum of `FEATURE_` bits. Zero in a host that is older than this field, whose sizes and
+    /// pointers tell the same.
+    pub features: u64,
+    /// Name and version of the host's program, such as `Sluice 0.1.0`. Absent in a host that is older than this field.
+    pub program: Text,
+}
+
+impl Host {
+    /// Size of this structure in the first version of the contract: what a plugin may rely on from any host.
+    pub const SIZE_FIRST: usize = 88;
 }
 
 /// What the data symbol `sluice_plugin` is. It must not change after the library is loaded.
@@ -463,8 +490,23 @@ pub struct Plugin {
     pub routines: *const Text,
     /// How many routines, at most 256.
     pub routine_count: usize,
-    /// Null. Room for functions that an older plugin does not have.
-    pub reserved_functions: [*const c_void; 1],
+    /// Looks at a whole message before it is queued, changes it through the last argument, and answers with a `FILTER_`
+    /// constant. `run` need not have been called. Called on any thread, several at once with the same channel. Null when
+    /// the plugin is no filter.
+    pub filter:
+        Option<unsafe extern "C" fn(channel: *mut c_void, *const FilterMessage, *const Filtering) -> u32>,
+    /// What this plugin does, beside what the pointers above tell: sum of `FEATURE_` bits. Not in a table whose `size` is 144.
+    pub features: u64,
+    /// What the host must be able to do for this plugin: sum of `FEATURE_` bits. A host that cannot do all of it does not
+    /// load the plugin, and names what it lacks. Not in a table whose `size` is 152.
+    pub needs: u64,
 }
+
+impl Plugin {
+    /// Size of this structure in the first version of the contract: what a host may rely on from any plugin.
+    pub const SIZE_FIRST: usize = offset_of!(Plugin, features);
+}
+
+const _: () = assert!(Plugin::SIZE_FIRST == 144 && size_of::<Host>() == Host::SIZE_FIRST);
 
 const _: () = assert!(size_of::<usize>() == 8, "the contract is written for 64-bit machines");

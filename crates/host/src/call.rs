@@ -10,7 +10,7 @@
 #![cfg_attr(test, allow(dead_code))]
 
 use crate::door::{ADDRESS_MAX, OCTETS_MAX, PIECES_MAX, RECIPIENTS_MAX, Submission, Submitted};
-use crate::library::Route;
+use crate::library::{FEATURES, PROGRAM, Route};
 use crate::log::{LINE_MAX, NAME_MAX, OUTCOME_MAX, REASON_MAX, one_line};
 use crate::plugin::Plugin;
 use crate::spec::{SettingKind, Spec};
@@ -234,7 +234,7 @@ impl Pointer {
 /// The callbacks as one table.
 struct Table(abi::Host);
 
-// SAFETY: it never changes; its only pointers are null.
+// SAFETY: it never changes; its only pointer leads to a text of the program.
 unsafe impl Sync for Table {}
 
 static HOST: Table = Table(abi::Host {
@@ -247,7 +247,8 @@ static HOST: Table = Table(abi::Host {
     log: Some(log),
     explain: Some(explain),
     enqueue: Some(enqueue),
-    reserved: [std::ptr::null(); 3],
+    features: FEATURES,
+    program: abi::Text { data: PROGRAM.as_ptr(), len: PROGRAM.len() },
 });
 
 thread_local! {
@@ -489,7 +490,7 @@ unsafe fn read_submission<'s>(pointer: *const abi::Submission) -> Result<Read<'s
 ///
 /// # Safety
 /// So many octets are there. The structure is one of the contract, where every field may be zero.
-unsafe fn taken<T: Copy>(pointer: *const T, size: usize) -> T {
+pub(crate) unsafe fn taken<T: Copy>(pointer: *const T, size: usize) -> T {
     let mut value = MaybeUninit::<T>::zeroed();
     // SAFETY: the caller's promise; no more than fits is copied.
     unsafe {

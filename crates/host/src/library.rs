@@ -8,11 +8,12 @@
 //! Finding the file and its permissions (`load`); calling the functions (`call`).
 #![allow(unsafe_code)]
 
-use crate::plugin::{OptionKind, PluginOption};
+use crate::call::taken;
+use crate::plugin::{OptionKind, PluginOption, feature_names};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use sluice_abi as abi;
 use std::ffi::c_void;
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, offset_of};
 use std::path::Path;
 
 /// Longest name and version of a plugin, in bytes.
@@ -26,8 +27,24 @@ const HELP_MAX: usize = 4096;
 /// Most routines of a plugin.
 const ROUTINES_MAX: usize = 256;
 
+/// What this host can do for a plugin.
+pub(crate) const FEATURES: u64 = (abi::FEATURE_ENQUEUE
+    | abi::FEATURE_ROUTE
+    | abi::FEATURE_FILTER
+    | abi::FEATURE_POLL
+    | abi::FEATURE_NEXT_HOP
+    | abi::FEATURE_WISHES
+    | abi::FEATURE_PRIORITY) as u64;
+
+/// Name and version of this program, as plugins and operators are told them.
+pub(crate) const PROGRAM: &str = concat!("Sluice ", env!("CARGO_PKG_VERSION"));
+
 /// The function that answers routine calls.
 pub(crate) type Route = unsafe extern "C" fn(abi::Text, abi::Text, *mut u8, usize, *mut usize) -> u32;
+
+/// The function that looks at a message before it is queued.
+pub(crate) type Filter =
+    unsafe extern "C" fn(*mut c_void, *const abi::FilterMessage, *const abi::Filtering) -> u32;
 
 /// The plugin's functions; they stay valid because the library is never unloaded.
 #[derive(Clone, Copy)]
@@ -38,6 +55,8 @@ pub(crate) struct Functions {
     pub(crate) destroy: unsafe extern "C" fn(*mut c_void),
     /// Only in plugins with routines.
     pub(crate) route: Option<Route>,
+    /// Only in plugins that are filters.
+    pub(crate) filter: Option<Filter>,
 }
 
 /// What the table of a plugin says, copied and checked.
@@ -47,6 +66,7 @@ pub(crate) struct Table {
     pub(crate) description: String,
     pub(crate) options: Vec<PluginOption>,
     pub(crate) routines: Vec<String>,
+    pub(crate) features: u64,
     pub(crate) functions: Functions,
 }
 
@@ -56,8 +76,10 @@ pub(crate) enum Unfit {
     NotALibrary(String),
     /// No symbol `sluice_plugin`.
     NoSymbol(String),
-    /// Another version of the contract.
-    Version(u32),
+    /// Another version of the contract: its number, and the plugin's name and version as far as they can be read.
+    Version(u32, String),
+    /// It needs what this host cannot do: these features; and the plugin's name and version.
+    Needs(String, String),
     /// The table is smaller than version 1 has it.
     Small(u32),
     /// This function pointer is null.
@@ -86,19 +108,25 @@ pub(crate) fn open(path: &Path) -> Result<Table, Unfit> {
     // SAFETY: the symbol's promise: version and size are the first fields in every version of the contract.
     let (version, size) = unsafe { ((*table).abi_version, (*table).size) };
     if version != abi::ABI_VERSION {
-        return Err(Unfit::Version(version));
+        return Err(Unfit::Version(version, named(table, size)));
     }
-    if (size as usize) < size_of::<abi::Plugin>() {
+    if (size as usize) < abi::Plugin::SIZE_FIRST {
         return Err(Unfit::Small(size));
     }
-    // SAFETY: version and size were checked; the table does not change and is never unloaded.
-    let table = unsafe { &*table };
+    // SAFETY: version and size were checked, no more is read than there is, and every field may be zero.
+    let own = unsafe { taken(table, size as usize) };
+    let lacking = own.needs & !FEATURES;
+    if lacking != 0 {
+        return Err(Unfit::Needs(feature_names(lacking), named(table, size)));
+    }
+    let table = &own;
     let functions = Functions {
         create: table.create.ok_or(Unfit::NoFunction("create"))?,
         run: table.run.ok_or(Unfit::NoFunction("run"))?,
         stop: table.stop.ok_or(Unfit::NoFunction("stop"))?,
         destroy: table.destroy.ok_or(Unfit::NoFunction("destroy"))?,
         route: table.route,
+        filter: table.filter,
     };
     let name = text("name", table.name, NAME_MAX)?;
     let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-');
@@ -111,8 +139,22 @@ pub(crate) fn open(path: &Path) -> Result<Table, Unfit> {
         description: text("description", table.description, DESCRIPTION_MAX)?,
         options: options(table)?,
         routines: routines(table)?,
+        features: table.features,
         functions,
     })
+}
+
+/// Name and version of a plugin that is refused, in the places that they have in every version of the contract; what cannot be
+/// read is left out.
+fn named(table: *const abi::Plugin, size: u32) -> String {
+    if (size as usize) < offset_of!(abi::Plugin, description) {
+        return String::new();
+    }
+    // SAFETY: the contract's promise for every version; the size covers both fields.
+    let (name, version) = unsafe { ((*table).name, (*table).version) };
+    let name = text("name", name, NAME_MAX).unwrap_or_default();
+    let version = text("version", version, NAME_MAX).unwrap_or_default();
+    [name, version].join(" ").trim().to_owned()
 }
 
 fn options(table: &abi::Plugin) -> Result<Vec<PluginOption>, Unfit> {

@@ -6,7 +6,7 @@
 
 use crate::door::FrontDoor;
 use crate::elf;
-use crate::library::{self, Unfit};
+use crate::library::{self, PROGRAM, Unfit};
 use crate::permissions;
 use crate::plugin::Plugin;
 use crate::routine::Callers;
@@ -104,22 +104,39 @@ pub enum LoadError {
     },
     /// Built for another version of the contract.
     #[error(
-        "plugin {} was built for plugin ABI version {plugin}, this hub has version {host}; build it again with this hub's sluice.h or sdk",
-        .path.display()
+        "plugin {}{} was built for plugin ABI version {plugin}, this hub ({PROGRAM}) has version {host}; build it again with this hub's sluice.h or sdk",
+        .path.display(),
+        in_brackets(.named)
     )]
     Version {
         /// The file.
         path: PathBuf,
-        /// The plugin's version.
+        /// Name and version that its table tells, as far as they can be read.
+        named: String,
+        /// The version of the contract that it was built for.
         plugin: u32,
         /// Ours.
         host: u32,
+    },
+    /// It says that it cannot do without something that this hub does not have.
+    #[error(
+        "plugin {}{} needs what this hub ({PROGRAM}) cannot do: {features}; take a newer hub, or an older version of the plugin",
+        .path.display(),
+        in_brackets(.named)
+    )]
+    Needs {
+        /// The file.
+        path: PathBuf,
+        /// Name and version that its table tells.
+        named: String,
+        /// The features that are missing.
+        features: String,
     },
     /// The table is too small to be what it says.
     #[error(
         "plugin {} has a table of {size} bytes, ABI version {ABI_VERSION} needs at least {}; was `size` set to sizeof(sluice_plugin_table)?",
         .path.display(),
-        size_of::<sluice_abi::Plugin>()
+        sluice_abi::Plugin::SIZE_FIRST
     )]
     TooSmall {
         /// The file.
@@ -145,6 +162,11 @@ pub enum LoadError {
         /// What is wrong with it.
         problem: String,
     },
+}
+
+/// Name and version in brackets behind a file, if they are known.
+fn in_brackets(named: &str) -> String {
+    if named.is_empty() { String::new() } else { format!(" ({named})") }
 }
 
 fn list(places: &[PathBuf]) -> String {
@@ -268,6 +290,7 @@ impl Host {
             version: table.version,
             description: table.description,
             abi_version: ABI_VERSION,
+            features: table.features,
             options: table.options,
             routines: table.routines,
             functions: table.functions,
@@ -348,7 +371,8 @@ fn refusal(path: &Path, unfit: Unfit) -> LoadError {
     match unfit {
         Unfit::NotALibrary(text) => LoadError::NotALibrary { path, text },
         Unfit::NoSymbol(text) => LoadError::NoSymbol { path, text },
-        Unfit::Version(plugin) => LoadError::Version { path, plugin, host: ABI_VERSION },
+        Unfit::Version(plugin, named) => LoadError::Version { path, named, plugin, host: ABI_VERSION },
+        Unfit::Needs(features, named) => LoadError::Needs { path, named, features },
         Unfit::Small(size) => LoadError::TooSmall { path, size },
         Unfit::NoFunction(function) => LoadError::NoFunction { path, function },
         Unfit::Field(field, problem) => LoadError::Table { path, field, problem },

@@ -2,6 +2,7 @@
 
 use crate::library::Functions;
 use crate::routine::Callers;
+use sluice_abi as abi;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,7 @@ pub struct Plugin {
     pub(crate) version: String,
     pub(crate) description: String,
     pub(crate) abi_version: u32,
+    pub(crate) features: u64,
     pub(crate) options: Vec<PluginOption>,
     pub(crate) routines: Vec<String>,
     pub(crate) functions: Functions,
@@ -56,6 +58,31 @@ impl fmt::Display for OptionKind {
             OptionKind::Path => "a file or folder",
         })
     }
+}
+
+/// The features of the contract by name. A bit that is not in it comes from a newer one.
+const FEATURE_NAMES: [(u32, &str); 7] = [
+    (abi::FEATURE_ENQUEUE, "enqueue"),
+    (abi::FEATURE_ROUTE, "route"),
+    (abi::FEATURE_FILTER, "filter"),
+    (abi::FEATURE_POLL, "poll"),
+    (abi::FEATURE_NEXT_HOP, "next_hop"),
+    (abi::FEATURE_WISHES, "wishes"),
+    (abi::FEATURE_PRIORITY, "priority"),
+];
+
+fn feature_list(features: u64) -> Vec<String> {
+    let set = (0..u64::BITS).filter(|bit| features & (1 << bit) != 0);
+    set.map(|bit| {
+        let known = FEATURE_NAMES.iter().find(|(value, _)| u64::from(*value) == 1 << bit);
+        known.map_or_else(|| format!("number {bit}"), |(_, name)| (*name).to_owned())
+    })
+    .collect()
+}
+
+/// The features in a word, for a sentence.
+pub(crate) fn feature_names(features: u64) -> String {
+    feature_list(features).join(", ")
 }
 
 /// What is wrong with a line of an option file.
@@ -107,6 +134,16 @@ impl Plugin {
     /// The version of the contract it was built for; always the host's.
     pub fn abi_version(&self) -> u32 {
         self.abi_version
+    }
+
+    /// Is it a filter: can it look at messages before they are queued?
+    pub fn has_filter(&self) -> bool {
+        self.functions.filter.is_some()
+    }
+
+    /// What it says that it does, beside what its functions tell: names of features, in the order of their bits.
+    pub fn features(&self) -> Vec<String> {
+        feature_list(self.features)
     }
 
     /// The options it understands, in its own order.

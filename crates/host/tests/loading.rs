@@ -245,9 +245,54 @@ fn what_is_not_a_library_is_refused_in_the_linkers_words() {
 fn another_version_is_refused_with_both_numbers() {
     assert_eq!(
         refused_when(&["VERSION=7"]),
-        "plugin DIR/libsluice_drain.so was built for plugin ABI version 7, this hub has version 1; \
-         build it again with this hub's sluice.h or sdk"
+        format!(
+            "plugin DIR/libsluice_drain.so (drain 1.0) was built for plugin ABI version 7, this hub (Sluice {}) has version 1; \
+             build it again with this hub's sluice.h or sdk",
+            env!("CARGO_PKG_VERSION")
+        )
     );
+    // Of a table that may have anything behind its size, nothing more is read.
+    assert!(
+        refused_when(&["VERSION=7", "SIZE=16"])
+            .contains("libsluice_drain.so was built for plugin ABI version 7,")
+    );
+    assert!(refused_when(&["VERSION=7", "NAME={0,3}"]).contains("libsluice_drain.so (1.0) was built for"));
+}
+
+#[test]
+fn a_plugin_that_needs_what_the_hub_cannot_do_is_refused_with_the_features() {
+    let hub = format!("Sluice {}", env!("CARGO_PKG_VERSION"));
+    for (needs, features) in
+        [("1ull<<40", "number 40"), ("(1ull<<63)|SLUICE_FEATURE_FILTER|(1u<<20)", "number 20, number 63")]
+    {
+        assert_eq!(
+            refused_when(&[&format!("NEEDS={needs}")]),
+            format!(
+                "plugin DIR/libsluice_drain.so (drain 1.0) needs what this hub ({hub}) cannot do: {features}; \
+                 take a newer hub, or an older version of the plugin"
+            )
+        );
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let all = "SLUICE_FEATURE_ENQUEUE|SLUICE_FEATURE_ROUTE|SLUICE_FEATURE_FILTER|SLUICE_FEATURE_POLL|SLUICE_FEATURE_NEXT_HOP|\
+               SLUICE_FEATURE_WISHES|SLUICE_FEATURE_PRIORITY";
+    let (needs, features) = (format!("NEEDS={all}"), "FEATURES=SLUICE_FEATURE_NEXT_HOP|(1ull<<50)");
+    compile(folder.path(), "drain.c", "drain", &[&needs, features]);
+    let plugin = Host::new(vec![folder.path().to_owned()]).load("drain").unwrap();
+    assert_eq!(plugin.features(), ["next_hop", "number 50"]);
+    // A table that ends before these words says nothing, whatever stands behind it.
+    for (size, features) in [("144", vec![]), ("152", vec!["next_hop", "number 50"])] {
+        let folder = tempfile::tempdir().unwrap();
+        let size = format!("SIZE={size}");
+        compile(
+            folder.path(),
+            "drain.c",
+            "drain",
+            &["NEEDS=1ull<<40", "FEATURES=SLUICE_FEATURE_NEXT_HOP|(1ull<<50)", &size],
+        );
+        let plugin = Host::new(vec![folder.path().to_owned()]).load("drain").unwrap();
+        assert_eq!(plugin.features(), features);
+    }
 }
 
 #[test]
@@ -257,7 +302,7 @@ fn a_small_table_is_refused_and_a_larger_one_is_not() {
         "plugin DIR/libsluice_drain.so has a table of 100 bytes, ABI version 1 needs at least 144; \
          was `size` set to sizeof(sluice_plugin_table)?"
     );
-    // A plugin that knows a later minor form of the table: only the part that version 1 has is read.
+    // A plugin that knows a later minor form of the table: only the part that this hub knows is read.
     let folder = tempfile::tempdir().unwrap();
     compile(folder.path(), "drain.c", "drain", &["SIZE=1000"]);
     Host::new(vec![folder.path().to_owned()]).load("drain").unwrap();

@@ -19,8 +19,10 @@ use std::marker::PhantomData;
 use std::mem::{MaybeUninit, offset_of};
 use std::time::Duration;
 
+mod filtering;
 mod lent;
 
+pub use filtering::{HasFilter, RawFiltered};
 pub use lent::RawDelivery;
 
 /// Exports a type that implements [`Channel`](crate::Channel) as the plugin of this library. Once per library.
@@ -38,6 +40,24 @@ macro_rules! export_channel {
             #[used]
             static PLUGIN: $crate::export::Exported =
                 $crate::export::Exported::new::<$channel, _, _>(&TABLE, &NAMES);
+        };
+    };
+}
+
+/// Exports a type that implements [`Filter`](crate::Filter) as the plugin of this library. Once per library.
+#[macro_export]
+macro_rules! export_filter {
+    ($filter:ty) => {
+        const _: () = {
+            type Channel = $crate::FilterOnly<$filter>;
+            const OPTIONS: &[$crate::OptionSpec] = <Channel as $crate::Channel>::OPTIONS;
+            static TABLE: $crate::export::OptionTable<{ OPTIONS.len() }> =
+                $crate::export::OptionTable::new(OPTIONS);
+            static NAMES: $crate::export::RoutineTable<0> = $crate::export::RoutineTable::new(&[]);
+            #[unsafe(export_name = "sluice_plugin")]
+            #[used]
+            static PLUGIN: $crate::export::Exported =
+                $crate::export::Exported::new::<Channel, _, _>(&TABLE, &NAMES).with_filter::<Channel>();
         };
     };
 }
@@ -137,8 +157,25 @@ impl Exported {
             route: if R == 0 { None } else { Some(route::<C>) },
             routines: if R == 0 { std::ptr::null() } else { routines.0.as_ptr() },
             routine_count: R,
-            reserved_functions: [std::ptr::null(); 1],
+            filter: None,
+            features: 0,
+            needs: 0,
         })
+    }
+
+    /// The same table, of a plugin that is a filter besides.
+    #[must_use]
+    pub const fn with_filter<C: HasFilter>(mut self) -> Exported {
+        self.0.filter = Some(filtering::filter::<C>);
+        self
+    }
+
+    /// The same table, of a plugin that does what these bits say, and cannot do without what those say of a host.
+    #[must_use]
+    pub const fn with_features(mut self, features: u32, needs: u32) -> Exported {
+        self.0.features = features as u64;
+        self.0.needs = needs as u64;
+        self
     }
 }
 
@@ -266,11 +303,11 @@ unsafe fn callbacks(host: *const abi::Host) -> Option<Callbacks> {
     }
     // SAFETY: the caller's promise; version and size are the first fields of every version of the table.
     let (version, size) = unsafe { ((*host).abi_version, (*host).size) };
-    if version != abi::ABI_VERSION || (size as usize) < size_of::<abi::Host>() {
+    if version != abi::ABI_VERSION || (size as usize) < abi::Host::SIZE_FIRST {
         return None;
     }
-    // SAFETY: the caller's promise, and the size was checked.
-    let host = unsafe { &*host };
+    // SAFETY: the caller's promise, and the size was checked; no more is read than there is.
+    let host = unsafe { taken(host, size as usize) };
     Some(Callbacks {
         next: host.next?,
         settle: host.settle?,
@@ -519,7 +556,8 @@ mod tests {
             log: None,
             explain: None,
             enqueue: None,
-            reserved: [std::ptr::null(); 3],
+            features: 0,
+            program: abi::Text::NONE,
         };
         let old = abi::Host { abi_version: abi::ABI_VERSION + 1, ..host };
         let small = abi::Host { size: 16, ..host };

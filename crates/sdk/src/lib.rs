@@ -35,6 +35,8 @@
 //! Build it as a `cdylib` named `sluice_NAME`, so that the file is `libsluice_NAME.so`, and name it in a channel's
 //! `MASTER_PLUGIN`.
 //!
+//! A plugin that looks at messages before they are queued implements [`Filter`] and is exported by [`export_filter!`].
+//!
 //! A channel may also bring mail in ([`Worker::enqueue`]), and have routines that rewrite rules call
 //! ([`Channel::ROUTINES`]).
 //!
@@ -54,6 +56,7 @@ mod context;
 mod delivery;
 pub mod export;
 mod fence;
+mod filter;
 mod outcome;
 mod reader;
 mod reference;
@@ -62,6 +65,9 @@ mod submission;
 pub use channel::{Channel, CreateError, OptionKind, OptionSpec, Routine, RunError};
 pub use context::{Context, Level, Log, Setting, SettingKind};
 pub use delivery::{Claim, Delivery, Next, Pieces, Priority, Recipient, Recipients, Worker};
+pub use filter::{
+    Filter, FilterOnly, Filtered, FilteredPieces, FilteredRecipient, NotChanged, Occurrence, Verdict,
+};
 pub use outcome::{Handover, Outcome, Status};
 pub use reader::Reader;
 pub use reference::{OPTION_LIST_HEAD, option_list};

@@ -7,6 +7,16 @@ use std::fmt::Write;
 
 const SOURCE: &str = include_str!("../../src/lib.rs");
 
+/// Stands where `lib.rs` names it: what it needs is above.
+const FILTER: &str = include_str!("../../src/filter.rs");
+
+fn source_lines() -> impl Iterator<Item = &'static str> {
+    SOURCE.lines().flat_map(|line| {
+        let inner = if line == "mod filter;" { FILTER } else { line };
+        inner.lines()
+    })
+}
+
 const HEAD: &str = "\
 /* Sluice: the contract between the hub and a channel plugin.
  *
@@ -50,6 +60,11 @@ pub(crate) fn type_name(rust: &str) -> String {
         "OptionSpec" => "sluice_option_spec".to_owned(),
         // `sluice_plugin` is the symbol.
         "Plugin" => "sluice_plugin_table".to_owned(),
+        "FilterMessage" => "sluice_filter_message".to_owned(),
+        "FilterRecipient" => "sluice_filter_recipient".to_owned(),
+        "FilterCall" => "sluice_filter_call".to_owned(),
+        "FilterReply" => "sluice_filter_reply".to_owned(),
+        "HeaderEdit" => "sluice_header_edit".to_owned(),
         other => format!("sluice_{}", other.to_lowercase()),
     }
 }
@@ -64,7 +79,7 @@ pub(crate) fn field_name(rust: &str) -> String {
 
 /// Name and value of each constant that is a number.
 pub(crate) fn constants() -> Vec<(String, String)> {
-    SOURCE.lines().filter_map(constant).map(|(name, _, value)| (name.to_owned(), value.to_owned())).collect()
+    source_lines().filter_map(constant).map(|(name, _, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 fn constant(line: &str) -> Option<(&str, &str, &str)> {
@@ -77,7 +92,7 @@ fn constant(line: &str) -> Option<(&str, &str, &str)> {
 pub(crate) fn generate() -> String {
     let mut out = HEAD.to_owned();
     let mut comment: Vec<String> = Vec::new();
-    let mut lines = SOURCE.lines();
+    let mut lines = source_lines();
     while let Some(line) = lines.next() {
         if let Some(text) = line.strip_prefix("///") {
             comment.push(plain(text.trim()));
@@ -96,7 +111,7 @@ pub(crate) fn generate() -> String {
     out
 }
 
-fn structure(out: &mut String, name: &str, lines: &mut std::str::Lines<'_>) {
+fn structure(out: &mut String, name: &str, lines: &mut impl Iterator<Item = &'static str>) {
     let name = type_name(name);
     let mut body = String::new();
     let mut comment = Vec::new();

@@ -131,14 +131,21 @@ extern "C" fn nothing(_: *mut c_void) {}
 
 /// A plugin in name: `create` above takes its place.
 fn plugin() -> Arc<Plugin> {
-    let functions =
-        Functions { create: no_create, run: no_run, stop: nothing, destroy: nothing, route: None };
+    let functions = Functions {
+        create: no_create,
+        run: no_run,
+        stop: nothing,
+        destroy: nothing,
+        route: None,
+        filter: None,
+    };
     Arc::new(Plugin {
         file: PathBuf::from("played"),
         name: "played".to_owned(),
         version: String::new(),
         description: String::new(),
         abi_version: 1,
+        features: 0,
         options: Vec::new(),
         routines: Vec::new(),
         functions,
