@@ -161,6 +161,9 @@ extern "C" {
 /* OptionSpec.kind: a file or folder. */
 #define SLUICE_OPTION_PATH 4u
 
+/* OptionSpec.flags: a channel cannot do without this option, which has no default. */
+#define SLUICE_OPTION_FLAG_REQUIRED 1u
+
 /* Delivery.flags: the message is not pure seven-bit text (RFC 6152). */
 #define SLUICE_DELIVERY_EIGHT_BIT 1u
 
@@ -237,12 +240,16 @@ typedef struct sluice_option_spec {
     sluice_text name;
     /* One of the OPTION_ constants. */
     uint32_t kind;
-    /* Zero. */
-    uint32_t reserved;
+    /* OPTION_FLAG_ bits; unknown ones are to be ignored. Zero in plugins that are older than this field. */
+    uint32_t flags;
     /* What an absent line means, written as in the file; null data when there is no default. */
     sluice_text default_;
     /* A sentence or two for the operator. */
     sluice_text help;
+    /* Least value of a number or of seconds. Not in a table whose stride is 56. */
+    uint64_t min;
+    /* Greatest value of a number or of seconds; 0 when there is no bound. */
+    uint64_t max;
 } sluice_option_spec;
 
 /* One setting handed to create. */

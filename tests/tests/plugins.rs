@@ -128,6 +128,56 @@ fn a_library_that_is_no_plugin_or_of_another_version_is_refused() {
 }
 
 #[test]
+fn what_an_option_may_be_is_checked_without_running_the_plugin() {
+    let good = Sink::start();
+    let mut hub = hub_with("bounds", Path::new("/nowhere"), "VERBOSE=200\n", &good);
+    let library = hub.folder().join("drain.so");
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let build = |defines: &[&str]| {
+        let built = Command::new("cc")
+            .args(["-std=c11", "-shared", "-fPIC"])
+            .args(defines.iter().map(|define| format!("-D{define}")))
+            .arg("-I")
+            .arg(project.join("include"))
+            .arg("-o")
+            .arg(&library)
+            .arg(project.join("crates/host/tests/fixtures/drain.c"))
+            .status();
+        assert!(built.is_ok_and(|status| status.success()), "a C compiler is needed: apt-get install gcc");
+    };
+    hub.write("job_controller.cnf", &format!("[CHANNEL=tcp_bad]\nMASTER_PLUGIN={}\n", library.display()));
+    let remarks = |hub: &Site| {
+        let rows = hub.json(&["check"]);
+        let ours = rows.iter().filter(|row| row["code"].as_str().is_some_and(|code| code.contains("option")));
+        ours.map(|row| format!("{} {}", row["line"], row["message"].as_str().unwrap_or_default()))
+            .collect::<Vec<_>>()
+    };
+    build(&["KIND=SLUICE_OPTION_INTEGER", "MIN=1", "MAX=100"]);
+    assert_eq!(
+        remarks(&hub),
+        ["1 option VERBOSE of plugin drain is `200`; it must be a whole number from 1 to 100"]
+    );
+    hub.start();
+    Batch::new(hub.address(), "fred@bad.example", 3).send_all();
+    says(&hub, "it must be a whole number from 1 to 100");
+    the_rest_works(&mut hub, &good);
+
+    build(&["KIND=SLUICE_OPTION_INTEGER", "FLAGS=SLUICE_OPTION_FLAG_REQUIRED"]);
+    assert_eq!(remarks(&hub), Vec::<String>::new());
+    hub.write("tcp_bad_option", "PEER=x\n");
+    let said = remarks(&hub);
+    assert!(said.len() == 1 && said[0].ends_with(" option VERBOSE of plugin drain is not set"), "{said:?}");
+    hub.start();
+    says(&hub, "option VERBOSE of plugin drain is not set and has no default");
+    the_rest_works(&mut hub, &good);
+    hub.write("tcp_bad_option", "VERBOSE=1\n");
+    hub.start();
+    hub.json(&["trigger", "#tcp_bad"]);
+    hub.wait_for_waiting(Some("tcp_bad"), 0, SOON);
+    hub.stop();
+}
+
+#[test]
 fn a_plugin_that_was_cut_short_is_refused_and_the_whole_one_is_taken() {
     let good = Sink::start();
     let mut hub = hub_with("cut", Path::new("/nowhere"), "", &good);

@@ -129,6 +129,9 @@ pub const OPTION_SECONDS: u32 = 3;
 /// [`OptionSpec::kind`]: a file or folder.
 pub const OPTION_PATH: u32 = 4;
 
+/// [`OptionSpec::flags`]: a channel cannot do without this option, which has no default.
+pub const OPTION_FLAG_REQUIRED: u32 = 1;
+
 /// [`Delivery::flags`]: the message is not pure seven-bit text (RFC 6152).
 pub const DELIVERY_EIGHT_BIT: u32 = 1;
 /// [`Delivery::flags`]: the message needs SMTPUTF8 (RFC 6531).
@@ -217,12 +220,21 @@ pub struct OptionSpec {
     pub name: Text,
     /// One of the `OPTION_` constants.
     pub kind: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// `OPTION_FLAG_` bits; unknown ones are to be ignored. Zero in plugins that are older than this field.
+    pub flags: u32,
     /// What an absent line means, written as in the file; null data when there is no default.
     pub default: Text,
     /// A sentence or two for the operator.
     pub help: Text,
+    /// Least value of a number or of seconds. Not in a table whose stride is 56.
+    pub min: u64,
+    /// Greatest value of a number or of seconds; 0 when there is no bound.
+    pub max: u64,
+}
+
+impl OptionSpec {
+    /// Size of this structure before it had [`OptionSpec::min`]: the least stride of a plugin's table.
+    pub const SIZE_FIRST: usize = offset_of!(OptionSpec, min);
 }
 
 /// One setting handed to `create`.

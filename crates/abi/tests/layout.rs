@@ -45,7 +45,7 @@ fn layouts() -> Vec<Layout> {
     vec![
         layout!(Text { data, len }),
         layout!(Piece { data, len }),
-        layout!(OptionSpec { name, kind, reserved, default, help }),
+        layout!(OptionSpec { name, kind, flags, default, help, min, max }),
         layout!(Setting { kind, reserved, name, value }),
         layout!(Create { size, setting_size, handle, channel, settings, setting_count }),
         layout!(Recipient { index, reserved, address, original, domain, notify, reserved_too, origin }),

@@ -419,6 +419,10 @@ codes! {
         "the value of an option is not of its kind"
         "Integers may have a base (`16%ff` is 255). Sizes are in bytes, with K, M or G behind them if wanted. Durations are seconds, or have \
          units: `30s`, `4h`, `1h30m`, `PT4H`. The times of channel options are minutes, fractions allowed."
+    OPTION_REQUIRED Warning "option-required"
+        "an option that a channel's plugin needs is not set"
+        "The plugin has no default for it, so the channel does not start, and its mail waits. Set it in the channel's option file; the \
+         reference page of the channel, or `sluice plugin show`, says what it means."
     REPEATED_OPTION Warning "repeated-option"
         "an option is set twice"
         "The last one counts. Take out the other."

@@ -349,14 +349,25 @@ impl Inner {
         }
     }
 
-    /// Values that the plugin's own table rules out. Options it does not know may be for others, such as the listeners.
+    /// Values that the plugin's own table rules out, and options that it needs. Options it does not know may be for others, such
+    /// as the listeners.
     fn checked(&self) -> Result<(), NotCreated> {
-        let options = self.spec.settings.iter().filter(|setting| setting.kind == SettingKind::Option);
-        for option in options {
+        let options = || self.spec.settings.iter().filter(|setting| setting.kind == SettingKind::Option);
+        for option in options() {
             if let Err(problem @ OptionProblem::Value { .. }) =
                 self.plugin.check_option(&option.name, &option.value)
             {
                 return Err(NotCreated::Refused(problem.to_string()));
+            }
+        }
+        for needed in self.plugin.options().iter().filter(|option| option.required) {
+            if !options().any(|option| option.name.eq_ignore_ascii_case(&needed.name)) {
+                let text = format!(
+                    "option {} of plugin {} is not set and has no default",
+                    needed.name,
+                    self.plugin.name()
+                );
+                return Err(NotCreated::Refused(text));
             }
         }
         Ok(())

@@ -13,7 +13,7 @@ use crate::plugin::{OptionKind, PluginOption, feature_names};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use sluice_abi as abi;
 use std::ffi::c_void;
-use std::mem::{ManuallyDrop, offset_of};
+use std::mem::{ManuallyDrop, MaybeUninit, offset_of};
 use std::path::Path;
 
 /// Longest name and version of a plugin, in bytes.
@@ -166,8 +166,8 @@ fn options(table: &abi::Plugin) -> Result<Vec<PluginOption>, Unfit> {
         return Err(field("option_count", &problem));
     }
     let stride = table.option_size as usize;
-    if stride < size_of::<abi::OptionSpec>() || !stride.is_multiple_of(align_of::<abi::OptionSpec>()) {
-        let problem = format!("is {stride}; at least {}, in steps of 8", size_of::<abi::OptionSpec>());
+    if stride < abi::OptionSpec::SIZE_FIRST || !stride.is_multiple_of(align_of::<abi::OptionSpec>()) {
+        let problem = format!("is {stride}; at least {}, in steps of 8", abi::OptionSpec::SIZE_FIRST);
         return Err(field("option_size", &problem));
     }
     if table.options.is_null() || !table.options.is_aligned() {
@@ -176,8 +176,8 @@ fn options(table: &abi::Plugin) -> Result<Vec<PluginOption>, Unfit> {
     let mut options: Vec<PluginOption> = Vec::with_capacity(table.option_count);
     for at in 0..table.option_count {
         // SAFETY: the table's promise: `option_count` entries, `option_size` bytes apart; null and alignment were
-        // checked above.
-        let option = unsafe { &*table.options.byte_add(at * stride) };
+        // checked above, and no more is read of an entry than it has.
+        let option = unsafe { option_at(table.options.byte_add(at * stride), stride) };
         let label = |part: &str| format!("options[{at}].{part}");
         let name = text(&label("name"), option.name, NAME_MAX)?;
         let upper = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
@@ -199,14 +199,42 @@ fn options(table: &abi::Plugin) -> Result<Vec<PluginOption>, Unfit> {
             true => None,
             false => Some(text(&label("default"), option.default, HELP_MAX)?),
         };
+        let numeric = matches!(kind, OptionKind::Integer | OptionKind::Seconds);
+        let (min, max) = (option.min, if option.max == 0 { u64::MAX } else { option.max });
+        if !numeric && (option.min, option.max) != (0, 0) {
+            return Err(field(&label("min"), "and `max` are for numbers and seconds only"));
+        }
+        if min > max {
+            return Err(field(&label("min"), &format!("is {min}, and `max` is {max}")));
+        }
+        let required = option.flags & abi::OPTION_FLAG_REQUIRED != 0;
+        if required && default.is_some() {
+            return Err(field(&label("flags"), "say that it is required, and there is a default"));
+        }
         options.push(PluginOption {
             name,
             kind,
+            range: (numeric && (min, max) != (0, u64::MAX)).then_some(min..=max),
+            required,
             default,
             help: text(&label("help"), option.help, HELP_MAX)?,
         });
     }
     Ok(options)
+}
+
+/// An entry of the table of options as far as the plugin has it: fields that an older plugin does not know are zero.
+///
+/// # Safety
+/// `stride` bytes are there.
+unsafe fn option_at(pointer: *const abi::OptionSpec, stride: usize) -> abi::OptionSpec {
+    let mut option = MaybeUninit::<abi::OptionSpec>::zeroed();
+    // SAFETY: the caller's promise; no more than fits is copied, and every field may be zero.
+    unsafe {
+        let octets = stride.min(size_of::<abi::OptionSpec>());
+        std::ptr::copy_nonoverlapping(pointer.cast::<u8>(), option.as_mut_ptr().cast(), octets);
+        option.assume_init()
+    }
 }
 
 fn routines(table: &abi::Plugin) -> Result<Vec<String>, Unfit> {

@@ -4,6 +4,7 @@ use crate::library::Functions;
 use crate::routine::Callers;
 use sluice_abi as abi;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 /// A loaded plugin. Its library stays loaded until the process ends.
@@ -27,10 +28,44 @@ pub struct PluginOption {
     pub name: String,
     /// What its value looks like.
     pub kind: OptionKind,
+    /// Between which bounds a number or a number of seconds must lie; `None` for any, and for other kinds.
+    pub range: Option<RangeInclusive<u64>>,
+    /// A channel cannot do without it.
+    pub required: bool,
     /// What an absent line means.
     pub default: Option<String>,
     /// A sentence or two for the operator.
     pub help: String,
+}
+
+impl PluginOption {
+    /// What its value must be, in words: `a whole number from 1 to 100`.
+    pub fn wanted(&self) -> String {
+        let kind = self.kind;
+        match self.range.as_ref().map(|range| (*range.start(), *range.end())) {
+            None => kind.to_string(),
+            Some((min, u64::MAX)) => format!("{kind}, at least {min}"),
+            Some((0, max)) => format!("{kind}, at most {max}"),
+            Some((min, max)) => format!("{kind} from {min} to {max}"),
+        }
+    }
+
+    /// Is it a value for this option?
+    pub fn takes(&self, value: &str) -> bool {
+        let digits = value.trim();
+        let number = || {
+            let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+            plain.then(|| digits.parse::<u64>().ok()).flatten()
+        };
+        match self.kind {
+            OptionKind::Text => true,
+            OptionKind::Integer | OptionKind::Seconds => {
+                number().is_some_and(|number| self.range.as_ref().is_none_or(|range| range.contains(&number)))
+            }
+            OptionKind::Switch => matches!(digits, "0" | "1"),
+            OptionKind::Path => !digits.is_empty(),
+        }
+    }
 }
 
 /// What the value of an option looks like.
@@ -97,7 +132,7 @@ pub enum OptionProblem {
         name: String,
     },
     /// The value is not of the option's kind.
-    #[error("option {name} of plugin {plugin} is `{value}`; it must be {kind}")]
+    #[error("option {name} of plugin {plugin} is `{value}`; it must be {wanted}")]
     Value {
         /// The plugin.
         plugin: String,
@@ -106,7 +141,7 @@ pub enum OptionProblem {
         /// As written.
         value: String,
         /// What it must be.
-        kind: OptionKind,
+        wanted: String,
     },
 }
 
@@ -164,26 +199,14 @@ impl Plugin {
         let Some(option) = self.options.iter().find(|option| option.name.eq_ignore_ascii_case(name)) else {
             return Err(OptionProblem::Unknown { plugin: self.name.clone(), name: name.to_owned() });
         };
-        let number = || {
-            let digits = value.trim();
-            !digits.is_empty()
-                && digits.bytes().all(|byte| byte.is_ascii_digit())
-                && digits.parse::<u64>().is_ok()
-        };
-        let good = match option.kind {
-            OptionKind::Text => true,
-            OptionKind::Integer | OptionKind::Seconds => number(),
-            OptionKind::Switch => matches!(value.trim(), "0" | "1"),
-            OptionKind::Path => !value.trim().is_empty(),
-        };
-        if good {
+        if option.takes(value) {
             return Ok(());
         }
         Err(OptionProblem::Value {
             plugin: self.name.clone(),
             name: option.name.clone(),
             value: value.to_owned(),
-            kind: option.kind,
+            wanted: option.wanted(),
         })
     }
 }

@@ -351,6 +351,47 @@ fn bad_tables_are_refused_field_by_field() {
 }
 
 #[test]
+fn bounds_of_an_option_are_told_and_checked_without_running_it() {
+    let folder = tempfile::tempdir().unwrap();
+    compile(
+        folder.path(),
+        "drain.c",
+        "drain",
+        &["KIND=SLUICE_OPTION_SECONDS", "MIN=5", "MAX=60", "FLAGS=SLUICE_OPTION_FLAG_REQUIRED"],
+    );
+    let plugin = Host::new(vec![folder.path().to_owned()]).load("drain").unwrap();
+    let option = &plugin.options()[1];
+    assert_eq!((option.range.clone(), option.required), (Some(5..=60), true));
+    let check = |value: &str| plugin.check_option(&option.name, value).map_err(|problem| problem.to_string());
+    assert_eq!((check("5"), check("60")), (Ok(()), Ok(())));
+    for bad in ["4", "61", "", "x"] {
+        let name = &option.name;
+        assert_eq!(
+            check(bad),
+            Err(format!(
+                "option {name} of plugin drain is `{bad}`; it must be a whole number of seconds from 5 to 60"
+            ))
+        );
+    }
+    let says = |define: &[&str]| refused_when(define);
+    assert!(says(&["MIN=5"]).ends_with("options[1].min and `max` are for numbers and seconds only"));
+    assert!(
+        says(&["KIND=SLUICE_OPTION_INTEGER", "MIN=5", "MAX=4"])
+            .ends_with("options[1].min is 5, and `max` is 4")
+    );
+}
+
+#[test]
+fn a_table_of_the_first_version_is_read_by_its_own_stride() {
+    let folder = tempfile::tempdir().unwrap();
+    compile(folder.path(), "drain.c", "drain", &["OPTIONS=(const void*)first_options", "OPTION_SIZE=56"]);
+    let plugin = Host::new(vec![folder.path().to_owned()]).load("drain").unwrap();
+    let options: Vec<_> =
+        plugin.options().iter().map(|one| (one.name.as_str(), one.range.clone(), one.required)).collect();
+    assert_eq!(options, [("PEER", None, false), ("OTHER", None, false)]);
+}
+
+#[test]
 fn a_table_without_options_needs_no_pointer() {
     let folder = tempfile::tempdir().unwrap();
     compile(folder.path(), "drain.c", "drain", &["OPTIONS=NULL", "OPTION_COUNT=0", "OPTION_SIZE=0"]);

@@ -61,7 +61,14 @@ pub enum OptionKind {
     Path,
 }
 
-/// One option of the channel's option file.
+/// One option of the channel's option file. [`Options`](derive@crate::Options) makes these of a struct; by hand:
+///
+/// ```
+/// use sluice_sdk::{OptionKind, OptionSpec};
+///
+/// const PORT: OptionSpec =
+///     OptionSpec::new("PORT", OptionKind::Integer, "Port of the peer.").default_text("25").within(1, 65_535);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OptionSpec {
     /// Upper-case letters, digits and `_`.
@@ -72,6 +79,57 @@ pub struct OptionSpec {
     pub default: Option<&'static str>,
     /// A sentence or two for the operator.
     pub help: &'static str,
+    /// Least and greatest value of a number or of seconds; `None` for any, and for other kinds.
+    pub range: Option<(u64, u64)>,
+    /// A channel cannot do without it. Only without a default.
+    pub required: bool,
+}
+
+impl OptionSpec {
+    /// An option that may be absent, has no default and takes every value of its kind.
+    #[must_use]
+    pub const fn new(name: &'static str, kind: OptionKind, help: &'static str) -> OptionSpec {
+        OptionSpec { name, kind, default: None, help, range: None, required: false }
+    }
+
+    /// The same with a default, as it would stand in the file.
+    #[must_use]
+    pub const fn default_text(mut self, default: &'static str) -> OptionSpec {
+        self.default = Some(default);
+        self
+    }
+
+    /// The same between these bounds, both included.
+    #[must_use]
+    pub const fn within(mut self, min: u64, max: u64) -> OptionSpec {
+        self.range = Some((min, max));
+        self
+    }
+
+    /// The same, which must be there.
+    #[must_use]
+    pub const fn required(mut self) -> OptionSpec {
+        self.required = true;
+        self
+    }
+
+    /// What its value must be, in words: `a whole number from 1 to 100`.
+    #[must_use]
+    pub fn wanted(&self) -> String {
+        let kind = match self.kind {
+            OptionKind::Text => "text",
+            OptionKind::Integer => "a whole number",
+            OptionKind::Switch => "0 or 1",
+            OptionKind::Seconds => "a whole number of seconds",
+            OptionKind::Path => "a file or folder",
+        };
+        match self.range {
+            None => kind.to_owned(),
+            Some((min, u64::MAX)) => format!("{kind}, at least {min}"),
+            Some((0, max)) => format!("{kind}, at most {max}"),
+            Some((min, max)) => format!("{kind} from {min} to {max}"),
+        }
+    }
 }
 
 /// Why a channel cannot be created.

@@ -1,6 +1,6 @@
 //! What a channel knows about itself: its settings and its way to the log.
 
-use crate::{CreateError, OptionSpec, export};
+use crate::{CreateError, OptionSpec, Options, export};
 use std::fmt::Display;
 use std::ops::RangeBounds;
 use std::time::Duration;
@@ -65,11 +65,22 @@ impl Context {
     /// An option's value as written, or its default. `None` when neither is there.
     #[must_use]
     pub fn option(&self, name: &str) -> Option<&str> {
-        let written =
-            self.settings.iter().rfind(|one| one.kind == SettingKind::Option && same(&one.name, name));
-        written
-            .map(|one| one.value.as_str())
+        self.written(name)
             .or_else(|| self.options.iter().find(|one| same(one.name, name)).and_then(|one| one.default))
+    }
+
+    /// All options at once, as the struct that was made for them.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn options<T: Options>(&self) -> Result<T, CreateError> {
+        T::read(self)
+    }
+
+    /// An option's value as written; the last line counts.
+    pub(crate) fn written(&self, name: &str) -> Option<&str> {
+        let of_file = |one: &&Setting| one.kind == SettingKind::Option && same(&one.name, name);
+        self.settings.iter().rfind(of_file).map(|one| one.value.as_str())
     }
 
     /// An option that must be there.
@@ -208,9 +219,9 @@ mod tests {
     use crate::OptionKind;
 
     const OPTIONS: &[OptionSpec] = &[
-        OptionSpec { name: "PORT", kind: OptionKind::Integer, default: Some("25"), help: "" },
-        OptionSpec { name: "WAIT", kind: OptionKind::Seconds, default: None, help: "" },
-        OptionSpec { name: "QUIET", kind: OptionKind::Switch, default: Some("0"), help: "" },
+        OptionSpec::new("PORT", OptionKind::Integer, "").default_text("25"),
+        OptionSpec::new("WAIT", OptionKind::Seconds, ""),
+        OptionSpec::new("QUIET", OptionKind::Switch, "").default_text("0"),
     ];
 
     fn context(settings: &[(SettingKind, &str, &str)]) -> Context {

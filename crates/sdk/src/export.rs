@@ -77,9 +77,11 @@ impl<const N: usize> OptionTable<N> {
         const EMPTY: abi::OptionSpec = abi::OptionSpec {
             name: abi::Text::NONE,
             kind: 0,
-            reserved: 0,
+            flags: 0,
             default: abi::Text::NONE,
             help: abi::Text::NONE,
+            min: 0,
+            max: 0,
         };
         let mut table = [EMPTY; N];
         let mut at = 0;
@@ -97,6 +99,13 @@ impl<const N: usize> OptionTable<N> {
                 table[at].default = abi::Text::of(default);
             }
             table[at].help = abi::Text::of(option.help);
+            if option.required {
+                table[at].flags = abi::OPTION_FLAG_REQUIRED;
+            }
+            if let Some((min, max)) = option.range {
+                table[at].min = min;
+                table[at].max = if max == u64::MAX { 0 } else { max };
+            }
             at += 1;
         }
         OptionTable(table)
@@ -612,12 +621,14 @@ mod tests {
     #[test]
     fn the_option_table_says_what_was_written() {
         const OPTIONS: &[OptionSpec] = &[
-            OptionSpec { name: "A", kind: OptionKind::Seconds, default: Some(""), help: "help" },
-            OptionSpec { name: "BC", kind: OptionKind::Path, default: None, help: "" },
+            OptionSpec::new("A", OptionKind::Seconds, "help").default_text("").within(1, u64::MAX),
+            OptionSpec::new("BC", OptionKind::Path, "").required(),
         ];
         let table = OptionTable::<2>::new(OPTIONS).0;
         assert_eq!((table[0].kind, table[1].kind), (abi::OPTION_SECONDS, abi::OPTION_PATH));
         assert_eq!((table[0].name.len, table[1].name.len, table[0].help.len), (1, 2, 4));
+        assert_eq!((table[0].flags, table[0].min, table[0].max), (0, 1, 0));
+        assert_eq!(table[1].flags, abi::OPTION_FLAG_REQUIRED);
         // An empty default is a default; an absent one is null.
         assert!(!table[0].default.data.is_null() && table[1].default.data.is_null());
     }

@@ -51,12 +51,16 @@
 //! The contract itself (`abi`), loading and calling (`host`), and anything about a particular protocol.
 #![deny(unsafe_code)]
 
+// The derives name the crate from outside.
+extern crate self as sluice_sdk;
+
 mod channel;
 mod context;
 mod delivery;
 pub mod export;
 mod fence;
 mod filter;
+pub mod options;
 mod outcome;
 mod reader;
 mod reference;
@@ -68,7 +72,9 @@ pub use delivery::{Claim, Delivery, Next, Pieces, Priority, Recipient, Recipient
 pub use filter::{
     Filter, FilterOnly, Filtered, FilteredPieces, FilteredRecipient, NotChanged, Occurrence, Verdict,
 };
+pub use options::{OptionValue, Options, Written};
 pub use outcome::{Handover, Outcome, Status};
 pub use reader::Reader;
 pub use reference::{OPTION_LIST_HEAD, option_list};
+pub use sluice_sdk_derive::{OptionWord, Options};
 pub use submission::{NotTaken, Submission, wire};

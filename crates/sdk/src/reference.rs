@@ -20,7 +20,16 @@ pub fn option_list(options: &[OptionSpec]) -> String {
             OptionKind::Seconds => "seconds",
             OptionKind::Path => "path",
         };
-        let default = option.default.map_or_else(|| "-".to_owned(), |default| format!("`{default}`"));
+        let kind = match option.range {
+            None => kind.to_owned(),
+            Some((min, u64::MAX)) => format!("{kind}, at least {min}"),
+            Some((min, max)) => format!("{kind}, {min} to {max}"),
+        };
+        let default = match option.default {
+            Some(default) => format!("`{default}`"),
+            None if option.required => "must be set".to_owned(),
+            None => "-".to_owned(),
+        };
         let help = option.help.replace('|', "\\|");
         list += &format!("| `{}` | {kind} | {default} | {help} |\n", option.name);
     }

@@ -21,39 +21,29 @@ use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sluice_sdk::{
-    Channel, Context, CreateError, Delivery, Next, OptionKind, OptionSpec, Outcome, RunError, Status, Worker,
+    Channel, Context, CreateError, Delivery, Next, OptionSpec, Options, Outcome, RunError, Status, Worker,
 };
 
-use mailbox::Mailboxes;
+use mailbox::{Mailboxes, Pattern};
 use maildir::{Missing, Namer, StoreError, Trace};
 
-/// The options of the channel's option file.
-const OPTIONS: &[OptionSpec] = &[
-    OptionSpec {
-        name: "MAILDIR_ROOT",
-        kind: OptionKind::Path,
-        default: Some("/var/mail/sluice/%u"),
-        help: "Folder of a mailbox: `%u` stands for the user, `%d` for the domain, `%%` for a percent sign. Without `%u` it is the folder above all mailboxes. A relative path starts from the folder of the configuration.",
-    },
-    OptionSpec {
-        name: "CREATE_MAILBOX",
-        kind: OptionKind::Switch,
-        default: Some("1"),
-        help: "1: a mailbox is made by its first message. 0: a user without a folder is unknown (5.1.1).",
-    },
-    OptionSpec {
-        name: "STRIP_SUBADDRESS",
-        kind: OptionKind::Switch,
-        default: Some("1"),
-        help: "1: `user+anything` is delivered to `user`. 0: it is a mailbox of its own.",
-    },
-    OptionSpec {
-        name: "FOLD_CASE",
-        kind: OptionKind::Switch,
-        default: Some("1"),
-        help: "1: `Fred` and `fred` are one mailbox, with a name in lower case. 0: they are two.",
-    },
-];
+/// The channel's option file.
+#[derive(Debug, Options)]
+struct Written {
+    /// Folder of a mailbox: `%u` stands for the user, `%d` for the domain, `%%` for a percent sign. Without `%u` it is the
+    /// folder above all mailboxes. A relative path starts from the folder of the configuration.
+    #[option(default = "/var/mail/sluice/%u")]
+    maildir_root: Pattern,
+    /// 1: a mailbox is made by its first message. 0: a user without a folder is unknown (5.1.1).
+    #[option(default = true)]
+    create_mailbox: bool,
+    /// 1: `user+anything` is delivered to `user`. 0: it is a mailbox of its own.
+    #[option(default = true)]
+    strip_subaddress: bool,
+    /// 1: `Fred` and `fred` are one mailbox, with a name in lower case. 0: they are two.
+    #[option(default = true)]
+    fold_case: bool,
+}
 
 /// How long to wait for a delivery; the host wakes the wait by itself, this is only a bound.
 const WAIT: Duration = Duration::from_secs(600);
@@ -70,14 +60,15 @@ impl Channel for Local {
     const NAME: &'static str = "local";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const DESCRIPTION: &'static str = "delivery into maildirs";
-    const OPTIONS: &'static [OptionSpec] = OPTIONS;
+    const OPTIONS: &'static [OptionSpec] = Written::TABLE;
 
     fn create(context: Context) -> Result<Self, CreateError> {
-        let missing =
-            if context.option_switch("CREATE_MAILBOX")? { Missing::Create } else { Missing::Unknown };
+        let written: Written = context.options()?;
+        let folder = context.setting("folder").unwrap_or_default();
+        let Written { maildir_root, create_mailbox, strip_subaddress, fold_case } = written;
         Ok(Local {
-            mailboxes: Mailboxes::read(&context)?,
-            missing,
+            mailboxes: Mailboxes::new(&maildir_root.0, folder, strip_subaddress, fold_case)?,
+            missing: if create_mailbox { Missing::Create } else { Missing::Unknown },
             namer: Namer::new(context.setting("local_host").unwrap_or_default()),
         })
     }

@@ -10,10 +10,22 @@
 use std::path::{Path, PathBuf};
 
 use sluice_mail::Address;
-use sluice_sdk::{Context, CreateError};
+use sluice_sdk::{CreateError, OptionKind, OptionValue, Written};
 
 /// Longest name of a mailbox, in bytes. RFC 5321 section 4.5.3.1.1 has 64 for a local part; file systems have 255.
 const NAME_MAX: usize = 200;
+
+/// The folder of a mailbox as it is written: a path when its marks have been filled in.
+#[derive(Debug)]
+pub(crate) struct Pattern(pub(crate) String);
+
+impl OptionValue for Pattern {
+    const KIND: OptionKind = OptionKind::Path;
+
+    fn read(written: &Written<'_>) -> Result<Pattern, String> {
+        Ok(Pattern(written.text().to_owned()))
+    }
+}
 
 /// Where mailboxes are, and how an address names one.
 #[derive(Debug, Clone)]
@@ -41,16 +53,6 @@ pub(crate) struct Mailbox {
 }
 
 impl Mailboxes {
-    /// Reads the options.
-    pub(crate) fn read(context: &Context) -> Result<Mailboxes, CreateError> {
-        Mailboxes::new(
-            context.option_text("MAILDIR_ROOT")?,
-            context.setting("folder").unwrap_or_default(),
-            context.option_switch("STRIP_SUBADDRESS")?,
-            context.option_switch("FOLD_CASE")?,
-        )
-    }
-
     /// `folder` is where a relative pattern starts: the folder of the configuration, as for every path written in it.
     pub(crate) fn new(
         pattern: &str,

@@ -96,18 +96,14 @@ impl Channel for Misbehaving {
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const DESCRIPTION: &'static str = "fails in every way; for tests only";
     const OPTIONS: &'static [OptionSpec] = &[
-        OptionSpec {
-            name: "MODE",
-            kind: OptionKind::Text,
-            default: Some("delivers_all"),
-            help: "How to misbehave, such as panic_on_delivery, hang or never_settles. An unknown one is refused with the list.",
-        },
-        OptionSpec {
-            name: "PAUSE",
-            kind: OptionKind::Integer,
-            default: Some("60000"),
-            help: "Milliseconds that hanging and slow modes take.",
-        },
+        OptionSpec::new(
+            "MODE",
+            OptionKind::Text,
+            "How to misbehave, such as panic_on_delivery, hang or never_settles. An unknown one is refused with the list.",
+        )
+        .default_text("delivers_all"),
+        OptionSpec::new("PAUSE", OptionKind::Integer, "Milliseconds that hanging and slow modes take.")
+            .default_text("60000"),
     ];
 
     const ROUTINES: &'static [Routine] = &[

@@ -16,8 +16,8 @@
 #![forbid(unsafe_code)]
 
 use sluice_sdk::{
-    Channel, Context, CreateError, Delivery, Level, Next, NotTaken, OptionKind, OptionSpec, RunError,
-    Submission, Worker,
+    Channel, Context, CreateError, Delivery, Level, Next, NotTaken, OptionSpec, OptionWord, Options,
+    RunError, Submission, Worker,
 };
 use std::time::Duration;
 
@@ -27,6 +27,20 @@ const WAIT: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_secs(1);
 /// So much mail may wait in a worker for the hub.
 const WAITING_MAX: usize = 32;
+
+/// What the option file may say.
+#[derive(Debug, Options)]
+struct Written {
+    /// Which channel the mail appears to come from when it comes in again: `original` for the one that it first came in by, `own`
+    /// for this one. Without it, `original` for `reprocess` and `reprocess_*`, and `own` for all others.
+    appears_from: Option<From>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, OptionWord)]
+enum From {
+    Original,
+    Own,
+}
 
 /// A channel whose mail comes in again.
 #[derive(Debug)]
@@ -39,26 +53,14 @@ impl Channel for Reprocess {
     const NAME: &'static str = "reprocess";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const DESCRIPTION: &'static str = "brings mail in again: addresses are rewritten, aliases expanded";
-    const OPTIONS: &'static [OptionSpec] = &[OptionSpec {
-        name: "APPEARS_FROM",
-        kind: OptionKind::Text,
-        default: None,
-        help: "Which channel the mail appears to come from when it comes in again: `original` for the one that it first came in by, `own` \
-for this one. Without it, `original` for `reprocess` and `reprocess_*`, and `own` for all others.",
-    }];
+    const OPTIONS: &'static [OptionSpec] = Written::TABLE;
 
     fn create(context: Context) -> Result<Self, CreateError> {
-        let as_original = match context.option("APPEARS_FROM").map(str::trim) {
-            Some(word) if word.eq_ignore_ascii_case("original") => true,
-            Some(word) if word.eq_ignore_ascii_case("own") => false,
-            Some(other) => {
-                let text = format!("option APPEARS_FROM is `{other}`; it must be `original` or `own`");
-                return Err(CreateError::refused(text));
-            }
-            None => {
-                let name = context.channel();
-                name == "reprocess" || name.starts_with("reprocess_")
-            }
+        let written: Written = context.options()?;
+        let name = context.channel();
+        let as_original = match written.appears_from {
+            Some(from) => from == From::Original,
+            None => name == "reprocess" || name.starts_with("reprocess_"),
         };
         Ok(Reprocess { as_original })
     }

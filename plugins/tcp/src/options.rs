@@ -10,7 +10,11 @@ const fn option(
     default: Option<&'static str>,
     help: &'static str,
 ) -> OptionSpec {
-    OptionSpec { name, kind, default, help }
+    let option = OptionSpec::new(name, kind, help);
+    match default {
+        Some(default) => option.default_text(default),
+        None => option,
+    }
 }
 
 /// The table. Order: what limits, what names, what waits.

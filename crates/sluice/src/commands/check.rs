@@ -1,7 +1,7 @@
 //! `sluice check`: everything that is wrong with a configuration, without running it.
 //!
-//! What stands in a channel's option file is partly for its plugin. A plugin that has such lines is loaded and its table
-//! of options asked; that runs none of its code but what the system's loader runs.
+//! What stands in a channel's option file is partly for its plugin. The plugin is loaded and its table of options asked; that
+//! runs none of its code but what the system's loader runs.
 
 use std::collections::HashMap;
 
@@ -72,6 +72,18 @@ fn plugin_options(config: &Config) -> Vec<Diagnostic> {
                 }
             }
         }
+        if let Ok(plugin) = plugins.entry(name).or_insert_with(|| host.load(name)) {
+            let written =
+                |name: &str| channel.option_file.iter().any(|line| line.name.eq_ignore_ascii_case(name));
+            for option in plugin.options().iter().filter(|option| option.required && !written(&option.name)) {
+                let message = format!("option {} of plugin {} is not set", option.name, plugin.name());
+                let help = format!(
+                    "the channel `{0}` does not start without it; write `{1}=…` into `{0}_option`: {2}",
+                    channel.name, option.name, option.help
+                );
+                found.push(Diagnostic::new(code("option-required"), message).at(channel.span).help(help));
+            }
+        }
     }
     found
 }
@@ -96,7 +108,7 @@ fn code(name: &str) -> &'static Code {
 mod tests {
     #[test]
     fn the_codes_asked_for_exist() {
-        for name in ["unknown-option", "bad-option-value"] {
+        for name in ["unknown-option", "bad-option-value", "option-required"] {
             assert_eq!(super::code(name).name, name);
         }
     }

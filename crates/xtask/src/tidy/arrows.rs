@@ -57,7 +57,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     // beside the house
-    ("sluice-sdk", &["sluice-abi"]),
+    ("sluice-sdk", &["sluice-abi", "sluice-sdk-derive"]),
+    ("sluice-sdk-derive", &[]),
     ("sluice-testkit", &[]),
     ("sluice-xtask", &["sluice-testkit"]),
     (
@@ -93,6 +94,9 @@ const HOMES: &[(&str, &[&str])] = &[
     // The test fixtures send signals to the programs they start.
     ("rustix", &["sluice-spool", "sluice-testkit"]),
     ("libloading", &["sluice-host"]),
+    ("proc-macro2", &["sluice-sdk-derive"]),
+    ("quote", &["sluice-sdk-derive"]),
+    ("syn", &["sluice-sdk-derive"]),
     ("smtp-proto", &["sluice-smtp"]),
     ("mail-parser", &["sluice-mail"]),
     ("mail-builder", &["sluice-mail"]),
