@@ -1,7 +1,7 @@
 //! A worker and the deliveries it is lent.
 
 use crate::export::{RawDelivery, RawWorker};
-use crate::{Level, NotTaken, Outcome, Reader, Submission};
+use crate::{Header, Level, NotTaken, Outcome, Reader, Status, Submission, WireReader};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -123,7 +123,19 @@ impl<'w> Delivery<'w> {
     /// Reads the message without its dot-stuffing.
     #[must_use]
     pub fn reader(&self) -> Reader<'_> {
-        Reader::new(self.pieces())
+        Reader::over(self.pieces())
+    }
+
+    /// Reads the message as it goes over the wire.
+    #[must_use]
+    pub fn wire_reader(&self) -> WireReader<'_> {
+        WireReader::new(self.pieces(), self.body_size())
+    }
+
+    /// The fields of its header.
+    #[must_use]
+    pub fn header(&self) -> Header<'_> {
+        Header::of(self.reader())
     }
 
     /// Length of the wire form.
@@ -218,16 +230,65 @@ impl<'w> Delivery<'w> {
         self.raw.remaining()
     }
 
+    /// The recipients that are still to be settled, each with the right to do so once. Who is taken here and dropped, or not taken at
+    /// all, is deferred.
+    ///
+    /// ```
+    /// # use sluice_sdk::{Delivery, Status};
+    /// # fn store(_: &str) -> Result<(), String> { Ok(()) }
+    /// fn deliver(delivery: &Delivery<'_>) {
+    ///     for recipient in delivery.take_recipients() {
+    ///         match store(recipient.address) {
+    ///             Ok(()) => recipient.delivered("stored"),
+    ///             Err(why) => recipient.deferred(Status::new(4, 3, 0), why),
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// Settling uses the recipient up, so that nobody is settled twice:
+    ///
+    /// ```compile_fail,E0382
+    /// # use sluice_sdk::{Delivery, Status};
+    /// fn deliver(delivery: &Delivery<'_>) {
+    ///     for recipient in delivery.take_recipients() {
+    ///         recipient.delivered("stored");
+    ///         recipient.failed(Status::new(5, 0, 0), "on second thoughts");
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// Nor is one settled after the delivery was given back:
+    ///
+    /// ```compile_fail,E0505
+    /// # use sluice_sdk::{Delivery, Outcome};
+    /// fn deliver(delivery: Delivery<'_>) {
+    ///     let mut recipients = delivery.take_recipients();
+    ///     delivery.settle_all(&Outcome::delivered("stored"));
+    ///     if let Some(recipient) = recipients.next() {
+    ///         recipient.delivered("stored again");
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn take_recipients(&self) -> Claims<'_> {
+        Claims { delivery: self, position: 0 }
+    }
+
     /// The right to settle the recipient with this index: given once, `None` ever after, and for an index that is not
     /// in this delivery. A claim that is dropped unused leaves the recipient to be deferred.
     #[must_use]
     pub fn claim(&self, index: u32) -> Option<Claim<'_>> {
-        let position = self.raw.position_of(index)?;
-        let taken = self.claimed[position].swap(true, Ordering::Relaxed);
-        (!taken).then_some(Claim { raw: &self.raw, index })
+        self.claim_at(self.raw.position_of(index)?)
     }
 
-    /// Settles the recipient with this index, unless that was done before: then, and for an index that is not in this
+    fn claim_at(&self, position: usize) -> Option<Claim<'_>> {
+        let taken = self.claimed[position].swap(true, Ordering::Relaxed);
+        (!taken).then(|| Claim { raw: &self.raw, recipient: self.raw.recipient(position) })
+    }
+
+    /// Settles the recipient with this index, for a channel that knows its recipients by number; [`take_recipients`](Self::take_recipients)
+    /// has the compiler watch over it. What was settled before stays as it was: then, and for an index that is not in this
     /// delivery, a warning is logged and nothing changes.
     pub fn settle(&self, index: u32, outcome: Outcome) {
         match self.claim(index) {
@@ -247,10 +308,8 @@ impl<'w> Delivery<'w> {
 
     /// Settles alike all that were not settled, and gives the delivery back.
     pub fn settle_all(self, outcome: &Outcome) {
-        for index in self.unsettled() {
-            if let Some(claim) = self.claim(index) {
-                self.raw.settle(claim.index, outcome);
-            }
+        for claim in self.take_recipients() {
+            self.raw.settle(claim.index(), outcome);
         }
     }
 
@@ -266,24 +325,70 @@ impl<'w> Delivery<'w> {
     }
 }
 
-/// The right to settle one recipient.
+/// The recipients of a delivery that are still to be settled.
 #[derive(Debug)]
+pub struct Claims<'d> {
+    delivery: &'d Delivery<'d>,
+    position: usize,
+}
+
+impl<'d> Iterator for Claims<'d> {
+    type Item = Claim<'d>;
+
+    fn next(&mut self) -> Option<Claim<'d>> {
+        while self.position < self.delivery.claimed.len() {
+            self.position += 1;
+            if let Some(claim) = self.delivery.claim_at(self.position - 1) {
+                return Some(claim);
+            }
+        }
+        None
+    }
+}
+
+/// One recipient together with the right to settle it, which is used up by doing so. Dropped unused, it leaves the recipient to
+/// be deferred.
+#[derive(Debug)]
+#[must_use = "a recipient that is not settled is deferred"]
 pub struct Claim<'d> {
     raw: &'d RawDelivery<'d>,
-    index: u32,
+    recipient: Recipient<'d>,
+}
+
+impl<'d> std::ops::Deref for Claim<'d> {
+    type Target = Recipient<'d>;
+
+    fn deref(&self) -> &Recipient<'d> {
+        &self.recipient
+    }
 }
 
 impl Claim<'_> {
     /// Which recipient.
     #[must_use]
     pub fn index(&self) -> u32 {
-        self.index
+        self.recipient.index
+    }
+
+    /// The next hop, or the mailbox, has it now: 2.0.0.
+    pub fn delivered(self, text: impl Into<String>) {
+        self.settle(Outcome::delivered(text));
+    }
+
+    /// Not now; the host tries again by the channel's schedule.
+    pub fn deferred(self, status: Status, text: impl Into<String>) {
+        self.settle(Outcome::deferred(status, text));
+    }
+
+    /// Never; the sender gets a notice.
+    pub fn failed(self, status: Status, text: impl Into<String>) {
+        self.settle(Outcome::failed(status, text));
     }
 
     /// Tells the host what became of it.
     #[allow(clippy::needless_pass_by_value)] // The outcome is used up, like the claim.
     pub fn settle(self, outcome: Outcome) {
-        self.raw.settle(self.index, &outcome);
+        self.raw.settle(self.recipient.index, &outcome);
     }
 }
 

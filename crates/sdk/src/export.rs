@@ -437,15 +437,16 @@ impl<'w> RawWorker<'w> {
 
     pub(crate) fn enqueue(&self, submission: &Submission<'_>) -> Result<Vec<Outcome>, NotTaken> {
         let Some(enqueue) = self.callbacks.enqueue else { return Err(NotTaken::Unsupported) };
+        let told = |text: &str| if text.is_empty() { abi::Text::NONE } else { abi::Text::of(text) };
         let recipients: Vec<abi::Submitted> = submission
             .recipients
             .iter()
             .map(|to| abi::Submitted {
-                address: abi::Text::of(to.address),
-                original: abi::Text::of(to.original),
+                address: abi::Text::of(&to.address),
+                original: told(&to.original),
                 notify: u32::from(to.notify),
                 reserved: 0,
-                origin: if to.origin.is_empty() { abi::Text::NONE } else { abi::Text::of(to.origin) },
+                origin: told(&to.origin),
             })
             .collect();
         let filled = submission.pieces.iter().filter(|piece| !piece.is_empty());
@@ -460,7 +461,7 @@ impl<'w> RawWorker<'w> {
                 | flag(submission.smtputf8, abi::SUBMISSION_SMTPUTF8)
                 | flag(submission.as_original, abi::SUBMISSION_AS_ORIGINAL),
             of: submission.of,
-            sender: abi::Text::of(submission.sender),
+            sender: abi::Text::of(&submission.sender),
             recipients: recipients.as_ptr(),
             recipient_count: recipients.len(),
             recipient_size: size_of::<abi::Submitted>() as u32,

@@ -20,10 +20,7 @@
 //!     }
 //!
 //!     fn filter(&self, message: &mut Filtered<'_>) -> Verdict {
-//!         let content: Vec<u8> = message.pieces().flatten().copied().collect();
-//!         let text = String::from_utf8_lossy(&content);
-//!         let subject = text.lines().find_map(|line| line.strip_prefix("Subject: "));
-//!         match subject {
+//!         match message.header().value("Subject") {
 //!             Some(loud) if loud.len() > 10 && loud.to_uppercase() == loud => {
 //!                 Verdict::refuse(550, Status::new(5, 7, 1), "please do not shout")
 //!             }
@@ -43,7 +40,9 @@
 //! The calls across the edge (`export::filtering`).
 
 use crate::export::RawFiltered;
-use crate::{Channel, Context, CreateError, Level, Log, Next, OptionSpec, Reader, RunError, Status, Worker};
+use crate::{
+    Channel, Context, CreateError, Header, Level, Log, Next, OptionSpec, Reader, RunError, Status, Worker,
+};
 use std::time::Duration;
 
 /// A filter: one value for each number under which the operator has named it. `filter` is called on several threads at once.
@@ -294,7 +293,13 @@ impl<'m> Filtered<'m> {
     /// Reads the message without its dot-stuffing.
     #[must_use]
     pub fn reader(&self) -> Reader<'_, FilteredPieces<'_>> {
-        Reader::new(self.pieces())
+        Reader::over(self.pieces())
+    }
+
+    /// The fields of its header, as it came.
+    #[must_use]
+    pub fn header(&self) -> Header<'_, FilteredPieces<'_>> {
+        Header::of(self.reader())
     }
 
     /// Length of the wire form.

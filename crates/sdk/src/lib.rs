@@ -3,7 +3,7 @@
 //! ```
 //! #![forbid(unsafe_code)]
 //! use std::time::Duration;
-//! use sluice_sdk::{Channel, Context, CreateError, Next, Outcome, RunError, Worker};
+//! use sluice_sdk::{Channel, Context, CreateError, Next, RunError, Worker};
 //!
 //! /// Delivers everything to nowhere.
 //! struct Drain;
@@ -20,7 +20,11 @@
 //!     fn run(&self, worker: &mut Worker<'_>) -> Result<(), RunError> {
 //!         loop {
 //!             match worker.next(Duration::from_secs(60)) {
-//!                 Next::Delivery(delivery) => delivery.settle_all(&Outcome::delivered("gone")),
+//!                 Next::Delivery(delivery) => {
+//!                     for recipient in delivery.take_recipients() {
+//!                         recipient.delivered("gone");
+//!                     }
+//!                 }
 //!                 Next::Idle | Next::Poll => {}
 //!                 Next::Stop => return Ok(()),
 //!             }
@@ -42,7 +46,7 @@
 //!
 //! # Invariants
 //! A [`Delivery`] borrows the host's memory and cannot outlive `run`. Each recipient is settled at most once: a
-//! [`Claim`] is given out once and consumed by settling it. A delivery that is dropped goes back to the host, and what
+//! [`Claim`] is given out once ([`Delivery::take_recipients`]) and used up by settling it. A delivery that is dropped goes back to the host, and what
 //! is not settled in it is deferred, never lost.
 //! # Failure
 //! A panic in `create`, `run` or `stop` is caught here, reported to the host with its message, and costs the channel a
@@ -60,6 +64,7 @@ mod delivery;
 pub mod export;
 mod fence;
 mod filter;
+mod header;
 pub mod options;
 mod outcome;
 mod reader;
@@ -68,13 +73,14 @@ mod submission;
 
 pub use channel::{Channel, CreateError, OptionKind, OptionSpec, Routine, RunError};
 pub use context::{Context, Level, Log, Setting, SettingKind};
-pub use delivery::{Claim, Delivery, Next, Pieces, Priority, Recipient, Recipients, Worker};
+pub use delivery::{Claim, Claims, Delivery, Next, Pieces, Priority, Recipient, Recipients, Worker};
 pub use filter::{
     Filter, FilterOnly, Filtered, FilteredPieces, FilteredRecipient, NotChanged, Occurrence, Verdict,
 };
+pub use header::{FIELD_MAX, Field, Header};
 pub use options::{OptionValue, Options, Written};
 pub use outcome::{Handover, Outcome, Status};
-pub use reader::Reader;
+pub use reader::{Reader, WireReader};
 pub use reference::{OPTION_LIST_HEAD, option_list};
 pub use sluice_sdk_derive::{OptionWord, Options};
 pub use submission::{NotTaken, Submission, wire};

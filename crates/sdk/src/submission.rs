@@ -4,22 +4,25 @@
 //! What the host does with it: `docs/internals/abi.md`, "Bringing mail in".
 
 use crate::{Delivery, Recipient};
+use std::borrow::Cow;
 use std::fmt;
+use std::io::{self, Read};
 
 /// A message to bring in, with [`Worker::enqueue`](crate::Worker::enqueue).
 ///
 /// ```
-/// use sluice_sdk::{Submission, wire};
+/// use sluice_sdk::Submission;
 ///
-/// let content = wire(b"Subject: found in a folder\n\nHello.\n");
-/// let submission = Submission::new("scanner@hub.example", [content.as_slice()]).to("archive@site.example");
-/// assert_eq!(submission.recipients().count(), 1);
+/// let found = std::io::Cursor::new("Subject: found in a folder\n\nHello.\n"); // Or a file, or a socket.
+/// let submission = Submission::read("scanner@hub.example", found, 10 << 20)?.to("archive@site.example");
+/// assert_eq!(submission.recipients().collect::<Vec<_>>(), ["archive@site.example"]);
+/// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Submission<'a> {
-    pub(crate) sender: &'a str,
+    pub(crate) sender: Cow<'a, str>,
     pub(crate) recipients: Vec<To<'a>>,
-    pub(crate) pieces: Vec<&'a [u8]>,
+    pub(crate) pieces: Vec<Cow<'a, [u8]>>,
     pub(crate) of: u64,
     pub(crate) as_original: bool,
     pub(crate) eight_bit: bool,
@@ -27,19 +30,72 @@ pub struct Submission<'a> {
 }
 
 /// One of its recipients.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct To<'a> {
-    pub(crate) address: &'a str,
-    pub(crate) original: &'a str,
+    pub(crate) address: Cow<'a, str>,
+    /// What notices name; empty where that is the address.
+    pub(crate) original: Cow<'a, str>,
     pub(crate) notify: u8,
-    pub(crate) origin: &'a str,
+    pub(crate) origin: Cow<'a, str>,
 }
 
 impl<'a> Submission<'a> {
     /// A message from this sender (empty for the null reverse-path) with this content, in wire form; [`wire`] makes that
-    /// of a text, and [`Delivery::pieces`] has it.
-    pub fn new(sender: &'a str, pieces: impl IntoIterator<Item = &'a [u8]>) -> Submission<'a> {
-        let pieces: Vec<&[u8]> = pieces.into_iter().collect();
+    /// of a text, [`Delivery::pieces`] has it, and [`Submission::read`] reads whatever there is.
+    pub fn new(
+        sender: impl Into<Cow<'a, str>>,
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Submission<'a> {
+        Submission::of_pieces(sender.into(), pieces.into_iter().map(Cow::Borrowed).collect())
+    }
+
+    /// A message from this sender whose content is read to its end: line ends of any kind become CRLF, dots are stuffed, a NUL
+    /// is left out, and whether it is 8-bit is found out. A line of more than 998 bytes is for the hub to refuse.
+    ///
+    /// # Errors
+    /// Those of `from`, and [`io::ErrorKind::FileTooLarge`] when there are more than `most` bytes.
+    pub fn read(
+        sender: impl Into<Cow<'a, str>>,
+        mut from: impl Read,
+        most: u64,
+    ) -> io::Result<Submission<'a>> {
+        let (mut content, mut wire, mut total) = (Vec::new(), Wire::default(), 0_u64);
+        let mut buffer = vec![0; READ_AT_ONCE];
+        loop {
+            let count = match from.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            total += count as u64;
+            if total > most {
+                let text = format!("a message of more than {most} bytes");
+                return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+            }
+            wire.put(&buffer[..count], &mut content);
+        }
+        wire.end(&mut content);
+        let pieces = if content.is_empty() { Vec::new() } else { vec![Cow::Owned(content)] };
+        Ok(Submission::of_pieces(sender.into(), pieces))
+    }
+
+    /// The message of a delivery once more: its sender, content and properties, still without recipients. It appears to
+    /// come from the worker's own channel.
+    #[must_use]
+    pub fn again(delivery: &'a Delivery<'_>) -> Submission<'a> {
+        Submission {
+            sender: delivery.sender().into(),
+            recipients: Vec::new(),
+            pieces: delivery.pieces().map(Cow::Borrowed).collect(),
+            of: delivery.token(),
+            as_original: false,
+            eight_bit: delivery.eight_bit(),
+            smtputf8: delivery.smtputf8(),
+        }
+    }
+
+    fn of_pieces(sender: Cow<'a, str>, pieces: Vec<Cow<'a, [u8]>>) -> Submission<'a> {
         let eight_bit = !pieces.iter().all(|piece| piece.is_ascii());
         Submission {
             sender,
@@ -52,21 +108,6 @@ impl<'a> Submission<'a> {
         }
     }
 
-    /// The message of a delivery once more: its sender, content and properties, still without recipients. It appears to
-    /// come from the worker's own channel.
-    #[must_use]
-    pub fn again(delivery: &'a Delivery<'_>) -> Submission<'a> {
-        Submission {
-            sender: delivery.sender(),
-            recipients: Vec::new(),
-            pieces: delivery.pieces().collect(),
-            of: delivery.token(),
-            as_original: false,
-            eight_bit: delivery.eight_bit(),
-            smtputf8: delivery.smtputf8(),
-        }
-    }
-
     /// It appears to come from the channel that the delivery came in by. Only for what [`Submission::again`] has made.
     #[must_use]
     pub fn as_original(mut self) -> Submission<'a> {
@@ -76,14 +117,19 @@ impl<'a> Submission<'a> {
 
     /// One recipient more, without angle brackets.
     #[must_use]
-    pub fn to(self, address: &'a str) -> Submission<'a> {
-        self.to_original(address, address)
+    pub fn to(self, address: impl Into<Cow<'a, str>>) -> Submission<'a> {
+        self.to_original(address, "")
     }
 
     /// One recipient more, whom notices name by another address.
     #[must_use]
-    pub fn to_original(mut self, address: &'a str, original: &'a str) -> Submission<'a> {
-        self.recipients.push(To { address, original, notify: 0, origin: "" });
+    pub fn to_original(
+        mut self,
+        address: impl Into<Cow<'a, str>>,
+        original: impl Into<Cow<'a, str>>,
+    ) -> Submission<'a> {
+        let (address, original) = (address.into(), original.into());
+        self.recipients.push(To { address, original, notify: 0, origin: "".into() });
         self
     }
 
@@ -91,6 +137,7 @@ impl<'a> Submission<'a> {
     #[must_use]
     pub fn to_again(mut self, recipient: &Recipient<'a>) -> Submission<'a> {
         let Recipient { address, original, notify, origin, .. } = *recipient;
+        let (address, original, origin) = (address.into(), original.into(), origin.into());
         self.recipients.push(To { address, original, notify, origin });
         self
     }
@@ -103,8 +150,8 @@ impl<'a> Submission<'a> {
     }
 
     /// The recipients so far, in the order of the answers.
-    pub fn recipients(&self) -> impl ExactSizeIterator<Item = &'a str> {
-        self.recipients.iter().map(|to| to.address)
+    pub fn recipients(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.recipients.iter().map(|to| to.address.as_ref())
     }
 }
 
@@ -134,26 +181,56 @@ impl fmt::Display for NotTaken {
 
 impl std::error::Error for NotTaken {}
 
+/// So much is read in one call, in bytes.
+const READ_AT_ONCE: usize = 64 * 1024;
+
 /// A text in wire form: lines end with CR LF, and one that begins with a dot has a dot more (RFC 5321 section 4.5.2). A
-/// lone CR is dropped, and so is a NUL, which mail has no place for.
+/// lone CR ends a line too, and a NUL, which mail has no place for, is dropped.
 #[must_use]
 pub fn wire(text: &[u8]) -> Vec<u8> {
-    let mut wire = Vec::with_capacity(text.len() + text.len() / 32 + 2);
-    let mut at_start = true;
-    for byte in text.iter().copied().filter(|byte| !matches!(byte, b'\r' | 0)) {
-        if at_start && byte == b'.' {
-            wire.push(b'.');
+    let mut out = Vec::with_capacity(text.len() + text.len() / 32 + 2);
+    let mut wire = Wire::default();
+    wire.put(text, &mut out);
+    wire.end(&mut out);
+    out
+}
+
+/// Makes wire form of a text that comes in parts.
+#[derive(Debug, Default)]
+struct Wire {
+    /// Something stands in the present line.
+    in_line: bool,
+    /// The last byte was a CR, which has ended a line.
+    after_cr: bool,
+}
+
+impl Wire {
+    fn put(&mut self, text: &[u8], out: &mut Vec<u8>) {
+        for &byte in text {
+            let after_cr = std::mem::replace(&mut self.after_cr, byte == b'\r');
+            match byte {
+                b'\n' if after_cr => {}
+                b'\r' | b'\n' => {
+                    out.extend_from_slice(b"\r\n");
+                    self.in_line = false;
+                }
+                0 => self.after_cr = after_cr,
+                byte => {
+                    if byte == b'.' && !self.in_line {
+                        out.push(b'.');
+                    }
+                    out.push(byte);
+                    self.in_line = true;
+                }
+            }
         }
-        at_start = byte == b'\n';
-        if at_start {
-            wire.push(b'\r');
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) {
+        if self.in_line {
+            out.extend_from_slice(b"\r\n");
         }
-        wire.push(byte);
     }
-    if !at_start {
-        wire.extend_from_slice(b"\r\n");
-    }
-    wire
 }
 
 #[cfg(test)]
@@ -165,7 +242,34 @@ mod tests {
         assert_eq!(wire(b""), b"");
         assert_eq!(wire(b"a\nb"), b"a\r\nb\r\n");
         assert_eq!(wire(b"a\r\n.\r\n..b\n"), b"a\r\n..\r\n...b\r\n");
-        assert_eq!(wire(b"a\rb\0\n\n"), b"ab\r\n\r\n");
+        assert_eq!(wire(b"a\rb\0\n\n"), b"a\r\nb\r\n\r\n");
+        assert_eq!(wire(b"\r\r\n\n\0.\0"), b"\r\n\r\n\r\n..\r\n");
+    }
+
+    #[test]
+    fn a_message_is_read_in_whatever_parts_it_comes() {
+        struct Slow<'a>(&'a [u8], usize, bool);
+        impl Read for Slow<'_> {
+            fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+                self.2 = !self.2;
+                if self.2 {
+                    return Err(io::ErrorKind::Interrupted.into());
+                }
+                let count = self.1.min(self.0.len()).min(into.len());
+                into[..count].copy_from_slice(&self.0[..count]);
+                self.0 = &self.0[count..];
+                Ok(count)
+            }
+        }
+        let text = b"Subject: \xe4\r\n\r.\n..two\r\nend";
+        for step in 1..=text.len() {
+            let read = Submission::read("", Slow(text, step, false), text.len() as u64).unwrap();
+            assert_eq!(read.pieces.concat(), wire(text), "{step}");
+            assert!(read.eight_bit);
+        }
+        let long = Submission::read("", text.as_slice(), text.len() as u64 - 1).unwrap_err();
+        assert_eq!(long.kind(), io::ErrorKind::FileTooLarge);
+        assert!(Submission::read("", [0_u8; 0].as_slice(), 0).unwrap().pieces.is_empty());
     }
 
     #[test]

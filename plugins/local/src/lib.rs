@@ -86,9 +86,10 @@ impl Channel for Local {
 
 impl Local {
     fn deliver(&self, delivery: &Delivery<'_>) {
-        for recipient in delivery.recipients() {
+        for recipient in delivery.take_recipients() {
             let trace = Trace { sender: delivery.sender(), recipient: recipient.address };
-            delivery.settle(recipient.index, self.put(trace, delivery.pieces()));
+            let outcome = self.put(trace, delivery.pieces());
+            recipient.settle(outcome);
         }
     }
 

@@ -251,8 +251,8 @@ fn again(worker: &Worker<'_>, delivery: &Delivery<'_>) {
     }
     match worker.enqueue(&submission) {
         Ok(answers) => {
-            for (recipient, answer) in delivery.recipients().zip(answers) {
-                delivery.settle(recipient.index, answer);
+            for (recipient, answer) in delivery.take_recipients().zip(answers) {
+                recipient.settle(answer);
             }
         }
         Err(error) => delivery.log(Level::Warn, &format!("not taken: {error}")),

@@ -100,8 +100,8 @@ impl Reprocess {
         }
         match worker.enqueue(&submission) {
             Ok(answers) => {
-                for (recipient, answer) in delivery.recipients().zip(answers) {
-                    delivery.settle(recipient.index, answer);
+                for (recipient, answer) in delivery.take_recipients().zip(answers) {
+                    recipient.settle(answer);
                 }
                 None
             }

@@ -40,7 +40,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluice_sdk::{Channel, Context, CreateError, Delivery, Next, OptionSpec, RunError, Worker};
+use sluice_sdk::{Channel, Claim, Context, CreateError, Delivery, Next, OptionSpec, RunError, Worker};
 
 use connection::Message;
 use halt::Halt;
@@ -110,8 +110,8 @@ impl Channel for Tcp {
 }
 
 fn deliver(outbox: &mut Outbox<'_>, delivery: &Delivery<'_>, settings: &Settings) {
-    let (indexes, recipients) =
-        delivery.recipients().map(|one| (one.index, one.address)).unzip::<_, _, Vec<_>, Vec<_>>();
+    let mut claims: Vec<Option<Claim<'_>>> = delivery.take_recipients().map(Some).collect();
+    let recipients = delivery.recipients().map(|one| one.address).collect();
     let wishes = wishes::of(delivery, settings.passes_priority);
     let of_recipients = wishes::of_recipients(delivery);
     let message = Message {
@@ -130,7 +130,11 @@ fn deliver(outbox: &mut Outbox<'_>, delivery: &Delivery<'_>, settings: &Settings
         time_left: delivery.remaining(),
         ours: &|| !delivery.remaining().is_zero(),
     };
-    outbox.deliver(&message, &mut |recipient, outcome| delivery.settle(indexes[recipient], outcome));
+    outbox.deliver(&message, &mut |recipient, outcome| {
+        if let Some(claim) = claims[recipient].take() {
+            claim.settle(outcome);
+        }
+    });
 }
 
 sluice_sdk::export_channel!(Tcp);
