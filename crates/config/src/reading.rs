@@ -145,6 +145,11 @@ fn read_all(reader: &mut Reader<'_>, folder: &Path, main: &Path, whole_folder: b
         if let Some(text) = reader.read_optional_as(&name, Manner::OPTIONS) {
             (channel.option_file, channel.server) = option_file::of_channel(&text, reader);
         }
+        if channel.plugin.as_deref() == Some("pipe") {
+            // Its option file has commands for addresses and hosts, as PMDF's has.
+            let entries = channel.option_file.iter_mut().filter(|line| line.name.contains(['@', '.']));
+            entries.for_each(|line| line.recognised = true);
+        }
         let settings = &channel.settings;
         for (keyword, asked, infix, options) in [
             ("headertrim", settings.header_trim, "", &mut channel.header_options),
@@ -495,6 +500,7 @@ fn built_in_plugin(name: &str) -> Option<&'static str> {
         "l" => Some("local"),
         "bitbucket" | "filter_discard" => Some("bitbucket"),
         _ if name.starts_with("tcp_") => Some("tcp"),
+        _ if is_of_family(name, "pipe") => Some("pipe"),
         _ if reprocess => Some("reprocess"),
         _ => None,
     }

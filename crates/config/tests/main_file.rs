@@ -217,8 +217,17 @@ fn channels_that_cannot_deliver_are_said() {
     assert_eq!(places("a $U@a\n\ndefaults smtp\n\nl\nh\n\ntcp_a\na\n"), "");
     assert_eq!(places(&with_block("tcp_x stmp mx")), "6:7 error unknown-channel-keyword");
     assert_eq!(places(&with_block("p_modem")), "6:1 info channel-without-plugin");
-    assert_eq!(places(&with_block("pipe_x")), "6:1 info channel-without-plugin");
-    for quiet in ["process", "process_x", "reprocess", "hold", "filter_discard", "bitbucket", "x_in slave"] {
+    for quiet in [
+        "pipe",
+        "pipe_x",
+        "process",
+        "process_x",
+        "reprocess",
+        "hold",
+        "filter_discard",
+        "bitbucket",
+        "x_in slave",
+    ] {
         assert_eq!(places(&with_block(quiet)), "", "{quiet}");
     }
     assert_eq!(

@@ -36,6 +36,11 @@ const GENERATED: &[Generated] = &[
         variable: "UPDATE_REFERENCE",
     },
     Generated {
+        what: "docs/reference/channel-pipe.md, from the plugin's option table",
+        package: "sluice-pipe",
+        variable: "UPDATE_REFERENCE",
+    },
+    Generated {
         what: "docs/reference/queue-commands.md, from the command line",
         package: "sluice",
         variable: "UPDATE_REFERENCE",

@@ -26,6 +26,8 @@ const ROOTS: &[Private] = &[
     Private { package: "sendmail-bin", program: "usr/libexec/sendmail/sendmail" },
     Private { package: "opensmtpd", program: "usr/sbin/smtpd" },
     Private { package: "nsd", program: "usr/sbin/nsd" },
+    // A program that messages are given to.
+    Private { package: "procmail", program: "usr/bin/procmail" },
     // For its etrn(8), a script.
     Private { package: "sendmail-base", program: "usr/sbin/etrn" },
 ];

@@ -100,7 +100,9 @@ impl<'c> Shown<'c> {
         let plugin = channel.plugin.as_deref().map(|name| host.load(name));
         let options = channel.option_file.iter().map(|option| {
             let of_plugin = matches!(&plugin, Some(Ok(plugin)) if plugin.check_option(&option.name, &option.value).is_ok());
-            let origin = match (option.known_to_server, of_plugin) {
+            // The commands of a pipe channel, by address or host.
+            let is_entry = channel.plugin.as_deref() == Some("pipe") && option.name.contains(['@', '.']);
+            let origin = match (option.known_to_server, of_plugin || is_entry) {
                 (true, _) => "server",
                 (false, true) => "plugin",
                 _ => "nobody reads it",

@@ -91,8 +91,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("cronexpr", &["sluice-config"]),
     ("memmap2", &["sluice-spool"]),
     ("crc32c", &["sluice-spool"]),
-    // The test fixtures send signals to the programs they start.
-    ("rustix", &["sluice-spool", "sluice-testkit"]),
+    // The test fixtures and `pipe` send signals to the programs they start.
+    ("rustix", &["sluice-spool", "sluice-testkit", "sluice-pipe"]),
     ("libloading", &["sluice-host"]),
     ("proc-macro2", &["sluice-sdk-derive"]),
     ("quote", &["sluice-sdk-derive"]),

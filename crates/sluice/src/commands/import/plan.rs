@@ -19,7 +19,7 @@ const TEXT_DATABASES: [&str; 5] = ["general.txt", "domain.txt", "alias.txt", "re
 /// Longest file that is taken for configuration; a queue or a log that lies about is not read into memory.
 const FILE_SIZE_MAX: usize = 256 << 20;
 /// Delivery programs of the products and the plugins that do their work.
-const PLUGINS: [(&str, &str); 11] = [
+const PLUGINS: [(&str, &str); 13] = [
     ("tcp_smtp_client", "tcp"),
     ("tcp_smtp_master", "tcp"),
     ("tcp_master", "tcp"),
@@ -28,6 +28,8 @@ const PLUGINS: [(&str, &str); 11] = [
     ("local_master", "local"),
     ("bitbucket_master", "bitbucket"),
     ("bitbucket", "bitbucket"),
+    ("pipe_master", "pipe"),
+    ("pipe", "pipe"),
     ("reprocess", "reprocess"),
     ("process", "reprocess"),
     ("conversion", "reprocess"),

@@ -1,0 +1,512 @@
+//! Running a program: what it reads, what it prints, how long it may take, and how it ends.
+//!
+//! One thread serves a run. It waits for the program's standard input, its output and its end at once, so that a program which
+//! does not read, does not stop printing, or leaves a child behind that holds its output, holds up nobody. A program is the leader of
+//! a process group of its own; what is ended by force is ended with its group. Whatever happens the program is waited for, so
+//! that none stays behind as a zombie.
+//!
+//! # Not here
+//! What its end means for the recipient (`verdict`).
+
+use std::ffi::OsString;
+use std::io::{self, PipeReader, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+
+use sluice_sdk::OptionWord;
+
+use crate::account::Account;
+
+/// Between SIGTERM and SIGKILL.
+const GRACE: Duration = Duration::from_secs(5);
+/// Between the two when the hub is stopping, which it has promised to do within ten seconds.
+const GRACE_STOPPING: Duration = Duration::from_secs(2);
+/// So long a program may go on when the hub is told to stop.
+const STOP_MAX: Duration = Duration::from_secs(4);
+/// How long a program that SIGKILL does not end at once (it waits for a disk, say) is waited for here.
+const DEAD_MAX: Duration = Duration::from_secs(2);
+/// The longest wait in which nobody looks whether the hub is stopping.
+const LOOK: Duration = Duration::from_millis(250);
+/// Of what is printed, so much is kept.
+const KEPT_MAX: usize = 4096;
+/// Octets that are handed over at once.
+const CHUNK: usize = 64 << 10;
+
+/// How lines end in what a program reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, OptionWord)]
+pub(crate) enum LineEnd {
+    Lf,
+    Crlf,
+}
+
+/// What is to be run.
+#[derive(Debug)]
+pub(crate) struct Job<'a> {
+    /// The program and its arguments.
+    pub(crate) words: &'a [OsString],
+    /// Its whole environment.
+    pub(crate) variables: &'a [(&'static str, OsString)],
+    pub(crate) account: Option<&'a Account>,
+    pub(crate) folder: &'a Path,
+    /// A line in front of the message.
+    pub(crate) first_line: Option<String>,
+    pub(crate) time: Duration,
+    pub(crate) output_max: u64,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) end: End,
+    /// The beginning of what it printed.
+    pub(crate) output: Vec<u8>,
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    Exit(i32),
+    Signal(i32),
+    /// It was ended: not done in this time.
+    Late(Duration),
+    /// It was ended: it printed more than so much.
+    Endless(u64),
+    /// It was ended: the hub is stopping.
+    Stopped,
+    NotStarted(io::Error),
+    /// The system did not let us wait for it; it was ended.
+    Lost(io::Error),
+}
+
+/// Runs a program with `message` as its standard input, until it ends or has to be ended.
+pub(crate) fn run(job: &Job<'_>, message: &mut dyn Read, stopping: &AtomicBool) -> Ran {
+    let (mut child, output) = match start(job) {
+        Ok(started) => started,
+        Err(error) => return Ran { end: End::NotStarted(error), output: Vec::new() },
+    };
+    let first = job.first_line.clone().unwrap_or_default().into_bytes();
+    let mut watch = Watch {
+        // The kernel gives no process the id 0, and none beyond this type.
+        group: Pid::from_raw(i32::try_from(child.id()).unwrap_or(0)),
+        stdin: child.stdin.take(),
+        child: Some(child),
+        feed: Feed { ready: first, taken: 0 },
+        output: Some(output),
+        kept: Vec::new(),
+        printed: 0,
+        forced: None,
+    };
+    let end = watch.until_end(job, message, stopping);
+    Ran { end, output: watch.kept }
+}
+
+fn start(job: &Job<'_>) -> io::Result<(Child, PipeReader)> {
+    let (output, writer) = io::pipe()?;
+    let mut command = Command::new(&job.words[0]);
+    command
+        .args(&job.words[1..])
+        .env_clear()
+        .envs(job.variables.iter().map(|(name, value)| (name, value)))
+        .current_dir(job.folder)
+        .stdin(Stdio::piped())
+        .stdout(writer.try_clone()?)
+        .stderr(writer)
+        .process_group(0);
+    if let Some(account) = job.account.filter(|account| account.changes) {
+        // The standard library gives up all other groups, too, when it changes the user.
+        command.uid(account.uid).gid(account.gid);
+    }
+    let child = command.spawn()?;
+    // The command still holds our copies of the writer; with them the output would never end.
+    drop(command);
+    do_not_block(output.as_fd())?;
+    if let Some(stdin) = &child.stdin {
+        do_not_block(stdin.as_fd())?;
+    }
+    Ok((child, output))
+}
+
+fn do_not_block(file: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(fcntl_setfl(file, fcntl_getfl(file)? | OFlags::NONBLOCK)?)
+}
+
+/// A program that runs.
+struct Watch {
+    /// `None` when it has been waited for.
+    child: Option<Child>,
+    group: Option<Pid>,
+    stdin: Option<ChildStdin>,
+    feed: Feed,
+    output: Option<PipeReader>,
+    kept: Vec<u8>,
+    printed: u64,
+    /// Why it is being ended by force, and when the next signal is due.
+    forced: Option<Forced>,
+}
+
+struct Forced {
+    end: End,
+    next: Instant,
+    killed: bool,
+}
+
+/// What waits to be read by the program.
+struct Feed {
+    ready: Vec<u8>,
+    taken: usize,
+}
+
+/// What a look at the three ends has shown.
+#[derive(Default)]
+struct Seen {
+    writable: bool,
+    readable: bool,
+    ended: bool,
+}
+
+impl Watch {
+    fn until_end(&mut self, job: &Job<'_>, message: &mut dyn Read, stopping: &AtomicBool) -> End {
+        let pidfd = match self.group.map(|group| pidfd_open(group, PidfdFlags::empty())) {
+            Some(Ok(pidfd)) => pidfd,
+            other => {
+                let error =
+                    other.and_then(Result::err).map_or_else(|| io::ErrorKind::Other.into(), io::Error::from);
+                return self.lost(error);
+            }
+        };
+        let mut deadline = Instant::now() + job.time;
+        let mut told = false;
+        loop {
+            let now = Instant::now();
+            if !told && stopping.load(Ordering::Relaxed) {
+                told = true;
+                if now + STOP_MAX < deadline {
+                    deadline = now + STOP_MAX;
+                }
+            }
+            match &mut self.forced {
+                Some(forced) if now >= forced.next && forced.killed => return self.give_up(),
+                Some(forced) if now >= forced.next => {
+                    forced.killed = true;
+                    forced.next = now + DEAD_MAX;
+                    self.signal(Signal::KILL);
+                }
+                None if now >= deadline && told => self.force(End::Stopped, now + GRACE_STOPPING),
+                None if now >= deadline => self.force(End::Late(job.time), now + GRACE),
+                None if self.printed > job.output_max => {
+                    self.force(End::Endless(job.output_max), now + GRACE);
+                }
+                _ => {}
+            }
+            let next = self.forced.as_ref().map_or(deadline, |forced| forced.next);
+            let seen = match self.look(&pidfd, next.saturating_duration_since(now).min(LOOK)) {
+                Ok(seen) => seen,
+                Err(error) => return self.lost(error),
+            };
+            if seen.writable {
+                self.write(message);
+            }
+            if seen.readable {
+                self.read();
+            }
+            if seen.ended {
+                return self.ended();
+            }
+        }
+    }
+
+    fn look(&self, pidfd: &OwnedFd, wait: Duration) -> io::Result<Seen> {
+        let mut files = vec![PollFd::new(pidfd, PollFlags::IN)];
+        let stdin = self.stdin.as_ref().map(|stdin| {
+            files.push(PollFd::new(stdin, PollFlags::OUT));
+            files.len() - 1
+        });
+        let output = self.output.as_ref().map(|output| {
+            files.push(PollFd::new(output, PollFlags::IN));
+            files.len() - 1
+        });
+        let wait = Timespec { tv_sec: 0, tv_nsec: wait.as_nanos().min(999_999_999).try_into().unwrap_or(0) };
+        match poll(&mut files, Some(&wait)) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return Ok(Seen::default()),
+            Err(error) => return Err(error.into()),
+        }
+        let any = |index: Option<usize>| index.is_some_and(|index| !files[index].revents().is_empty());
+        Ok(Seen { ended: any(Some(0)), writable: any(stdin), readable: any(output) })
+    }
+
+    /// Gives the program what it takes now; at the end of the message its input is closed.
+    fn write(&mut self, message: &mut dyn Read) {
+        let Some(stdin) = &mut self.stdin else { return };
+        // A program that has closed its input does not want the rest: its exit code will tell what it means by that.
+        if !self.feed.give(stdin, message).unwrap_or(false) {
+            self.stdin = None;
+        }
+    }
+
+    /// Takes what has been printed.
+    fn read(&mut self) {
+        let Some(output) = &mut self.output else { return };
+        let mut buffer = [0; 8192];
+        match output.read(&mut buffer) {
+            Ok(0) => self.output = None,
+            Ok(count) => {
+                self.printed += count as u64;
+                let room = KEPT_MAX - self.kept.len();
+                self.kept.extend_from_slice(&buffer[..count.min(room)]);
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(_) => self.output = None,
+        }
+    }
+
+    fn force(&mut self, end: End, next: Instant) {
+        self.forced = Some(Forced { end, next, killed: false });
+        self.signal(Signal::TERM);
+    }
+
+    /// To the whole process group. The leader has not been waited for, so its number is still its own.
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = self.group {
+            // There may be nobody left, which is what was wanted.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+
+    /// The program has ended. Children that it has left behind are not waited for.
+    fn ended(&mut self) -> End {
+        if self.forced.is_some() {
+            self.signal(Signal::KILL);
+        }
+        for _ in 0..KEPT_MAX / 512 {
+            if self.output.is_none() || self.kept.len() == KEPT_MAX {
+                break;
+            }
+            let before = self.printed;
+            self.read();
+            if self.printed == before {
+                break;
+            }
+        }
+        self.stdin = None;
+        let status = self.child.take().map(|mut child| child.wait());
+        match (self.forced.take(), status) {
+            (Some(forced), _) => forced.end,
+            (None, Some(Ok(status))) => of_status(status),
+            (None, Some(Err(error))) => End::Lost(error),
+            (None, None) => End::Signal(0),
+        }
+    }
+
+    fn lost(&mut self, error: io::Error) -> End {
+        self.signal(Signal::KILL);
+        self.leave();
+        End::Lost(error)
+    }
+
+    /// Even SIGKILL has not ended it: it waits inside the kernel.
+    fn give_up(&mut self) -> End {
+        self.leave();
+        self.forced.take().map_or(End::Stopped, |forced| forced.end)
+    }
+
+    /// A thread waits for the program from now on, so that it does not become a zombie.
+    fn leave(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let waiting = std::thread::Builder::new().name(format!("pipe-{}", child.id()));
+            // Without a thread it is a zombie until the hub ends; nothing else is wrong with it.
+            drop(waiting.spawn(move || child.wait()));
+        }
+    }
+}
+
+fn of_status(status: ExitStatus) -> End {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => End::Exit(code),
+        (None, signal) => End::Signal(signal.unwrap_or(0)),
+    }
+}
+
+impl Feed {
+    /// Writes as much as is taken without waiting. `false` when there is nothing more to give.
+    fn give(&mut self, stdin: &mut ChildStdin, message: &mut dyn Read) -> io::Result<bool> {
+        loop {
+            if self.taken == self.ready.len() {
+                self.taken = 0;
+                self.ready.resize(CHUNK, 0);
+                let count = message.read(&mut self.ready)?;
+                self.ready.truncate(count);
+                if count == 0 {
+                    return Ok(false);
+                }
+            }
+            match stdin.write(&self.ready[self.taken..]) {
+                Ok(count) => self.taken += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// The line in front of a message in a Unix mailbox: `From sender Mon Nov 30 16:41:16 2026`, in UTC.
+pub(crate) fn from_line(sender: &str, now: SystemTime) -> String {
+    let millis = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let date = sluice_mail::rfc5322_date(sluice_mail::Time(u64::try_from(millis).unwrap_or(0)));
+    let words: Vec<&str> = date.split([' ', ',']).filter(|word| !word.is_empty()).collect();
+    let sender: String = sender.chars().filter(|c| !c.is_control() && *c != ' ').collect();
+    let sender = if sender.is_empty() { "MAILER-DAEMON" } else { &sender };
+    match words[..] {
+        [weekday, day, month, year, time, ..] => {
+            format!("From {sender} {weekday} {month} {:>2} {time} {year}\n", day.trim_start_matches('0'))
+        }
+        _ => format!("From {sender} {date}\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static IDLE: AtomicBool = AtomicBool::new(false);
+
+    /// Runs a line of the shell with these limits and this input.
+    fn shell(line: &str, time: Duration, output_max: u64, mut input: &[u8]) -> Ran {
+        let words: Vec<OsString> = ["/bin/sh", "-c", line].map(OsString::from).to_vec();
+        let variables = [("PATH", OsString::from("/usr/bin:/bin"))];
+        let job = Job {
+            words: &words,
+            variables: &variables,
+            account: None,
+            folder: Path::new("/"),
+            first_line: None,
+            time,
+            output_max,
+        };
+        run(&job, &mut input, &IDLE)
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn said(ran: &Ran) -> String {
+        String::from_utf8_lossy(&ran.output).into_owned()
+    }
+
+    #[test]
+    fn a_program_reads_the_message_and_is_heard() {
+        let large = vec![b'x'; 3 << 20];
+        let ran = shell("wc -c; echo oops >&2", LONG, u64::MAX, &large);
+        assert!(matches!(ran.end, End::Exit(0)), "{ran:?}");
+        assert_eq!(said(&ran).split_whitespace().collect::<Vec<_>>(), ["3145728", "oops"]);
+        assert!(matches!(shell("exit 67", LONG, u64::MAX, &large).end, End::Exit(67)));
+        assert!(matches!(shell("kill -9 $$", LONG, u64::MAX, b"").end, End::Signal(9)));
+    }
+
+    #[test]
+    fn a_program_that_does_not_read_is_judged_by_its_exit_code() {
+        let large = vec![b'x'; 3 << 20];
+        assert!(matches!(shell("exec <&-; sleep 0.2; exit 0", LONG, u64::MAX, &large).end, End::Exit(0)));
+        assert!(matches!(shell("exit 0", LONG, u64::MAX, &large).end, End::Exit(0)));
+    }
+
+    #[test]
+    fn a_program_that_takes_too_long_goes_with_its_children() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("alive");
+        // The shell ignores SIGTERM, and so does what it has started.
+        let line = format!("trap '' TERM; (while :; do date > {0}; sleep 0.1; done) & wait", file.display());
+        let begun = Instant::now();
+        let ran = shell(&line, Duration::from_secs(1), u64::MAX, b"");
+        assert!(matches!(ran.end, End::Late(_)), "{ran:?}");
+        assert!(begun.elapsed() >= Duration::from_secs(1));
+        // Nobody writes the file any more.
+        drop(std::fs::remove_file(&file));
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(!file.exists());
+    }
+
+    #[test]
+    fn a_program_that_prints_without_end_is_ended_and_not_kept() {
+        let ran = shell("exec yes", LONG, 100_000, b"");
+        assert!(matches!(ran.end, End::Endless(100_000)), "{:?}", ran.end);
+        assert_eq!(ran.output.len(), KEPT_MAX);
+        let ran = shell("yes | head -c 1000000", LONG, u64::MAX, b"");
+        assert!(matches!(ran.end, End::Exit(0)) && ran.output.len() == KEPT_MAX);
+    }
+
+    #[test]
+    fn a_child_that_is_left_behind_holds_up_nobody() {
+        let begun = Instant::now();
+        let ran = shell("echo done; sleep 30 & exit 0", LONG, u64::MAX, b"");
+        assert!(matches!(ran.end, End::Exit(0)), "{ran:?}");
+        assert_eq!(said(&ran), "done\n");
+        assert!(begun.elapsed() < Duration::from_secs(20));
+    }
+
+    #[test]
+    fn a_stop_of_the_hub_ends_a_program() {
+        let stopping = AtomicBool::new(true);
+        let words: Vec<OsString> = ["/bin/sleep", "60"].map(OsString::from).to_vec();
+        let job = Job {
+            words: &words,
+            variables: &[],
+            account: None,
+            folder: Path::new("/"),
+            first_line: None,
+            time: LONG,
+            output_max: 1,
+        };
+        let begun = Instant::now();
+        assert!(matches!(run(&job, &mut &b""[..], &stopping).end, End::Stopped));
+        assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn what_cannot_be_started_says_why() {
+        let words = [OsString::from("/no/such/program")];
+        let job = Job {
+            words: &words,
+            variables: &[],
+            account: None,
+            folder: Path::new("/"),
+            first_line: None,
+            time: LONG,
+            output_max: 1,
+        };
+        let ran = run(&job, &mut &b""[..], &IDLE);
+        assert!(matches!(ran.end, End::NotStarted(error) if error.kind() == io::ErrorKind::NotFound));
+    }
+
+    #[test]
+    fn nothing_but_the_three_ends_is_inherited() {
+        let _open = std::fs::File::open("/etc/passwd").unwrap();
+        // Whatever the tests themselves were started with is inherited by all; what was opened since is not.
+        let ran = shell("for f in /proc/self/fd/*; do readlink $f; done", LONG, u64::MAX, b"");
+        let open = said(&ran);
+        assert!(open.contains("pipe:") && !open.contains("/etc/passwd") && !open.contains("pidfd"), "{open}");
+        let ran = shell("env", LONG, u64::MAX, b"");
+        let names: Vec<String> =
+            said(&ran).lines().filter_map(|line| Some(line.split_once('=')?.0.to_owned())).collect();
+        assert!(
+            names.iter().all(|name| ["PATH", "PWD", "SHLVL", "_", "OLDPWD"].contains(&name.as_str())),
+            "{names:?}"
+        );
+    }
+
+    #[test]
+    fn the_line_in_front_is_that_of_a_mailbox() {
+        let at = |secs| UNIX_EPOCH + Duration::from_secs(secs);
+        assert_eq!(from_line("a@b", at(1_793_465_676)), "From a@b Sat Oct 31 16:54:36 2026\n");
+        assert_eq!(from_line("", at(0)), "From MAILER-DAEMON Thu Jan  1 00:00:00 1970\n");
+        assert_eq!(from_line("\"a b\"@c\n", at(0)), "From \"ab\"@c Thu Jan  1 00:00:00 1970\n");
+    }
+}
