@@ -42,6 +42,7 @@ mod books;
 mod brief;
 mod checkpoint;
 mod disk;
+mod envelopes;
 mod error;
 #[cfg(test)]
 mod format_test;
@@ -64,6 +65,7 @@ mod writer;
 pub use brief::brief_list;
 pub use checkpoint::Cut;
 pub use disk::Disk;
+pub use envelopes::Envelopes;
 pub use error::{CheckpointError, OpenError, ReadError, SealError};
 pub use found::FoundState;
 pub use ids::{EntryId, Location, NotAnEntryId};

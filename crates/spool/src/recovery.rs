@@ -37,7 +37,7 @@ use crate::record::{self, FILE_HEADER_LEN, FileKind, Kind, Later, Reader, Record
 use crate::segment::{self, MessageHead, SegmentFile};
 use crate::spool::{Counters, Options, Shared};
 use crate::storage::{LockFailure, LockGuard, Storage};
-use crate::stored;
+use crate::stored::{self, Segments};
 use crate::writer::{Conditions, Start};
 
 /// What is looked at of the checkpoint before the newest.
@@ -134,7 +134,7 @@ pub(crate) fn look(storage: Arc<dyn Storage>, later: Later) -> Result<Looked, Op
 /// What [`look`] has found.
 pub(crate) struct Looked {
     pub(crate) spool_id: u64,
-    pub(crate) segments: RwLock<HashMap<u32, Arc<SegmentFile>>>,
+    pub(crate) segments: Segments,
     /// The files of each kind with their lengths.
     pub(crate) lengths: BTreeMap<u32, u64>,
     pub(crate) journals: BTreeMap<u32, u64>,
@@ -156,7 +156,7 @@ struct Recovery {
     checkpoints: BTreeMap<u32, u64>,
     has_identity: bool,
     temporaries: Vec<String>,
-    files: RwLock<HashMap<u32, Arc<SegmentFile>>>,
+    files: Segments,
     next: Next,
     reserved: u64,
     valid_checkpoints: Vec<(u32, u32)>,
@@ -367,7 +367,7 @@ impl Recovery {
                     Found::Record(offset, _) if offset >= void => {}
                     Found::Record(offset, record) => {
                         let at = Location { segment: *number, offset: offset as u32 };
-                        match self.scanned(at, &record, index) {
+                        match self.scanned(at, &record, &bytes[offset..], &file, index) {
                             Ok(()) => {
                                 last_good.insert(*number, at.offset);
                             }
@@ -408,12 +408,14 @@ impl Recovery {
         Ok(())
     }
 
-    /// Takes one good record of a segment into the index. The error names a message whose body is not good; it names none when
+    /// Takes one good record of a segment that was fetched whole into the index; `bytes` begins where it begins. The error names a message whose body is not good; it names none when
     /// the message is there all the same, because this was a copy of it.
     fn scanned(
         &mut self,
         at: Location,
         record: &Record<'_>,
+        bytes: &[u8],
+        file: &SegmentFile,
         index: &mut Index,
     ) -> Result<(), (Option<EntryId>, String)> {
         if record.kind == Kind::Chunk {
@@ -439,12 +441,12 @@ impl Recovery {
                 index.entries.spread(head.id).iter().copied().chain(known.map(|at| at.segment));
             segments.all(|number| self.segments.contains_key(&number))
         };
-        let stored = stored::read_from(&*self.storage, &self.files, at);
-        let stored = stored.map_err(|error| ((!has_known).then_some(head.id), error.to_string()))?;
+        stored::verify(&*self.storage, &self.files, file, (at, record, &head), bytes)
+            .map_err(|error| ((!has_known).then_some(head.id), error.to_string()))?;
         let mut spread: Vec<u32> = head.pieces().map(|piece| piece.segment).collect();
         spread.retain(|number| *number != at.segment);
         spread.dedup();
-        let row = LiveRow { at, body_len: stored.body_len(), spread: spread.into() };
+        let row = LiveRow { at, body_len: head.body_len, spread: spread.into() };
         let state = match index.entries.remove(head.id) {
             Some(live) => live.state,
             None => index.states.remove(&head.id).map(|(_, state)| FoundState::from(state)),

@@ -25,6 +25,7 @@ use parking_lot::{Mutex, RwLock};
 use sluice_handoff::{Bell, Sender, TrySendError};
 
 use crate::checkpoint::{Checkpointer, Cut};
+use crate::envelopes::{self, Envelopes};
 use crate::error::{CheckpointError, OpenError, ReadError, SealError};
 use crate::ids::{EntryId, Location};
 use crate::recovery::{self, Recovered};
@@ -367,11 +368,21 @@ impl Spool {
 
     /// Reads the envelope of a message, verified, and nothing of its body.
     pub fn read_envelope(&self, at: Location) -> Result<Vec<u8>, ReadError> {
-        self.report(at, stored::read_envelope(&self.inner.shared, at))
+        self.report(at, envelopes::envelope(&self.inner.shared, at))
+    }
+
+    /// Reads the envelopes of many messages one after the other, which costs less than as many calls of
+    /// [`Spool::read_envelope`] when they are asked for in the order of their places.
+    pub fn envelopes(&self) -> Envelopes<'_> {
+        Envelopes::new(self)
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.inner.shared
     }
 
     /// Has damage that a reader has met copied aside.
-    fn report<T>(&self, at: Location, result: Result<T, ReadError>) -> Result<T, ReadError> {
+    pub(crate) fn report<T>(&self, at: Location, result: Result<T, ReadError>) -> Result<T, ReadError> {
         if let Err(ReadError::Damaged { path, offset, what }) = &result {
             tracing::error!(path = %path.display(), offset, what, "a stored message is damaged");
             let report = Message::Damaged { at: self.damaged_at(at, path, *offset), what: what.clone() };

@@ -16,6 +16,9 @@ use crate::segment::{MessageHead, Piece, SegmentFile, decode_chunk};
 use crate::spool::Shared;
 use crate::storage::Storage;
 
+/// The segments by their numbers.
+pub(crate) type Segments = RwLock<HashMap<u32, Arc<SegmentFile>>>;
+
 /// A stored message. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Stored {
@@ -62,16 +65,11 @@ pub(crate) fn read(shared: &Shared, at: Location) -> Result<Stored, ReadError> {
     where_it_is(shared, at, |at| read_at(shared, at))
 }
 
-/// Reads and verifies the record and the envelope of the message that its owner knows at a location, and nothing of its body:
-/// whoever looks through many messages wants no bodies from the disk.
-pub(crate) fn read_envelope(shared: &Shared, at: Location) -> Result<Vec<u8>, ReadError> {
-    where_it_is(shared, at, |at| envelope_at(shared, at))
-}
-
-fn where_it_is<T>(
+/// Reads what its owner knows by a location, wherever it is now.
+pub(crate) fn where_it_is<T>(
     shared: &Shared,
     at: Location,
-    read: impl Fn(Location) -> Result<T, ReadError>,
+    mut read: impl FnMut(Location) -> Result<T, ReadError>,
 ) -> Result<T, ReadError> {
     let place = || shared.moved.read().get(&at).copied().unwrap_or(at);
     let before = place();
@@ -88,12 +86,26 @@ pub(crate) fn read_at(shared: &Shared, at: Location) -> Result<Stored, ReadError
     read_from(&*shared.storage, &shared.segments, at)
 }
 
-fn envelope_at(shared: &Shared, at: Location) -> Result<Vec<u8>, ReadError> {
-    let segment = shared.segments.read().get(&at.segment).cloned().ok_or(ReadError::Missing { at })?;
-    let offset = at.offset as usize;
-    let bytes = segment.record_head(&*shared.storage, offset)?;
-    let damaged = |what: &str| damaged(&segment, at.offset, what);
-    if !offset.is_multiple_of(record::ALIGNMENT) {
+/// The segment that a location is in.
+pub(crate) fn segment_of(shared: &Shared, at: Location) -> Result<Arc<SegmentFile>, ReadError> {
+    shared.segments.read().get(&at.segment).cloned().ok_or(ReadError::Missing { at })
+}
+
+/// Verifies the record at a location and gives its envelope, and nothing of its body: whoever looks through many messages
+/// wants no bodies from the disk. `bytes` begins there; what stands before the body can be touched.
+pub(crate) fn envelope_in(segment: &SegmentFile, at: Location, bytes: &[u8]) -> Result<Vec<u8>, ReadError> {
+    let (_, head) = message_in(segment, at, bytes)?;
+    Ok(head.envelope.to_vec())
+}
+
+/// The record at a location and its head, verified.
+fn message_in<'a>(
+    segment: &SegmentFile,
+    at: Location,
+    bytes: &'a [u8],
+) -> Result<(Record<'a>, MessageHead<'a>), ReadError> {
+    let damaged = |what: &str| damaged(segment, at.offset, what);
+    if !(at.offset as usize).is_multiple_of(record::ALIGNMENT) {
         return Err(ReadError::Missing { at });
     }
     if bytes.len() < RECORD_HEADER_LEN {
@@ -102,54 +114,27 @@ fn envelope_at(shared: &Shared, at: Location) -> Result<Vec<u8>, ReadError> {
     let record = record::parse(bytes, segment.stamp()).map_err(|flaw| damaged(flaw.text()))?;
     match record.kind {
         Kind::Message => MessageHead::decode(record.head)
-            .map(|head| head.envelope.to_vec())
+            .map(|head| (record, head))
             .ok_or_else(|| damaged("the lengths in the message do not fit")),
         _ => Err(ReadError::Missing { at }),
     }
 }
 
-/// The same before there is a spool: recovery uses it to verify what it finds.
+/// The same before there is a spool, and for who looks at one.
 pub(crate) fn read_from(
     storage: &dyn Storage,
-    segments: &RwLock<HashMap<u32, Arc<SegmentFile>>>,
+    segments: &Segments,
     at: Location,
 ) -> Result<Stored, ReadError> {
-    let find = |number: u32| segments.read().get(&number).cloned();
-    let segment = find(at.segment).ok_or(ReadError::Missing { at })?;
+    let segment = segments.read().get(&at.segment).cloned().ok_or(ReadError::Missing { at })?;
     let offset = at.offset as usize;
     let bytes = segment.record(storage, offset)?;
-    let damaged = |what: &str| damaged(&segment, at.offset, what);
-    if !offset.is_multiple_of(record::ALIGNMENT) {
-        return Err(ReadError::Missing { at });
-    }
-    if bytes.len() < RECORD_HEADER_LEN {
-        return Err(damaged("the segment ends before this place"));
-    }
-    let record = record::parse(bytes, segment.stamp()).map_err(|flaw| damaged(flaw.text()))?;
-    let head = match record.kind {
-        Kind::Message => MessageHead::decode(record.head)
-            .ok_or_else(|| damaged("the lengths in the message do not fit"))?,
-        _ => return Err(ReadError::Missing { at }),
-    };
-    let table = head.pieces();
-    let mut body_len = record.body_len as u64;
-    let mut pieces = Vec::with_capacity(table.len() + 1);
-    let verified = segment.is_verified(at.offset);
-    for (index, piece) in table.enumerate() {
-        let holder = find(piece.segment).ok_or_else(|| {
-            damaged(&format!("segment {}, which has a part of the body, is gone", piece.segment))
-        })?;
-        let range = chunk(storage, &holder, head.id, index, piece, !verified)?;
-        body_len += u64::from(piece.len);
-        if piece.len > 0 {
-            pieces.push((holder, range));
-        }
-    }
-    if body_len != head.body_len {
-        return Err(damaged("the parts of the body do not add up"));
-    }
-    if !verified {
-        verify_body(bytes, &record).map_err(damaged)?;
+    let (record, head) = message_in(&segment, at, bytes)?;
+    let is_verified = segment.is_verified(at.offset);
+    let mut pieces = Vec::with_capacity(head.pieces().len() + 1);
+    chunks(storage, segments, &segment, (at, &record, &head), !is_verified, &mut pieces)?;
+    if !is_verified {
+        verify_body(bytes, &record).map_err(|what| damaged(&segment, at.offset, what))?;
         segment.set_verified(at.offset);
     }
     if record.body_len > 0 {
@@ -160,6 +145,47 @@ pub(crate) fn read_from(
     let envelope = envelope_end - head.envelope.len()..envelope_end;
     let (id, body_len) = (head.id, head.body_len);
     Ok(Stored { inner: Arc::new(Inner { id, body_len, segment, envelope, pieces }) })
+}
+
+/// Verifies a message whose whole segment has been fetched just now, and remembers nothing: recovery goes over all of them, and
+/// whoever reads one later verifies it by himself. `bytes` begins where its record begins.
+pub(crate) fn verify(
+    storage: &dyn Storage,
+    segments: &Segments,
+    segment: &SegmentFile,
+    message: (Location, &Record<'_>, &MessageHead<'_>),
+    bytes: &[u8],
+) -> Result<(), ReadError> {
+    chunks(storage, segments, segment, message, true, &mut Vec::new())?;
+    let (at, record, _) = message;
+    verify_body(bytes, record).map_err(|what| damaged(segment, at.offset, what))
+}
+
+/// Finds the chunks of a body, and compares the sum of all its parts.
+fn chunks(
+    storage: &dyn Storage,
+    segments: &Segments,
+    segment: &SegmentFile,
+    (at, record, head): (Location, &Record<'_>, &MessageHead<'_>),
+    verify: bool,
+    pieces: &mut Vec<(Arc<SegmentFile>, Range<usize>)>,
+) -> Result<(), ReadError> {
+    let damaged = |what: &str| damaged(segment, at.offset, what);
+    let mut body_len = record.body_len as u64;
+    for (index, piece) in head.pieces().enumerate() {
+        let holder = segments.read().get(&piece.segment).cloned().ok_or_else(|| {
+            damaged(&format!("segment {}, which has a part of the body, is gone", piece.segment))
+        })?;
+        let range = chunk(storage, &holder, head.id, index, piece, verify)?;
+        body_len += u64::from(piece.len);
+        if piece.len > 0 {
+            pieces.push((holder, range));
+        }
+    }
+    if body_len != head.body_len {
+        return Err(damaged("the parts of the body do not add up"));
+    }
+    Ok(())
 }
 
 /// Where the bytes of a chunk are, when the chunk is the one the table means.

@@ -161,6 +161,34 @@ fn a_damaged_message_is_named_when_it_is_read_and_copied_aside() {
 }
 
 #[test]
+fn envelopes_are_read_in_any_order_also_long_ones_and_what_is_cut_off_meanwhile_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = sluice_spool::Options { segment_size: 4 << 20, ..support::small() };
+    let (spool, _) = Spool::open(Arc::new(Disk::open(folder.path()).unwrap()), options).unwrap();
+    let envelope = |n: usize| bytes(n as u64, if n % 50 == 7 { 40_000 } else { 20 + n });
+    let commit_one = |n: usize| commit(&spool, &envelope(n), &[&bytes(n as u64, n * 37)]).unwrap().1;
+    let places: Vec<Location> = (0..200).map(commit_one).collect();
+    let mut reader = spool.envelopes();
+    let orders: [Vec<usize>; 3] =
+        [(0..200).collect(), (0..200).rev().collect(), (0..200).map(|n| n * 77 % 200).collect()];
+    for n in orders.into_iter().flatten() {
+        assert_eq!(reader.read(places[n]).unwrap(), envelope(n), "{n}");
+    }
+    let nowhere = Location { segment: 9, offset: 40 };
+    assert!(matches!(reader.read(nowhere), Err(ReadError::Missing { .. })));
+    assert_eq!(reader.read(places[0]).unwrap(), envelope(0));
+    // What was fetched is not counted on for long.
+    let path = folder.path().join("segment-0000000001");
+    let cut = u64::from(places[100].offset);
+    fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(cut).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    let is_there = |n: usize| u64::from(places[n].offset) < cut / 4096 * 4096;
+    let found: Vec<bool> = (0..200).map(|n| reader.read(places[n]).is_ok()).collect();
+    assert!((0..99).all(|n| found[n] || !is_there(n)), "{found:?}");
+    assert!(found[110..].iter().all(|found| !found), "{found:?}");
+}
+
+#[test]
 fn a_segment_that_is_cut_short_under_a_running_spool_costs_only_what_was_cut_off() {
     let folder = tempfile::tempdir().unwrap();
     let options = sluice_spool::Options { segment_size: 256 << 10, ..support::small() };
@@ -176,8 +204,16 @@ fn a_segment_that_is_cut_short_under_a_running_spool_costs_only_what_was_cut_off
     let cut = |length: u64| fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(length).unwrap();
     for length in [60_000, 20_000, 16_384, 4096] {
         cut(length);
+        let mut reader = spool.envelopes();
         for (n, (_, at)) in sent.iter().enumerate() {
             let end = u64::from(at.offset) + sizes[n] as u64 + 100;
+            // The same, by whoever reads many: what lies behind the cut is no reason not to find what lies before it.
+            let read = reader.read(*at);
+            assert_eq!(
+                read.is_ok(),
+                spool.read_envelope(*at).is_ok(),
+                "{n} of a file cut to {length}: {read:?}"
+            );
             // Its envelope stands at its beginning, and is looked for without its body.
             if let Err(error) = spool.read_envelope(*at) {
                 assert!(u64::from(at.offset) + 100 > length, "{n} of a file cut to {length}: {error}");
