@@ -4,9 +4,9 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use sluice_mail::{Time, TransferPriority};
+use sluice_mail::{Envelope, Time, TransferPriority};
 use sluice_queue::{ChannelKey, EntryKey, MessageKey, NewEntry, NewMessage, Order, Placement, State, Then};
-use sluice_spool::{Durability, Live};
+use sluice_spool::{Durability, Envelopes, Live};
 
 use crate::core::Core;
 use crate::desk;
@@ -90,10 +90,16 @@ impl Core {
         Some((message, limited))
     }
 
-    /// Takes back what the spool has found, oldest first.
+    /// Takes back what the spool has found: in the order in which it was accepted, more or less.
     pub(crate) fn recover(&mut self, mut entries: Vec<Live>, now: Time) {
-        entries.sort_unstable_by_key(|live| live.id);
+        // What nobody has said anything about is the newest: it came behind the last checkpoint, and is read in the order of its place.
+        entries.sort_unstable_by_key(|live| match live.state {
+            Some(_) => (false, live.id.0),
+            None => (true, u64::from(live.at.segment) << 32 | u64::from(live.at.offset)),
+        });
         let (mut with_state, mut without, mut damaged) = (0u64, 0u64, 0u64);
+        let spool = self.spool.clone();
+        let mut envelopes = spool.envelopes();
         for live in entries {
             match live.state.as_deref().map(MessageState::decode) {
                 Some(Ok(state)) => {
@@ -108,7 +114,7 @@ impl Core {
                     } else {
                         without += 1;
                     }
-                    self.restore_from_envelope(&live, trouble.is_some(), now);
+                    self.restore_from_envelope(&live, &mut envelopes, trouble.is_some(), now);
                 }
             }
         }
@@ -208,9 +214,10 @@ impl Core {
         }
     }
 
-    fn restore_from_envelope(&mut self, live: &Live, hold: bool, now: Time) {
-        match desk::read(&self.spool, live.at) {
-            Ok((_, mut envelope)) => {
+    fn restore_from_envelope(&mut self, live: &Live, envelopes: &mut Envelopes<'_>, hold: bool, now: Time) {
+        let envelope = envelopes.read(live.at).map_err(|error| desk::chain(&error));
+        match envelope.and_then(|bytes| Envelope::decode(&bytes).map_err(|error| desk::chain(&error))) {
+            Ok(mut envelope) => {
                 envelope.held |= hold;
                 let ticket = ticket(live.id, live.at, live.body_len, envelope, &self.loaded.config);
                 self.place(&ticket, now);

@@ -13,7 +13,7 @@ use super::filled::{Backlog, Hub, PATIENCE, configure, fill};
 use super::kept::{Goal, Row};
 use super::sinks::FastSink;
 use super::table::Ground;
-use super::usage::{Memory, memory};
+use super::usage::{Memory, cpu_seconds, memory};
 use super::{median, soon};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -44,6 +44,7 @@ pub(super) fn measure(ground: &Ground) -> Result<Vec<Row>> {
     // The first start reads every envelope: no hub has seen these messages. It writes what later ones read.
     let first = Hub::start(&ground.sluice, &folder)?;
     let unseen = (first.greeted - first.begun).as_secs_f64();
+    let unseen_cpu = cpu_seconds(first.id())?;
     first.settle()?;
     let grown = memory(first.id())?;
     first.stop()?;
@@ -65,6 +66,7 @@ pub(super) fn measure(ground: &Ground) -> Result<Vec<Row>> {
         if which == 0 { hub.kill() } else { hub.stop()? }
     }
     if ground.wants("restart") {
+        rows.push(unread_row(messages, unseen, unseen_cpu));
         let all = |times: &[Vec<f64>; 2]| median(times.iter().flatten().copied());
         let (greeting, delivery) = (all(&greetings), all(&deliveries));
         rows.push(Row {
@@ -100,6 +102,20 @@ fn first_delivery(hub: &Hub, sink: &FastSink, site: &str) -> Result<Instant> {
     let reply = talk.ask(&format!("ETRN {site}"))?;
     ensure!(reply.code == 253, "ETRN {site}: {reply}");
     soon(PATIENCE, || sink.when(site, 1)).with_context(|| format!("nothing arrived for {site}"))
+}
+
+/// A hub that was killed before it had said anything about its messages: every segment is gone over, and every envelope read.
+fn unread_row(messages: usize, greeting: f64, cpu: f64) -> Row {
+    Row {
+        name: "restart",
+        what: format!("start with {messages} queued, of which every envelope has to be read"),
+        sluice: format!("220 {greeting:.2} s; {cpu:.2} CPU s"),
+        postfix: String::new(),
+        goals: Vec::new(),
+        limit: "checksums of all bodies, and a stretch of a segment fetched for about a thousand messages"
+            .to_owned(),
+        details: json!({ "greeting_s": greeting, "cpu_s": cpu, "messages": messages }),
+    }
 }
 
 fn memory_row(messages: usize, idle: Memory, grown: Memory, full: Memory) -> Row {
