@@ -500,6 +500,7 @@ fn built_in_plugin(name: &str) -> Option<&'static str> {
         "l" => Some("local"),
         "bitbucket" | "filter_discard" => Some("bitbucket"),
         _ if name.starts_with("tcp_") => Some("tcp"),
+        _ if is_of_family(name, "http") => Some("http"),
         _ if is_of_family(name, "pipe") => Some("pipe"),
         _ if reprocess => Some("reprocess"),
         _ => None,
