@@ -21,6 +21,7 @@ use std::time::Duration;
 
 mod filtering;
 mod lent;
+pub(crate) mod stage;
 
 pub use filtering::{HasFilter, RawFiltered};
 pub use lent::RawDelivery;
@@ -40,6 +41,12 @@ macro_rules! export_channel {
             #[used]
             static PLUGIN: $crate::export::Exported =
                 $crate::export::Exported::new::<$channel, _, _>(&TABLE, &NAMES);
+
+            impl $crate::export::IsExported for $channel {
+                fn exported() -> &'static $crate::export::Exported {
+                    &PLUGIN
+                }
+            }
         };
     };
 }
@@ -141,6 +148,12 @@ pub struct Exported(abi::Plugin);
 
 // SAFETY: the pointers in it lead to `'static` data that nobody changes.
 unsafe impl Sync for Exported {}
+
+/// A channel that is exported by [`export_channel!`](crate::export_channel), which implements this.
+pub trait IsExported: Channel {
+    /// Its table.
+    fn exported() -> &'static Exported;
+}
 
 impl Exported {
     /// The table of the plugin `C`.
@@ -538,16 +551,27 @@ unsafe extern "C" fn answered(context: *mut c_void, position: u32, outcome: *con
         return;
     };
     let Some(place) = usize::try_from(position).ok().and_then(|at| answers.get_mut(at)) else { return };
-    // SAFETY: as above.
+    // SAFETY: as above. Whoever brought it in again has handed the sender's wishes on with it.
+    *place = unsafe { outcome_of(outcome) }.handed_over(Handover::PassedOn);
+}
+
+/// # Safety
+/// The texts of the outcome live.
+unsafe fn outcome_of(outcome: &abi::Outcome) -> Outcome {
+    // SAFETY: the caller's promise.
     let (text, peer) = unsafe { (borrowed(&outcome.text), borrowed(&outcome.peer)) };
     let (text, peer) = (text.unwrap_or_default().to_owned(), peer.unwrap_or_default().to_owned());
     let status = Status::new(u8::try_from(outcome.class).unwrap_or(4), outcome.subject, outcome.detail);
-    *place = match outcome.kind {
-        // Whoever brought it in again has handed the sender's wishes on with it.
-        abi::OUTCOME_DELIVERED => Outcome::Delivered { status, text, peer, handover: Handover::PassedOn },
+    let handover = match u32::from(outcome.handover) {
+        abi::HANDOVER_RELAYED => Handover::Relayed,
+        abi::HANDOVER_PASSED_ON => Handover::PassedOn,
+        _ => Handover::Final,
+    };
+    match outcome.kind {
+        abi::OUTCOME_DELIVERED => Outcome::Delivered { status, text, peer, handover },
         abi::OUTCOME_FAILED => Outcome::Failed { status, text, peer },
         _ => Outcome::Deferred { status, text, peer },
-    };
+    }
 }
 
 #[cfg(test)]

@@ -70,6 +70,7 @@ mod outcome;
 mod reader;
 mod reference;
 mod submission;
+pub mod testing;
 
 pub use channel::{Channel, CreateError, OptionKind, OptionSpec, Routine, RunError};
 pub use context::{Context, Level, Log, Setting, SettingKind};

@@ -33,6 +33,7 @@ enum Mode {
     SettlesTwice,
     SettlesWrongIndex,
     SettlesLate,
+    LooksAtItsTime,
     ReturnsEarly,
     ReturnsError,
     Leaks,
@@ -65,6 +66,7 @@ const MODES: &[(&str, Mode)] = &[
     ("settles_twice", Mode::SettlesTwice),
     ("settles_wrong_index", Mode::SettlesWrongIndex),
     ("settles_late", Mode::SettlesLate),
+    ("looks_at_its_time", Mode::LooksAtItsTime),
     ("returns_early", Mode::ReturnsEarly),
     ("returns_error", Mode::ReturnsError),
     ("leaks", Mode::Leaks),
@@ -226,6 +228,10 @@ impl Misbehaving {
                 // What was lent is still readable although it was taken away long ago.
                 let size: usize = delivery.pieces().map(<[u8]>::len).sum();
                 delivery.log(Level::Info, &format!("late, after reading {size} bytes"));
+            }
+            Mode::LooksAtItsTime => {
+                let text = format!("{} seconds left", delivery.remaining().as_secs());
+                delivery.settle_all(&Outcome::delivered(text));
             }
             Mode::Leaks => std::mem::forget(delivery),
             Mode::LogsGarbage => {

@@ -104,33 +104,7 @@ impl RawDelivery<'_> {
     }
 
     pub(crate) fn settle(&self, index: u32, outcome: &Outcome) -> u32 {
-        let (kind, status, text, peer, handover) = match outcome {
-            Outcome::Delivered { status, text, peer, handover } => {
-                (abi::OUTCOME_DELIVERED, status, text, peer, *handover)
-            }
-            Outcome::Deferred { status, text, peer } => {
-                (abi::OUTCOME_DEFERRED, status, text, peer, Handover::Final)
-            }
-            Outcome::Failed { status, text, peer } => {
-                (abi::OUTCOME_FAILED, status, text, peer, Handover::Final)
-            }
-        };
-        let handover = match handover {
-            Handover::Final => abi::HANDOVER_FINAL,
-            Handover::Relayed => abi::HANDOVER_RELAYED,
-            Handover::PassedOn => abi::HANDOVER_PASSED_ON,
-        };
-        let Status { class, subject, detail } = *status;
-        let outcome = abi::Outcome {
-            size: size_of::<abi::Outcome>() as u32,
-            kind,
-            class: u16::from(class),
-            subject,
-            detail,
-            handover: handover as u16,
-            text: abi::Text::of(text),
-            peer: abi::Text::of(peer),
-        };
+        let outcome = raw_outcome(outcome);
         // SAFETY: the outcome and its texts live for the length of the call; `'w` has not ended.
         unsafe {
             (self.worker.callbacks.settle)(self.worker.pointer, self.lent.token, index, &raw const outcome)
@@ -147,6 +121,35 @@ impl RawDelivery<'_> {
     fn text(&self, text: &abi::Text) -> &str {
         // SAFETY: texts live as long as the delivery.
         unsafe { borrowed(text) }.expect("`accept` has looked at every text")
+    }
+}
+
+/// An outcome as it crosses the edge; its texts are borrowed.
+pub(super) fn raw_outcome(outcome: &Outcome) -> abi::Outcome {
+    let (kind, status, text, peer, handover) = match outcome {
+        Outcome::Delivered { status, text, peer, handover } => {
+            (abi::OUTCOME_DELIVERED, status, text, peer, *handover)
+        }
+        Outcome::Deferred { status, text, peer } => {
+            (abi::OUTCOME_DEFERRED, status, text, peer, Handover::Final)
+        }
+        Outcome::Failed { status, text, peer } => (abi::OUTCOME_FAILED, status, text, peer, Handover::Final),
+    };
+    let handover = match handover {
+        Handover::Final => abi::HANDOVER_FINAL,
+        Handover::Relayed => abi::HANDOVER_RELAYED,
+        Handover::PassedOn => abi::HANDOVER_PASSED_ON,
+    };
+    let Status { class, subject, detail } = *status;
+    abi::Outcome {
+        size: size_of::<abi::Outcome>() as u32,
+        kind,
+        class: u16::from(class),
+        subject,
+        detail,
+        handover: handover as u16,
+        text: abi::Text::of(text),
+        peer: abi::Text::of(peer),
     }
 }
 
