@@ -372,6 +372,153 @@ impl<'c> Reading<'c> {
     }
 }
 
+/// What does not compile.
+///
+/// No help:
+/// ```compile_fail
+/// #[derive(sluice_sdk::Options)]
+/// struct Mine {
+///     retries: u32,
+/// }
+/// ```
+/// A name in lower case:
+/// ```compile_fail
+/// #[derive(sluice_sdk::Options)]
+/// struct Mine {
+///     /// Help.
+///     #[option(name = "retries")]
+///     retries: u32,
+/// }
+/// ```
+/// One name twice:
+/// ```compile_fail
+/// #[derive(sluice_sdk::Options)]
+/// struct Mine {
+///     /// Help.
+///     a: u32,
+///     /// Help.
+///     #[option(name = "A")]
+///     b: u32,
+/// }
+/// ```
+/// A setting that does not exist:
+/// ```compile_fail
+/// #[derive(sluice_sdk::Options)]
+/// struct Mine {
+///     /// Help.
+///     #[option(least = 1)]
+///     a: u32,
+/// }
+/// ```
+/// A range that is none:
+/// ```compile_fail
+/// #[derive(sluice_sdk::Options)]
+/// struct Mine {
+///     /// Help.
+///     #[option(range = 5)]
+///     a: u32,
+/// }
+/// ```
+/// A range of words:
+/// ```compile_fail
+/// #[derive(sluice_sdk::Options)]
+/// struct Mine {
+///     /// Help.
+///     #[option(range = 1..=5)]
+///     a: String,
+/// }
+/// ```
+/// An empty range:
+/// ```compile_fail
+/// #[derive(sluice_sdk::Options)]
+/// struct Mine {
+///     /// Help.
+///     #[option(range = 5..=4)]
+///     a: u32,
+/// }
+/// ```
+/// A range beyond the type:
+/// ```compile_fail
+/// #[derive(sluice_sdk::Options)]
+/// struct Mine {
+///     /// Help.
+///     #[option(range = 256..)]
+///     a: u8,
+/// }
+/// ```
+/// A default that is no number:
+/// ```compile_fail
+/// #[derive(sluice_sdk::Options)]
+/// struct Mine {
+///     /// Help.
+///     #[option(default = "x")]
+///     a: u32,
+/// }
+/// ```
+/// A default that is no switch:
+/// ```compile_fail
+/// #[derive(sluice_sdk::Options)]
+/// struct Mine {
+///     /// Help.
+///     #[option(default = 2)]
+///     a: bool,
+/// }
+/// ```
+/// A type that no option is of:
+/// ```compile_fail
+/// #[derive(sluice_sdk::Options)]
+/// struct Mine {
+///     /// Help.
+///     a: Vec<u8>,
+/// }
+/// ```
+/// A generic table:
+/// ```compile_fail
+/// #[derive(sluice_sdk::Options)]
+/// struct Mine<T> {
+///     /// Help.
+///     a: T,
+/// }
+/// ```
+/// Fields without names:
+/// ```compile_fail
+/// #[derive(sluice_sdk::Options)]
+/// struct Mine(u32);
+/// ```
+/// Words with fields:
+/// ```compile_fail
+/// #[derive(sluice_sdk::OptionWord)]
+/// enum Mine {
+///     A(u32),
+/// }
+/// ```
+/// One word twice:
+/// ```compile_fail
+/// #[derive(sluice_sdk::OptionWord)]
+/// enum Mine {
+///     A,
+///     #[option(word = "A")]
+///     B,
+/// }
+/// ```
+/// No words:
+/// ```compile_fail
+/// #[derive(sluice_sdk::OptionWord)]
+/// enum Mine {}
+/// ```
+/// And what does, so that the others do not fail for another reason:
+/// ```
+/// #[derive(sluice_sdk::Options)]
+/// struct Mine {
+///     /// Help.
+///     #[option(name = "B", default = 5, range = 1..=5,)]
+///     a: u32,
+/// }
+/// ```
+#[cfg(doctest)]
+#[derive(Debug)]
+struct Wrong;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -503,5 +650,33 @@ mod tests {
         assert_eq!(row(5), ("LINE_END", OptionKind::Text, Some("crlf"), None, false));
         assert_eq!(row(6), ("SMALL", OptionKind::Integer, None, Some((0, 255)), false));
         assert_eq!(Mine::TABLE.len(), 7);
+    }
+
+    /// The type is told from what stands around it, and help is one line of any characters.
+    #[test]
+    fn structs_are_read_as_people_write_them() {
+        #[derive(Options)]
+        #[allow(dead_code)]
+        pub(crate) struct Odd {
+            #[doc = r#"A "raw" one."#]
+            #[option(default = "a\"b\u{e9}", name = "R")]
+            pub(crate) raw: String,
+            /// Two,
+            ///
+            /// with a \ and an "é".
+            #[allow(clippy::struct_field_names)]
+            #[option(range = 1..10)]
+            pub half_open: ::core::option::Option<u16>,
+            /// Three.
+            #[option(range = ..=1_000, default = 1_0)]
+            r#type: u64,
+        }
+        let row = |at: usize| {
+            (Odd::TABLE[at].name, Odd::TABLE[at].help, Odd::TABLE[at].default, Odd::TABLE[at].range)
+        };
+        assert_eq!(row(0), ("R", "A \"raw\" one.", Some("a\"b\u{e9}"), None));
+        assert_eq!(row(1), ("HALF_OPEN", "Two, with a \\ and an \"é\".", None, Some((1, 9))));
+        assert_eq!(row(2), ("TYPE", "Three.", Some("10"), Some((0, 1000))));
+        assert_eq!(Odd::TABLE.len(), 3);
     }
 }

@@ -94,9 +94,6 @@ const HOMES: &[(&str, &[&str])] = &[
     // The test fixtures and `pipe` send signals to the programs they start.
     ("rustix", &["sluice-spool", "sluice-testkit", "sluice-pipe"]),
     ("libloading", &["sluice-host"]),
-    ("proc-macro2", &["sluice-sdk-derive"]),
-    ("quote", &["sluice-sdk-derive"]),
-    ("syn", &["sluice-sdk-derive"]),
     ("smtp-proto", &["sluice-smtp"]),
     ("mail-parser", &["sluice-mail", "sluice-http"]),
     ("mail-builder", &["sluice-mail"]),
