@@ -45,7 +45,13 @@ impl Core {
                         limited = true;
                         Placement::Held
                     } else {
-                        let (placement, urgency) = policy.at_enqueue(ticket);
+                        let (placement, urgency) = match policy.at_enqueue(ticket) {
+                            // The date came while the message did: what else it has to wait for, it waits for.
+                            (Placement::Deferred { until, then: Then::Ready }, urgency) if until <= now => {
+                                (Placement::Ready, urgency)
+                            }
+                            enqueued => enqueued,
+                        };
                         let queue = (part.channel.as_str(), part.domain.as_str());
                         let placement =
                             self.within_window(queue, ticket.size, placement, Duration::ZERO, now);

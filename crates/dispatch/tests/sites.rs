@@ -6,7 +6,7 @@
 mod support;
 
 use sluice_dispatch::Via;
-use sluice_mail::{Envelope, Priority, Recipient, TransferPriority, Wishes};
+use sluice_mail::{Envelope, LaterRelease, Priority, Recipient, TransferPriority, Wishes};
 use std::time::Duration;
 use support::{Act, HOUR, House, MINUTE, configuration_with_sites};
 
@@ -328,4 +328,21 @@ fn a_date_of_the_senders_is_the_earliest_time_and_no_window() {
         house.wait_queue(&[]);
         assert_eq!(house.take_got(), ["tcp_local c@there.example"]);
     }
+}
+
+#[test]
+fn a_promised_date_that_has_passed_when_the_message_is_there_opens_no_window() {
+    let house = house("[SITE=there]\nDOMAINS=there.example\nWINDOW=22:00-23:00\n");
+    let now = house.clock_now();
+    for date in [now, now.minus(HOUR)] {
+        let wishes = Wishes { later: Some(LaterRelease::Until(date)), ..Wishes::default() };
+        let plain = envelope(&house, "tcp_local", "a@there.example");
+        house.submit(Envelope { deferred_until: Some(date), wishes, ..plain });
+    }
+    house.wait_queue(&["tcp_local/there.example 2"]);
+    house.quiet();
+    assert_eq!(house.take_got(), [""; 0], "it is 14:13");
+    house.pass(8 * HOUR);
+    house.wait_queue(&[]);
+    house.wait_got(2);
 }

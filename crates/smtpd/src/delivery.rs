@@ -1,6 +1,6 @@
 //! A message on its way from the client to the intake, by DATA or in chunks (BDAT).
 //!
-//! The content goes into one buffer, the tail, behind our `Received:` field. A tail of [`CHUNK_OCTETS`] is handed on as
+//! The content goes into one buffer, the tail, behind our `Received:` field. A tail of [`CHUNK_OCTETS`](crate::CHUNK_OCTETS) is handed on as
 //! a chunk while the next one fills; before a third is begun the first must have been taken. At the end the tail goes
 //! with the envelope to `commit`, and only its `done` makes the message accepted. In every other case the
 //! [`Incoming`] is dropped, which leaves nothing behind.
@@ -8,7 +8,7 @@
 use crate::refusals::Refusals;
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use sluice_mail::{Envelope, Recipient, RecipientWishes, Refusal, Time, Wishes, rfc5322_date};
 use sluice_smtp::content::{Content, Fed, Rules, Summary};
@@ -93,7 +93,7 @@ impl Arrival {
     /// The message of `transaction`, of which nothing has come yet.
     pub(crate) fn begin(talk: &Talk, mut transaction: Transaction, chunked: bool) -> Arrival {
         put_off(&talk.session, &mut transaction);
-        let arrived = Time::from(SystemTime::now());
+        let arrived = talk.intake.now();
         let incoming = talk.intake.begin(&talk.session, &transaction);
         let id = incoming.id();
         let tail = first_lines(talk, &transaction, &id, arrived);
@@ -185,13 +185,14 @@ impl Arrival {
             // What it is refused for is remembered by `content`; the rest is read only to find the end.
             self.draft = Err(None);
         }
-        if self.draft.as_ref().is_ok_and(|draft| draft.tail.len() >= CHUNK_OCTETS) {
+        let most = talk.session.admission.limits.chunk_octets;
+        if self.draft.as_ref().is_ok_and(|draft| draft.tail.len() >= most) {
             self.complete(&talk.session);
         }
         match &mut self.draft {
-            Ok(waiting) if waiting.tail.len() >= CHUNK_OCTETS => {
+            Ok(waiting) if waiting.tail.len() >= most => {
                 let limit = talk.session.admission.limits.intake_timeout;
-                if let Err(refusal) = waiting.hand_on(limit).await {
+                if let Err(refusal) = waiting.hand_on(most, limit).await {
                     self.draft = Err(Some(refusal));
                 }
                 // The time that we took is not the client's.
@@ -213,7 +214,8 @@ impl Arrival {
     fn complete(&mut self, session: &Session) {
         let (Some(front), Ok(draft)) = (self.front.take(), &mut self.draft) else { return };
         let so_far = self.content.so_far();
-        let header_seen = so_far.body_at.is_some() || draft.tail.len() < CHUNK_OCTETS;
+        let header_seen =
+            so_far.body_at.is_some() || draft.tail.len() < session.admission.limits.chunk_octets;
         let mut fields = String::new();
         if session.admission.reception.submit && header_seen {
             // RFC 6409 sections 8.2 and 8.3.
@@ -498,11 +500,11 @@ pub(crate) fn envelopes(recipients: &[Accepted], plain: &Envelope) -> Vec<Envelo
 }
 
 impl Draft {
-    /// Hands the tail on as a chunk, after the one before has been taken.
-    async fn hand_on(&mut self, limit: Duration) -> Result<(), Refusal> {
+    /// Hands the tail on as a chunk, after the one before has been taken; the next may have about `most` octets.
+    async fn hand_on(&mut self, most: usize, limit: Duration) -> Result<(), Refusal> {
         self.chunk_taken(limit).await?;
         let (done, taken) = promise();
-        let tail = std::mem::replace(&mut self.tail, Vec::with_capacity(CHUNK_OCTETS + READ_OCTETS.1));
+        let tail = std::mem::replace(&mut self.tail, Vec::with_capacity(most + READ_OCTETS.1));
         self.incoming.chunk(tail, done);
         self.chunk = Some(taken);
         Ok(())

@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use sluice_mail::{Envelope, Recipient, Refusal, Time, Wishes};
 use sluice_sasl::Mechanism;
@@ -187,6 +187,8 @@ pub struct Limits {
     pub max_received_lines: u32,
     /// Time for one command line to arrive whole (RFC 5321 section 4.5.3.2.7: five minutes), and for a reply to leave.
     pub command_timeout: Duration,
+    /// A message is handed to [`Incoming::chunk`] in pieces of about this size.
+    pub chunk_octets: usize,
     /// Within this time [`crate::DATA_WINDOW_OCTETS`] of a message, or its end, must arrive.
     pub data_timeout: Duration,
     /// Time for a whole message to arrive.
@@ -224,6 +226,7 @@ impl Default for Limits {
             etrn_per_session: 8,
             max_received_lines: 50,
             command_timeout: Duration::from_secs(300),
+            chunk_octets: crate::CHUNK_OCTETS,
             data_timeout: Duration::from_secs(300),
             data_total_timeout: Duration::from_secs(6 * 3600),
             expand_later: None,
@@ -275,6 +278,11 @@ pub type Done = Box<dyn FnOnce(Result<(), Refusal>) + Send>;
 ///
 /// `admit`, `sender`, `recipient` and `verify` are called on the runtime's threads: they compute, and wait for nothing.
 pub trait Intake: Send + Sync + 'static {
+    /// What time it is: when messages come, and what the dates in MAIL are compared with.
+    fn now(&self) -> Time {
+        Time::from(SystemTime::now())
+    }
+
     /// Looks up the name of a client, if anybody wants to know it. Asked before `admit`, which then finds it in
     /// [`Connection::name`]; an answer that takes longer than [`crate::LOOKUP_TIME`] is not waited for.
     fn client_name(&self, connection: &Connection) -> Option<Lookup<Option<ClientName>>> {

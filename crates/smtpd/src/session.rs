@@ -8,9 +8,9 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use sluice_mail::{Refusal, Time};
+use sluice_mail::Refusal;
 use sluice_sasl::Mechanism;
 use sluice_smtp::atrn::Domains;
 use sluice_smtp::etrn::Node;
@@ -307,7 +307,7 @@ impl Talk {
                 if self.session.admission.reception.debug {
                     log::command(&self.session, line, self.server.is_in_exchange());
                 }
-                self.server.line(line, Time::from(SystemTime::now()))
+                self.server.line(line, self.intake.now())
             }
         };
         let step = match step {

@@ -85,8 +85,9 @@ impl Hub {
     }
 
     /// Takes in all that has come. How much that was.
-    pub(super) fn take_in(&mut self, now: Time) -> usize {
+    pub(super) fn take_in(&mut self, (now, steady): (Time, Duration)) -> usize {
         let waiting = self.waiting();
+        self.core.watch_clock((now, Some(steady)));
         self.core.take_in(&self.ways_in, now);
         waiting
     }
@@ -96,7 +97,8 @@ impl Hub {
         self.ways_in.arrivals.len() + self.ways_in.inbox.len()
     }
 
-    pub(super) fn go_on(&mut self, now: Time) -> Loop {
+    pub(super) fn go_on(&mut self, (now, steady): (Time, Duration)) -> Loop {
+        self.core.watch_clock((now, Some(steady)));
         self.core.go_on(now)
     }
 

@@ -5,8 +5,10 @@
 //! several things would be right it accepts each of them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use sluice_mail::{Envelope, Time};
+use sluice_mail::notice::Action;
+use sluice_mail::{Envelope, Notify, Time};
 use sluice_queue::State;
 use sluice_spool::EntryId;
 
@@ -14,6 +16,12 @@ use super::hub::Hub;
 use super::scenery::{BACKOFF_MIN, CHANGING, CHANNELS};
 use crate::core::Core;
 use crate::desk::open_recipients;
+
+/// Less is no jump of the clock, and so long nothing is returned for its age after one forward (docs/internals/faults.md).
+const JUMP: Duration = Duration::from_secs(60);
+const AGES_WAIT: Duration = Duration::from_secs(3600);
+/// What is older is returned.
+const AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Nothing but a release makes it due.
 pub(super) const NEVER: Time = Time(u64::MAX);
@@ -42,6 +50,8 @@ pub(super) struct Recipient {
     pub(super) address: String,
     pub(super) channel: String,
     pub(super) domain: String,
+    /// What its age counts from.
+    arrived: Time,
     /// How often a peer took it.
     pub(super) delivered: u32,
     pub(super) closed: Closed,
@@ -60,6 +70,15 @@ pub(super) struct Recipient {
     pub(super) act: usize,
     /// A plugin has it.
     pub(super) is_out: bool,
+    /// When its sender wants to be told.
+    pub(super) notify: Notify,
+    /// It was delivered, which its sender is to be told before the hub is done with it; and that was so when the hub crashed.
+    pub(super) is_passing: bool,
+    pub(super) was_passing: bool,
+    /// Its sender was told that it was delivered.
+    pub(super) is_success_told: bool,
+    /// Its sender's date for it, which no request moves.
+    pub(super) date: Time,
     /// No attempt before; and what a crash takes that back to.
     pub(super) not_before: Time,
     pub(super) not_before_durable: Time,
@@ -93,6 +112,8 @@ pub(super) struct Message {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Said {
     Delivered,
+    /// Delivered, and it is for others to tell the sender.
+    PassedOn,
     /// Put off by the peer, which is there.
     Deferred,
     /// Put off because nobody answers.
@@ -108,14 +129,29 @@ pub(super) struct Ledger {
     pub(super) messages: BTreeMap<EntryId, Message>,
     /// Something was taken in that may not be durable; and since when the spool's writer knows.
     pub(super) is_volatile: bool,
-    pub(super) volatile_since: Option<Time>,
+    pub(super) volatile_since: Option<Duration>,
+    /// The time of the last look, and before when nothing is returned for its age.
+    now: Time,
+    ages_wait: Time,
+    /// What was too old then may be on its way back already.
+    aged: Time,
+    /// What is new was there before this life.
+    is_starting: bool,
 }
 
 impl Ledger {
     /// A message whose commit is under way.
-    pub(super) fn begin(&mut self, id: EntryId, envelope: Envelope, content: Vec<u8>, core: &Core) {
+    pub(super) fn begin(
+        &mut self,
+        id: EntryId,
+        envelope: Envelope,
+        content: Vec<u8>,
+        core: &Core,
+        now: Time,
+    ) {
+        self.now = now;
         let held = if envelope.held { Word::Promised } else { Word::No };
-        let message = Message::new(envelope, content, held, core);
+        let message = Message::new(envelope, content, held, core, now);
         let before = self.messages.insert(id, message);
         assert!(before.is_none_or(|old| old.standing == Standing::Unanswered), "the id {id} is used twice");
     }
@@ -135,7 +171,7 @@ impl Ledger {
             if !recipient.waits_for_notice {
                 recipient.not_before_durable = recipient.not_before;
             }
-            if !recipient.is_failing {
+            if !recipient.is_failing && !recipient.is_passing {
                 recipient.attempts_durable = recipient.attempts.0;
             }
         }
@@ -148,6 +184,7 @@ impl Ledger {
         for recipient in self.recipients() {
             recipient.is_out = false;
             recipient.is_failing = false;
+            recipient.was_passing |= std::mem::take(&mut recipient.is_passing);
             recipient.waits_for_notice = false;
             recipient.is_told_now = false;
             recipient.not_before = recipient.not_before.min(recipient.not_before_durable);
@@ -157,7 +194,11 @@ impl Ledger {
 
     /// A new life has begun: what may be so or otherwise is settled by what it has found.
     pub(super) fn restart(&mut self, core: &Core) {
+        self.is_starting = true;
+        // A hub that starts knows of no jump before.
+        self.ages_wait = Time(0);
         let places = self.places(core);
+        self.is_starting = false;
         // What an earlier life has told, it may not have settled.
         self.recipients().for_each(|recipient| recipient.is_told_now = false);
         for (id, message) in &mut self.messages {
@@ -206,6 +247,8 @@ impl Ledger {
         let text = String::from_utf8_lossy(&content).into_owned();
         let mut address = "";
         let mut reports = 0;
+        let mut is_volatile = false;
+        let (now, ages_wait, aged, is_starting) = (self.now, self.ages_wait, self.aged, self.is_starting);
         for line in text.lines() {
             if let Some(final_address) = line.strip_prefix("Final-Recipient: rfc822;") {
                 address = final_address.trim();
@@ -215,13 +258,47 @@ impl Ledger {
             let known = self.recipients().find(|recipient| recipient.address == address);
             let known =
                 known.unwrap_or_else(|| panic!("a notice about {address}, whom nobody has written to"));
-            if action.trim() == "failed" {
-                known.is_told = true;
-                known.is_told_now = true;
+            match action.trim() {
+                "failed" => {
+                    assert!(
+                        known.notify.wants(Action::Failed),
+                        "{address}: its sender did not want to be told"
+                    );
+                    let is_for_age = !is_starting && !known.is_failing && known.gone == Word::No;
+                    let end = known.arrived.plus(AGE_MAX);
+                    let is_old = end <= now && (now >= ages_wait || end <= aged);
+                    assert!(
+                        !is_for_age || is_old,
+                        "{address} is returned for its age at {}: {known:?}",
+                        now.0
+                    );
+                    known.is_told = true;
+                    known.is_told_now = true;
+                }
+                "delivered" | "relayed" => {
+                    assert!(
+                        known.notify.wants(Action::Delivered),
+                        "{address}: its sender did not want to be told"
+                    );
+                    assert!(known.delivered > 0, "{address} was told of as delivered, and nobody has it");
+                    known.is_success_told = true;
+                    if std::mem::take(&mut known.is_passing) {
+                        known.closed = Closed::Volatile;
+                        is_volatile = true;
+                    }
+                }
+                "delayed" => {
+                    assert!(
+                        known.notify.wants(Action::Delayed),
+                        "{address}: its sender did not want to be told"
+                    );
+                }
+                other => panic!("{address}: {other}?"),
             }
         }
+        self.is_volatile |= is_volatile;
         assert!(reports > 0, "{id} has a null sender and is no notice: {text}");
-        let mut message = Message::new(envelope, content, Word::No, core);
+        let mut message = Message::new(envelope, content, Word::No, core, now);
         message.is_notice = true;
         message.standing = Standing::Acknowledged;
         self.messages.insert(id, message);
@@ -229,6 +306,7 @@ impl Ledger {
 
     /// Holds the index against what must be in it.
     pub(super) fn check(&mut self, hub: &Hub, now: Time) {
+        self.now = now;
         let places = self.places(&hub.core);
         for (id, message) in &mut self.messages {
             let found = places.get(id);
@@ -237,12 +315,15 @@ impl Ledger {
                 continue;
             }
             let is_notice = message.is_notice;
-            let is_old = now.since(message.envelope.arrived).as_secs() >= 24 * 3600;
+            let is_old = now.since(message.envelope.arrived) >= AGE_MAX;
             for (index, recipient) in message.recipients.iter_mut().enumerate() {
                 let what = || format!("recipient {index} of {id}");
                 match found.and_then(|states| states[index]) {
                     Some(state) => recipient.check_present(state, &what),
-                    None => recipient.check_absent(is_notice, is_old, &what),
+                    None => {
+                        self.is_volatile |= recipient.passes();
+                        recipient.check_absent(is_notice, is_old, &what);
+                    }
                 }
             }
         }
@@ -266,6 +347,8 @@ impl Ledger {
             assert!(!recipient.is_out, "{what}: offered twice at once");
             assert_eq!(recipient.closed, Closed::Open, "{what}: offered again after it was delivered");
             assert!(!recipient.is_failing, "{what}: offered again after it had failed");
+            assert!(!recipient.is_passing, "{what}: offered again after it was delivered");
+            recipient.was_passing = false;
             assert_ne!(recipient.gone, Word::Promised, "{what}: offered after an operator took it away");
             assert_ne!(recipient.held, Word::Promised, "{what}: offered while it is on hold");
             if recipient.domain == *delivery.domain {
@@ -296,24 +379,31 @@ impl Ledger {
 
     /// The dispatcher has taken in what a plugin said of one delivery.
     pub(super) fn settled(&mut self, id: EntryId, said: &[(u32, Said)], core: &Core, now: Time) {
-        let partly = said.iter().any(|(_, said)| *said == Said::Delivered);
-        let has_failed = said.iter().any(|(_, said)| *said == Said::Failed);
+        let partly = said.iter().any(|(_, said)| matches!(said, Said::Delivered | Said::PassedOn));
+        let mut tells = said.iter().any(|(_, said)| *said == Said::Failed);
+        for &(index, said) in said {
+            tells |= said == Said::Delivered && self.recipient(id, index).notify.wants(Action::Delivered);
+        }
         for &(index, said) in said {
             let recipient = self.recipient(id, index);
             // So it is where an operator wants it returned.
-            recipient.waits_for_notice = has_failed || recipient.gone == Word::Asked;
+            recipient.waits_for_notice = tells || recipient.gone == Word::Asked;
             if said != Said::Untried {
                 recipient.attempts = (recipient.attempts.0 + 1, recipient.attempts.1 + 1);
             }
+            // Then it is for others to tell.
+            recipient.is_success_told |= said == Said::PassedOn;
             match said {
-                Said::Delivered => recipient.closed = Closed::Volatile,
+                // Whoever shares its entry with somebody whose sender is being told is done with when that one is.
+                Said::Delivered | Said::PassedOn if tells => recipient.is_passing = true,
+                Said::Delivered | Said::PassedOn => recipient.closed = Closed::Volatile,
                 Said::Failed => recipient.is_failing = true,
                 Said::Unreachable => recipient.not_before = now.min(recipient.not_before),
                 // Those that share its entry may have been delivered, and then the next attempt is at once.
                 Said::Deferred if partly => recipient.not_before = now,
                 Said::Deferred | Said::Nothing => {
                     let later = now.plus(BACKOFF_MIN);
-                    recipient.not_before = by_itself(core, &recipient.channel, later);
+                    recipient.not_before = by_itself(core, (&recipient.channel, &recipient.domain), later);
                 }
                 Said::Untried => {}
             }
@@ -330,10 +420,38 @@ impl Ledger {
         }
     }
 
+    /// Somebody has set the clock. What was due is due; what was to be due later is no further away than a pause, if it was set
+    /// back; what waits for a date goes on waiting for it.
+    pub(super) fn clock_set(&mut self, core: &Core, before: Time, now: Time) {
+        if before.plus(JUMP) < now {
+            if before >= self.ages_wait {
+                self.aged = before;
+            }
+            self.ages_wait = now.plus(AGES_WAIT);
+        } else if now.plus(JUMP) < before {
+            self.ages_wait = Time(0);
+        }
+        for recipient in self.recipients() {
+            let place = (recipient.channel.as_str(), recipient.domain.as_str());
+            let soonest = in_window(core, place, now.plus(BACKOFF_MIN));
+            for time in [&mut recipient.not_before, &mut recipient.not_before_durable] {
+                *time = match *time {
+                    due if due <= before => Time(0),
+                    NEVER => NEVER,
+                    due => due.min(soonest),
+                };
+            }
+            if recipient.date <= before {
+                recipient.date = Time(0);
+            }
+        }
+    }
+
     /// Another configuration is in force: what waited for a release may wait for nothing any more.
     pub(super) fn reloaded(&mut self, core: &Core, now: Time) {
         for recipient in self.recipients().filter(|recipient| recipient.channel == CHANGING) {
-            recipient.not_before = recipient.not_before.min(by_itself(core, CHANGING, now));
+            let place = (CHANGING, recipient.domain.as_str());
+            recipient.not_before = recipient.not_before.min(by_itself(core, place, now));
         }
     }
 
@@ -349,29 +467,46 @@ impl Ledger {
                     || recipient.is_dropped
                     || recipient.gone != Word::No;
                 assert!(is_settled, "{} of {id} was lost: {recipient:?}", recipient.address);
+                assert!(
+                    !recipient.is_passing,
+                    "nobody was told that {} of {id} was delivered",
+                    recipient.address
+                );
             }
         }
     }
 }
 
 /// When mail that is due at that time goes without anybody asking.
-pub(super) fn by_itself(core: &Core, channel: &str, due: Time) -> Time {
+pub(super) fn by_itself(core: &Core, (channel, domain): (&str, &str), due: Time) -> Time {
     let policy = core.queues.known_channel(channel).and_then(|key| core.policy(key));
     let policy = policy.unwrap_or_else(|| panic!("{channel} is one of {CHANNELS:?}"));
     if policy.schedule != crate::policy::Schedule::Immediate {
         return NEVER;
     }
-    policy.windows.as_ref().map_or(due, |windows| windows.opens_after(due).unwrap_or(NEVER))
+    in_window(core, (channel, domain), due)
+}
+
+/// That time, or when the next window opens.
+fn in_window(core: &Core, (channel, domain): (&str, &str), due: Time) -> Time {
+    let policy = core.queues.known_channel(channel).and_then(|key| core.policy(key));
+    let site = core.loaded.config.sites.owner(channel, domain);
+    let windows = site.and_then(|site| site.windows.as_ref());
+    let windows = windows.or(policy.and_then(|policy| policy.windows.as_ref()));
+    windows.map_or(due, |windows| windows.opens_after(due).unwrap_or(NEVER))
 }
 
 impl Message {
-    fn new(envelope: Envelope, content: Vec<u8>, held: Word, core: &Core) -> Self {
+    fn new(envelope: Envelope, content: Vec<u8>, held: Word, core: &Core, now: Time) -> Self {
+        let date = envelope.deferred_until.unwrap_or(Time(0));
         let recipients = envelope.recipients.iter().map(|recipient| {
-            let not_before = by_itself(core, &recipient.channel, envelope.arrived);
+            let not_before =
+                by_itself(core, (&recipient.channel, &recipient.domain), envelope.arrived.min(now).max(date));
             Recipient {
                 address: recipient.address.clone(),
                 channel: recipient.channel.clone(),
                 domain: recipient.domain.clone(),
+                arrived: envelope.arrived.max(date),
                 delivered: 0,
                 closed: Closed::Open,
                 is_failing: false,
@@ -383,6 +518,11 @@ impl Message {
                 held,
                 act: 0,
                 is_out: false,
+                notify: recipient.wishes.notify,
+                is_passing: false,
+                was_passing: false,
+                is_success_told: false,
+                date,
                 not_before,
                 not_before_durable: not_before,
                 waits_for_notice: false,
@@ -399,7 +539,7 @@ impl Message {
 impl Recipient {
     /// What the disk has of it counts where two things would have been right.
     fn recovered(&mut self, state: Option<State>) {
-        if self.closed == Closed::Volatile {
+        if self.closed == Closed::Volatile || std::mem::take(&mut self.was_passing) {
             self.closed = if state.is_some() { Closed::Open } else { Closed::Durable };
         }
         if self.gone == Word::Asked && state.is_some() {
@@ -408,6 +548,16 @@ impl Recipient {
         if self.held == Word::Asked {
             self.held = if state == Some(State::Held) { Word::Promised } else { Word::No };
         }
+    }
+
+    /// It is in no queue any more. Whether that is news, which a crash may take back.
+    fn passes(&mut self) -> bool {
+        let waits_for_word = self.notify.wants(Action::Delivered) && !self.is_success_told;
+        if !self.is_passing || waits_for_word {
+            return false;
+        }
+        (self.is_passing, self.closed) = (false, Closed::Volatile);
+        true
     }
 
     fn check_present(&mut self, state: State, what: &dyn Fn() -> String) {
@@ -424,13 +574,17 @@ impl Recipient {
     }
 
     fn check_absent(&mut self, is_notice: bool, is_old: bool, what: &dyn Fn() -> String) {
-        if is_notice && (self.is_failing || is_old) {
+        let is_nobody_told = is_notice || !self.notify.wants(Action::Failed);
+        if is_nobody_told && (self.is_failing || is_old) {
             self.is_dropped = true;
         }
-        let is_settled =
-            self.closed != Closed::Open || self.is_told || self.is_dropped || self.gone != Word::No;
+        let is_settled = self.closed != Closed::Open
+            || self.is_passing
+            || self.is_told
+            || self.is_dropped
+            || self.gone != Word::No;
         assert!(is_settled, "{} was lost: {self:?}", what());
-        if self.gone == Word::Promised && self.is_returned && !is_notice {
+        if self.gone == Word::Promised && self.is_returned && !is_nobody_told {
             assert!(self.is_told || self.delivered > 0, "{} was returned and nobody told: {self:?}", what());
         }
     }

@@ -1,8 +1,10 @@
-//! The whole hub in a deterministic simulation: one thread, a clock that is stepped, a disk that crashes, tears and fills up,
-//! plugins that do whatever plugins may do, and operators who do whatever they like, all of it by chance from a seed.
+//! The whole hub in a deterministic simulation: one thread, a clock that is stepped and set, a disk that crashes, tears and fills up,
+//! a network that cuts what is said anywhere and lines at any moment, plugins that do whatever plugins may do, and operators who do
+//! whatever they like, all of it by chance from a seed.
 //!
-//! Everything between the front door and the plugins is the real thing: dispatcher, desk, index, spool with its recovery. What
-//! is simulated is who does its steps and when: the turns of the spool's writer, the rounds of the loop, the jobs of the
+//! Everything from the listener's session to the words that are said to a peer is the real thing: sessions (`smtpd`), dispatcher, desk,
+//! index, spool with its recovery, and the client's side of SMTP. What
+//! is simulated is who does its steps and when: what a line carries, what a session gets to do, the turns of the spool's writer, the rounds of the loop, the jobs of the
 //! desk, starts of instances and checkpoints each happen when chance says so, which covers what threads could do in between.
 //!
 //! After each step the index is held against a ledger that knows what was promised (`ledger`). A run ends with all peers
@@ -12,11 +14,15 @@
 //! `SLUICE_SEEDS=n` runs so many.
 //!
 //! # Not here
-//! Sockets (`smtpd`), real plugins and real threads (`host`).
+//! Sockets and deadlines of sessions, TLS and logins (`smtpd`), aliases, access tables and headers (the program's own intake), real
+//! plugins and real threads (`host`), activators (the program).
 
 mod chance;
+mod door;
 mod hub;
 mod ledger;
+mod network;
+mod peers;
 mod plugins;
 mod scenery;
 mod stories;
@@ -90,6 +96,16 @@ fn a_seed_is_the_same_run_every_time() {
 fn what_may_happen_does_happen_within_a_hundred_seeds() {
     let mut missing = vec![
         "250 ",
+        "safe ",
+        "the line is cut",
+        "gives up: 4",
+        "HOLDFOR",
+        "MT-PRIORITY",
+        "a peer takes",
+        "PassedOn",
+        "the clock is set back",
+        "the clock is set forward",
+        "a site is released by its schedule",
         "gives up",
         "Hang on",
         "Die on",

@@ -9,12 +9,22 @@ use std::time::Duration;
 use sluice_host::{Delivery, Events, Offer};
 
 use super::chance::Chance;
+use super::peers::Transfer;
 use crate::runner::{Instance, NotTaken, PluginInfo, Runner, Runners};
 
 /// A lease that an instance has, and what of it is not finished.
 pub(super) struct OpenLease {
     pub(super) lease: u64,
     pub(super) deliveries: Vec<Delivery>,
+    /// The one that is on its way to a peer.
+    pub(super) transfer: Option<Transfer>,
+}
+
+impl OpenLease {
+    /// Nothing of it is left to finish.
+    pub(super) const fn is_done(&self) -> bool {
+        self.deliveries.is_empty() && self.transfer.is_none()
+    }
 }
 
 /// An instance of a channel.
@@ -55,7 +65,7 @@ impl Plugins {
         let mut stage = self.stage();
         let instance = &mut stage.instances[number];
         let channel = instance.channel.clone();
-        instance.leases.push(OpenLease { lease, deliveries: deliveries.clone() });
+        instance.leases.push(OpenLease { lease, deliveries: deliveries.clone(), transfer: None });
         stage.offered.extend(deliveries.into_iter().map(|delivery| (channel.clone(), delivery)));
         true
     }

@@ -32,6 +32,10 @@ pub(super) const CHANGING: &str = "tcp_window";
 /// The channel that a peer of this name stands behind.
 pub(super) const PEER: (&str, &str) = ("peer.example", "tcp_site");
 
+/// A site that is released by its schedule, and what its mail is for.
+pub(super) const PLANNED: &str = "planned";
+pub(super) const PLANNED_DOMAIN: &str = "slow.example";
+
 const RULES: &str = "\
 there.example $U%$D@TCP-DAEMON
 .there.example $U%$H$D@TCP-DAEMON
@@ -99,9 +103,14 @@ fn read(Variant { local, site, slow, window, jobs }: &Variant) -> Arc<Loaded> {
     );
     let jobs = format!("{jobs}[CHANNEL=tcp_window]\nWINDOW=02:00-04:00, 16:00-18:30\n");
     let options = "POST_INTERVAL=14400\nRETURN_UNITS=1\nRETURN_INTERVAL=60\nTIME_ZONE=UTC\n";
+    let sites = format!(
+        "[SITE={PLANNED}]\nDOMAINS=@{PLANNED_DOMAIN}\nTARGET=192.0.2.7\nPORT=2525\nSCHEDULE=every 90m\n\
+         [SITE=open]\nDOMAINS=else.there.example\nWINDOW=05:00-09:00, 20:00-22:00\n"
+    );
     let files = MemoryFiles::new()
         .with("/house/sluice.cnf", text)
         .with("/house/option.dat", options)
+        .with("/house/sites.cnf", sites)
         .with("/house/job_controller.cnf", jobs);
     let (config, _, diagnostics) = sluice_config::read(&files, &Place::Folder(PathBuf::from("/house")));
     let config = Arc::new(config.unwrap_or_else(|| panic!("{diagnostics:#?}")));

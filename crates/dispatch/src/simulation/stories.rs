@@ -29,8 +29,8 @@ fn start(storage: &CrashStorage, instant: Instant) -> Hub {
 fn pump(hub: &mut Hub, instant: Instant) {
     for _ in 0..5 {
         hub.steps.turn(instant);
-        hub.take_in(NOW);
-        hub.go_on(NOW);
+        hub.take_in((NOW, Duration::ZERO));
+        hub.go_on((NOW, Duration::ZERO));
         while hub.read() {}
         while hub.pile_len() > 0 {
             hub.work(0);
@@ -87,7 +87,7 @@ fn what_is_to_be_returned_keeps_its_attempts_when_a_crash_comes_before_the_notic
         cause: Cause::Done,
         lease_done: false,
     });
-    hub.take_in(NOW);
+    hub.take_in((NOW, Duration::ZERO));
     // Long enough for what is lazy; and the notice is not made.
     hub.steps.turn(begun);
     hub.steps.turn(begun + Duration::from_secs(1));

@@ -5,21 +5,24 @@ mod clients;
 mod finale;
 mod lives;
 mod operators;
+mod peering;
 mod performing;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use sluice_mail::Time;
+use sluice_mail::{Envelope, Time};
 use sluice_queue::Selector;
 use sluice_spool::testing::{CrashStorage, Operation};
 use sluice_spool::{EntryId, Health};
 use tempfile::TempDir;
 
 use super::chance::Chance;
+use super::door::Wall;
 use super::hub::Hub;
-use super::ledger::{Ledger, Said, Standing, by_itself};
+use super::ledger::{Ledger, Said, by_itself};
 use super::scenery;
 use crate::acts::{Act, Portion};
 use crate::closed::Closing;
@@ -29,19 +32,27 @@ use crate::run::Loop;
 use checks::check_core;
 use clients::Session;
 use operators::{Shut, is_meant};
+use peering::Peers;
 
 /// Lines of the trace that are shown with a failure.
 const TRACE_SHOWN: usize = 1200;
 /// The window in which a crash delivers twice, where the disk works (`sluice_spool::Options::lazy_delay`).
 const LAZY: Duration = Duration::from_millis(50);
+/// The time of the wall when a world begins.
+const BEGUN: Time = Time(1_790_000_000_000);
+
 /// Something that somebody waited for.
-enum Answer {
-    Chunk {
+pub(super) enum Answer {
+    /// A session has handed on a message whole, and waits for what becomes of it.
+    Begun {
         session: u64,
-        result: Result<(), CommitError>,
+        id: EntryId,
+        envelope: Envelope,
+        content: Vec<u8>,
     },
     Commit {
         session: u64,
+        id: EntryId,
         result: Result<EntryId, CommitError>,
     },
     Act {
@@ -57,7 +68,7 @@ enum Answer {
     },
 }
 
-type Answers = Arc<Mutex<Vec<Answer>>>;
+pub(super) type Answers = Arc<Mutex<Vec<Answer>>>;
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
@@ -67,11 +78,13 @@ enum Step {
     Desk,
     Work,
     Plugin,
+    Peer,
     Order,
     Act,
     Closing,
     Reload,
     Time,
+    Clock,
     Fault,
     Mend,
     CrashSoon,
@@ -81,14 +94,18 @@ enum Step {
 
 pub(super) struct World {
     chance: Chance,
+    /// By the wall clock, which somebody may set; and since the beginning, by one that nobody sets.
     now: Time,
-    begun: (Time, Instant),
+    steady: Duration,
+    wall: Wall,
+    begun: Instant,
     folder: TempDir,
     storage: CrashStorage,
     hub: Option<Hub>,
     variant: usize,
     ledger: Ledger,
     sessions: Vec<Session>,
+    peers: Peers,
     answers: Answers,
     /// What plugins have said since the dispatcher last took something in.
     said: Vec<(EntryId, Vec<(u32, Said)>)>,
@@ -107,6 +124,11 @@ pub(super) struct World {
     is_faulty: bool,
     is_good: bool,
     releases: Vec<ReleaseId>,
+    /// The last release that was looked at, and the last one by a schedule.
+    last_release: ReleaseId,
+    planned: u64,
+    /// Deliveries of each channel since less urgent mail had a turn before what is more urgent.
+    in_order: BTreeMap<Arc<str>, u32>,
     trace: VecDeque<String>,
     hash: u64,
     tell: bool,
@@ -126,7 +148,7 @@ fn new_folder() -> TempDir {
 
 impl World {
     pub(super) fn new(seed: u64, tell: bool) -> Self {
-        let now = Time(1_790_000_000_000);
+        let now = BEGUN;
         let folder = new_folder();
         let storage = CrashStorage::new(folder.path()).expect("an empty disk");
         let mut chance = Chance::new(seed);
@@ -134,13 +156,16 @@ impl World {
         let mut world = Self {
             chance,
             now,
-            begun: (now, Instant::now()),
+            steady: Duration::ZERO,
+            wall: Arc::new(AtomicU64::new(now.0)),
+            begun: Instant::now(),
             folder,
             storage,
             hub: None,
             variant,
             ledger: Ledger::default(),
             sessions: Vec::new(),
+            peers: Peers::default(),
             answers: Answers::default(),
             said: Vec::new(),
             asked: Vec::new(),
@@ -156,6 +181,9 @@ impl World {
             is_faulty: false,
             is_good: false,
             releases: Vec::new(),
+            last_release: ReleaseId(0),
+            planned: 0,
+            in_order: BTreeMap::new(),
             trace: VecDeque::new(),
             hash: 0xCBF2_9CE4_8422_2325,
             tell,
@@ -179,7 +207,7 @@ impl World {
         for byte in line.bytes() {
             self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
         }
-        let line = format!("{} {line}", self.now.since(self.begun.0).as_millis());
+        let line = format!("{} {line}", self.steady.as_millis());
         if self.tell {
             eprintln!("{line}");
         }
@@ -195,7 +223,7 @@ impl World {
     }
 
     fn instant(&self) -> Instant {
-        self.begun.1 + self.now.since(self.begun.0)
+        self.begun + self.steady
     }
 
     fn hub(&mut self) -> &mut Hub {
@@ -213,11 +241,13 @@ impl World {
             (18, Step::Desk),
             (6, Step::Work),
             (26, Step::Plugin),
+            (16, Step::Peer),
             (rare(&mut self.chance, 6), Step::Order),
             (rare(&mut self.chance, 8), Step::Act),
             (rare(&mut self.chance, 4), Step::Closing),
             (rare(&mut self.chance, 2), Step::Reload),
             (12, Step::Time),
+            (rare(&mut self.chance, 1), Step::Clock),
             (rare(&mut self.chance, 2), Step::Fault),
             (3, Step::Mend),
             (rare(&mut self.chance, 1), Step::CrashSoon),
@@ -238,11 +268,13 @@ impl World {
                 Step::Plugin => {
                     self.perform();
                 }
+                Step::Peer => self.peer(),
                 Step::Order => self.order(),
                 Step::Act => self.act(),
                 Step::Closing => self.closing(),
                 Step::Reload => self.reload(),
                 Step::Time => self.time(),
+                Step::Clock => self.set_clock(),
                 Step::Fault => self.fault(),
                 Step::Mend => self.mend(),
                 Step::CrashSoon => self.storage.stop_after(self.chance.below(40) as u64),
@@ -273,7 +305,7 @@ impl World {
             self.ledger.all_is_durable();
         } else if self.ledger.is_volatile && !self.storage.stopped() {
             // The writer is woken by each request, so the time counts from its first turn.
-            let age = self.now.since(*self.ledger.volatile_since.get_or_insert(self.now));
+            let age = self.steady - *self.ledger.volatile_since.get_or_insert(self.steady);
             let is_well = is_healthy && !self.is_faulty;
             assert!(
                 !is_well || age < LAZY,
@@ -290,25 +322,13 @@ impl World {
         let answers = std::mem::take(&mut *self.answers.lock().expect("no panic within"));
         for answer in answers {
             match answer {
-                Answer::Chunk { session, result } => {
-                    if result.is_err() {
-                        self.note(format!("client {session} gives up"));
-                        self.sessions.retain(|one| one.number != session);
-                    } else if let Some(session) = self.sessions.iter_mut().find(|one| one.number == session) {
-                        session.is_waiting = false;
-                    }
+                Answer::Begun { session, id, envelope, content } => {
+                    self.begun(session, id, envelope, content);
                 }
-                Answer::Commit { session, result } => {
-                    self.sessions.retain(|one| one.number != session);
-                    match result {
-                        Ok(id) => {
-                            self.note(format!("250 {id}"));
-                            let message = self.ledger.messages.get_mut(&id).expect("it was begun");
-                            message.standing = Standing::Acknowledged;
-                        }
-                        Err(error) => self.note(format!("client {session}: {}", crate::desk::chain(&error))),
-                    }
-                }
+                Answer::Commit { session, id, result } => match result {
+                    Ok(_) => self.is_safe(session, id),
+                    Err(error) => self.note(format!("client {session}: {}", crate::desk::chain(&error))),
+                },
                 Answer::Act { number, act, id, portion } => self.acted(number, act, id, &portion),
                 Answer::Closing { snapshot, is_durable } => {
                     if is_durable {
@@ -324,7 +344,7 @@ impl World {
         let now = self.now;
         let hub = self.hub.as_mut().expect("a hub lives between the steps");
         let services = hub.core.moments.services;
-        let taken = hub.take_in(now);
+        let taken = hub.take_in((now, self.steady));
         for (id, said) in std::mem::take(&mut self.said) {
             self.ledger.settled(id, &said, &hub.core, now);
         }
@@ -335,7 +355,8 @@ impl World {
                     Act::Retry => recipient.not_before = Time(0),
                     // As new mail.
                     Act::Release => {
-                        let itself = by_itself(&hub.core, &recipient.channel, now);
+                        recipient.date = Time(0);
+                        let itself = by_itself(&hub.core, (&recipient.channel, &recipient.domain), now);
                         recipient.not_before = recipient.not_before.min(itself);
                     }
                     _ => {}
@@ -352,8 +373,23 @@ impl World {
         self.take_answers();
         let hub = self.hub.as_mut().expect("a hub lives between the steps");
         let tokens = hub.core.next_number;
-        let end = hub.go_on(now);
+        let end = hub.go_on((now, self.steady));
         let served = hub.core.moments.services > services;
+        let mut has_planned = false;
+        if hub.core.last_release != self.last_release {
+            self.last_release = hub.core.last_release;
+            let records = hub.core.list_releases(None, usize::MAX);
+            let planned = records.iter().filter(|one| one.by == "schedule" && one.id.0 > self.planned);
+            if let Some(last) = planned.map(|one| one.id.0).max() {
+                self.planned = last;
+                self.asked.push(Selector::Subnet(scenery::PLANNED_DOMAIN.to_owned()));
+                has_planned = true;
+            }
+        }
+        if has_planned {
+            self.note("a site is released by its schedule");
+        }
+        let hub = alive(&self.hub);
         for selector in std::mem::take(&mut self.asked) {
             self.ledger.excuse(|id, recipient| is_meant(&selector, id, recipient));
         }
@@ -361,7 +397,9 @@ impl World {
             let core = &hub.core;
             self.ledger.excuse(|_, recipient| {
                 let policy = core.queues.known_channel(&recipient.channel).and_then(|key| core.policy(key));
-                let windows = policy.and_then(|policy| policy.windows.as_ref());
+                let site = core.loaded.config.sites.owner(&recipient.channel, &recipient.domain);
+                let windows = site.and_then(|site| site.windows.as_ref());
+                let windows = windows.or(policy.and_then(|policy| policy.windows.as_ref()));
                 windows.is_none_or(|windows| windows.is_open(now))
             });
         }
@@ -409,7 +447,46 @@ impl World {
             (3, (3_600_000, 14_400_000)),
         ]);
         let millis = (from + self.chance.below(to - from)) as u64;
-        self.now = self.now.plus(Duration::from_millis(millis));
+        self.pass(Duration::from_millis(millis));
+    }
+
+    /// Time passes, by both clocks.
+    fn pass(&mut self, time: Duration) {
+        self.steady += time;
+        self.now = self.now.plus(time);
+        self.wall.store(self.now.0, Ordering::Relaxed);
+    }
+
+    /// Somebody sets the clock of the wall.
+    fn set_clock(&mut self) {
+        let by = Duration::from_secs(*self.chance.pick(&[30, 300, 7_200, 100_000]));
+        let before = self.now;
+        let is_back = self.chance.once_in(2);
+        self.set_clock_to(if is_back { before.minus(by) } else { before.plus(by) });
+    }
+
+    /// Somebody sets it right again, unless it is ahead: what waits for a date would wait for days.
+    fn set_clock_right(&mut self) {
+        let right = BEGUN.plus(self.steady);
+        if self.now < right {
+            self.set_clock_to(right);
+        }
+    }
+
+    fn set_clock_to(&mut self, to: Time) {
+        // Nobody has been told of what was said until now at another time than that.
+        self.round();
+        let before = std::mem::replace(&mut self.now, to);
+        let is_back = to < before;
+        let by = to.since(before) + before.since(to);
+        self.wall.store(self.now.0, Ordering::Relaxed);
+        self.note(format!("the clock is set {} by {by:?}", if is_back { "back" } else { "forward" }));
+        if is_back {
+            self.snapshots.push(self.shut.clone());
+        }
+        let core = &alive(&self.hub).core;
+        self.ledger.clock_set(core, before, self.now);
+        self.round();
     }
 
     fn fault(&mut self) {

@@ -11,6 +11,9 @@ use super::{World, alive};
 use crate::core::Core;
 use crate::desk::open_recipients;
 
+/// After so many leases that have passed over less urgent mail, one is for that (docs/concepts/priorities.md).
+const URGENT_IN_A_ROW: u32 = 15;
+
 impl World {
     /// Mail that has come into a queue under a run goes with it.
     pub(super) fn excuse_newcomers(&mut self) {
@@ -40,7 +43,7 @@ impl World {
         let hub = alive(&self.hub);
         let core = &hub.core;
         let new = core.deliveries.iter().filter(|(token, _)| **token > tokens);
-        let mut lines = Vec::new();
+        let (mut lines, mut leased) = (Vec::new(), Vec::new());
         for taken in new.flat_map(|(_, delivery)| delivery.all()) {
             let entry = core.queues.entry(taken.entry);
             let id = core.queues.message(entry.message).id;
@@ -53,19 +56,43 @@ impl World {
             );
             assert!(!self.shut.covers(domain), "{id} is leased, but {domain} is suspended");
             let Some(message) = self.ledger.messages.get(&id) else { continue };
+            if !taken.early && core.queues.run_of(entry.queue).is_none() {
+                leased.push((entry.queue, entry.priority, id));
+            }
             let open = core.queues.open(taken.entry);
             for (index, _) in open_recipients(&message.envelope, channel, domain, open) {
                 let recipient = &message.recipients[index as usize];
                 assert_ne!(recipient.held, Word::Promised, "{id} is leased while it is on hold");
-                let (not_before, now) = (recipient.not_before, self.now);
+                let (not_before, now) = (recipient.not_before.max(recipient.date), self.now);
                 assert!(
                     not_before <= now,
-                    "{} of {id} is leased at {}, not to be before {}",
+                    "{} of {id} is leased at {}, not to be before {}: {recipient:?}",
                     recipient.address,
                     now.0,
                     not_before.0
                 );
             }
+        }
+        // Nothing that is less urgent goes before what is ready in the same queue, but for one turn in so many.
+        let mut passed = BTreeMap::new();
+        core.queues.walk(0, u32::MAX, |_, entry, waiting| {
+            let first = leased
+                .iter()
+                .find(|(queue, priority, _)| *queue == entry.queue && *priority < entry.priority);
+            if let (Some((queue, _, id)), State::Ready) = (first, entry.state()) {
+                passed.insert(
+                    Arc::clone(core.queues.channel_name(core.queues.queue_names(*queue).0)),
+                    (*id, waiting.id),
+                );
+            }
+        });
+        for (queue, ..) in &leased {
+            let channel = core.queues.channel_name(core.queues.queue_names(*queue).0);
+            *self.in_order.entry(Arc::clone(channel)).or_default() += 1;
+        }
+        for (channel, (leased, waits)) in passed {
+            let turns = self.in_order.insert(channel, 0).unwrap_or_default();
+            assert!(turns > URGENT_IN_A_ROW, "{waits} waits, and {leased}, which is less urgent, is leased");
         }
         lines.sort();
         lines.into_iter().for_each(|line| self.note(line));

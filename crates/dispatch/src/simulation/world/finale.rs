@@ -8,8 +8,8 @@ use super::checks::check_records;
 use crate::closed::Closing;
 use crate::handle::PERMITS;
 
-/// At the end, time goes on for so long at most: past two periodic services and both windows of the day.
-const FINALE: Duration = Duration::from_secs(30 * 3600);
+/// At the end, time goes on for so long at most: past the last date of a sender's, and then a day of services and windows.
+const FINALE: Duration = Duration::from_secs(60 * 3600);
 /// And in such steps.
 const FINALE_STEP: Duration = Duration::from_secs(600);
 
@@ -18,17 +18,19 @@ impl World {
     pub(super) fn finale(&mut self) {
         self.note("finale");
         self.is_good = true;
+        self.peers.is_good.store(true, Ordering::Relaxed);
         self.mend();
         // As far as chance has left an end for the disk behind, it is called off.
         self.storage.restart();
         self.hub().plugins.stage().is_moody = false;
+        self.set_clock_right();
         self.pump();
         let shut = self.shut.clone();
         self.close(Closing::Start(shut.channels.into_iter().collect()));
         for (domain, below) in shut.domains.into_keys() {
             self.close(Closing::Resume { domain, below });
         }
-        let end = self.now.plus(FINALE);
+        let end = self.steady + FINALE;
         loop {
             self.pump();
             self.release_all_held();
@@ -36,8 +38,8 @@ impl World {
             if self.hub().core.queues.messages_total() == 0 {
                 break;
             }
-            assert!(self.now < end, "it does not drain: {:?}", self.left());
-            self.now = self.now.plus(FINALE_STEP);
+            assert!(self.steady < end, "it does not drain: {:?}", self.left());
+            self.pass(FINALE_STEP);
         }
         self.pump();
         self.ledger.close();
@@ -78,16 +80,14 @@ impl World {
             while self.perform() {
                 did = true;
             }
-            if self.sessions.iter().any(|session| !session.is_waiting) {
-                self.client();
-                did = true;
-            }
+            did |= self.converse();
+            self.all_peers();
             let instant = self.instant();
             let hub = self.hub();
             let waits = hub.waiting() > 0
                 || hub.core.spool.stats().transitions_waiting > 0
                 || hub.steps.due().is_some_and(|due| due <= instant);
-            self.now = self.now.plus(Duration::from_millis(20));
+            self.pass(Duration::from_millis(20));
             self.spool();
             self.round();
             if !did && !waits {

@@ -41,6 +41,9 @@ impl World {
             }
         }
         let hub = self.hub.as_ref().expect("it was started just now");
+        self.last_release = hub.core.last_release;
+        self.planned = hub.core.last_release.0;
+        self.in_order.clear();
         self.ledger.restart(&hub.core);
         self.ledger.reloaded(&hub.core, self.now);
         let now = self.now;
@@ -109,7 +112,7 @@ impl World {
         let until = Instant::now() + Duration::from_secs(3600);
         assert!(shared.inbox.try_send(Event::Stop { until }).is_ok(), "the inbox has room");
         drop(shared);
-        self.sessions.clear();
+        self.stop_sessions();
         for _ in 0..10_000 {
             if self.storage.stopped() {
                 return;
@@ -120,7 +123,9 @@ impl World {
                 self.work();
             }
             self.perform();
-            self.now = self.now.plus(Duration::from_millis(10));
+            self.converse();
+            self.all_peers();
+            self.pass(Duration::from_millis(10));
             if self.round() == Loop::Ends {
                 let now = self.now;
                 let hub = self.hub.take().expect("it has just stopped");

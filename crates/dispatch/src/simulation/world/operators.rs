@@ -235,6 +235,8 @@ impl World {
         self.note(format!("reload {}", self.variant));
         self.has_reloaded = true;
         let _ = self.hub().handle.tell(Event::Reload { loaded, policies, done: Box::new(|()| ()) });
+        // What it makes due is due, even if another one follows.
+        self.round();
     }
 
     pub(super) fn release_all_held(&mut self) {
@@ -258,6 +260,7 @@ impl World {
                 recipient.held = Word::Asked;
             }
             recipient.not_before = Time(0);
+            recipient.date = Time(0);
         }
         let acting = Acting { act: Act::Release, by: "somebody".to_owned(), reason: String::new() };
         let done = Box::new(|_| ());

@@ -29,7 +29,7 @@ type Told = Vec<(EntryId, Vec<(u32, Said)>)>;
 impl World {
     /// One thing that a plugin does. False when there is nothing to do.
     pub(super) fn perform(&mut self) -> bool {
-        let Self { chance, ledger, said: told, is_good, .. } = self;
+        let Self { chance, ledger, said: told, is_good, peers, wall, .. } = self;
         let is_good = *is_good;
         let mut stage = alive(&self.hub).plugins.stage();
         let busy =
@@ -70,11 +70,37 @@ impl World {
             };
             if fate == Fate::Settle {
                 let lease = &mut instance.leases[which];
-                if !lease.deliveries.is_empty() {
+                if lease.transfer.is_none() && !lease.deliveries.is_empty() && chance.once_in(3) {
+                    let delivery = lease.deliveries.remove(chance.below(lease.deliveries.len()));
+                    lines.push(format!("call a peer for {}", delivery.id));
+                    lease.transfer = Some(peers.call(delivery, wall, chance));
+                }
+                if let Some(transfer) = &mut lease.transfer {
+                    let mut outcomes = transfer.go_on();
+                    while is_good && outcomes.is_none() {
+                        peers.go_on_all(chance);
+                        outcomes = transfer.go_on();
+                    }
+                    lines.extend(peers.take_note(ledger));
+                    if let Some(outcomes) = outcomes
+                        && let Some(transfer) = lease.transfer.take()
+                    {
+                        let said = peers.said(&transfer, &outcomes);
+                        lines.push(finish(
+                            lease.lease,
+                            &transfer.delivery,
+                            said,
+                            outcomes,
+                            ledger,
+                            told,
+                            &mut news,
+                        ));
+                    }
+                } else if !lease.deliveries.is_empty() {
                     let delivery = lease.deliveries.remove(chance.below(lease.deliveries.len()));
                     lines.push(settle(lease.lease, &delivery, is_good, chance, ledger, told, &mut news));
                 }
-                if lease.deliveries.is_empty() && (is_good || chance.once_in(2)) {
+                if lease.is_done() && (is_good || chance.once_in(2)) {
                     match news.last_mut() {
                         Some(HostEvent::Finished { lease_done, .. }) => *lease_done = true,
                         _ => news.push(HostEvent::LeaseDone { lease: lease.lease }),
@@ -124,7 +150,9 @@ fn return_lease(
     told: &mut Told,
     news: &mut Vec<HostEvent>,
 ) {
-    for delivery in lease.deliveries {
+    // Whoever dies in the middle of a transfer hangs up.
+    let under_way = lease.transfer.map(|transfer| transfer.delivery.clone());
+    for delivery in lease.deliveries.into_iter().chain(under_way) {
         let id = id_of(&delivery);
         let unsettled: Vec<u32> = delivery.recipients.iter().map(|one| one.index).collect();
         let mut said = Vec::new();
@@ -163,7 +191,8 @@ fn settle(
     // What a peer says of one recipient it mostly says of all.
     let any = |chance: &mut Chance| {
         chance.weighed(&[
-            (60, Said::Delivered),
+            (50, Said::Delivered),
+            (10, Said::PassedOn),
             (16, Said::Deferred),
             (6, Said::Unreachable),
             (8, Said::Failed),
@@ -180,7 +209,7 @@ fn settle(
             () => for_all,
         };
         ledger.recipient(id, index).is_out = false;
-        if one == Said::Delivered {
+        if matches!(one, Said::Delivered | Said::PassedOn) {
             ledger.delivered(id, index);
         }
         match outcome(one) {
@@ -191,6 +220,35 @@ fn settle(
         let is_turned = delivery.next_hop.is_some();
         said.push((index, if is_turned && one == Said::Deferred { Said::Unreachable } else { one }));
     }
+    finished(lease, delivery, said, outcomes, unsettled, told, news)
+}
+
+/// What became of a transfer.
+fn finish(
+    lease: u64,
+    delivery: &Delivery,
+    said: Vec<(u32, Said)>,
+    outcomes: Vec<(u32, Outcome)>,
+    ledger: &mut Ledger,
+    told: &mut Told,
+    news: &mut Vec<HostEvent>,
+) -> String {
+    for recipient in &delivery.recipients {
+        ledger.recipient(id_of(delivery), recipient.index).is_out = false;
+    }
+    finished(lease, delivery, said, outcomes, Vec::new(), told, news)
+}
+
+fn finished(
+    lease: u64,
+    delivery: &Delivery,
+    said: Vec<(u32, Said)>,
+    outcomes: Vec<(u32, Outcome)>,
+    unsettled: Vec<u32>,
+    told: &mut Told,
+    news: &mut Vec<HostEvent>,
+) -> String {
+    let id = id_of(delivery);
     let line = format!("settle {id} on its way: {said:?}");
     told.push((id, said));
     let (token, cause) = (delivery.token, Cause::Done);
@@ -202,8 +260,8 @@ fn outcome(said: Said) -> Option<Outcome> {
     let status = |class, subject, detail| Status { class, subject, detail };
     let (text, peer) = ("said so".to_owned(), "peer.example".to_owned());
     match said {
-        Said::Delivered => {
-            let handover = Handover::Final;
+        Said::Delivered | Said::PassedOn => {
+            let handover = if said == Said::Delivered { Handover::Final } else { Handover::PassedOn };
             Some(Outcome::Delivered { status: status(2, 0, 0), text, peer, handover })
         }
         Said::Deferred => Some(Outcome::Deferred { status: status(4, 2, 0), text, peer }),
