@@ -11,7 +11,7 @@
 //!   clock that was set wrong may be set right meanwhile, and mail that was returned is gone.
 //!
 //! # Not here
-//! Activators (the binary), which look at the clock themselves. Local time and its summer time are no jumps: all times are UTC.
+//! Activators (the binary), which watch the clock in the same way. Local time and its summer time are no jumps: all times are UTC.
 
 use std::time::Duration;
 
@@ -19,12 +19,11 @@ use sluice_mail::Time;
 use sluice_queue::{EntryKey, Placement, State};
 use sluice_spool::Durability;
 
+use crate::clock::{ClockWatch, Jump};
 use crate::core::{Core, Deferrals, RunnerState};
 use crate::lookout::Lookout;
 use crate::sites::SitePlan;
 
-/// Less than this is how clocks are, and is steered away by whoever keeps the time.
-const JUMP: Duration = Duration::from_secs(60);
 /// How long ages are not acted upon after the clock was set forward.
 const AGES_WAIT: Duration = Duration::from_secs(3600);
 /// Entries looked at in one step of the loop: well under a millisecond.
@@ -33,7 +32,7 @@ const STEP: u32 = 4096;
 /// What is known of the clock.
 #[derive(Debug, Default)]
 pub(crate) struct Jumps {
-    last: Option<(Time, Duration)>,
+    watch: ClockWatch,
     /// No age counts before.
     ages_wait: Time,
     /// Where the walk over what waits is, after the clock was set back.
@@ -54,19 +53,18 @@ impl Jumps {
 
 impl Core {
     /// Compares a reading with the one before.
-    pub(crate) fn watch_clock(&mut self, (now, steady): (Time, Option<Duration>)) {
-        let Some(steady) = steady else { return };
-        let Some((then, before)) = self.jumps.last.replace((now, steady)) else { return };
-        let expected = then.plus(steady.saturating_sub(before));
-        if now.plus(JUMP) < expected {
-            self.set_back(expected.since(now), now);
-        } else if expected.plus(JUMP) < now {
-            let by = now.since(expected);
-            tracing::warn!(
-                seconds = by.as_secs(),
-                "the clock was set forward, or the machine has slept; for an hour nothing is returned for its age"
-            );
-            self.jumps.ages_wait = now.plus(AGES_WAIT);
+    pub(crate) fn watch_clock(&mut self, reading: (Time, Option<Duration>)) {
+        let now = reading.0;
+        match self.jumps.watch.look(reading) {
+            None => {}
+            Some(Jump::Back(by)) => self.set_back(by, now),
+            Some(Jump::Forward(by)) => {
+                tracing::warn!(
+                    seconds = by.as_secs(),
+                    "the clock was set forward, or the machine has slept; for an hour nothing is returned for its age"
+                );
+                self.jumps.ages_wait = now.plus(AGES_WAIT);
+            }
         }
     }
 

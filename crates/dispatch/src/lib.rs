@@ -64,7 +64,7 @@ mod told;
 
 pub use acts::{ACT_REASON_MAX, Act, ActError, Acting, Tally};
 pub use choose::{Choice, Chosen, Filter, Mailbox, NoMailbox, Standing};
-pub use clock::{Clock, SystemClock};
+pub use clock::{Clock, ClockWatch, Jump, SystemClock};
 pub use closed::{Closing, ClosingDone, ClosingError, REASON_MAX, SUSPENSIONS_MAX, Suspension, suspendable};
 pub use details::Details;
 pub use early::{Answered, Fate, NoNotice, early_notices};

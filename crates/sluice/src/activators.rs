@@ -24,6 +24,7 @@ use std::time::{Duration, SystemTime};
 use parking_lot::Mutex;
 use sluice_admin::protocol::ActivatorRow;
 use sluice_config::{Activator, Config};
+use sluice_dispatch::{Clock as _, ClockWatch, Jump, SystemClock};
 use sluice_mail::{Time, rfc3339};
 use tokio::runtime::Handle;
 
@@ -56,6 +57,8 @@ pub(crate) struct Activators {
     told: Mutex<BTreeMap<String, Time>>,
     /// How many of them wait for mail: most of the time none, and then accepted mail is not looked at.
     watching: AtomicUsize,
+    /// Whether somebody sets the clock.
+    clock: Mutex<ClockWatch>,
     /// Set once, when the hub serves.
     place: Mutex<Option<(Weak<Hub>, Handle)>>,
 }
@@ -105,6 +108,7 @@ impl Activators {
             // The hub going away ends this.
             let Some(strong) = hub.upgrade() else { return };
             let config = Arc::clone(&strong.loaded().config);
+            strong.activators().watch_clock(SystemClock.reading());
             for activator in strong.activators().due(&config, now()) {
                 let hub = Arc::clone(&strong);
                 tokio::spawn(async move { Activators::run(&hub, &activator).await });
@@ -112,6 +116,46 @@ impl Activators {
             strong.activators().tell_kept(strong.dispatcher());
             drop((config, strong));
             tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Looks whether the clock was set, and plans anew what was planned by the old time.
+    ///
+    /// Set back, the next moment of a schedule is the first by the new time, and who has refused or could not be asked is left alone for
+    /// no longer than was left of that. Set forward, what is due is due once. Mail that was promised is waited for as long as was said,
+    /// whatever the clock says.
+    fn watch_clock(&self, reading: (Time, Option<Duration>)) {
+        let Some(jump) = self.clock.lock().look(reading) else { return };
+        let now = reading.0;
+        for state in self.states.lock().values_mut() {
+            match jump {
+                Jump::Back(by) => {
+                    state.kept = state.kept.min(now);
+                    let wait = state.next.map(|next| next.minus(by));
+                    let scheduled = first(&state.activator, now);
+                    state.next = match state.last.as_ref().map(|(standing, _)| *standing) {
+                        None | Some(Standing::Done) => scheduled,
+                        Some(Standing::Later) => {
+                            wait.and_then(|wait| opened(&state.activator, wait.max(now)))
+                        }
+                        Some(Standing::Refused) => {
+                            scheduled.map(|scheduled| scheduled.max(wait.unwrap_or(now)))
+                        }
+                    };
+                    // What a line that came up has made due stays so.
+                    if let Some(wait) = wait.filter(|wait| *wait <= now) {
+                        state.next = Some(wait);
+                    }
+                    if let Some(watch) = &mut state.watch {
+                        watch.until = watch.until.minus(by);
+                    }
+                }
+                Jump::Forward(by) => {
+                    if let Some(watch) = &mut state.watch {
+                        watch.until = watch.until.plus(by);
+                    }
+                }
+            }
         }
     }
 
@@ -430,6 +474,72 @@ mod tests {
         for standing in [Standing::Refused, Standing::Done] {
             assert_eq!(ended(answered(standing)), began.plus(minutes(1)));
         }
+    }
+
+    /// An activator that asks each half hour, and its configuration.
+    fn half_hourly() -> Config {
+        let files = sluice_config::MemoryFiles::new()
+            .with("c/sluice.cnf", "h.example $U@h.example\n\nl\nh.example\n\ntcp_local smtp\nTCP-DAEMON\n")
+            .with("c/dispatcher.cnf", "[SERVICE=SMTP]\nPORT=2525\n")
+            .with(
+                "c/sites.cnf",
+                "[ACTIVATOR=p]\nSERVER=mail.p.example\nNAMES=h.example\nSCHEDULE=every 30m\n",
+            );
+        let (config, _, diagnostics) = sluice_config::read(&files, &sluice_config::Place::Folder("c".into()));
+        config.unwrap_or_else(|| panic!("{diagnostics:?}"))
+    }
+
+    #[test]
+    fn a_clock_that_is_set_puts_no_asking_off_and_no_alert_forward() {
+        let config = half_hourly();
+        let began = Time(1_796_202_907_042);
+        let day = minutes(24 * 60);
+        let promise = || Some((None, vec!["h.example".to_owned()], "250 mail follows".to_owned()));
+        // As a run left it: when is the next, and until when is the promised mail waited for, by a clock that is a day off?
+        let after = |standing, jump: Option<Time>| {
+            let activators = Activators::default();
+            activators.watch_clock((began, Some(minutes(0))));
+            activators.due(&config, began);
+            let promise = promise().filter(|_| standing == Standing::Done);
+            let outcome = Outcome { asked: true, promise, ..Outcome::not_asked(standing, "") };
+            activators.ended(&config.sites.activators()[0], outcome, began);
+            let now = jump.unwrap_or(began);
+            activators.watch_clock((now, Some(minutes(0))));
+            let states = activators.states.lock();
+            let state = &states["p"];
+            let until = state.watch.as_ref().map(|watch| watch.until.since(now));
+            (state.next.map(|next| next.since(now)), until, state.kept <= now)
+        };
+        for standing in [Standing::Done, Standing::Later, Standing::Refused] {
+            let (next, until, _) = after(standing, None);
+            assert!(next.is_some_and(|next| next > Duration::ZERO), "{standing:?}");
+            let back = after(standing, Some(began.minus(day)));
+            assert_eq!(
+                back,
+                (next, until, true),
+                "{standing:?}: set back by a day, all of it is as far away"
+            );
+            let forward = after(standing, Some(began.plus(day)));
+            assert_eq!(
+                forward,
+                (Some(Duration::ZERO), until, true),
+                "{standing:?}: due, and no alert for mail of a moment ago"
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_line_has_made_due_stays_due_when_the_clock_is_set_back() {
+        let config = half_hourly();
+        let began = Time(1_796_202_907_042);
+        let activators = Activators::default();
+        activators.watch_clock((began, Some(minutes(0))));
+        activators.due(&config, began);
+        activators.states.lock().get_mut("p").expect("it is configured").next = Some(began);
+        let back = began.minus(minutes(600));
+        activators.watch_clock((back, Some(minutes(0))));
+        assert_eq!(activators.due(&config, back).len(), 1);
+        assert_eq!(activators.due(&config, back).len(), 0, "it is being asked");
     }
 
     #[test]

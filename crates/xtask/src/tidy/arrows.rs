@@ -169,8 +169,8 @@ pub(super) fn directions(metadata: &Value, found: &mut Vec<Finding>) {
             }
         };
         let sparring = SPARRING.iter().any(|(from, with)| *from == edge.from && with.contains(&edge.to));
-        let fine = allowed.contains(&edge.to)
-            || (edge.for_tests && (FOR_TESTS.contains(&edge.to) || sparring));
+        let fine =
+            allowed.contains(&edge.to) || (edge.for_tests && (FOR_TESTS.contains(&edge.to) || sparring));
         if !fine {
             found.push(Finding::new(
                 &edge.manifest,
