@@ -91,8 +91,10 @@ impl Policy {
             Direction::Master | Direction::Bidirectional if settings.periodic => Schedule::Periodic,
             Direction::Master | Direction::Bidirectional => Schedule::Immediate,
         };
-        let asks =
-            settings.send_etrn.is_some() && channel.fixed_peer().is_some() && schedule != Schedule::Slave;
+        // SMTP asks its peer by ETRN; any other plugin is what PMDF calls a slave program, if it brings mail in at all.
+        let has_peer = settings.send_etrn.is_some() && channel.fixed_peer().is_some();
+        let brings = channel.plugin.as_deref().is_some_and(|plugin| plugin != "tcp");
+        let asks = (has_peer || brings) && schedule != Schedule::Slave;
         let master = settings.direction == Direction::Master;
         // A pool that no section of the job controller's file describes is the default one (the check warns of it).
         let pool_of = |name: &str| config.pool(name).map_or(sluice_config::DEFAULT_POOL, |pool| &pool.name);

@@ -46,6 +46,11 @@ const GENERATED: &[Generated] = &[
         variable: "UPDATE_REFERENCE",
     },
     Generated {
+        what: "docs/reference/channel-directory.md, from the plugin's option table",
+        package: "sluice-directory",
+        variable: "UPDATE_REFERENCE",
+    },
+    Generated {
         what: "docs/reference/queue-commands.md, from the command line",
         package: "sluice",
         variable: "UPDATE_REFERENCE",

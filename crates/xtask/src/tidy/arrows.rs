@@ -59,6 +59,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // beside the house
     ("sluice-sdk", &["sluice-abi", "sluice-sdk-derive"]),
     ("sluice-sdk-derive", &[]),
+    ("sluice-durable", &[]),
     ("sluice-testkit", &[]),
     ("sluice-xtask", &["sluice-testkit"]),
     (
@@ -78,7 +79,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// What a channel plugin may compile in.
-const PLUGIN: &[&str] = &["sluice-sdk", "sluice-abi", "sluice-mail", "sluice-sasl", "sluice-smtp"];
+const PLUGIN: &[&str] =
+    &["sluice-sdk", "sluice-abi", "sluice-mail", "sluice-sasl", "sluice-smtp", "sluice-durable"];
 
 /// What any crate may use for its own tests, besides what it uses anyway.
 const FOR_TESTS: &[&str] = &["sluice-testkit"];
@@ -96,7 +98,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("memmap2", &["sluice-spool"]),
     ("crc32c", &["sluice-spool"]),
     // The test fixtures and `pipe` send signals to the programs they start.
-    ("rustix", &["sluice-spool", "sluice-testkit", "sluice-pipe"]),
+    ("rustix", &["sluice-spool", "sluice-testkit", "sluice-pipe", "sluice-durable"]),
     ("libloading", &["sluice-host"]),
     ("smtp-proto", &["sluice-smtp"]),
     ("mail-parser", &["sluice-mail", "sluice-http"]),
