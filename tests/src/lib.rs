@@ -6,10 +6,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod faults;
+mod ledger;
 mod peer;
 mod servers;
 
 pub use faults::{Calls, Clock, Room};
+pub use ledger::{Ledger, Line, Version};
 pub use peer::{Peer, is_root, show};
 pub use servers::{DOMAIN, Duty, Server, greets};
 

@@ -3,11 +3,13 @@
 //! Field names are the contract that scripts use: the command line prints the same objects with `--format json`.
 //! Not here: sockets. Times are RFC 3339 in UTC, sizes are octets, `null` says that there is nothing to tell.
 
+mod plugin;
 mod queue;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use plugin::{PluginChannel, PluginDetails, PluginOptionRow, PluginReloaded, ReloadedChannel};
 pub use queue::{
     Act, ActRow, ContentRow, CountRow, Filter, MessageEntry, MessageRecipient, MessageRow, Progress,
 };
@@ -96,6 +98,19 @@ pub enum Request {
     SuspendList,
     /// One [`PluginRow`] for each plugin that is loaded.
     PluginList,
+    /// Everything known of a plugin; answers one [`PluginDetails`].
+    PluginShow {
+        /// Its name in the configuration, or the one in its file's name.
+        plugin: String,
+    },
+    /// Loads what is in a plugin's file now, beside what is in force, and has its channels go over to that; answers one
+    /// [`PluginReloaded`], and a fault when everything is as it was.
+    PluginReload {
+        /// As for `plugin-show`.
+        plugin: String,
+        /// How long what is in delivery may take; DELIVERY_DEADLINE when left out.
+        drain_secs: Option<u64>,
+    },
     /// How the activators are doing, one [`ActivatorRow`] each.
     ActivatorStatus,
     /// Has an activator ask its server now; answers its [`ActivatorRow`] as it is then. The run is over when `runs` has grown.
@@ -423,6 +438,9 @@ pub struct PluginRow {
     pub plugin: String,
     /// The shared library it came from.
     pub file: String,
+    /// Which loading of that file is in force, from 1 on; 0 when none is.
+    #[serde(default)]
+    pub generation: u32,
     /// Its own version.
     pub version: String,
     /// The version of the contract that it was built for.
@@ -607,9 +625,23 @@ mod tests {
                 }),
             ),
             (
+                Request::PluginShow { plugin: "tcp".into() },
+                [
+                    fields(PluginDetails::default()),
+                    fields(PluginOptionRow::default()),
+                    fields(PluginChannel::default()),
+                ]
+                .concat(),
+            ),
+            (
+                Request::PluginReload { plugin: "tcp".into(), drain_secs: None },
+                [fields(PluginReloaded::default()), fields(ReloadedChannel::default())].concat(),
+            ),
+            (
                 Request::PluginList,
                 fields(PluginRow {
                     plugin: text(),
+                    generation: 0,
                     file: text(),
                     version: text(),
                     abi: 0,

@@ -315,6 +315,7 @@ pub(crate) fn global(text: &Text, folder: &Path, reader: &mut Reader<'_>) -> Opt
     let routines = settings.text("ROUTINE_PLUGINS").unwrap_or_default();
     let routines = routines.split(',').map(str::trim).filter(|name| !name.is_empty());
     options.routine_plugins = routines.map(|name| crate::services::plugin_name(name, folder)).collect();
+    options.watch_plugins = settings.switch("WATCH_PLUGINS");
     set(&mut options.block_size, settings.integer("BLOCK_SIZE").and_then(|size| u64::try_from(size).ok()));
     let block_size = options.block_size;
     let bytes = |name: &str| settings.count(name).map(|blocks| u64::from(blocks).saturating_mul(block_size));

@@ -20,6 +20,8 @@ pub struct Options {
     pub plugin_path: Vec<PathBuf>,
     /// `ROUTINE_PLUGINS`: plugins that only rules and tables call, by name, or as files when there is a `/` in it.
     pub routine_plugins: Vec<String>,
+    /// `WATCH_PLUGINS`: plugins whose files change are made anew.
+    pub watch_plugins: bool,
     /// `CONTROL_SOCKET`: where the running hub listens for `sluice` commands; `control.sock` in the spool if not set.
     pub control_socket: PathBuf,
     /// `BLOCK_SIZE`: bytes in a block, the unit of `blocklimit` and its kind.
@@ -248,6 +250,7 @@ impl Default for Options {
             log_dir: PathBuf::from(SPOOL_DIR).join(LOG_DIR),
             plugin_path: Vec::new(),
             routine_plugins: Vec::new(),
+            watch_plugins: false,
             control_socket: PathBuf::from(SPOOL_DIR).join(CONTROL_SOCKET),
             block_size: 1024,
             block_limit: None,

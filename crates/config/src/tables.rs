@@ -43,6 +43,13 @@ pub(crate) static GLOBAL: &[OptionInfo] = &[
         "Plugins whose routines rewrite rules and mapping tables may call, besides the plugins of channels: names or files, separated by commas (ours).",
     ),
     option(
+        "WATCH_PLUGINS",
+        Switch,
+        "0",
+        Acts,
+        "With 1, a plugin whose file has changed is made anew as by `sluice plugin reload`, once nobody writes to the file any more (ours).",
+    ),
+    option(
         "TIME_ZONE",
         Text,
         "the system's",

@@ -44,7 +44,7 @@ pub(crate) struct Channel {
     /// `None` when no configuration has it (any more).
     pub(crate) policy: Option<Policy>,
     pub(crate) runner: RunnerState,
-    /// Counts up with each instance, so that news of an old one is known as such.
+    /// The number of its instance, which no other has, so that news of an old one is known as such.
     pub(crate) generation: u64,
     /// Leases under way, of whatever generation, and the recipients that they began with.
     pub(crate) jobs: u32,
@@ -289,6 +289,8 @@ impl Core {
                 self.reload(loaded, policies, now);
                 done(());
             }
+            Event::PlanRenewal { plugins, done } => done(self.plan_renewal(&plugins)),
+            Event::Renew { prepared, next, drain, done } => done(self.renew(prepared, &next, drain, now)),
             Event::ActivatorsKept(kept) => self.note_activators(kept, now),
             Event::Checkpointed(result) => self.checkpointed(result, now),
             Event::Stop { until } => self.stop(until),

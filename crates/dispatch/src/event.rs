@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sluice_config::Config;
-use sluice_host::HostEvent;
+use sluice_host::{HostEvent, Report};
 use sluice_mail::{Time, TransferPriority};
 use sluice_queue::{ChannelKey, EntryView, QueueSummary, Selector};
 use sluice_rewrite::Rewriter;
@@ -23,7 +23,8 @@ use crate::last_error::Deferral;
 use crate::order::{Order, ReleaseId, Released};
 use crate::policy::{Policy, Schedule};
 use crate::records::ReleaseRecord;
-use crate::runner::Runner;
+use crate::renew::{Planned, Prepared, RenewedChannel};
+use crate::runner::{NextGeneration, Runner};
 
 /// A configuration with its rules compiled: what everybody works from until the next reload.
 #[derive(Debug)]
@@ -99,6 +100,10 @@ pub struct ChannelReport {
     pub stopped_since: Option<Time>,
     /// When it runs next without anybody asking, where its `SCHEDULE` or closed `WINDOW` decides that.
     pub next_run: Option<Time>,
+    /// How its instance is, where it has one.
+    pub instance: Option<Report>,
+    /// Old instances that finish what they hold.
+    pub draining: usize,
     /// Why it gets nothing done although it has something to do, when that has been so for half a minute.
     pub stalled: Option<String>,
 }
@@ -213,6 +218,15 @@ pub(crate) enum Event {
     /// A new configuration, and what each of its channels is to the dispatcher, in their order: found out beforehand, so
     /// that the loop has little to do.
     Reload { loaded: Arc<Loaded>, policies: Vec<Policy>, done: Answer<()> },
+    /// A plugin is to be made anew: which instances does that need?
+    PlanRenewal { plugins: Vec<String>, done: Answer<Vec<Planned>> },
+    /// These instances are ready to take the place of those that there are.
+    Renew {
+        prepared: Vec<Prepared>,
+        next: NextGeneration,
+        drain: Duration,
+        done: Answer<Vec<RenewedChannel>>,
+    },
     /// A checkpoint has been written, or not.
     Checkpointed(Result<(), String>),
     /// Up to when the moments of each activator have been kept.

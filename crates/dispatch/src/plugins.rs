@@ -1,13 +1,14 @@
 //! Channel instances for real: plugins loaded by the `host` crate.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sluice_host::{Events, Host, Offer, Refusal, Setting, Spec};
+use sluice_host::{Events, Host, Offer, Refusal, Report, Setting, Spec};
 
 use crate::desk::chain;
-use crate::runner::{Instance, NotTaken, PluginInfo, Runner, Runners};
+use crate::runner::{Instance, NextGeneration, NotTaken, PluginInfo, Runner, Runners};
 
 /// Starts plugins.
 pub struct Plugins {
@@ -19,7 +20,7 @@ pub struct Plugins {
 #[derive(Default)]
 struct Asked {
     channels: BTreeMap<String, ()>,
-    file: String,
+    place: PathBuf,
     error: Option<String>,
 }
 
@@ -55,6 +56,29 @@ impl Runner for Plugin {
     fn stop(&self, deadline: Duration) {
         self.0.stop(deadline);
     }
+
+    fn ready(&self) -> Result<(), String> {
+        self.0.create_now()
+    }
+
+    fn report(&self) -> Option<Report> {
+        Some(self.0.report())
+    }
+}
+
+impl Plugins {
+    /// An instance of a plugin that is loaded.
+    fn instance(&self, plugin: Arc<sluice_host::Plugin>, instance: &Instance, events: Events) -> Plugin {
+        let facts = instance.facts.iter().map(|(name, value)| Setting::fact(name, value));
+        let keywords = instance.keywords.iter().map(|(name, value)| Setting::keyword(name, value));
+        let options = instance.options.iter().map(|(name, value)| Setting::option(name, value));
+        let mut spec = Spec::new(&instance.channel, facts.chain(keywords).chain(options).collect());
+        spec.max_workers = instance.workers;
+        // One lease per job, and a poll that may come beside them.
+        spec.queue_bound = instance.workers as usize + 1;
+        spec.deadline = instance.deadline;
+        Plugin(sluice_host::Instance::start(&self.host, plugin, spec, events))
+    }
 }
 
 impl Runners for Plugins {
@@ -64,19 +88,38 @@ impl Runners for Plugins {
             let asked = asked.entry(instance.plugin.clone()).or_default();
             asked.channels.insert(instance.channel.clone(), ());
             asked.error = loaded.as_ref().err().map(|error| chain(error));
-            asked.file =
-                loaded.as_ref().map_or_else(|_| String::new(), |plugin| plugin.file().display().to_string());
+            asked.place = loaded.as_ref().map_or_else(|_| PathBuf::new(), |plugin| plugin.place());
         }
         let plugin = loaded.map_err(|error| chain(&error))?;
-        let facts = instance.facts.iter().map(|(name, value)| Setting::fact(name, value));
-        let keywords = instance.keywords.iter().map(|(name, value)| Setting::keyword(name, value));
-        let options = instance.options.iter().map(|(name, value)| Setting::option(name, value));
-        let mut spec = Spec::new(&instance.channel, facts.chain(keywords).chain(options).collect());
-        spec.max_workers = instance.workers;
-        // One lease per job, and a poll that may come beside them.
-        spec.queue_bound = instance.workers as usize + 1;
-        spec.deadline = instance.deadline;
-        Ok(Arc::new(Plugin(sluice_host::Instance::start(&self.host, plugin, spec, events))))
+        Ok(Arc::new(self.instance(plugin, instance, events)))
+    }
+
+    fn load_next(&self, plugin: &str) -> Result<NextGeneration, String> {
+        let plugin = self.host.load_next(plugin).map_err(|error| chain(&error))?;
+        Ok(NextGeneration {
+            generation: plugin.generation(),
+            version: plugin.version().to_owned(),
+            file: plugin.file().display().to_string(),
+            plugin: Some(plugin),
+        })
+    }
+
+    fn start_next(
+        &self,
+        instance: &Instance,
+        events: Events,
+        next: &NextGeneration,
+    ) -> Result<Arc<dyn Runner>, String> {
+        let Some(plugin) = next.plugin.clone() else { return self.start(instance, events) };
+        let instance = self.instance(plugin, instance, events);
+        instance.0.prepare();
+        Ok(Arc::new(instance))
+    }
+
+    fn put_in_force(&self, next: &NextGeneration) {
+        if let Some(plugin) = &next.plugin {
+            self.host.put_in_force(plugin);
+        }
     }
 
     fn plugins(&self) -> Vec<PluginInfo> {
@@ -85,8 +128,8 @@ impl Runners for Plugins {
         let mut rows: Vec<PluginInfo> = loaded
             .iter()
             .map(|plugin| {
-                let file = plugin.file().display().to_string();
-                let users = asked.values().filter(|asked| asked.file == file);
+                let place = plugin.place();
+                let users = asked.values().filter(|asked| asked.place == place);
                 let mut channels: Vec<String> =
                     users.flat_map(|asked| asked.channels.keys().cloned()).collect();
                 channels.sort_unstable();

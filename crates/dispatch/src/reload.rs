@@ -107,7 +107,9 @@ impl Core {
             match channel.runner {
                 // The one being started has the old settings: it is stopped when it comes.
                 RunnerState::Starting => {
-                    channel.generation += 1;
+                    let number = self.number();
+                    let channel = &mut self.channels[key.index()];
+                    channel.generation = number;
                     channel.runner = RunnerState::None;
                 }
                 _ => self.retire_runner(key, self.loaded.config.options.delivery_deadline),

@@ -91,6 +91,11 @@ impl Core {
             error: channel.and_then(|channel| channel.error.clone()),
             stopped_since: self.closed.stopped_since(name),
             next_run: key.and_then(|key| self.next_run(key, now)),
+            instance: channel.and_then(|channel| match &channel.runner {
+                RunnerState::Running(runner) => runner.report(),
+                _ => None,
+            }),
+            draining: key.map_or(0, |key| self.draining.keys().filter(|(of, _)| *of == key).count()),
             stalled: key.and_then(|key| self.stalled(key, now)),
         }
     }

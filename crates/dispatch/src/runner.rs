@@ -15,7 +15,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sluice_config::{Channel, Config, Demand};
-use sluice_host::{Content, Events, Offer};
+use sluice_host::{Content, Events, Offer, Plugin, PluginOption, Report};
 use sluice_spool::Stored;
 
 /// What an instance of a channel is started with. Two that are equal need no restart.
@@ -104,6 +104,30 @@ pub trait Runner: Send + Sync {
     fn untaken(&self) -> usize;
     /// Takes nothing more, lets its workers finish what they hold for at most so long, and ends. Does not wait.
     fn stop(&self, deadline: Duration);
+    /// Waits until it can work, for as long as making a channel may take. Not called from the dispatcher's thread.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
+    /// How it is at the moment, where that can be told.
+    fn report(&self) -> Option<Report> {
+        None
+    }
+}
+
+/// A generation of a plugin that has been loaded and is not in force yet.
+#[derive(Debug, Clone)]
+pub struct NextGeneration {
+    /// Its number, from 1 on.
+    pub generation: u32,
+    /// The version that it says it has.
+    pub version: String,
+    /// The file it was loaded from.
+    pub file: String,
+    /// The plugin itself, where it lives in this process.
+    pub plugin: Option<Arc<Plugin>>,
 }
 
 /// A lease was not taken.
@@ -124,12 +148,22 @@ pub struct PluginInfo {
     pub file: String,
     /// Its version.
     pub version: String,
+    /// Which loading of its file it is, from 1 on; 0 when it is not loaded.
+    pub generation: u32,
+    /// How many generations are in memory.
+    pub generations: usize,
     /// Version of the contract.
     pub abi: u32,
     /// What it says it is.
     pub description: String,
-    /// Names of its options.
-    pub options: Vec<String>,
+    /// Its options.
+    pub options: Vec<PluginOption>,
+    /// It sees messages before they are queued.
+    pub filter: bool,
+    /// What it says that it does, beside what its functions tell.
+    pub features: Vec<String>,
+    /// Names of the routines that rules may call.
+    pub routines: Vec<String>,
     /// Channels whose instances are alive or were asked for.
     pub channels: Vec<String>,
     /// Why it is not loaded.
@@ -144,9 +178,14 @@ impl PluginInfo {
             name: name.to_owned(),
             file: plugin.file().display().to_string(),
             version: plugin.version().to_owned(),
+            generation: plugin.generation(),
+            generations: plugin.generations(),
             abi: plugin.abi_version(),
             description: plugin.description().to_owned(),
-            options: plugin.options().iter().map(|option| option.name.clone()).collect(),
+            options: plugin.options().to_vec(),
+            filter: plugin.has_filter(),
+            features: plugin.features(),
+            routines: plugin.routines().to_vec(),
             channels,
             error: None,
         }
@@ -160,6 +199,30 @@ pub trait Runners: Send + Sync + 'static {
     /// # Errors
     /// The whole reason in one line, for the log and for `channel list`.
     fn start(&self, instance: &Instance, events: Events) -> Result<Arc<dyn Runner>, String>;
+    /// Loads what is in the file of a plugin now, beside what is loaded. Nothing is started with it yet. May take its time.
+    ///
+    /// # Errors
+    /// The whole reason in one line; everything is as it was.
+    fn load_next(&self, plugin: &str) -> Result<NextGeneration, String> {
+        Err(format!("the plugin {plugin} cannot be loaded anew here"))
+    }
+    /// [`Runners::start`] with a generation that is not in force yet. It begins to make its channel at once.
+    ///
+    /// # Errors
+    /// As there.
+    fn start_next(
+        &self,
+        instance: &Instance,
+        events: Events,
+        next: &NextGeneration,
+    ) -> Result<Arc<dyn Runner>, String> {
+        let _ = next;
+        self.start(instance, events)
+    }
+    /// From now on instances are started with this generation. Called from the dispatcher's thread: it does not wait.
+    fn put_in_force(&self, next: &NextGeneration) {
+        let _ = next;
+    }
     /// What is loaded.
     fn plugins(&self) -> Vec<PluginInfo>;
 }

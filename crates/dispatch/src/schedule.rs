@@ -409,9 +409,10 @@ impl Core {
         let Some(instance) = channel.policy.as_ref().and_then(|policy| policy.instance.clone()) else {
             return;
         };
-        channel.generation += 1;
+        let generation = self.number();
+        let channel = &mut self.channels[key.index()];
+        channel.generation = generation;
         channel.runner = RunnerState::Starting;
-        let generation = channel.generation;
         let (runners, inbox) = (Arc::clone(&self.shared.runners), self.inbox.clone());
         let work = move || {
             let events_to = inbox.clone();

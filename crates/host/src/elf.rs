@@ -11,7 +11,6 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 
 const HEADER_LEN: usize = 64;
 const PROGRAM_HEADER_LEN: usize = 56;
@@ -20,38 +19,49 @@ const DATA_LITTLE: u8 = 1;
 const DATA_BIG: u8 = 2;
 const OWN_DATA: u8 = if cfg!(target_endian = "little") { DATA_LITTLE } else { DATA_BIG };
 const PT_LOAD: u32 = 1;
+const PT_DYNAMIC: u32 = 2;
+const PT_NOTE: u32 = 4;
+const PT_PROPERTY: u32 = 0x6474_e553;
 
-/// The length the file needs and does not have, with the one it has: `Some((needed, has))`.
-pub(crate) fn cut_short(path: &Path) -> io::Result<Option<(u64, u64)>> {
-    let file = File::open(path)?;
+/// How much of a file the linker would load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// It is no library for this machine, which the linker says in words.
+    NoLibrary,
+    /// The file is shorter than its headers say.
+    Short { needed: u64, has: u64 },
+    /// So many bytes from its beginning; what is behind them is not loaded.
+    Whole { needed: u64 },
+}
+
+pub(crate) fn extent(file: &File) -> io::Result<Extent> {
     let has = file.metadata()?.len();
-    let missing = |needed: u64| (needed > has).then_some((needed, has));
     let mut header = [0; HEADER_LEN];
     if has < HEADER_LEN as u64 {
         // The linker reads this much before it maps anything, and refuses it in words.
-        return Ok(None);
+        return Ok(Extent::NoLibrary);
     }
     file.read_exact_at(&mut header, 0)?;
     if !header.starts_with(b"\x7fELF") || header[4] != CLASS_64 || header[5] != OWN_DATA {
-        return Ok(None);
+        return Ok(Extent::NoLibrary);
     }
     let (start, count) = (u64_at(&header, 32), u64::from(u16_at(&header, 56)));
     if usize::from(u16_at(&header, 54)) != PROGRAM_HEADER_LEN {
-        return Ok(None);
+        return Ok(Extent::NoLibrary);
     }
-    let end = start.saturating_add(count * PROGRAM_HEADER_LEN as u64);
-    if let Some(short) = missing(end) {
-        return Ok(Some(short));
+    let mut needed = start.saturating_add(count * PROGRAM_HEADER_LEN as u64).max(HEADER_LEN as u64);
+    if needed > has {
+        return Ok(Extent::Short { needed, has });
     }
-    let mut needed = 0;
     for at in 0..count {
         let mut segment = [0; PROGRAM_HEADER_LEN];
         file.read_exact_at(&mut segment, start + at * PROGRAM_HEADER_LEN as u64)?;
-        if u32_at(&segment, 0) == PT_LOAD {
+        // Notes and the like lie within what is loaded; if they do not, they are read from the file all the same.
+        if matches!(u32_at(&segment, 0), PT_LOAD | PT_DYNAMIC | PT_NOTE | PT_PROPERTY) {
             needed = needed.max(u64_at(&segment, 8).saturating_add(u64_at(&segment, 32)));
         }
     }
-    Ok(missing(needed))
+    Ok(if needed > has { Extent::Short { needed, has } } else { Extent::Whole { needed } })
 }
 
 fn bytes_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
@@ -76,19 +86,22 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 mod tests {
     use super::*;
 
+    fn extent_of(bytes: &[u8]) -> Extent {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.so");
+        std::fs::write(&path, bytes).unwrap();
+        extent(&File::open(&path).unwrap()).unwrap()
+    }
+
     /// The test program itself is an ELF file with everything in it.
     #[test]
     fn a_file_is_whole_or_says_how_much_is_missing() {
         let program = std::fs::read(std::env::current_exe().unwrap()).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("x.so");
-        let cut = |len: usize| {
-            std::fs::write(&path, &program[..len]).unwrap();
-            cut_short(&path).unwrap()
-        };
-        assert_eq!(cut(program.len()), None);
+        let Extent::Whole { needed: all } = extent_of(&program) else { panic!("it runs") };
+        assert!(all <= program.len() as u64);
+        assert_eq!(extent_of(&program[..usize::try_from(all).unwrap()]), Extent::Whole { needed: all });
         for len in [HEADER_LEN, 100, 40_000, program.len() / 10] {
-            let (needed, has) = cut(len).expect("it is cut short");
+            let Extent::Short { needed, has } = extent_of(&program[..len]) else { panic!("cut at {len}") };
             assert_eq!(has, len as u64);
             assert!(needed > has && needed <= program.len() as u64, "{needed}");
         }
@@ -96,19 +109,15 @@ mod tests {
 
     #[test]
     fn what_is_no_library_is_left_to_the_linker() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("x.so");
         let mut other_class = b"\x7fELF\x01\x01\x01".to_vec();
         other_class.resize(200, 0xff);
         for text in [&b""[..], b"hello", &[0; 100], &other_class] {
-            std::fs::write(&path, text).unwrap();
-            assert_eq!(cut_short(&path).unwrap(), None);
+            assert_eq!(extent_of(text), Extent::NoLibrary);
         }
         let mut absurd = b"\x7fELF\x02".to_vec();
         absurd.push(OWN_DATA);
         absurd.resize(HEADER_LEN, 0xff);
         absurd[54..56].copy_from_slice(&(PROGRAM_HEADER_LEN as u16).to_ne_bytes());
-        std::fs::write(&path, &absurd).unwrap();
-        assert_eq!(cut_short(&path).unwrap(), Some((u64::MAX, HEADER_LEN as u64)));
+        assert_eq!(extent_of(&absurd), Extent::Short { needed: u64::MAX, has: HEADER_LEN as u64 });
     }
 }

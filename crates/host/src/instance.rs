@@ -18,8 +18,7 @@ use crate::door::FrontDoor;
 use crate::event::{Cause, Events, Failure, HostEvent, StopReason};
 use crate::load::Host;
 use crate::plugin::{OptionProblem, Plugin};
-use crate::spec::{FOREVER, SettingKind, Spec};
-use crate::sync::channel::bounded;
+use crate::spec::{SettingKind, Spec};
 use crate::sync::{AtomicBool, AtomicUsize, Condvar, Created, Mutex, MutexGuard, create, thread};
 use crate::watchdog::Watchdog;
 use crate::work::Offer;
@@ -30,12 +29,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+mod ending;
+
 /// How long workers get to finish when the instance stops because of its own trouble.
 const OWN_STOP: Duration = Duration::from_secs(10);
-/// How often the end looks whether the last words of others are out.
-const SENDING_TICK: Duration = Duration::from_millis(5);
-/// How long `destroy` gets, at least, before the stop is reported without it.
-const DESTROY_MIN: Duration = Duration::from_secs(1);
 
 /// A channel that is run by a plugin. Dropping it stops it at once.
 pub struct Instance {
@@ -62,6 +59,35 @@ pub enum Refusal {
     Stopped,
 }
 
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Refusal::Full => to.write_str("its queue is full"),
+            Refusal::Resting(rest) => write!(to, "it rests for {rest:?} after a failure"),
+            Refusal::Stopped => to.write_str("it is stopping"),
+        }
+    }
+}
+
+/// How an instance is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The generation of its plugin.
+    pub generation: u32,
+    /// Worker threads.
+    pub workers: usize,
+    /// Leases that wait for one.
+    pub queued: usize,
+    /// Threads that were given up and have not come back.
+    pub hung: u32,
+    /// It takes nothing any more.
+    pub ended: bool,
+    /// How long no worker is started yet, after a failure.
+    pub rest: Duration,
+    /// How often it has failed: panics, early returns, hangs, and a `create` that could not.
+    pub failures: u64,
+}
+
 impl Instance {
     /// Makes a channel. Nothing of the plugin runs before there is work, or [`prepare`](Self::prepare) is called.
     pub fn start(host: &Host, plugin: Arc<Plugin>, spec: Spec, events: Events) -> Instance {
@@ -83,6 +109,8 @@ impl Instance {
                 idle: Vec::new(),
                 called: 0,
                 created: None,
+                not_created: None,
+                failures: 0,
                 workers: Vec::new(),
                 left_behind: 0,
                 reporting: 0,
@@ -108,6 +136,43 @@ impl Instance {
         let mut state = self.inner.state.lock();
         if state.created.is_none() && state.workers.is_empty() && state.open && state.rest().is_zero() {
             self.inner.start_worker(&mut state);
+        }
+    }
+
+    /// Creates the channel now and waits until that is done, or has failed, for as long as `create` may take: whoever
+    /// wants to know that an instance works before anything is given to it.
+    ///
+    /// # Errors
+    /// Why the plugin has made no channel.
+    pub fn create_now(&self) -> Result<(), String> {
+        self.prepare();
+        let mut state = self.inner.state.lock();
+        loop {
+            if state.created.is_some() {
+                return Ok(());
+            }
+            if let Some(why) = &state.not_created {
+                return Err(why.clone());
+            }
+            if !state.open || state.workers.is_empty() {
+                return Err(Refusal::Stopped.to_string());
+            }
+            // Woken by the first worker, which has made the channel or could not, or is given up by the watchdog.
+            self.inner.quiet.wait(&mut state);
+        }
+    }
+
+    /// How it is at the moment.
+    pub fn report(&self) -> Report {
+        let state = self.inner.state.lock();
+        Report {
+            generation: self.inner.plugin.generation(),
+            workers: state.workers.len(),
+            queued: state.queue.len(),
+            hung: u32::try_from(state.left_behind).unwrap_or(0),
+            ended: !state.open,
+            rest: state.rest(),
+            failures: state.failures,
         }
     }
 
@@ -146,7 +211,7 @@ impl Instance {
     }
 
     /// Ends the instance: what waits is given back, workers may finish what they hold until `deadline` is over, and are
-    /// left behind then. Returns at once; [`HostEvent::Stopped`] comes at the end.
+    /// left behind then. The plugin's `stop` is called when they hold nothing any more, or ten seconds before that time. Returns at once; [`HostEvent::Stopped`] comes at the end.
     pub fn stop(&self, deadline: Duration) {
         self.inner.begin_stop(StopReason::Asked, deadline);
     }
@@ -186,7 +251,7 @@ pub(crate) struct Inner {
     /// Where workers bring mail in, once somebody has opened it.
     pub(crate) door: Arc<OnceLock<Arc<dyn FrontDoor>>>,
     state: Mutex<State>,
-    /// The last worker has gone.
+    /// The last worker has gone, or the channel has been created.
     quiet: Condvar,
 }
 
@@ -199,6 +264,10 @@ struct State {
     /// Workers that were called and are not here yet.
     called: usize,
     created: Option<Arc<Created>>,
+    /// Why it was not, the last time that was tried.
+    not_created: Option<String>,
+    /// Since the beginning.
+    failures: u64,
     workers: Vec<Arc<Worker>>,
     /// Hung threads that have not come back. Signed, because a thread may come back while it is being given up.
     left_behind: i64,
@@ -329,6 +398,8 @@ impl Inner {
                         return Ending::Told; // Too late: nobody waits for it, and dropping it destroys it.
                     }
                     state.created = Some(created.clone());
+                    state.not_created = None;
+                    self.quiet.notify_all();
                     // The leases that came meanwhile may want more than this one worker.
                     let waiting = state.queue.len().min(self.spec.max_workers as usize);
                     for _ in 1..waiting {
@@ -416,6 +487,7 @@ impl Inner {
                     plugin = self.plugin.name(),
                     "the channel is stopped: its plugin refuses the settings: {text}"
                 );
+                self.state.lock().not_created = Some(format!("its plugin refuses the settings: {text}"));
                 self.begin_stop(StopReason::Refused(text), OWN_STOP);
                 let mut state = self.state.lock();
                 self.forget(&mut state, worker);
@@ -442,6 +514,10 @@ impl Inner {
         let pause = self.spec.pause_first.saturating_mul(doubled).min(self.spec.pause_max);
         let mut state = self.state.lock();
         state.resume = Some(Instant::now() + pause);
+        state.failures += 1;
+        if *cause == Cause::NotCreated {
+            state.not_created = Some(failure.to_string());
+        }
         let stopping = !state.open;
         let hung_now = u32::try_from(state.left_behind).unwrap_or(0);
         let left_over = self.forget(&mut state, worker);
@@ -499,90 +575,5 @@ impl Inner {
             .for_each(|event| self.send(event));
         self.state.lock().reporting -= 1;
         self.quiet.notify_all();
-    }
-
-    fn begin_stop(self: &Arc<Self>, reason: StopReason, deadline: Duration) {
-        let mut state = self.state.lock();
-        if !state.open {
-            return;
-        }
-        self.stopping.store(true, Ordering::Release);
-        state.open = false;
-        while !state.idle.is_empty() {
-            state.call_one();
-        }
-        let nothing_runs = state.workers.is_empty() && state.created.is_none();
-        drop(state);
-        let me = self.clone();
-        if nothing_runs {
-            self.watchdog.later(move || me.end(reason, deadline));
-            return;
-        }
-        let other = reason.clone();
-        let thread = self.thread("stop");
-        if thread.spawn(move || me.end(reason, deadline)).is_err() {
-            let me = self.clone();
-            self.watchdog.later(move || me.end(other, Duration::ZERO));
-        }
-    }
-
-    /// The end, on a thread of its own.
-    fn end(self: &Arc<Self>, reason: StopReason, deadline: Duration) {
-        let give_up = Instant::now() + deadline.min(FOREVER);
-        let (queue, workers, created) = {
-            let mut state = self.state.lock();
-            (std::mem::take(&mut state.queue), state.workers.clone(), state.created.clone())
-        };
-        for offer in queue {
-            untouched_lease(&offer.read(), &Cause::Stopping).into_iter().for_each(|event| self.send(event));
-        }
-        for worker in &workers {
-            worker.give_back_pending(&Cause::Stopping);
-        }
-        if let Some(created) = created.filter(|_| !workers.is_empty()) {
-            // It may not come back, so nobody waits for it.
-            let thread = self.thread("stopping");
-            let _ = thread.spawn(move || created.stop());
-        }
-        drop(workers);
-        let mut state = self.state.lock();
-        // Woken by the last worker, ended by the deadline.
-        while !state.workers.is_empty() && !self.quiet.wait_until(&mut state, give_up).timed_out() {}
-        let remaining = std::mem::take(&mut state.workers);
-        drop(state);
-        let mut late = 0;
-        for worker in remaining {
-            if let Some(seized) = worker.seize(&Cause::Stopping) {
-                worker.report_seized(seized);
-                late += 1;
-            }
-        }
-        let mut state = self.state.lock();
-        state.left_behind += late;
-        // Ended by whoever has reported; what they wait for is that their events are taken.
-        while state.reporting > 0 || self.sending.load(Ordering::SeqCst) > 0 {
-            self.quiet.wait_for(&mut state, SENDING_TICK);
-        }
-        let created = state.created.take();
-        let left_behind = u32::try_from(state.left_behind).unwrap_or(0);
-        drop(state);
-        if let Some(created) = created {
-            let left = give_up.saturating_duration_since(Instant::now());
-            self.let_go(created, left.max(DESTROY_MIN));
-        }
-        self.send(HostEvent::Stopped { channel: self.channel.clone(), reason, left_behind });
-    }
-
-    /// Destroys the channel, unless a thread is left that still uses it: that one will.
-    fn let_go(&self, created: Arc<Created>, limit: Duration) {
-        let (done, wait) = bounded::<()>(1);
-        let thread = self.thread("destroy");
-        let started = thread.spawn(move || {
-            drop(created);
-            let _ = done.send(());
-        });
-        if started.is_ok() && wait.recv_timeout(limit).is_err() {
-            tracing::error!(channel = %self.channel, plugin = self.plugin.name(), "`destroy` did not return in time");
-        }
     }
 }

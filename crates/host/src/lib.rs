@@ -23,9 +23,11 @@
 #![deny(unsafe_code)]
 
 mod call;
+mod copy;
 mod door;
 mod elf;
 mod event;
+mod generations;
 mod instance;
 mod library;
 mod load;
@@ -43,8 +45,8 @@ mod worker;
 
 pub use door::{FrontDoor, Origin, Submission, Submitted};
 pub use event::{Cause, Events, Failure, HostEvent, StopReason};
-pub use instance::{Instance, OfferError, Refusal};
-pub use load::{Host, LoadError};
+pub use instance::{Instance, OfferError, Refusal, Report};
+pub use load::{FileState, Host, LoadError, Seen};
 pub use plugin::{OptionKind, OptionProblem, Plugin, PluginOption};
 pub use routine::RoutineError;
 pub use spec::{Setting, SettingKind, Spec};

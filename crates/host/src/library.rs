@@ -71,6 +71,7 @@ pub(crate) struct Table {
 }
 
 /// Why a library is not a plugin for this host.
+#[derive(Clone)]
 pub(crate) enum Unfit {
     /// The dynamic linker says so.
     NotALibrary(String),

@@ -1,11 +1,12 @@
 //! Finding a plugin's file, deciding whether to trust it, and keeping what was loaded.
 //!
-//! A file is loaded once; asking again gives the same [`Plugin`]. When another file has taken its place (a new one,
-//! renamed over it), that one is loaded beside the old as a new generation; who still has the old `Arc` keeps using it. A
-//! file that the handshake refused counts as a generation too, because the linker keeps it.
+//! A file is loaded once; asking again gives the same [`Plugin`], whatever the file is by now. When another one has taken
+//! its place, [`Host::load_next`] loads that beside the old as a new generation, which is used from
+//! [`Host::put_in_force`] on; who still has the old `Arc` keeps using it.
 
+use crate::copy::{Copied, Identity, Opened};
 use crate::door::FrontDoor;
-use crate::elf;
+use crate::generations::{GENERATIONS_WARN, Generation, Line};
 use crate::library::{self, PROGRAM, Unfit};
 use crate::permissions;
 use crate::plugin::Plugin;
@@ -16,7 +17,6 @@ use sluice_abi::ABI_VERSION;
 use std::collections::HashMap;
 use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -61,14 +61,27 @@ pub enum LoadError {
         /// A command that mends it.
         fix: String,
     },
-    /// Written over while it was loaded.
-    #[error(
-        "plugin {} was overwritten while it was loaded; restart the hub, and next time put the new file beside it and rename it (mv)",
-        .path.display()
-    )]
-    Overwritten {
+    /// It was written to while it was copied.
+    #[error("plugin {} is being written to; try again when it is whole", .path.display())]
+    Changing {
         /// The file.
         path: PathBuf,
+    },
+    /// More is to be loaded than anybody's library needs.
+    #[error("plugin {} wants {len} bytes to be loaded, which is too much for a plugin", .path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// So many.
+        len: u64,
+    },
+    /// There is no memory for the copy that is loaded, or no right to make one.
+    #[error("cannot copy plugin {} into memory", .path.display())]
+    Copy {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
     },
     /// The file ends before the library does; loading it would end the process.
     #[error(
@@ -183,25 +196,31 @@ pub struct Host {
 
 /// What a process has once, wherever it looks for plugins.
 struct Shared {
-    loaded: Mutex<HashMap<PathBuf, Vec<Generation>>>,
+    /// By the place at which the file was found.
+    lines: Mutex<HashMap<PathBuf, Arc<Line>>>,
+    /// The linker is given the files themselves, not copies.
+    in_place: bool,
     watchdog: Arc<Watchdog>,
     door: Arc<OnceLock<Arc<dyn FrontDoor>>>,
-}
-
-/// One file that was loaded from a path.
-struct Generation {
-    device: u64,
-    inode: u64,
-    modified: (i64, i64),
-    /// `None` when the handshake refused it: the linker has it all the same, for as long as the process lives.
-    plugin: Option<Arc<Plugin>>,
 }
 
 impl Host {
     /// Looks for plugins in `folders`, in this order.
     pub fn new(folders: Vec<PathBuf>) -> Host {
+        Host::with(folders, false)
+    }
+
+    /// Looks for plugins in `folders`, and loads the files themselves in place of copies: debuggers and valgrind then find
+    /// what they need behind the part that is loaded. For tools that look at one plugin and end; whoever writes over such
+    /// a file kills the process.
+    pub fn in_place(folders: Vec<PathBuf>) -> Host {
+        Host::with(folders, true)
+    }
+
+    fn with(folders: Vec<PathBuf>, in_place: bool) -> Host {
         let shared = Shared {
-            loaded: Mutex::new(HashMap::new()),
+            lines: Mutex::new(HashMap::new()),
+            in_place,
             watchdog: Arc::new(Watchdog::default()),
             door: Arc::new(OnceLock::new()),
         };
@@ -239,82 +258,163 @@ impl Host {
         &self.shared.watchdog
     }
 
-    /// Loads a plugin by its name, or by the path of its file if there is a `/` in `name`.
+    /// Loads a plugin by its name, or by the path of its file if there is a `/` in `name`. What has been loaded before is
+    /// not looked at again.
     ///
     /// # Errors
     /// Why it is not loaded; nothing of the plugin was called.
     pub fn load(&self, name: &str) -> Result<Arc<Plugin>, LoadError> {
-        let found = self.find(name)?;
-        // The linker goes by what the name leads to, and so do the permissions.
-        let path = fs::canonicalize(&found).map_err(|source| LoadError::Examine { path: found, source })?;
-        let file = fs::metadata(&path).map_err(|source| LoadError::Examine { path: path.clone(), source })?;
-        if !file.is_file() {
-            return Err(LoadError::NotAFile { path });
+        let line = self.line(name)?;
+        if let Some(plugin) = line.in_force() {
+            return Ok(plugin);
         }
-        trusted(&path, &file)?;
-        let mut loaded = self.shared.loaded.lock();
-        let generations = loaded.entry(path.clone()).or_default();
-        let modified = (file.mtime(), file.mtime_nsec());
-        let mut spelling = generations.len();
-        if let Some(at) =
-            generations.iter().position(|one| (one.device, one.inode) == (file.dev(), file.ino()))
-        {
-            if generations[at].modified != modified {
-                return Err(LoadError::Overwritten { path });
-            }
-            match &generations[at].plugin {
-                Some(plugin) => return Ok(plugin.clone()),
-                // Refused before, and unchanged: the linker gives the same again, so it will be the same refusal.
-                None => spelling = at,
-            }
+        let mut generations = line.generations.lock();
+        if let Some(plugin) = line.in_force() {
+            return Ok(plugin);
         }
-        let short =
-            elf::cut_short(&path).map_err(|source| LoadError::Examine { path: path.clone(), source })?;
-        if let Some((needed, has)) = short {
-            return Err(LoadError::CutShort { path, has, needed });
-        }
-        let (device, inode) = (file.dev(), file.ino());
-        let table = match library::open(&spelled_anew(&path, spelling)) {
-            Ok(table) => table,
-            Err(unfit) => {
-                let in_memory = !matches!(unfit, Unfit::NotALibrary(_));
-                if in_memory && spelling == generations.len() {
-                    generations.push(Generation { device, inode, modified, plugin: None });
-                }
-                return Err(refusal(&path, unfit));
-            }
-        };
-        let plugin = Arc::new(Plugin {
-            file: path,
-            name: table.name,
-            version: table.version,
-            description: table.description,
-            abi_version: ABI_VERSION,
-            features: table.features,
-            options: table.options,
-            routines: table.routines,
-            functions: table.functions,
-            callers: Callers::default(),
-        });
-        tracing::info!(
-            plugin = plugin.name(),
-            version = plugin.version(),
-            file = %plugin.file().display(),
-            "plugin loaded"
-        );
-        generations.push(Generation { device, inode, modified, plugin: Some(plugin.clone()) });
+        let plugin = self.load_file(&line, &mut generations)?;
+        line.put_in_force(&plugin);
         Ok(plugin)
     }
 
-    /// Everything that is loaded, sorted by name; of several generations the newest.
-    pub fn loaded(&self) -> Vec<Arc<Plugin>> {
-        let loaded = self.shared.loaded.lock();
-        let newest = |generations: &Vec<Generation>| {
-            generations.iter().rev().find_map(|generation| generation.plugin.clone())
+    /// Loads what is in a plugin's file now, as the next generation. It is not in force yet: [`load`](Self::load) gives
+    /// what it gave before. If the file is the one that was loaded last, that is what it gives.
+    ///
+    /// # Errors
+    /// Why it is not loaded; nothing of the plugin was called.
+    pub fn load_next(&self, name: &str) -> Result<Arc<Plugin>, LoadError> {
+        let line = self.line(name)?;
+        let mut generations = line.generations.lock();
+        self.load_file(&line, &mut generations)
+    }
+
+    /// From now on this generation is what [`load`](Self::load) gives.
+    pub fn put_in_force(&self, plugin: &Arc<Plugin>) {
+        if let Some(line) = plugin.line.upgrade() {
+            line.put_in_force(plugin);
+        }
+    }
+
+    /// Where the file of a plugin is found.
+    ///
+    /// # Errors
+    /// It is nowhere.
+    pub fn place(&self, name: &str) -> Result<PathBuf, LoadError> {
+        self.line(name).map(|line| line.place.clone())
+    }
+
+    /// Whether the file of a plugin is another one than it was when it was loaded last: to be asked now and then. `None`
+    /// when nothing of that name is loaded, or there is no file.
+    pub fn has_changed(&self, plugin: &Plugin) -> Option<FileState> {
+        let line = plugin.line.upgrade()?;
+        let now = Identity::of(&fs::metadata(&line.place).ok()?);
+        let generations = line.generations.try_lock()?;
+        let is_known = generations.last().is_some_and(|newest| newest.identity == now);
+        Some(if is_known { FileState::Known } else { FileState::Changed(Seen(now)) })
+    }
+
+    /// Loads the file of a line, unless it is what the newest generation is.
+    fn load_file(
+        &self,
+        line: &Arc<Line>,
+        generations: &mut Vec<Generation>,
+    ) -> Result<Arc<Plugin>, LoadError> {
+        let examine = |source| LoadError::Examine { path: line.place.clone(), source };
+        let opened = Opened::open(&line.place).map_err(examine)?;
+        let path = opened.path.clone();
+        if !opened.about.is_file() {
+            return Err(LoadError::NotAFile { path });
+        }
+        trusted(&path, &opened.about)?;
+        let identity = Identity::of(&opened.about);
+        let number = 1 + generations.iter().filter(|one| one.result.is_ok()).count();
+        let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let copied = opened.copy(&format!("{file_name}#{number}"));
+        let copy = match copied.map_err(|source| LoadError::Copy { path: path.clone(), source })? {
+            Copied::Whole(copy) => copy,
+            Copied::Short { needed, has } => return Err(LoadError::CutShort { path, has, needed }),
+            Copied::Changing => return Err(LoadError::Changing { path }),
+            Copied::TooLarge(len) => return Err(LoadError::TooLarge { path, len }),
         };
-        let mut plugins: Vec<_> = loaded.values().filter_map(newest).collect();
+        if let Some(newest) = generations.last_mut() {
+            let is_same = match newest.copy {
+                Some(known) => copy.is_same(known).map_err(examine)?,
+                None => newest.identity == identity,
+            };
+            if is_same {
+                newest.identity = identity;
+                return newest.result.clone().map_err(|unfit| refusal(&path, unfit));
+            }
+        }
+        let copy = (!self.shared.in_place).then_some(copy);
+        let lent = copy.as_ref().map_or_else(|| path.clone(), |copy| copy.path());
+        let result = match library::open(&lent) {
+            Err(Unfit::NotALibrary(text)) => {
+                // The linker has let go of it, and so do we.
+                let mut text = text.replace(&lent.display().to_string(), &file_name);
+                if copy.is_some_and(|copy| copy.contains(b"$ORIGIN")) {
+                    text.push_str(ORIGIN_HELP);
+                }
+                return Err(LoadError::NotALibrary { path, text });
+            }
+            Err(unfit) => Err(unfit),
+            Ok(table) => Ok(Arc::new(Plugin {
+                file: path.clone(),
+                generation: u32::try_from(number).unwrap_or(u32::MAX),
+                line: Arc::downgrade(line),
+                name: table.name,
+                version: table.version,
+                description: table.description,
+                abi_version: ABI_VERSION,
+                features: table.features,
+                options: table.options,
+                routines: table.routines,
+                functions: table.functions,
+                callers: Callers::default(),
+            })),
+        };
+        let copy = copy.map(|copy| &*Box::leak(Box::new(copy)));
+        generations.push(Generation { identity, copy, result: result.clone() });
+        if generations.len() >= GENERATIONS_WARN {
+            tracing::warn!(
+                file = %path.display(),
+                generations = generations.len(),
+                "so many generations of a plugin are in memory, where they stay until the hub is started anew"
+            );
+        }
+        let plugin = result.map_err(|unfit| refusal(&path, unfit))?;
+        tracing::info!(
+            plugin = plugin.name(),
+            version = plugin.version(),
+            generation = plugin.generation(),
+            file = %plugin.file().display(),
+            "plugin loaded"
+        );
+        Ok(plugin)
+    }
+
+    /// Everything that is loaded and in force, sorted by name.
+    pub fn loaded(&self) -> Vec<Arc<Plugin>> {
+        let lines = self.shared.lines.lock();
+        let mut plugins: Vec<_> = lines.values().filter_map(|line| line.in_force()).collect();
         plugins.sort_by(|one, other| (one.name(), one.file()).cmp(&(other.name(), other.file())));
         plugins
+    }
+
+    /// The place of a plugin's file, and what was loaded from there. A file that has been taken away still has what was
+    /// loaded from it.
+    fn line(&self, name: &str) -> Result<Arc<Line>, LoadError> {
+        let found = self.find(name);
+        let mut lines = self.shared.lines.lock();
+        let place = match found {
+            Ok(place) => absolute(&place),
+            Err(error) => {
+                let LoadError::NotFound { looked, .. } = &error else { return Err(error) };
+                let known = looked.iter().find_map(|place| lines.get(&absolute(place)));
+                return known.filter(|line| line.in_force().is_some()).cloned().ok_or(error);
+            }
+        };
+        Ok(lines.entry(place).or_insert_with_key(|place| Arc::new(Line::new(place.clone()))).clone())
     }
 
     fn find(&self, name: &str) -> Result<PathBuf, LoadError> {
@@ -349,22 +449,25 @@ fn trusted(path: &Path, file: &Metadata) -> Result<(), LoadError> {
     }
 }
 
-/// The linker hands out the library it has when it is asked for a path it knows, even when the file is another one by
-/// now. So each generation is asked for under a spelling of its own: `/lib/x.so`, `/lib/./x.so`, `/lib/././x.so`.
-fn spelled_anew(path: &Path, generation: usize) -> PathBuf {
-    match (generation, path.parent(), path.file_name()) {
-        (1.., Some(folder), Some(name)) => {
-            let mut text = folder.as_os_str().to_owned();
-            for _ in 0..generation {
-                text.push("/.");
-            }
-            text.push("/");
-            text.push(name);
-            PathBuf::from(text)
-        }
-        _ => path.to_owned(),
-    }
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
+
+/// What to know of a library that looks for others beside itself.
+const ORIGIN_HELP: &str = "; its `$ORIGIN` does not lead to its folder, because a copy is loaded: build it with an absolute RUNPATH";
+
+/// What a look at a plugin's file says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileState {
+    /// It is what was loaded last, or tried.
+    Known,
+    /// It is another one. Two looks that say the same mean that nobody writes to it at the moment.
+    Changed(Seen),
+}
+
+/// The file as a look saw it; good for comparing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen(Identity);
 
 fn refusal(path: &Path, unfit: Unfit) -> LoadError {
     let path = path.to_owned();

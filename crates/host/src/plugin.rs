@@ -1,15 +1,19 @@
 //! What the host knows about a plugin without running any of its code.
 
+use crate::generations::Line;
 use crate::library::Functions;
 use crate::routine::Callers;
 use sluice_abi as abi;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
 
 /// A loaded plugin. Its library stays loaded until the process ends.
 pub struct Plugin {
     pub(crate) file: PathBuf,
+    pub(crate) generation: u32,
+    pub(crate) line: Weak<Line>,
     pub(crate) name: String,
     pub(crate) version: String,
     pub(crate) description: String,
@@ -149,6 +153,27 @@ impl Plugin {
     /// The file it was loaded from.
     pub fn file(&self) -> &Path {
         &self.file
+    }
+
+    /// Which loading of a file at that place it is, from 1 on.
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// The place at which its file was found: its path, unless that is behind a link.
+    pub fn place(&self) -> PathBuf {
+        self.line.upgrade().map_or_else(|| self.file.clone(), |line| line.place.clone())
+    }
+
+    /// The generation that is in force: this one, until another has taken its place.
+    #[must_use]
+    pub fn in_force(self: &Arc<Self>) -> Arc<Plugin> {
+        self.line.upgrade().and_then(|line| line.in_force()).unwrap_or_else(|| self.clone())
+    }
+
+    /// How many generations from its place are in memory, those included that were refused.
+    pub fn generations(&self) -> usize {
+        self.line.upgrade().map_or(1, |line| line.generations.lock().len())
     }
 
     /// Its name.

@@ -128,6 +128,11 @@ impl Worker {
         !state.gone
     }
 
+    /// It has a delivery that it has not finished.
+    pub(crate) fn holds(&self) -> bool {
+        !self.state.lock().held.is_empty()
+    }
+
     /// It was given up.
     pub(crate) fn is_gone(&self) -> bool {
         self.state.lock().gone

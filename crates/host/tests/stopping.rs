@@ -146,3 +146,28 @@ fn each_recipient_once(seen: &[HostEvent]) {
         assert!(*cause != Cause::Unusable);
     }
 }
+
+#[test]
+fn whether_a_channel_can_be_created_is_known_before_it_gets_anything() {
+    let (_folder, host, plugin) = misbehaving();
+    let made = |mode: &str| {
+        let spec =
+            Spec { create_deadline: Duration::from_millis(200), ..spec(mode, mode, Duration::from_secs(2)) };
+        let mut channel = Running::start(&host, &plugin, spec);
+        let result = channel.instance.create_now();
+        channel.instance.stop(Duration::ZERO);
+        channel.until_stopped();
+        (result, channel.instance.report().failures)
+    };
+    assert_eq!(made("delivers_all"), (Ok(()), 0));
+    let refused = |mode: &str, what: &str, failures: u64| {
+        let (result, failed) = made(mode);
+        assert_eq!(failed, failures, "{mode}");
+        let why = result.unwrap_err();
+        assert!(why.contains(what), "{why}");
+    };
+    refused("no_such_mode", "its plugin refuses the settings: MODE is `no_such_mode`", 0);
+    refused("fail_in_create", "the moon is in the wrong house", 1);
+    refused("panic_in_create", "a panic in create", 1);
+    refused("hang_in_create", "not created within 200ms", 1);
+}

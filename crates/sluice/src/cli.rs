@@ -468,6 +468,49 @@ pub(crate) enum Plugin {
     ///
     /// Asks the running hub; without one, the files are loaded and looked at here.
     List(PluginList),
+    /// Shows everything about a plugin: its file, generation and version, its options with their defaults, its routines, and
+    /// how its channels are: workers, those that hang, failures.
+    ///
+    /// Asks the running hub; without one, the file is loaded and looked at here.
+    Show(PluginShow),
+    /// Loads what is in a plugin's file now, beside what runs, and has its channels go over to that.
+    ///
+    /// The file may have been replaced or written over. It is tried first: when it cannot be loaded, is not a plugin for
+    /// this hub, others could have written it, or it refuses the settings of one of its channels, everything stays as it
+    /// is, and the reason is told. The channels' option files are read anew. New deliveries go to the new generation;
+    /// the old one finishes what it holds, and gives back what it has not begun. Nothing is lost, and nothing goes
+    /// twice.
+    Reload(PluginReload),
+    /// Loads a file and says whether it is a plugin. What a reload does first, in a process of its own.
+    #[command(name = crate::plugins::TRIAL_COMMAND, hide = true)]
+    TryLoad {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+/// Arguments of `plugin show`.
+#[derive(Debug, Args)]
+pub(crate) struct PluginShow {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// The plugin's name in the configuration, or the one in its file's name.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+}
+
+/// Arguments of `plugin reload`.
+#[derive(Debug, Args)]
+pub(crate) struct PluginReload {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Seconds that what is in delivery may still take with the old generation; when they are over it is given to the new
+    /// one, and may go twice. Without it, deliveries have the time that they have anyway (DELIVERY_DEADLINE).
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86400))]
+    pub(crate) drain: Option<u64>,
+    /// The plugin's name in the configuration, or the one in its file's name.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
 }
 
 /// Arguments of `plugin list`.

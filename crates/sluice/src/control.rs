@@ -3,9 +3,13 @@
 //! Runs on threads that may wait. Not here: the socket (`admin`), the words for people (`commands::remote`).
 
 mod closing;
+mod plugins;
 mod queue;
 
+pub(crate) use plugins::details;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -227,6 +231,10 @@ impl Control for Console {
                 }
                 Ok(())
             }
+            Request::PluginShow { plugin } => plugins::show(&self.hub, &plugin, row),
+            Request::PluginReload { plugin, drain_secs } => {
+                plugins::reload(&self.hub, &plugin, drain_secs.map(Duration::from_secs), row)
+            }
             Request::ActivatorStatus => {
                 let config = Arc::clone(&self.hub.loaded().config);
                 for activator in self.hub.activators().rows(&config) {
@@ -256,10 +264,11 @@ pub(crate) fn plugin_row(plugin: PluginInfo) -> PluginRow {
     PluginRow {
         plugin: plugin.name,
         file: plugin.file,
+        generation: plugin.generation,
         version: plugin.version,
         abi: plugin.abi,
         description: plugin.description,
-        options: plugin.options,
+        options: plugin.options.into_iter().map(|option| option.name).collect(),
         channels: plugin.channels,
         error: plugin.error,
     }

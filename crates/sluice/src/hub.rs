@@ -139,6 +139,12 @@ impl Hub {
         &self.activators
     }
 
+    /// Does something during which no configuration is reloaded, with the place that it is read from.
+    pub(crate) fn between_reloads<T>(&self, work: impl FnOnce(&Path) -> T) -> T {
+        let _one = self.reloading.lock();
+        work(&self.place)
+    }
+
     /// Reads the configuration again and puts it in force, whole or not at all. Waits until it is.
     pub(crate) fn reload(&self) -> Reloaded {
         let _one = self.reloading.lock();

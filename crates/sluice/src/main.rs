@@ -32,6 +32,7 @@ mod notices;
 mod output;
 mod own_names;
 mod own_releases;
+mod plugins;
 mod recipients;
 mod releases;
 mod report;
@@ -134,6 +135,9 @@ fn carry_out(command: Command) -> Result<Exit, Failure> {
         Command::Suspend(suspend) => commands::closing::suspend(&suspend),
         Command::Resume(resume) => commands::closing::resume(&resume),
         Command::Plugin(Plugin::List(list)) => commands::plugin_list::plugin_list(&list.common),
+        Command::Plugin(Plugin::Show(show)) => commands::plugin_show::plugin_show(&show),
+        Command::Plugin(Plugin::Reload(reload)) => commands::plugin_reload::plugin_reload(&reload),
+        Command::Plugin(Plugin::TryLoad { file }) => plugins::try_load(&file),
         Command::Password(Password::Set(set)) => commands::password::set(&set),
         Command::Password(Password::Remove(remove)) => commands::password::remove(&remove),
         Command::Password(Password::List(list)) => commands::password::list(&list),

@@ -36,15 +36,20 @@ struct Allowed {
 
 impl Allowed {
     fn is(&self, image: &str) -> bool {
-        if self.name.eq_ignore_ascii_case(image) {
-            return true;
-        }
-        let file = Path::new(&self.name).file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let stem = file.strip_suffix(".so").unwrap_or(file);
-        let bare = stem.strip_prefix("lib").unwrap_or(stem);
-        let bare = bare.strip_prefix("sluice_").unwrap_or(bare);
-        self.name.contains('/') && [stem, bare].iter().any(|name| name.eq_ignore_ascii_case(image))
+        is_named(&self.name, image)
     }
+}
+
+/// Whether a plugin that the configuration calls `name` is meant by `image`: that name, or the one in its file's name.
+pub(crate) fn is_named(name: &str, image: &str) -> bool {
+    if name.eq_ignore_ascii_case(image) {
+        return true;
+    }
+    let file = Path::new(name).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let stem = file.strip_suffix(".so").unwrap_or(file);
+    let bare = stem.strip_prefix("lib").unwrap_or(stem);
+    let bare = bare.strip_prefix("sluice_").unwrap_or(bare);
+    name.contains('/') && [stem, bare].iter().any(|name| name.eq_ignore_ascii_case(image))
 }
 
 /// Waits without keeping the other sessions of the thread waiting: a plugin may take its time.
@@ -84,7 +89,7 @@ impl Routines {
             );
             return None;
         };
-        match aside(|| plugin.call(routine, argument)) {
+        match aside(|| plugin.in_force().call(routine, argument)) {
             Ok(answer) => {
                 tracing::debug!(image, routine, argument, ?answer, "called a routine");
                 answer

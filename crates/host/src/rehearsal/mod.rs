@@ -23,7 +23,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// Orders of steps that are tried for each story.
@@ -140,6 +140,8 @@ fn plugin() -> Arc<Plugin> {
         filter: None,
     };
     Arc::new(Plugin {
+        generation: 1,
+        line: Weak::new(),
         file: PathBuf::from("played"),
         name: "played".to_owned(),
         version: String::new(),

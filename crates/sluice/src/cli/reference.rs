@@ -10,7 +10,7 @@ use super::Cli;
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/queue-commands.md");
 
 /// The commands that the page is about.
-const COMMANDS: &[&str] = &["queue", "channel", "suspend", "resume", "spool"];
+const COMMANDS: &[&str] = &["queue", "channel", "suspend", "resume", "plugin", "spool"];
 
 /// Options that every command has; they are told once.
 const COMMON: &[&str] = &["config", "format", "spool", "help"];
@@ -55,7 +55,8 @@ fn section(out: &mut String, path: &str, command: &Command) {
     let _ = write!(out, "\n## sluice {path}\n\n{}\n", text(command.get_long_about().or(command.get_about())));
     let own = command.get_arguments().filter(|argument| !COMMON.contains(&argument.get_id().as_str()));
     rows(out, &own.collect::<Vec<_>>());
-    for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
+    for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help" && !inner.is_hide_set())
+    {
         section(out, &format!("{path} {}", inner.get_name()), inner);
     }
 }

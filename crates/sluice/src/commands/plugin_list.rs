@@ -14,7 +14,7 @@ use crate::control::plugin_row;
 use crate::exit::{Exit, Failure};
 use crate::hub::plugin_folders;
 use crate::output::Table;
-use crate::{commands, load};
+use crate::{commands, load, plugins};
 
 /// Lists the plugins.
 pub(crate) fn plugin_list(common: &Common) -> Result<Exit, Failure> {
@@ -22,6 +22,7 @@ pub(crate) fn plugin_list(common: &Common) -> Result<Exit, Failure> {
         common.format,
         &[
             ("plugin", "Plugin"),
+            ("generation", "Generation"),
             ("version", "Version"),
             ("abi", "ABI"),
             ("channels", "Channels"),
@@ -67,17 +68,5 @@ fn looked_at(common: &Common) -> Result<Vec<PluginInfo>, Failure> {
             users.entry(plugin).or_default().push(channel.name.clone());
         }
     }
-    let looked_at = users.into_iter().map(|(name, channels)| match host.load(name) {
-        Ok(plugin) => PluginInfo::of(&plugin, name, channels),
-        Err(error) => {
-            let error = anyhow::Error::new(error);
-            PluginInfo {
-                name: name.to_owned(),
-                channels,
-                error: Some(format!("{error:#}")),
-                ..PluginInfo::default()
-            }
-        }
-    });
-    Ok(looked_at.collect())
+    Ok(users.into_iter().map(|(name, channels)| plugins::looked_at(&host, name, channels)).collect())
 }

@@ -19,7 +19,7 @@ use crate::hub::{Hub, log_diagnostics};
 use crate::intake::Door;
 use crate::keys::Keys;
 use crate::load::{self, Reading};
-use crate::{at_start, log, mail_log, report};
+use crate::{at_start, log, mail_log, plugins, report};
 
 /// Within this time after SIGTERM the process is gone, with everything durable.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -108,6 +108,7 @@ async fn serve(hub: &Arc<Hub>, config: Arc<Config>) -> Result<Instant, Failure> 
         let _ = stopped.await;
     }));
     at_start::ask_hosts(hub);
+    plugins::watch(hub);
     tokio::spawn(Activators::serve(Arc::downgrade(hub)));
     loop {
         tokio::select! {

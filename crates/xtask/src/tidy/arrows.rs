@@ -98,7 +98,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("memmap2", &["sluice-spool"]),
     ("crc32c", &["sluice-spool"]),
     // The test fixtures and `pipe` send signals to the programs they start.
-    ("rustix", &["sluice-spool", "sluice-testkit", "sluice-pipe", "sluice-durable"]),
+    ("rustix", &["sluice-spool", "sluice-testkit", "sluice-pipe", "sluice-durable", "sluice-host"]),
     ("libloading", &["sluice-host"]),
     ("smtp-proto", &["sluice-smtp"]),
     ("mail-parser", &["sluice-mail", "sluice-http"]),
