@@ -36,6 +36,22 @@ const SAMPLES: &[(&str, Probes)] = &[
             ("fred@hub.example.com", "", ""),
         ],
     ),
+    (
+        "plugins/pop3/sample",
+        &[
+            ("fred@hub.example", "l", "hub.example"),
+            ("fred@pop3.hub.example", "pop3", "pop3.hub.example"),
+            ("fred@elsewhere.org", "", ""),
+        ],
+    ),
+    (
+        "plugins/webhook/sample",
+        &[
+            ("lunch@room.example", "webhook", "room.example"),
+            ("fred@hub.example", "l", "hub.example"),
+            ("fred@elsewhere.org", "", ""),
+        ],
+    ),
 ];
 
 fn samples() -> PathBuf {

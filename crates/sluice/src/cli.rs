@@ -468,6 +468,13 @@ pub(crate) enum Plugin {
     ///
     /// Asks the running hub; without one, the files are loaded and looked at here.
     List(PluginList),
+    /// Makes a project for a plugin of your own: it builds, has a test that passes, and a configuration to try it with.
+    ///
+    /// NAME is the plugin's name: lower-case letters, digits and `_`. The files go into DIR, which must be empty or not there
+    /// yet; without it, into a folder called NAME. Nothing is fetched: the SDK, or the header of the contract, is in this program.
+    ///
+    /// Example: sluice plugin new chat --lang c
+    New(PluginNew),
     /// Shows everything about a plugin: its file, generation and version, its options with their defaults, its routines, and
     /// how its channels are: workers, those that hang, failures.
     ///
@@ -511,6 +518,32 @@ pub(crate) struct PluginReload {
     /// The plugin's name in the configuration, or the one in its file's name.
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
+}
+
+/// Arguments of `plugin new`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PluginNew {
+    /// Name of the plugin.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// The folder to make.
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// The language.
+    #[arg(long, value_enum, default_value_t = Lang::Rust)]
+    pub(crate) lang: Lang,
+    /// Uses the SDK in this folder in the place of a copy (Rust only).
+    #[arg(long, value_name = "PATH")]
+    pub(crate) sdk: Option<PathBuf>,
+}
+
+/// The language of a new plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Lang {
+    /// Rust, with the SDK.
+    Rust,
+    /// C, with the header of the contract.
+    C,
 }
 
 /// Arguments of `plugin list`.

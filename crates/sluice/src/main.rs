@@ -135,6 +135,7 @@ fn carry_out(command: Command) -> Result<Exit, Failure> {
         Command::Suspend(suspend) => commands::closing::suspend(&suspend),
         Command::Resume(resume) => commands::closing::resume(&resume),
         Command::Plugin(Plugin::List(list)) => commands::plugin_list::plugin_list(&list.common),
+        Command::Plugin(Plugin::New(new)) => commands::plugin_new::plugin_new(&new),
         Command::Plugin(Plugin::Show(show)) => commands::plugin_show::plugin_show(&show),
         Command::Plugin(Plugin::Reload(reload)) => commands::plugin_reload::plugin_reload(&reload),
         Command::Plugin(Plugin::TryLoad { file }) => plugins::try_load(&file),

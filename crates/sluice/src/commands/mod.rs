@@ -10,6 +10,7 @@ pub(crate) mod history;
 pub(crate) mod import;
 pub(crate) mod password;
 pub(crate) mod plugin_list;
+pub(crate) mod plugin_new;
 pub(crate) mod plugin_reload;
 pub(crate) mod plugin_show;
 pub(crate) mod queue;

@@ -139,7 +139,8 @@ fn edges(metadata: &Value) -> Vec<Edge<'_>> {
             edges.push(Edge {
                 from: package["name"].as_str().unwrap_or_default(),
                 to: dependency["name"].as_str().unwrap_or_default(),
-                plugin: manifest.starts_with("plugins/"),
+                // Samples are plugins too, whose authors have nothing but the SDK.
+                plugin: manifest.starts_with("plugins/") || manifest.starts_with("samples/plugins/"),
                 manifest: manifest.clone(),
                 for_tests: dependency["kind"].as_str() == Some("dev"),
             });
