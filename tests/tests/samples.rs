@@ -37,6 +37,22 @@ const SAMPLES: &[(&str, Probes)] = &[
         ],
     ),
     (
+        "no-wire/hub",
+        &[
+            ("fred@ship.example.org", "bsout_ship", "ship.example.org"),
+            ("fred@bridge.ship.example.org", "bsout_ship", "bridge.ship.example.org"),
+            ("postmaster@hub.example.com", "l", "hub.example.com"),
+            ("fred@elsewhere.example", "", ""),
+        ],
+    ),
+    (
+        "no-wire/ship",
+        &[
+            ("fred@ship.example.org", "l", "ship.example.org"),
+            ("fred@hub.example.com", "bsout_hub", "hub.example.com"),
+        ],
+    ),
+    (
         "plugins/pop3/sample",
         &[
             ("fred@hub.example", "l", "hub.example"),

@@ -388,7 +388,7 @@ codes! {
     CHANNEL_WITHOUT_PLUGIN Info "channel-without-plugin"
         "no plugin delivers what is queued to a channel"
         "Mail for the channel is accepted and stays queued. Plugins are known for `tcp_*`, `l`, `bitbucket`, `filter_discard`, and \
-         for `process`, `reprocess`, `conversion`, `defragment`, `directory`, `http`, `pipe`, `drop`, `pickup` and names that begin with one of these and `_`. For \
+         for `process`, `reprocess`, `conversion`, `defragment`, `directory`, `http`, `pipe`, `drop`, `pickup`, `bsin`, `bsout`, `archive` and names that begin with one of these and `_`. For \
          another name write a section `[CHANNEL=name]` with `MASTER_PLUGIN=` into `job_controller.cnf`."
     CHANNEL_PASSES_THROUGH Info "channel-passes-through"
         "mail on a service channel goes on as it is"

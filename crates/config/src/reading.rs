@@ -502,6 +502,8 @@ fn built_in_plugin(name: &str) -> Option<&'static str> {
         _ if name.starts_with("tcp_") => Some("tcp"),
         _ if is_of_family(name, "http") => Some("http"),
         _ if is_of_family(name, "pipe") => Some("pipe"),
+        _ if is_of_family(name, "bsin") || is_of_family(name, "bsout") => Some("bsmtp"),
+        _ if is_of_family(name, "archive") => Some("archive"),
         _ if is_of_family(name, "drop") || is_of_family(name, "pickup") => Some("directory"),
         _ if reprocess => Some("reprocess"),
         _ => None,

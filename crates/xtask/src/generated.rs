@@ -51,6 +51,16 @@ const GENERATED: &[Generated] = &[
         variable: "UPDATE_REFERENCE",
     },
     Generated {
+        what: "docs/reference/channel-bsmtp.md, from the plugin's option table",
+        package: "sluice-bsmtp",
+        variable: "UPDATE_REFERENCE",
+    },
+    Generated {
+        what: "docs/reference/channel-archive.md, from the plugin's option table",
+        package: "sluice-archive",
+        variable: "UPDATE_REFERENCE",
+    },
+    Generated {
         what: "docs/reference/queue-commands.md, from the command line",
         package: "sluice",
         variable: "UPDATE_REFERENCE",

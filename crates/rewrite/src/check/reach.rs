@@ -22,7 +22,7 @@ use crate::template::{Op, Separator, Template};
 /// Names of channels that mail comes to in other ways than by rules: built-in work, queues for operators, delivery that a
 /// directory or another channel chooses, and the customary starting points of sessions (PMDF System Manager's Guide, table 2-7; Messaging
 /// Server Administration Guide, chapter 8).
-const REACHED_OTHERWISE: [&str; 29] = [
+const REACHED_OTHERWISE: [&str; 30] = [
     "process",
     "reprocess",
     "conversion",
@@ -39,6 +39,7 @@ const REACHED_OTHERWISE: [&str; 29] = [
     "sms",
     "test",
     "bsin",
+    "pickup",
     "tcp_submit",
     "tcp_auth",
     "tcp_tas",

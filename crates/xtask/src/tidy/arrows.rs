@@ -113,6 +113,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("pbkdf2", &["sluice-sasl"]),
     // The oracle of tests.
     ("rsasl", &["sluice-sasl"]),
+    ("flate2", &["sluice-bsmtp"]),
     ("axum", &["sluice-admin"]),
     ("anyhow", &["sluice", "sluice-xtask"]),
     ("clap", &["sluice", "sluice-xtask"]),

@@ -1,0 +1,630 @@
+//! From files that somebody has brought to messages.
+//!
+//! ```text
+//! on the carrier                                        in the channel's own folder `in`
+//! ship-00000017.manifest, and all that it names
+//!   │ every part there and undamaged ── copied ──────►  ship-00000017.whole, .manifest
+//!   │                                                     │ message by message (`work`): .record
+//! removed, or DONE_DIR   ◄───────────────────────────── `taken` has a line: it is never taken again
+//! ship-00000017.ack      ◄───────────────────────────── ship-00000017.ack.owed, until the carrier is there
+//! ```
+//!
+//! A part that is missing or damaged is asked for by name (`.want`), and the batch waits; others go on. A number that is skipped is asked
+//! for, too. A file that no manifest belongs to, `*.bsmtp` or `*.bsmtp.gz`, is a batch that somebody has made by hand: it is taken as it is.
+//!
+//! A batch is known by its number and its checksum: a site that has lost its state and begins with 1 again is heard.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+use sluice_durable::{Trouble, Unread};
+use sluice_sdk::{CreateError, Level, Log, Worker};
+
+use crate::More;
+use crate::manifest::{self, Manifest};
+use crate::outgoing::digits;
+use crate::place::{Later, Place};
+use crate::text::Limits;
+use crate::work::{Fate, Work};
+
+/// Entries of the folder that are looked at in one go.
+const NAMES_MAX: usize = 100_000;
+/// How long messages are brought in before the host is asked again: a hub that stops has promised to do so within ten seconds.
+const TURN_MAX: Duration = Duration::from_secs(4);
+/// Batches that are remembered as taken. Older ones would come in again if somebody brought them once more.
+const TAKEN_MAX: usize = 20_000;
+/// Numbers that are asked for when more are missing.
+const MISSING_MAX: u64 = 100;
+/// Room in which files are copied.
+const BUFFER: usize = 64 << 10;
+
+/// What takes batches in.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    carrier: PathBuf,
+    answers: Option<PathBuf>,
+    done: Option<PathBuf>,
+    bad: PathBuf,
+    place: Place,
+    limits: Limits,
+    retry: Duration,
+    host: String,
+    log: Log,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    later: Later,
+    /// What `taken` has; read when it is needed first.
+    taken: Option<Taken>,
+}
+
+/// Batches that were taken in or refused.
+#[derive(Debug, Default)]
+struct Taken {
+    keys: HashSet<String>,
+    /// The largest number of each link.
+    last: HashMap<String, u64>,
+}
+
+/// What a batch that lies in our own folder is.
+#[derive(Debug)]
+enum Source {
+    Described(Manifest),
+    /// Made by hand: the name of its file.
+    ByHand(String),
+}
+
+impl Incoming {
+    pub(crate) fn new(
+        written: &crate::Written,
+        place: &Place,
+        host: &str,
+        log: Log,
+    ) -> Result<Option<Incoming>, CreateError> {
+        let Some(carrier) = written.in_dir.clone() else { return Ok(None) };
+        let place = place.below("in").map_err(|trouble| CreateError::failed(trouble.to_string()))?;
+        Ok(Some(Incoming {
+            answers: written.answer_dir.clone(),
+            done: written.done_dir.clone(),
+            bad: written.bad_dir.clone().unwrap_or_else(|| carrier.join("bad")),
+            carrier,
+            place,
+            limits: Limits { message: written.message_size_max, batch: written.batch_size_max },
+            retry: written.retry_interval,
+            host: host.to_owned(),
+            log,
+            state: Mutex::default(),
+        }))
+    }
+
+    /// Takes in what has been brought.
+    pub(crate) fn look(&self, worker: &Worker<'_>) -> More {
+        let _alone = match self.place.alone() {
+            Ok(alone) => alone,
+            Err(error) => {
+                self.wait("lock", error.to_string());
+                return More::No;
+            }
+        };
+        let until = Instant::now() + TURN_MAX;
+        match self.look_alone(worker, until) {
+            Ok(more) => more,
+            Err(trouble) => {
+                self.wait("look", trouble.to_string());
+                More::No
+            }
+        }
+    }
+
+    fn look_alone(&self, worker: &Worker<'_>, until: Instant) -> Result<More, Trouble> {
+        self.read_taken()?;
+        // What was begun goes first: it needs no carrier.
+        for name in self.own("whole")? {
+            match self.go_on(worker, &name, until)? {
+                More::No => {}
+                more => return Ok(more),
+            }
+        }
+        self.answer()?;
+        if !self.carrier.is_dir() {
+            self.wait(
+                "carrier",
+                format!("the carrier is not there: {} is no folder", self.carrier.display()),
+            );
+            return Ok(More::No);
+        }
+        self.forget("carrier");
+        let names = sluice_durable::names(&self.carrier, NAMES_MAX)?;
+        let names: Vec<&str> = names.iter().filter_map(|name| name.to_str()).collect();
+        for name in &names {
+            if self.waits(name) {
+                continue;
+            }
+            let lower = name.to_ascii_lowercase();
+            let id = match manifest::parts_of(name) {
+                Some((_, _, ".manifest")) => self.fetch(name)?,
+                None if lower.ends_with(".bsmtp") || lower.ends_with(".bsmtp.gz") => {
+                    self.fetch_plain(name)?
+                }
+                _ => None,
+            };
+            if let Some(id) = id {
+                match self.go_on(worker, &id, until)? {
+                    More::No => {}
+                    more => return Ok(more),
+                }
+            }
+            if Instant::now() >= until {
+                return Ok(More::Yes);
+            }
+        }
+        self.ask_for_missing(&names)?;
+        self.answer()?;
+        Ok(More::No)
+    }
+
+    /// Copies a batch to our own disk. Gives its name there if it is to be brought in now.
+    fn fetch(&self, name: &str) -> Result<Option<String>, Trouble> {
+        let path = self.carrier.join(name);
+        let text = match sluice_durable::read(&path, manifest::SIZE_MAX) {
+            Ok(text) => text,
+            Err(Unread::Failed(trouble)) if trouble.is_missing() => return Ok(None),
+            Err(Unread::Failed(trouble)) => return Err(trouble),
+            Err(why) => {
+                self.put_bad(&[name.to_owned()], &why.to_string())?;
+                return Ok(None);
+            }
+        };
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let manifest = match Manifest::parse(&text, name) {
+            Ok(manifest) => manifest,
+            Err(why) => {
+                self.put_bad(&[name.to_owned()], &why)?;
+                return Ok(None);
+            }
+        };
+        let stem = manifest::stem(&manifest.link, manifest.number);
+        if self.has_taken(&key(&manifest)) {
+            // Its answer was lost, or it was brought twice.
+            self.owe(&stem, "ack", &ack(&manifest))?;
+            self.clear(&carrier_names(&manifest))?;
+            return Ok(None);
+        }
+        if self.file(&stem, "whole").exists() {
+            return Ok(None);
+        }
+        let mut lacks = Vec::new();
+        let mut size = 0u64;
+        let mut whole = Sha256::new();
+        let copied = sluice_durable::write(&self.file(&stem, "whole"), |out| {
+            for (sum, part) in &manifest.parts {
+                match self.copy_part(part, sum, &mut whole, out, &mut size) {
+                    Ok(true) => {}
+                    Ok(false) => lacks.push(part.clone()),
+                    Err(error) => return Err(error),
+                }
+                if size > self.limits.batch {
+                    return Err(io::Error::other("too large"));
+                }
+            }
+            match lacks.is_empty() {
+                true => sluice_durable::replace(&self.file(&stem, "manifest"), |out| {
+                    out.write_all(text.as_bytes())
+                })
+                .map_err(|trouble| trouble.error),
+                false => Err(io::Error::other("parts are missing")),
+            }
+        });
+        if size > self.limits.batch {
+            let why = format!("it has more than {} octets", self.limits.batch);
+            self.refuse(&manifest, &why)?;
+            return Ok(None);
+        }
+        if !lacks.is_empty() {
+            let what = lacks.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+            let why = format!("batch {stem} waits: missing or damaged: {what}");
+            if self.wait(name, why) {
+                self.owe(&stem, "want", &format!("# whole: {}\n{}\n", manifest.whole, lacks.join("\n")))?;
+            }
+            return Ok(None);
+        }
+        copied?;
+        if digits(&whole.finalize()) != manifest.whole {
+            sluice_durable::remove(&self.file(&stem, "whole"))?;
+            self.refuse(&manifest, "its parts are right, and together they are not what the manifest says")?;
+            return Ok(None);
+        }
+        Ok(Some(stem))
+    }
+
+    /// Copies a part. `false`: it is missing, or not what it should be.
+    fn copy_part(
+        &self,
+        part: &str,
+        sum: &str,
+        whole: &mut Sha256,
+        out: &mut dyn Write,
+        size: &mut u64,
+    ) -> io::Result<bool> {
+        let mut file = match sluice_durable::open(&self.carrier.join(part)) {
+            Ok((file, _)) => file,
+            Err(Unread::Failed(trouble)) if !trouble.is_missing() => return Err(trouble.error),
+            Err(_) => return Ok(false),
+        };
+        let (mut found, mut buffer) = (Sha256::new(), vec![0; BUFFER]);
+        loop {
+            // A medium that cannot be read there has a damaged part.
+            let count = match file.read(&mut buffer) {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => return Ok(false),
+            };
+            if count == 0 || *size > self.limits.batch {
+                break;
+            }
+            *size += count as u64;
+            found.update(&buffer[..count]);
+            whole.update(&buffer[..count]);
+            out.write_all(&buffer[..count])?;
+        }
+        Ok(digits(&found.finalize()) == sum)
+    }
+
+    /// Copies a batch that was made by hand to our own disk.
+    fn fetch_plain(&self, name: &str) -> Result<Option<String>, Trouble> {
+        if name.chars().any(char::is_control) {
+            self.wait(
+                name,
+                format!("`{}` is passed over: its name has control characters", name.escape_debug()),
+            );
+            return Ok(None);
+        }
+        let path = self.carrier.join(name);
+        let opened = match sluice_durable::open(&path) {
+            Ok((file, size)) if size <= self.limits.batch => Ok((file, size)),
+            Ok((_, size)) => Err(Unread::TooLarge(size).to_string()),
+            Err(Unread::Failed(trouble)) if trouble.is_missing() => return Ok(None),
+            Err(Unread::Failed(trouble)) => return Err(trouble),
+            Err(why) => Err(why.to_string()),
+        };
+        let mut file = match opened {
+            Ok((file, _)) => file,
+            Err(why) => {
+                self.put_bad(&[name.to_owned()], &why)?;
+                return Ok(None);
+            }
+        };
+        let read = |error| Trouble { what: "cannot read", path: path.clone(), error };
+        let changed = file.metadata().map_err(read)?.mtime();
+        let sum = sum_of(&mut file).map_err(read)?;
+        let id = format!("hand-{}-{changed}", &sum[..16]);
+        if self.has_taken(&id) {
+            self.clear(&[name.to_owned()])?;
+            return Ok(None);
+        }
+        sluice_durable::replace(&self.file(&id, "manifest"), |out| writeln!(out, "by hand: {name}"))?;
+        let copied = sluice_durable::write(&self.file(&id, "whole"), |out| {
+            let mut file = File::open(&path)?.take(self.limits.batch);
+            io::copy(&mut file, out).map(|_| ())
+        });
+        match copied {
+            Err(trouble) if !trouble.is_taken() => Err(trouble),
+            _ => Ok(Some(id)),
+        }
+    }
+
+    /// Brings in a batch that lies in our own folder, and puts everything where it belongs.
+    fn go_on(&self, worker: &Worker<'_>, id: &str, until: Instant) -> Result<More, Trouble> {
+        if self.waits(id) {
+            return Ok(More::No);
+        }
+        let source = match self.source(id) {
+            Ok(source) => source,
+            Err(why) => {
+                self.wait(id, format!("batch {id} waits: {why}"));
+                return Ok(More::No);
+            }
+        };
+        let whole = self.file(id, "whole");
+        let fate = if self.has_taken(&source.key(id)) {
+            // A stop came between the last message and the cleaning up.
+            Fate::Done
+        } else {
+            let work = Work {
+                batch: &whole,
+                record: self.file(id, "record"),
+                name: id,
+                messages: match &source {
+                    Source::Described(manifest) => Some(manifest.messages),
+                    Source::ByHand(_) => None,
+                },
+                limits: self.limits,
+                host: &self.host,
+                log: self.log,
+            };
+            work.go_on(worker, until)
+        };
+        match fate {
+            Fate::Done => {
+                self.remember(&source.key(id))?;
+                if let Source::Described(manifest) = &source {
+                    self.owe(id, "ack", &ack(manifest))?;
+                }
+                self.clear(&source.carrier_names())?;
+                self.log.write(Level::Info, &format!("batch {} has been brought in", source.name(id)));
+            }
+            Fate::Bad(why) => {
+                self.remember(&source.key(id))?;
+                match &source {
+                    Source::Described(manifest) => self.refuse(manifest, &why)?,
+                    Source::ByHand(name) => self.put_bad(std::slice::from_ref(name), &why)?,
+                }
+            }
+            Fate::Later(why) => {
+                self.wait(id, format!("batch {} waits: {why}", source.name(id)));
+                return Ok(More::No);
+            }
+            Fate::More => return Ok(More::Yes),
+            Fate::Gone => return Ok(More::Gone),
+        }
+        self.forget(id);
+        for kind in ["record", "whole", "manifest"] {
+            sluice_durable::remove(&self.file(id, kind))?;
+        }
+        self.answer()?;
+        Ok(if Instant::now() >= until { More::Yes } else { More::No })
+    }
+
+    fn source(&self, id: &str) -> Result<Source, String> {
+        let path = self.file(id, "manifest");
+        let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        if let Some(name) = text.strip_prefix("by hand: ") {
+            return Ok(Source::ByHand(name.trim_end_matches('\n').to_owned()));
+        }
+        Manifest::parse(&text, &format!("{id}.manifest")).map(Source::Described)
+    }
+
+    /// Refuses a batch: its files go to the bad ones, and the other site is told.
+    fn refuse(&self, manifest: &Manifest, why: &str) -> Result<(), Trouble> {
+        let stem = manifest::stem(&manifest.link, manifest.number);
+        let whole = &manifest.whole;
+        self.owe(&stem, "refused", &format!("# whole: {whole}\n{}\n", why.replace(char::is_control, " ")))?;
+        self.put_bad(&carrier_names(manifest), why)
+    }
+
+    /// Puts files of the carrier among the bad ones, the reason beside the first.
+    fn put_bad(&self, names: &[String], why: &str) -> Result<(), Trouble> {
+        let mut told = false;
+        for name in names {
+            let new = match sluice_durable::put_away(&self.carrier.join(name), &self.bad) {
+                Ok(new) => new,
+                Err(trouble) if trouble.is_missing() => continue,
+                Err(trouble) => return Err(trouble),
+            };
+            if !told {
+                told = true;
+                let mut beside = new.as_os_str().to_owned();
+                beside.push(".reason");
+                sluice_durable::replace(Path::new(&beside), |out| writeln!(out, "{why}"))?;
+            }
+        }
+        let first = names.first().map_or("", String::as_str);
+        self.log.write(Level::Error, &format!("{first} is not taken in: {why}"));
+        Ok(())
+    }
+
+    /// Takes files from the carrier whose batch has been taken in.
+    fn clear(&self, names: &[String]) -> Result<(), Trouble> {
+        if !self.carrier.is_dir() {
+            // It has gone already; when it comes back its batches are known.
+            return Ok(());
+        }
+        for name in names {
+            let path = self.carrier.join(name);
+            let cleared = match &self.done {
+                Some(folder) => sluice_durable::put_away(&path, folder).map(|_| ()),
+                None => sluice_durable::remove(&path),
+            };
+            match cleared {
+                Err(trouble) if !trouble.is_missing() => return Err(trouble),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes an answer down that the other site is to get.
+    fn owe(&self, stem: &str, kind: &str, text: &str) -> Result<(), Trouble> {
+        if self.answers.is_none() {
+            return Ok(());
+        }
+        sluice_durable::replace(&self.file(stem, &format!("{kind}.owed")), |out| {
+            out.write_all(text.as_bytes())
+        })
+    }
+
+    /// Gives the answers that are owed, if there is somewhere to write them.
+    fn answer(&self) -> Result<(), Trouble> {
+        let Some(folder) = self.answers.as_ref().filter(|folder| folder.is_dir()) else { return Ok(()) };
+        for name in self.own("owed")? {
+            let owed = self.file(&name, "owed");
+            let read = |error| Trouble { what: "cannot read", path: owed.clone(), error };
+            let text = fs::read(&owed).map_err(read)?;
+            sluice_durable::replace(&folder.join(&name), |out| out.write_all(&text))?;
+            sluice_durable::remove(&owed)?;
+        }
+        Ok(())
+    }
+
+    /// Asks for numbers that were skipped: later batches of their link are here or have been taken.
+    fn ask_for_missing(&self, names: &[&str]) -> Result<(), Trouble> {
+        let mut here: HashMap<&str, HashSet<u64>> = HashMap::new();
+        for name in names {
+            if let Some((link, number, ".manifest")) = manifest::parts_of(name) {
+                here.entry(link).or_default().insert(number);
+            }
+        }
+        for (link, numbers) in here {
+            let Some(last) = self.last_of(link) else { continue };
+            let most = numbers.iter().copied().max().unwrap_or(0);
+            for number in (last + 1..most).take(usize::try_from(MISSING_MAX).unwrap_or(100)) {
+                let stem = manifest::stem(link, number);
+                if numbers.contains(&number) || self.waits(&stem) {
+                    continue;
+                }
+                let manifest = format!("{stem}.manifest");
+                if self.wait(&stem, format!("batch {stem} is missing, and later ones are here")) {
+                    self.owe(&stem, "want", &format!("{manifest}\n"))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Names in our own folder that end like this, without the end.
+    fn own(&self, kind: &str) -> Result<Vec<String>, Trouble> {
+        let suffix = format!(".{kind}");
+        let names = sluice_durable::names(self.place.folder(), usize::MAX)?;
+        Ok(names.iter().filter_map(|name| Some(name.to_str()?.strip_suffix(&suffix)?.to_owned())).collect())
+    }
+
+    fn file(&self, id: &str, kind: &str) -> PathBuf {
+        self.place.folder().join(format!("{id}.{kind}"))
+    }
+
+    fn read_taken(&self) -> Result<(), Trouble> {
+        let mut state = self.state();
+        if state.taken.is_some() {
+            return Ok(());
+        }
+        let path = self.place.folder().join("taken");
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(Trouble { what: "cannot read", path, error }),
+        };
+        let lines: Vec<&str> = text.lines().collect();
+        let kept = &lines[lines.len().saturating_sub(TAKEN_MAX)..];
+        if kept.len() < lines.len() || !(text.is_empty() || text.ends_with('\n')) {
+            sluice_durable::replace(&path, |out| kept.iter().try_for_each(|line| writeln!(out, "{line}")))?;
+        }
+        let mut taken = Taken::default();
+        kept.iter().for_each(|line| taken.add(line));
+        state.taken = Some(taken);
+        Ok(())
+    }
+
+    fn remember(&self, key: &str) -> Result<(), Trouble> {
+        if self.has_taken(key) {
+            return Ok(());
+        }
+        let path = self.place.folder().join("taken");
+        let written =
+            OpenOptions::new().create(true).append(true).mode(0o600).open(&path).and_then(|mut file| {
+                file.write_all(format!("{key}\n").as_bytes())?;
+                file.sync_all()
+            });
+        written.map_err(|error| Trouble { what: "cannot write", path: path.clone(), error })?;
+        sluice_durable::sync_folder(self.place.folder())?;
+        if let Some(taken) = &mut self.state().taken {
+            taken.add(key);
+        }
+        Ok(())
+    }
+
+    fn has_taken(&self, key: &str) -> bool {
+        self.state().taken.as_ref().is_some_and(|taken| taken.keys.contains(key))
+    }
+
+    fn last_of(&self, link: &str) -> Option<u64> {
+        self.state().taken.as_ref()?.last.get(link).copied()
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn waits(&self, name: &str) -> bool {
+        self.state().later.waits(name)
+    }
+
+    /// Puts something off. `true` when the reason is new, and has been said.
+    fn wait(&self, name: &str, why: String) -> bool {
+        let said = self.state().later.wait(name, self.retry, why);
+        if let Some(why) = &said {
+            self.log.write(Level::Warn, why);
+        }
+        said.is_some()
+    }
+
+    fn forget(&self, name: &str) {
+        self.state().later.forget(name);
+    }
+}
+
+impl Taken {
+    fn add(&mut self, key: &str) {
+        self.keys.insert(key.to_owned());
+        let stem = key.split(' ').next().unwrap_or_default();
+        if let Some((link, number, _)) = manifest::parts_of(&format!("{stem}.ack")) {
+            let last = self.last.entry(link.to_owned()).or_default();
+            *last = (*last).max(number);
+        }
+    }
+}
+
+impl Source {
+    fn key(&self, id: &str) -> String {
+        match self {
+            Source::Described(manifest) => key(manifest),
+            Source::ByHand(_) => id.to_owned(),
+        }
+    }
+
+    fn name<'a>(&'a self, id: &'a str) -> &'a str {
+        match self {
+            Source::Described(_) => id,
+            Source::ByHand(name) => name,
+        }
+    }
+
+    fn carrier_names(&self) -> Vec<String> {
+        match self {
+            Source::Described(manifest) => carrier_names(manifest),
+            Source::ByHand(name) => vec![name.clone()],
+        }
+    }
+}
+
+/// By what a batch is known.
+fn key(manifest: &Manifest) -> String {
+    format!("{} {}", manifest::stem(&manifest.link, manifest.number), manifest.whole)
+}
+
+/// The files of a batch, its manifest first.
+fn carrier_names(manifest: &Manifest) -> Vec<String> {
+    let first = format!("{}.manifest", manifest::stem(&manifest.link, manifest.number));
+    std::iter::once(first).chain(manifest.parts.iter().map(|(_, name)| name.clone())).collect()
+}
+
+fn ack(manifest: &Manifest) -> String {
+    format!("# whole: {}\n{} messages\n", manifest.whole, manifest.messages)
+}
+
+fn sum_of(file: &mut File) -> io::Result<String> {
+    let (mut sum, mut buffer) = (Sha256::new(), vec![0; BUFFER]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(digits(&sum.finalize())),
+            count => sum.update(&buffer[..count]),
+        }
+    }
+}
