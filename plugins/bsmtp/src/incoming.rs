@@ -15,9 +15,9 @@
 //! A batch is known by its number and its checksum: a site that has lost its state and begins with 1 again is heard.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -30,6 +30,7 @@ use crate::More;
 use crate::manifest::{self, Manifest};
 use crate::outgoing::digits;
 use crate::place::{Later, Place};
+use crate::taken::Taken;
 use crate::text::Limits;
 use crate::work::{Fate, Work};
 
@@ -37,8 +38,6 @@ use crate::work::{Fate, Work};
 const NAMES_MAX: usize = 100_000;
 /// How long messages are brought in before the host is asked again: a hub that stops has promised to do so within ten seconds.
 const TURN_MAX: Duration = Duration::from_secs(4);
-/// Batches that are remembered as taken. Older ones would come in again if somebody brought them once more.
-const TAKEN_MAX: usize = 20_000;
 /// Numbers that are asked for when more are missing.
 const MISSING_MAX: u64 = 100;
 /// Room in which files are copied.
@@ -64,14 +63,6 @@ struct State {
     later: Later,
     /// What `taken` has; read when it is needed first.
     taken: Option<Taken>,
-}
-
-/// Batches that were taken in or refused.
-#[derive(Debug, Default)]
-struct Taken {
-    keys: HashSet<String>,
-    /// The largest number of each link.
-    last: HashMap<String, u64>,
 }
 
 /// What a batch that lies in our own folder is.
@@ -502,50 +493,25 @@ impl Incoming {
 
     fn read_taken(&self) -> Result<(), Trouble> {
         let mut state = self.state();
-        if state.taken.is_some() {
-            return Ok(());
+        if state.taken.is_none() {
+            state.taken = Some(Taken::read(self.place.folder())?);
         }
-        let path = self.place.folder().join("taken");
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(Trouble { what: "cannot read", path, error }),
-        };
-        let lines: Vec<&str> = text.lines().collect();
-        let kept = &lines[lines.len().saturating_sub(TAKEN_MAX)..];
-        if kept.len() < lines.len() || !(text.is_empty() || text.ends_with('\n')) {
-            sluice_durable::replace(&path, |out| kept.iter().try_for_each(|line| writeln!(out, "{line}")))?;
-        }
-        let mut taken = Taken::default();
-        kept.iter().for_each(|line| taken.add(line));
-        state.taken = Some(taken);
         Ok(())
     }
 
     fn remember(&self, key: &str) -> Result<(), Trouble> {
-        if self.has_taken(key) {
-            return Ok(());
+        match &mut self.state().taken {
+            Some(taken) => taken.add(key),
+            None => Ok(()),
         }
-        let path = self.place.folder().join("taken");
-        let written =
-            OpenOptions::new().create(true).append(true).mode(0o600).open(&path).and_then(|mut file| {
-                file.write_all(format!("{key}\n").as_bytes())?;
-                file.sync_all()
-            });
-        written.map_err(|error| Trouble { what: "cannot write", path: path.clone(), error })?;
-        sluice_durable::sync_folder(self.place.folder())?;
-        if let Some(taken) = &mut self.state().taken {
-            taken.add(key);
-        }
-        Ok(())
     }
 
     fn has_taken(&self, key: &str) -> bool {
-        self.state().taken.as_ref().is_some_and(|taken| taken.keys.contains(key))
+        self.state().taken.as_ref().is_some_and(|taken| taken.has(key))
     }
 
     fn last_of(&self, link: &str) -> Option<u64> {
-        self.state().taken.as_ref()?.last.get(link).copied()
+        self.state().taken.as_ref()?.last_of(link)
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -567,17 +533,6 @@ impl Incoming {
 
     fn forget(&self, name: &str) {
         self.state().later.forget(name);
-    }
-}
-
-impl Taken {
-    fn add(&mut self, key: &str) {
-        self.keys.insert(key.to_owned());
-        let stem = key.split(' ').next().unwrap_or_default();
-        if let Some((link, number, _)) = manifest::parts_of(&format!("{stem}.ack")) {
-            let last = self.last.entry(link.to_owned()).or_default();
-            *last = (*last).max(number);
-        }
     }
 }
 

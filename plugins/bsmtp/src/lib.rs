@@ -3,7 +3,7 @@
 //!
 //! # Reading order
 //! `text`: a batch as text. `manifest`: what a batch consists of. `place`: the channel's own folder, and its lock. `outgoing`: from
-//! deliveries to files. `incoming`: from files to messages, with `work`, one batch from beginning to end, and `told`, notices.
+//! deliveries to files. `incoming`: from files to messages, with `taken`, what is never taken again, `work`, one batch from beginning to end, and `told`, notices.
 //! # Invariants
 //! A recipient is settled when its message is in a batch on our own disk. A batch is taken in when all of it has been seen to be whole, and
 //! copied to our own disk; how far its messages have been brought in is written down after each.
@@ -18,6 +18,7 @@ mod incoming;
 mod manifest;
 mod outgoing;
 mod place;
+mod taken;
 mod text;
 mod told;
 mod work;
