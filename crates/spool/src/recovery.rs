@@ -365,6 +365,8 @@ impl Recovery {
             for found in walked {
                 match found {
                     Found::Record(offset, _) if offset >= void => {}
+                    // What stands behind is what says whether something is damaged; a filler says nothing.
+                    Found::Record(_, record) if segment::is_filler(&record) => {}
                     Found::Record(offset, record) => {
                         let at = Location { segment: *number, offset: offset as u32 };
                         match self.scanned(at, &record, &bytes[offset..], &file, index) {

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use crate::error::ReadError;
 use crate::ids::EntryId;
 use crate::map::Map;
-use crate::record::{self, FileKind, RECORD_HEADER_LEN, Reader, Stamp};
+use crate::record::{self, FileKind, Kind, RECORD_HEADER_LEN, Reader, Record, Stamp};
 use crate::storage::Storage;
 
 /// Longest body of one record. Small enough that a piece is written in one go between two group commits, large enough
@@ -103,6 +103,26 @@ pub(crate) fn chunk_head(id: EntryId, index: u32) -> [u8; CHUNK_HEAD_LEN] {
     head[0..8].copy_from_slice(&id.0.to_le_bytes());
     head[8..12].copy_from_slice(&index.to_le_bytes());
     head
+}
+
+/// A filler: a chunk of nobody's, by which a group of records ends with its page.
+pub(crate) const FILLER: EntryId = EntryId(0);
+
+/// The shortest.
+pub(crate) const FILLER_MIN: usize = RECORD_HEADER_LEN + CHUNK_HEAD_LEN;
+
+/// Appends a filler that takes so many bytes, a multiple of eight.
+pub(crate) fn encode_filler(out: &mut Vec<u8>, stamp: Stamp, len: usize) {
+    let start = record::open(out, stamp);
+    out.extend_from_slice(&chunk_head(FILLER, 0));
+    let body = vec![0; len.saturating_sub(FILLER_MIN)];
+    record::seal(out, start, stamp, Kind::Chunk, (body.len(), crc32c::crc32c(&body)));
+    out.extend_from_slice(&body);
+}
+
+/// Whether a record is one.
+pub(crate) fn is_filler(record: &Record<'_>) -> bool {
+    record.kind == Kind::Chunk && decode_chunk(record.head).is_some_and(|(id, _)| id == FILLER)
 }
 
 /// The id and index in a chunk's head.

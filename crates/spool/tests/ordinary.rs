@@ -6,7 +6,7 @@ mod support;
 
 use std::sync::Arc;
 
-use sluice_spool::{Disk, Durability, Health};
+use sluice_spool::{Disk, Durability, Health, Later, Look, Options, Spool};
 use support::{body, bytes, commit, contents, open, open_restless, remove, set_state};
 
 #[test]
@@ -124,4 +124,57 @@ fn a_message_that_waits_does_not_keep_the_room_of_those_that_have_gone() {
     assert_eq!(contents(&spool, &recovered)[&waits], (b"waits".to_vec(), b"part of a body".to_vec(), state));
     remove(&spool, waits, recovered.entries[0].at).unwrap();
     assert_eq!((spool.stats().entries, spool.read(at).is_err()), (0, true));
+}
+
+#[test]
+fn a_group_ends_with_its_page_where_little_of_it_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { segment_size: 4 << 20, ..support::small() };
+    let open = || Spool::open(Arc::new(Disk::open(folder.path()).unwrap()), options.clone()).unwrap();
+    let (spool, _) = open();
+    let (mut end, mut filled) = (40, 0);
+    let mut sent = Vec::new();
+    for n in 0..60u64 {
+        let size = 3000 + (n as usize * 977) % 20_000;
+        let (id, at) = commit(&spool, b"env", &[&bytes(n, size)]).unwrap();
+        assert_eq!(at.offset as usize, end, "{n}");
+        sent.push((id, at));
+        // Header 24, head 24, envelope 3.
+        let len = (51 + size).next_multiple_of(8);
+        let left = (end + len).next_multiple_of(4096) - (end + len);
+        let is_filled = left >= 40 && left * 8 <= len;
+        filled += usize::from(is_filled);
+        end += len + if is_filled { left } else { 0 };
+    }
+    assert!((15..45).contains(&filled), "{filled}");
+    assert_eq!(spool.stats().written as usize, end - 40);
+    drop(spool);
+    let look = Look::at(folder.path(), Later::Refuse).unwrap();
+    let loss = look.verify(&mut |_, _| {}).unwrap();
+    assert!(loss.flaws.is_empty() && loss.torn.is_empty() && look.recovered().torn.is_empty(), "{loss:?}");
+    // The last group was cut off: what of it is left is a torn end, and no damage, also when its filler came to the disk.
+    let path = folder.path().join("segment-0000000001");
+    let mut content = std::fs::read(&path).unwrap();
+    let is_filler_behind = |place: usize| {
+        let next = sent.get(place + 1).map_or(end, |(_, at)| at.offset as usize);
+        next % 4096 == 0
+    };
+    let last = (0..sent.len()).rev().find(|place| is_filler_behind(*place)).unwrap();
+    let from = sent[last].1.offset as usize;
+    let behind = sent.get(last + 1).map_or(end, |(_, at)| at.offset as usize);
+    content[behind..].fill(0);
+    for place in [from, from + 40, from + 60] {
+        let mut torn = content.clone();
+        torn[place..place + 8].fill(0xAA);
+        std::fs::write(&path, torn).unwrap();
+        for file in std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path()) {
+            if file.file_name().unwrap().to_string_lossy().starts_with("checkpoint") {
+                std::fs::remove_file(file).unwrap();
+            }
+        }
+        let look = Look::at(folder.path(), Later::Refuse).unwrap();
+        let found = look.recovered();
+        assert_eq!((found.entries.len(), found.torn.len()), (last, 1), "{:?}", found.quarantined);
+        assert!(found.quarantined.is_empty(), "{:?}", found.quarantined);
+    }
 }

@@ -3,6 +3,7 @@
 use crate::map::Map;
 use crate::quarantine;
 use crate::record::{self, FILE_HEADER_LEN, FileHeader, FileKind, Flaw, HeaderFlaw, Later, Record, Stamp};
+use crate::segment;
 
 /// What stands in a file, in order.
 pub(crate) enum Found<'a> {
@@ -63,6 +64,15 @@ impl<'a> Walk<'a> {
     pub(super) fn new(bytes: &'a [u8], stamp: Stamp, from: usize, later: Later) -> Walk<'a> {
         Walk { bytes, stamp, later, offset: from.min(bytes.len()), last: None, is_over: false }
     }
+
+    /// Whether a filler stands there and nothing behind it.
+    fn is_last_filler(&self, offset: usize) -> bool {
+        let rest = &self.bytes[offset..];
+        let filler = record::parse(rest, self.stamp).ok().filter(segment::is_filler);
+        filler.is_some_and(|filler| {
+            rest.get(filler.len()..).is_none_or(|behind| quarantine::trimmed(behind) == 0)
+        })
+    }
 }
 
 impl<'a> Iterator for Walk<'a> {
@@ -91,6 +101,12 @@ impl<'a> Iterator for Walk<'a> {
         };
         let used = offset + quarantine::trimmed(&bytes[offset..]);
         if let Some(next) = record::resync(bytes, offset + record::ALIGNMENT..used, self.stamp) {
+            if self.is_last_filler(next) {
+                // It belongs to the group before it, and says no more of it than that it was being written.
+                self.is_over = true;
+                self.last = Some(Found::End(offset));
+                return Some(Found::Torn(offset..next));
+            }
             self.offset = next;
             return Some(Found::Damage(offset..next, flaw.text()));
         }

@@ -29,6 +29,21 @@ pub(crate) const SPARE_NAME: &str = "spare";
 /// Its size; as a journal it notes the end of some thousand messages, which make room for more.
 pub(crate) const SPARE_SIZE: u64 = 64 << 10;
 
+/// The page of the file system's cache: what is written into one goes to the disk with all of it.
+const PAGE: usize = 4096;
+
+/// A filler is at most such a part of the group that it ends.
+const FILLER_SHARE: usize = 8;
+
+/// How long a filler is to stand behind a batch: up to the end of the last page, which else goes to the disk once more with the next
+/// group. Only where that is little beside the group: a filler takes room.
+fn filler(open: &OpenFile, batch: &Batch) -> Option<usize> {
+    let end = open.written + batch.len();
+    let left = end.next_multiple_of(PAGE) - end;
+    let is_little = left <= batch.len() / FILLER_SHARE && end + left <= open.size;
+    (!batch.commits.is_empty() && left >= segment::FILLER_MIN && is_little).then_some(left)
+}
+
 impl Writer {
     /// Plans chunk records for the open segment.
     pub(super) fn append_chunks(
@@ -267,6 +282,9 @@ impl Writer {
             self.batch = batch;
             return;
         };
+        if let Some(len) = filler(open, &batch) {
+            batch.arena(|arena| segment::encode_filler(arena, open.stamp, len));
+        }
         let (storage, number) = (&self.shared.storage, open.number);
         let path = || storage.path(&FileKind::Segment.name(number));
         let mut result = Ok(());
