@@ -122,7 +122,7 @@ pub struct Entry {
     /// The queue it stands in.
     pub queue: QueueKey,
     /// When it is due by itself; `None` for "not before a release". Meaningful while it waits.
-    pub(crate) due: Time,
+    pub(crate) due: Due,
     /// Next entry of the same message.
     pub(crate) next: u32,
     /// Delivery attempts so far.
@@ -140,8 +140,35 @@ pub struct Entry {
     pub(crate) state: State,
 }
 
-/// Stands for "no due time" in [`Entry::due`].
+/// Stands for "no time".
 pub(crate) const NEVER: Time = Time(u64::MAX);
+
+/// A due time as it is kept: 48 bits, all set for [`NEVER`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Due([u16; 3]);
+
+impl Due {
+    pub(crate) const NEVER: Due = Due([u16::MAX; 3]);
+
+    pub(crate) const fn time(self) -> Time {
+        let [low, middle, high] = self.0;
+        match low as u64 | (middle as u64) << 16 | (high as u64) << 32 {
+            0xffff_ffff_ffff => NEVER,
+            time => Time(time),
+        }
+    }
+}
+
+impl From<Time> for Due {
+    fn from(time: Time) -> Due {
+        if time == NEVER {
+            return Due::NEVER;
+        }
+        let [a, b, c, d, e, f, ..] = time.0.min((1 << 48) - 2).to_le_bytes();
+        Due([[a, b], [c, d], [e, f]].map(u16::from_le_bytes))
+    }
+}
+
 /// Ends the chain of a message's entries.
 pub(crate) const NONE: u32 = u32::MAX;
 
@@ -155,7 +182,8 @@ impl Entry {
     /// When it is due by itself; `None` when only a release makes it so.
     #[must_use]
     pub fn due(&self) -> Option<Time> {
-        (self.due != NEVER).then_some(self.due)
+        let due = self.due.time();
+        (due != NEVER).then_some(due)
     }
 }
 
@@ -201,12 +229,21 @@ pub struct NewEntry<'a> {
 }
 
 // The index's promise about memory: a record that grows must be noticed.
-const _: () = assert!(size_of::<Option<Entry>>() <= 32);
+const _: () = assert!(size_of::<Option<Entry>>() <= 28);
 const _: () = assert!(size_of::<Option<MessageRecord>>() <= 32);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_due_time_comes_back_and_never_stays_never() {
+        for time in [0, 1, 1_790_000_000_123, (1 << 48) - 2] {
+            assert_eq!(Due::from(Time(time)).time(), Time(time));
+        }
+        assert_eq!(Due::from(Time((1 << 48) - 1)).time(), Time((1 << 48) - 2));
+        assert_eq!((Due::from(NEVER), Due::NEVER.time()), (Due::NEVER, NEVER));
+    }
 
     #[test]
     fn a_record_gives_back_what_it_was_made_of() {

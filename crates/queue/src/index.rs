@@ -6,17 +6,19 @@
 
 use std::collections::btree_map::Entry as BTreeEntry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluice_mail::{ReversedDomain, Time};
+use sluice_mail::Time;
 use sluice_spool::{EntryId, Location};
 
 use crate::entry::{
-    Entry, EntryKey, Message, MessageKey, MessageRecord, NEVER, NONE, NewEntry, NewMessage, Placement, State,
-    Then,
+    Due, Entry, EntryKey, Message, MessageKey, MessageRecord, NEVER, NONE, NewEntry, NewMessage, Placement,
+    State, Then,
 };
 use crate::homes::Homes;
+use crate::names::{ByDomain, Name};
 use crate::place::{Order, Place};
 use crate::queue::{Queue, Shelf};
 use crate::release::{Run, RunNumber};
@@ -44,7 +46,7 @@ pub struct QueueKey(pub(crate) u32);
 #[derive(Debug)]
 pub(crate) struct Channel {
     pub(crate) name: Arc<str>,
-    pub(crate) queues: HashMap<Arc<str>, QueueKey>,
+    pub(crate) queues: ByDomain,
     pub(crate) rings: Rings,
     pub(crate) leased: usize,
     /// It is among [`Queues::stirred`].
@@ -87,7 +89,9 @@ pub struct Queues {
     /// Channels that have a queue.
     pub(crate) occupied: BTreeSet<ChannelKey>,
     channel_keys: HashMap<Arc<str>, ChannelKey>,
-    pub(crate) domains: BTreeMap<ReversedDomain, Homes>,
+    /// By which domains are found in the tables of channels.
+    pub(crate) hasher: RandomState,
+    pub(crate) domains: BTreeMap<Name, Homes>,
     pub(crate) wakes: BTreeSet<(Time, QueueKey)>,
     /// Open recipients of entries that were settled in part.
     open: HashMap<EntryKey, Box<[u32]>>,
@@ -121,6 +125,7 @@ impl Queues {
             stirred: Vec::new(),
             occupied: BTreeSet::new(),
             channel_keys: HashMap::new(),
+            hasher: RandomState::new(),
             domains: BTreeMap::new(),
             wakes: BTreeSet::new(),
             open: HashMap::new(),
@@ -140,7 +145,7 @@ impl Queues {
         let name: Arc<str> = name.into();
         self.channels.push(Channel {
             name: Arc::clone(&name),
-            queues: HashMap::new(),
+            queues: ByDomain::default(),
             rings: Rings::default(),
             leased: 0,
             is_stirred: false,
@@ -212,7 +217,7 @@ impl Queues {
             let entry = EntryKey(self.entries.insert(Entry {
                 message: key,
                 queue: queue_key,
-                due,
+                due: due.into(),
                 next: message.first,
                 attempts: new.attempts,
                 step: new.step,
@@ -256,18 +261,18 @@ impl Queues {
     }
 
     fn queue_for(&mut self, channel: ChannelKey, domain: &str, order: Order, now: Time) -> QueueKey {
-        if let Some(&key) = self.channels[channel.0 as usize].queues.get(domain) {
+        if let Some(key) = self.queue(channel, domain) {
             return key;
         }
         let domain: Arc<str> = domain.into();
-        let reversed = ReversedDomain::new(&domain);
-        let mut queue = Queue::new(channel, Arc::clone(&domain), reversed.clone());
-        queue.is_suspended = self.suspended.covers(&reversed);
+        let name = Name::of(&domain);
+        let mut queue = Queue::new(channel, domain);
+        queue.is_suspended = self.suspended.covers(&queue.domain);
         queue.order = order;
         let key = QueueKey(self.queues.insert(queue));
-        self.channels[channel.0 as usize].queues.insert(domain, key);
+        self.channels[channel.0 as usize].queues.insert(key, &self.queues, &self.hasher);
         self.occupied.insert(channel);
-        match self.domains.entry(reversed) {
+        match self.domains.entry(name) {
             BTreeEntry::Vacant(place) => drop(place.insert(Homes::One(key))),
             BTreeEntry::Occupied(mut homes) => homes.get_mut().push(key),
         }
@@ -373,26 +378,27 @@ impl Queues {
     /// The queue of exactly this channel and domain.
     #[must_use]
     pub fn queue(&self, channel: ChannelKey, domain: &str) -> Option<QueueKey> {
-        self.channels[channel.0 as usize].queues.get(domain).copied()
+        self.channels[channel.0 as usize].queues.get(domain, &self.queues, &self.hasher)
     }
 
     /// The queues of exactly this domain, in whatever channel.
     #[must_use]
     pub fn queues_of_domain(&self, domain: &str) -> Vec<QueueKey> {
-        self.domains.get(&ReversedDomain::new(domain)).map_or_else(Vec::new, |homes| homes.keys().to_vec())
+        self.domains.get(&Name::new(domain)).map_or_else(Vec::new, |homes| homes.keys().to_vec())
     }
 
     /// The queues of this domain and everything below it.
     #[must_use]
     pub fn queues_of_subnet(&self, domain: &str) -> Vec<QueueKey> {
-        let range = ReversedDomain::new(domain).subtree_range();
-        self.domains.range(range).flat_map(|(_, homes)| homes.keys().iter().copied()).collect()
+        let above = Name::new(domain);
+        let below = self.domains.range(&above..).take_while(|(name, _)| name.is_within(&above));
+        below.flat_map(|(_, homes)| homes.keys().iter().copied()).collect()
     }
 
     /// The queues of a channel, in the order of their numbers.
     #[must_use]
     pub fn queues_of_channel(&self, channel: ChannelKey) -> Vec<QueueKey> {
-        let mut queues: Vec<QueueKey> = self.channels[channel.0 as usize].queues.values().copied().collect();
+        let mut queues: Vec<QueueKey> = self.channels[channel.0 as usize].queues.keys().collect();
         queues.sort_unstable();
         queues
     }
@@ -453,7 +459,7 @@ impl Queues {
         let place = self.place(key);
         let entry = self.entry_mut(key);
         entry.state = state;
-        entry.due = due;
+        entry.due = due.into();
         entry.then = then;
         let queue_key = entry.queue;
         if let Some(queue) = self.queues.get_mut(queue_key.0) {
@@ -530,7 +536,7 @@ impl Queues {
         self.weigh(key, false);
         let place = self.place(key);
         let entry = self.entry(key);
-        let (state, due, queue) = (entry.state, entry.due, entry.queue);
+        let (state, due, queue) = (entry.state, entry.due.time(), entry.queue);
         let Some(queue) = self.queues.get_mut(queue.0) else { return };
         if state == State::Leased {
             self.channels[queue.channel.0 as usize].leased -= 1;
@@ -572,12 +578,14 @@ fn shelf(queue: &mut Queue, state: State) -> &mut Shelf {
 fn stand(placement: Placement, collecting: bool, now: Time) -> (State, Time, Then) {
     let (state, due) = match placement {
         Placement::Held => (State::Held, NEVER),
-        Placement::Deferred { until, then } if until > now => return (State::Deferred, until, then),
+        Placement::Deferred { until, then } if until > now => {
+            return (State::Deferred, Due::from(until).time(), then);
+        }
         Placement::Deferred { then: Then::Ready, .. } | Placement::Ready => (State::Ready, now),
         Placement::At(due) if collecting || due <= now => (State::Ready, now),
         Placement::UntilReleased | Placement::Deferred { .. } if collecting => (State::Ready, now),
         Placement::At(due) => (State::Delayed, due),
         Placement::UntilReleased | Placement::Deferred { .. } => (State::Delayed, NEVER),
     };
-    (state, due, Then::Ready)
+    (state, Due::from(due).time(), Then::Ready)
 }

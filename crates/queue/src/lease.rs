@@ -51,7 +51,7 @@ impl Queues {
             let Some(record) = self.entries.get_mut(entry.0) else { continue };
             record.state = State::Leased;
             // A released entry may have a due time still to come.
-            queue.due.remove(&(record.due, entry));
+            queue.due.remove(&(record.due.time(), entry));
         }
         self.channels[channel.0 as usize].leased += taken.len() - before;
         self.begin_turn(key);

@@ -30,6 +30,7 @@ mod entry;
 mod homes;
 mod index;
 mod lease;
+mod names;
 mod passing;
 mod place;
 mod queue;

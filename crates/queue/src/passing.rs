@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use sluice_mail::Time;
 
-use crate::entry::{EntryKey, NEVER, State, Then};
+use crate::entry::{Due, EntryKey, NEVER, State, Then};
 use crate::index::{QueueKey, Queues};
+use crate::names::Name;
 use crate::place::Place;
 use crate::ring::{Party, Spot};
 
@@ -35,7 +36,7 @@ impl Queues {
             }
             self.wakes.pop_first();
             let Some(queue) = self.queues.get_mut(key.0) else { continue };
-            queue.wake = None;
+            queue.wake = NEVER;
             let mut in_reach = Vec::new();
             while let Some(&(due, entry)) = queue.due.first() {
                 if due > now {
@@ -49,7 +50,7 @@ impl Queues {
                     queue.deferred.remove(&place);
                     in_reach.push(entry);
                     if record.then == Then::UntilReleased && queue.run.is_none() {
-                        (record.state, record.due) = (State::Delayed, NEVER);
+                        (record.state, record.due) = (State::Delayed, Due::NEVER);
                         queue.delayed.insert(place);
                         continue;
                     }
@@ -122,12 +123,13 @@ impl Queues {
         }
         let due = queue.due.first().map(|&(due, _)| due);
         let grace = queue.run.as_ref().and_then(|run| run.idle_since).map(|since| since.plus(self.grace));
-        let wake = [due, grace].into_iter().flatten().min();
+        let wake = [due, grace].into_iter().flatten().min().unwrap_or(NEVER);
         if wake != queue.wake {
-            if let Some(old) = std::mem::replace(&mut queue.wake, wake) {
+            let old = std::mem::replace(&mut queue.wake, wake);
+            if old != NEVER {
                 self.wakes.remove(&(old, key));
             }
-            if let Some(wake) = wake {
+            if wake != NEVER {
                 self.wakes.insert((wake, key));
             }
         }
@@ -147,18 +149,19 @@ impl Queues {
 
     fn forget(&mut self, key: QueueKey) {
         let Some(queue) = self.queues.remove(key.0) else { return };
-        if let Some(wake) = queue.wake {
-            self.wakes.remove(&(wake, key));
+        if queue.wake != NEVER {
+            self.wakes.remove(&(queue.wake, key));
         }
         let channel = &mut self.channels[queue.channel.0 as usize];
-        channel.queues.remove(&queue.domain);
+        channel.queues.remove(key, &queue.domain, &self.hasher);
         if channel.queues.is_empty() {
             self.occupied.remove(&queue.channel);
         }
-        if let Some(homes) = self.domains.get_mut(&queue.reversed)
+        let name = Name::of(&queue.domain);
+        if let Some(homes) = self.domains.get_mut(&name)
             && !homes.remove(key)
         {
-            self.domains.remove(&queue.reversed);
+            self.domains.remove(&name);
         }
     }
 }

@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use sluice_mail::{Priority, ReversedDomain, Time, TransferPriority};
+use sluice_mail::{Priority, Time, TransferPriority};
 use sluice_spool::EntryId;
 
-use crate::entry::EntryKey;
+use crate::entry::{EntryKey, NEVER};
 use crate::index::ChannelKey;
 use crate::place::{Order, Place, levels_of};
 use crate::release::QueueRun;
@@ -32,7 +32,6 @@ pub(crate) struct Load {
 pub(crate) struct Queue {
     pub(crate) channel: ChannelKey,
     pub(crate) domain: Arc<str>,
-    pub(crate) reversed: ReversedDomain,
     pub(crate) ready: Shelf,
     pub(crate) delayed: Shelf,
     pub(crate) leased: Seldom<Place>,
@@ -61,16 +60,15 @@ pub(crate) struct Queue {
     /// The number of its places there. Those with another are out of date.
     pub(crate) spot: u32,
     pub(crate) order: Order,
-    /// Time under which it is registered with the index.
-    pub(crate) wake: Option<Time>,
+    /// Time under which it is registered with the index, or [`NEVER`].
+    pub(crate) wake: Time,
 }
 
 impl Queue {
-    pub(crate) fn new(channel: ChannelKey, domain: Arc<str>, reversed: ReversedDomain) -> Self {
+    pub(crate) fn new(channel: ChannelKey, domain: Arc<str>) -> Self {
         Self {
             channel,
             domain,
-            reversed,
             ready: Shelf::new(),
             delayed: Shelf::new(),
             leased: Seldom::default(),
@@ -88,7 +86,7 @@ impl Queue {
             in_ring: 0,
             spot: 0,
             order: Order::Age,
-            wake: None,
+            wake: NEVER,
         }
     }
 
@@ -188,4 +186,4 @@ fn firsts(shelf: &Shelf, from: Place) -> impl Iterator<Item = Place> {
 }
 
 // There may be one for each of a hundred thousand sites.
-const _: () = assert!(size_of::<Option<Queue>>() <= 216);
+const _: () = assert!(size_of::<Option<Queue>>() <= 176);

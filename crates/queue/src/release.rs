@@ -9,14 +9,13 @@
 //! of once, by [`Queues::take_ended`].
 
 use std::collections::HashSet;
-use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_mail::{Priority, ReversedDomain, Time};
 use sluice_spool::EntryId;
 
-use crate::entry::{EntryKey, MessageKey, NEVER, State};
+use crate::entry::{Due, EntryKey, MessageKey, State};
 use crate::index::{ChannelKey, QueueKey, Queues};
 use crate::ring::Party;
 use crate::tally::{Count, Entrance, Ledger, Tally};
@@ -89,23 +88,12 @@ impl Run {
 }
 
 impl Collect {
-    fn covers(&self, channel: ChannelKey, reversed: &ReversedDomain) -> bool {
+    fn covers(&self, channel: ChannelKey, domain: &str) -> bool {
         match self {
             Self::Named => false,
             Self::Channel(own) => *own == channel,
             Self::Subnet(root, channels) => {
-                let (from, to) = root.subtree_range();
-                channels.binary_search(&channel).is_ok()
-                    && match from {
-                        Bound::Included(from) => *reversed >= from,
-                        Bound::Excluded(from) => *reversed > from,
-                        Bound::Unbounded => true,
-                    }
-                    && match to {
-                        Bound::Included(to) => *reversed <= to,
-                        Bound::Excluded(to) => *reversed < to,
-                        Bound::Unbounded => true,
-                    }
+                channels.binary_search(&channel).is_ok() && ReversedDomain::new(domain).is_within(root)
             }
         }
     }
@@ -227,7 +215,7 @@ impl Queues {
     /// The runs that queues or entries of a channel are under, in order.
     #[must_use]
     pub fn runs_of_channel(&self, channel: ChannelKey) -> Vec<RunNumber> {
-        let queues = self.channels[channel.0 as usize].queues.values();
+        let queues = self.channels[channel.0 as usize].queues.keys();
         let of_queues = queues.filter_map(|key| self.queues.get(key.0)?.run.as_ref()).map(|run| run.run);
         let of_entries =
             self.alone.iter().filter(|&(&entry, _)| self.is_on(entry, channel)).map(|(_, own)| own.0);
@@ -323,9 +311,9 @@ impl Queues {
         for place in ready {
             let Some(record) = self.entries.get_mut(place.entry().0) else { continue };
             let waits = match record.state {
-                State::Delayed => record.due > now,
+                State::Delayed => record.due.time() > now,
                 State::Ready if until_released => {
-                    (record.state, record.due) = (State::Delayed, NEVER);
+                    (record.state, record.due) = (State::Delayed, Due::NEVER);
                     true
                 }
                 _ => false,
@@ -436,7 +424,7 @@ impl Queues {
         let Some(queue) = self.queues.get(key.0) else { return };
         let covers = |index: &&u32| {
             self.runs.get(**index).is_some_and(|run| {
-                run.collects.iter().any(|collect| collect.covers(queue.channel, &queue.reversed))
+                run.collects.iter().any(|collect| collect.covers(queue.channel, &queue.domain))
             })
         };
         let Some(index) = self.collecting.iter().find(covers).copied() else { return };

@@ -18,8 +18,12 @@ pub(crate) struct Suspended {
 }
 
 impl Suspended {
-    pub(crate) fn covers(&self, domain: &ReversedDomain) -> bool {
-        if self.exact.contains(domain) {
+    pub(crate) fn covers(&self, domain: &str) -> bool {
+        if self.exact.is_empty() && self.roots.is_empty() {
+            return false;
+        }
+        let domain = ReversedDomain::new(domain);
+        if self.exact.contains(&domain) {
             return true;
         }
         let text = domain.as_str();
@@ -40,7 +44,7 @@ impl Queues {
         }
         self.suspended = suspended;
         let changes = |(key, queue): (u32, &crate::queue::Queue)| {
-            (queue.is_suspended != self.suspended.covers(&queue.reversed)).then_some(QueueKey(key))
+            (queue.is_suspended != self.suspended.covers(&queue.domain)).then_some(QueueKey(key))
         };
         let changed: Vec<QueueKey> = self.queues.iter().filter_map(changes).collect();
         for key in changed {
@@ -86,7 +90,7 @@ mod tests {
             ("[192.0.2.7]", true),
             ("[192.0.2.70]", false),
         ] {
-            assert_eq!(suspended.covers(&ReversedDomain::new(domain)), is_covered, "{domain}");
+            assert_eq!(suspended.covers(domain), is_covered, "{domain}");
         }
     }
 }

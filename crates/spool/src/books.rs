@@ -2,7 +2,7 @@
 //!
 //! A segment is needed while a live entry has its record in it, while a live entry has a chunk of its body in it, or
 //! while a draft has written a chunk to it. Only the writer thread has the books, so there is no lock. An entry costs
-//! sixteen bytes in the list of its segment, which is in the order of the file; states are the owner's and are not here.
+//! twelve bytes in the list of its segment, which is in the order of the file; states are the owner's and are not here.
 //!
 //! Entries of a segment that has few left may be moved to another ([`Books::sparse`], [`Books::moved`]). Their owner goes on
 //! using the place that he was told first; the books know both.
@@ -34,34 +34,76 @@ struct Book {
     /// When something in it was last settled, or when a start found it. `None`: all that came into it is there, and as long
     /// as that is so there is nothing to give back.
     settled: Option<Instant>,
+    /// Ids that do not fit into a line, with the offsets of their records.
+    far: Vec<(u32, EntryId)>,
     /// Its entries cannot be moved: something in it cannot be read.
     stays: bool,
     /// The disk kept part of it back at this start: what was lost by that may be readable one day.
     goes_aside: bool,
 }
 
-/// Records begin at multiples of eight; the lowest bit says that the entry is settled.
-const SETTLED: u32 = 1;
+/// An entry in the list of its segment, 96 bits: 4 and 16 of the length of its body, 27 of its offset in eights (a segment has a
+/// gibibyte at most), one that says that it is settled, 48 of its id. What does not fit is kept beside the lists.
+#[derive(Clone, Copy)]
+struct Line([u32; 3]);
 
-struct Line {
-    id: EntryId,
-    offset: u32,
-    /// [`LONG`] when the length is among the long ones.
-    body_len: u32,
+/// Stands for a length that is among the long ones.
+const LONG: u64 = (1 << 20) - 1;
+/// Stands for an id that is among the far ones: at a thousand messages a second, nine thousand years away.
+const FAR: u64 = (1 << 48) - 1;
+const _: () = assert!(size_of::<Line>() == 12);
+const _: () = assert!(crate::spool::FILE_SIZE_MAX <= 1 << 30 && crate::record::ALIGNMENT == 8);
+
+impl Line {
+    fn new(id: EntryId, offset: u32, body_len: u64) -> Line {
+        debug_assert!(offset.is_multiple_of(8) && u64::from(offset) < crate::spool::FILE_SIZE_MAX);
+        let (id, body_len) = (id.0.min(FAR), body_len.min(LONG));
+        let place = (offset >> 2) & 0x0fff_fffe;
+        let low = |number: u64, bits: u32| (number & ((1 << bits) - 1)) as u32;
+        Line([low(body_len >> 16, 4) << 28 | place, low(id, 32), low(id >> 32, 16) << 16 | low(body_len, 16)])
+    }
+
+    fn offset(self) -> u32 {
+        (self.0[0] & 0x0fff_fffe) << 2
+    }
+
+    fn is_settled(self) -> bool {
+        self.0[0] & 1 != 0
+    }
+
+    fn settle(&mut self) {
+        self.0[0] |= 1;
+    }
+
+    /// [`LONG`] when it is not here.
+    fn body_len(self) -> u64 {
+        u64::from(self.0[0] >> 28) << 16 | u64::from(self.0[2] & 0xffff)
+    }
+
+    /// [`FAR`] when it is not here.
+    fn id(self) -> u64 {
+        u64::from(self.0[2] >> 16) << 32 | u64::from(self.0[1])
+    }
 }
-
-const LONG: u32 = u32::MAX;
-const _: () = assert!(size_of::<Line>() == 16);
 
 impl Book {
     fn find(&self, id: EntryId, offset: u32) -> Option<usize> {
-        let place = self.lines.binary_search_by_key(&offset, |line| line.offset & !SETTLED).ok()?;
-        let line = &self.lines[place];
-        (line.id == id && line.offset & SETTLED == 0).then_some(place)
+        let place = self.lines.binary_search_by_key(&offset, |line| line.offset()).ok()?;
+        let line = self.lines[place];
+        (self.id(line) == id && !line.is_settled()).then_some(place)
     }
 
-    fn live(&self) -> impl Iterator<Item = &Line> {
-        self.lines.iter().filter(|line| line.offset & SETTLED == 0)
+    fn id(&self, line: Line) -> EntryId {
+        match line.id() {
+            FAR => {
+                self.far.iter().find(|(offset, _)| *offset == line.offset()).map_or(EntryId(FAR), |far| far.1)
+            }
+            id => EntryId(id),
+        }
+    }
+
+    fn live(&self) -> impl Iterator<Item = Line> {
+        self.lines.iter().copied().filter(|line| !line.is_settled())
     }
 }
 
@@ -112,16 +154,18 @@ impl Books {
 
     /// Notes a live entry. Entries come in the order of their segment, or [`Books::sort`] is called before anything is looked for.
     pub(crate) fn insert(&mut self, id: EntryId, row: &LiveRow) {
-        let body_len = u32::try_from(row.body_len).unwrap_or(LONG);
-        let line = Line { id, offset: row.at.offset, body_len };
+        let line = Line::new(id, row.at.offset, row.body_len);
         let book = self.segments.entry(row.at.segment).or_default();
-        if book.lines.last().is_some_and(|last| (last.id, last.offset) == (id, row.at.offset)) {
+        if book.lines.last().is_some_and(|last| last.offset() == row.at.offset && book.id(*last) == id) {
             return;
         }
         book.lines.push(line);
         book.live += 1;
         self.entries += 1;
-        if body_len == LONG {
+        if line.id() == FAR {
+            book.far.push((row.at.offset, id));
+        }
+        if line.body_len() == LONG {
             self.long.insert(id, row.body_len);
         }
         if !row.spread.is_empty() {
@@ -135,7 +179,7 @@ impl Books {
     /// Puts the entries of each segment into their order: after a start, which finds them in another.
     pub(crate) fn sort(&mut self) {
         for book in self.segments.values_mut() {
-            book.lines.sort_unstable_by_key(|line| line.offset);
+            book.lines.sort_unstable_by_key(|line| line.offset());
             book.lines.shrink_to_fit();
         }
     }
@@ -170,13 +214,14 @@ impl Books {
     fn strike_out(&mut self, id: EntryId, at: Location, now: Option<Instant>) -> bool {
         let Some(book) = self.segments.get_mut(&at.segment) else { return false };
         let Some(place) = book.find(id, at.offset) else { return false };
-        book.lines[place].offset |= SETTLED;
+        book.lines[place].settle();
         book.live -= 1;
         book.settled = now.or(book.settled);
         if book.lines.len() > TIDY_MIN && book.live < book.lines.len() / 2 {
-            book.lines.retain(|line| line.offset & SETTLED == 0);
+            book.lines.retain(|line| !line.is_settled());
             book.lines.shrink_to(TIDY_MIN);
         }
+        book.far.retain(|(offset, _)| *offset != at.offset);
         self.entries -= 1;
         self.long.remove(&id);
         for segment in self.spread.remove(&id).unwrap_or_default() {
@@ -216,10 +261,8 @@ impl Books {
         let mut rows = brief_list(self.entries);
         for (segment, book) in &self.segments {
             rows.extend(book.live().map(|line| {
-                let at = Location { segment: *segment, offset: line.offset };
-                let long = || self.long.get(&line.id).copied().unwrap_or(u64::from(LONG));
-                let body_len = if line.body_len == LONG { long() } else { u64::from(line.body_len) };
-                (line.id, at, body_len)
+                let at = Location { segment: *segment, offset: line.offset() };
+                (book.id(line), at, self.body_len(book, line))
             }));
         }
         rows.sort_unstable_by_key(|(id, _, _)| *id);
@@ -252,9 +295,9 @@ impl Books {
         for (number, book) in candidates {
             let mut needed: Vec<(EntryId, Location)> = book
                 .live()
-                .map(|line| (line.id, Location { segment: *number, offset: line.offset }))
+                .map(|line| (book.id(line), Location { segment: *number, offset: line.offset() }))
                 .collect();
-            let mut octets: u64 = book.live().map(|line| self.body_len(line) + BESIDE_BODY).sum();
+            let mut octets: u64 = book.live().map(|line| self.body_len(book, line) + BESIDE_BODY).sum();
             if octets > limit {
                 continue;
             }
@@ -281,18 +324,18 @@ impl Books {
         None
     }
 
-    fn body_len(&self, line: &Line) -> u64 {
-        match line.body_len {
-            LONG => self.long.get(&line.id).copied().unwrap_or(u64::from(LONG)),
-            length => u64::from(length),
+    fn body_len(&self, book: &Book, line: Line) -> u64 {
+        match line.body_len() {
+            LONG => self.long.get(&book.id(line)).copied().unwrap_or(LONG),
+            length => length,
         }
     }
 
     /// Looks an entry up by its id alone: through all segments, for the few that have chunks elsewhere.
     fn find(&self, id: EntryId) -> Option<(Location, u64)> {
         self.segments.iter().find_map(|(segment, book)| {
-            let line = book.live().find(|line| line.id == id)?;
-            Some((Location { segment: *segment, offset: line.offset }, self.body_len(line)))
+            let line = book.live().find(|line| book.id(*line) == id)?;
+            Some((Location { segment: *segment, offset: line.offset() }, self.body_len(book, line)))
         })
     }
 
@@ -362,6 +405,41 @@ mod tests {
 
     fn at(segment: u32, offset: u32) -> Location {
         Location { segment, offset }
+    }
+
+    #[test]
+    fn a_line_gives_back_what_fits_and_says_what_does_not() {
+        for (id, offset, body_len) in [
+            (0, 0, 0),
+            (7, 40, 4096),
+            (FAR - 1, (1 << 30) - 8, LONG - 1),
+            (0x1234_5678_9abc, 0x1234_5678, 0xfedc),
+        ] {
+            let mut line = Line::new(EntryId(id), offset, body_len);
+            assert_eq!(
+                (line.id(), line.offset(), line.body_len(), line.is_settled()),
+                (id, offset, body_len, false)
+            );
+            line.settle();
+            assert_eq!(
+                (line.id(), line.offset(), line.body_len(), line.is_settled()),
+                (id, offset, body_len, true)
+            );
+        }
+        let mut books = Books::default();
+        for (n, (id, body_len)) in (1..).zip([(FAR, 5), (u64::MAX, LONG), (FAR - 1, 1 << 40)]) {
+            let at = at(1, 8 * n);
+            books.insert(EntryId(id), &LiveRow { at, body_len, spread: Box::default() });
+            assert!(books.has(EntryId(id), at) && !books.has(EntryId(id - 1), at), "{id:x}");
+        }
+        let mut rows = books.rows();
+        let found = |row: Option<LiveRow>| row.map(|row| (row.at, row.body_len));
+        assert_eq!(found(rows.take(EntryId(FAR))), Some((at(1, 8), 5)));
+        assert_eq!(found(rows.take(EntryId(u64::MAX))), Some((at(1, 16), LONG)));
+        assert_eq!(found(rows.take(EntryId(FAR - 1))), Some((at(1, 24), 1 << 40)));
+        assert!(books.remove(EntryId(u64::MAX), at(1, 16), Instant::now()));
+        assert!(!books.has(EntryId(u64::MAX), at(1, 16)) && books.has(EntryId(FAR), at(1, 8)));
+        assert!(!books.has(EntryId(FAR), at(1, 12)), "no record begins there");
     }
 
     #[test]
