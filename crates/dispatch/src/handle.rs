@@ -196,8 +196,11 @@ impl Handle {
                 records.iter().for_each(|line| record::write(id, line));
                 // The place in the channel goes with the permit, which the dispatcher gives back. If it has ended, the
                 // message is safe all the same: the next start finds it.
-                let _ = shared.arrivals.send(Event::Accepted(ticket(id, at, size, envelope, &loaded.config)));
+                let ticket = ticket(id, at, size, envelope, &loaded.config);
+                let _ = shared.arrivals.send_quietly(Event::Accepted(ticket));
+                // Who waits for the answer wakes before the dispatcher: a client alone sends nothing more until it has it.
                 done(Ok(id));
+                shared.arrivals.ring();
             }
             Err(error) => {
                 shared.permits.fetch_add(1, Ordering::AcqRel);
