@@ -517,6 +517,7 @@ mod tests {
                     priority: text(),
                     transfer_priority: 0,
                     deferred_until: None,
+                    hold_reason: None,
                     entries: Vec::new(),
                     recipients: Vec::new(),
                     error: None,

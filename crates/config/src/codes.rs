@@ -32,6 +32,10 @@ codes! {
         "an option in a header option file does nothing"
         "There are ADD, FILL, GROUP, LINELENGTH, MAXCHARS, MAXIMUM, MAXLINES, PRECEDENCE and RELABEL. ADD and FILL make a header line \
          of the name in front of the colon, which `Defaults:` and `Other:` do not have."
+    NO_SUCH_FILTER Warning "no-such-filter"
+        "a channel asks for a filter that option.dat does not name"
+        "`sourcespamfilterN` and `destinationspamfilterN` show mail to the plugin that `SPAMFILTERN_LIBRARY` names. Without that line the \
+         mail passes as it is, which is also how a filter is switched off for a while."
     HEADER_OPTIONS_MISSING Warning "header-options-missing"
         "a channel asks for a header option file that is not there"
         "`headertrim` reads `CHANNEL_headers.opt` and `headerread` reads `CHANNEL_read_headers.opt`, in the configuration folder. Without \

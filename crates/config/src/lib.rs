@@ -20,6 +20,7 @@ mod codes;
 mod databases;
 mod etrn_hosts;
 mod files;
+mod filters;
 mod grammar;
 mod header_options;
 mod keyword;
@@ -52,6 +53,7 @@ pub use databases::{
 };
 pub use etrn_hosts::EtrnHost;
 pub use files::{Compiled, CompiledError, Files, InMemory, MemoryFiles, Place};
+pub use filters::{FilterOptions, FilterPlugin, FilterUse};
 pub use header_options::{HeaderOption, HeaderOptions};
 pub use keyword::{Arguments, KeywordInfo, Origin, Status, keyword, keywords};
 pub use mappings::{MappingEntry, MappingTable, Mappings, read_mappings, read_mappings_and_databases};

@@ -3,6 +3,7 @@
 //! Arguments have been checked when they were read; an argument that did not pass leaves its default, and the
 //! diagnostic it got keeps the configuration from being used.
 
+use crate::filters;
 use crate::model::Keyword;
 use crate::options::Options;
 use crate::settings::{
@@ -56,7 +57,13 @@ pub(crate) fn settings(keywords: &[Keyword], around: &Surroundings<'_>) -> Setti
             "alternateblocklimit" | "alternatelinelimit" | "alternaterecipientlimit" => {
                 alternate_limit(keyword, around.options, settings.alternate.get_or_insert_default());
             }
-            _ => apply(keyword, around, &mut settings),
+            word => {
+                let argument = keyword.arguments.first().map(String::as_str);
+                let (source, destination) = (&mut settings.source_filters, &mut settings.destination_filters);
+                if !filters::ask(word, argument, source, destination) {
+                    apply(keyword, around, &mut settings);
+                }
+            }
         }
     }
     settings.mail_from_dns_verify |= settings.return_envelope & VERIFY_SENDER != 0;

@@ -6,6 +6,7 @@
 use crate::aliases::Aliases;
 use crate::databases::Databases;
 use crate::etrn_hosts::EtrnHost;
+use crate::filters::FilterPlugin;
 use crate::header_options::HeaderOptions;
 use crate::keyword::KeywordInfo;
 use crate::mappings::Mappings;
@@ -31,6 +32,8 @@ pub struct Config {
     pub channels: Channels,
     /// `option.dat`.
     pub options: Options,
+    /// Filters of messages that channels may ask for, by their numbers.
+    pub filters: Vec<FilterPlugin>,
     /// The listeners of `dispatcher.cnf`.
     pub services: Vec<Service>,
     /// The pools of `job_controller.cnf`; `DEFAULT` is always among them.

@@ -6,6 +6,7 @@
 
 use crate::codes;
 use crate::etrn_hosts::ETRN_HOSTS;
+use crate::filters::{self, FILTERS_MAX, FilterOptions};
 use crate::grammar;
 use crate::keyword::{Status, keyword};
 use crate::lines::{Line, Reader, Text};
@@ -316,6 +317,7 @@ pub(crate) fn global(text: &Text, folder: &Path, reader: &mut Reader<'_>) -> Opt
     let routines = routines.split(',').map(str::trim).filter(|name| !name.is_empty());
     options.routine_plugins = routines.map(|name| crate::services::plugin_name(name, folder)).collect();
     options.watch_plugins = settings.switch("WATCH_PLUGINS");
+    options.filters = (1..=FILTERS_MAX).filter_map(|number| filter(number, &settings, folder)).collect();
     set(&mut options.block_size, settings.integer("BLOCK_SIZE").and_then(|size| u64::try_from(size).ok()));
     let block_size = options.block_size;
     let bytes = |name: &str| settings.count(name).map(|blocks| u64::from(blocks).saturating_mul(block_size));
@@ -370,6 +372,25 @@ pub(crate) fn global(text: &Text, folder: &Path, reader: &mut Reader<'_>) -> Opt
     options
 }
 
+/// What is said of a filter that has a plugin.
+fn filter(number: u32, settings: &Settings, folder: &Path) -> Option<FilterOptions> {
+    let get = |name: &str| {
+        let setting = settings.get(&format!("SPAMFILTER{number}_{name}"));
+        setting.filter(|setting| !setting.value.is_empty())
+    };
+    let library = get("LIBRARY")?;
+    let time = get("TIMEOUT").and_then(|setting| u64::try_from(values::integer(&setting.value)?).ok());
+    Some(FilterOptions {
+        number,
+        plugin: crate::services::plugin_name(&library.value, folder),
+        plugin_span: library.value_span,
+        config_file: get("CONFIG_FILE").map(|setting| (setting.value.clone(), setting.value_span)),
+        optional: get("OPTIONAL")
+            .is_some_and(|setting| matches!(values::integer(&setting.value), Some(1 | 2))),
+        time: time.map_or(filters::TIME, Duration::from_secs),
+    })
+}
+
 /// Folders separated by colons or commas.
 fn paths(text: Option<&str>, folder: &Path) -> Vec<PathBuf> {
     let parts = text.unwrap_or_default().split([':', ',']).map(str::trim);
@@ -382,19 +403,11 @@ pub(crate) fn of_channel(
     text: &Text,
     reader: &mut Reader<'_>,
 ) -> (Vec<crate::model::OptionValue>, ServerOptions) {
-    let mut settings = Settings::default();
-    for line in text.lines.iter().filter(|line| !line.is_blank()) {
-        if line.text.trim_start().starts_with('[') {
-            let message = format!("`{}`: an option file of a channel has no sections", line.text.trim());
-            let remark = Diagnostic::new(&codes::UNKNOWN_SECTION, message).at(line.whole());
-            reader.push(remark.help("take the line out"));
-            continue;
-        }
-        let Some(setting) = setting(line, reader) else { continue };
+    let settings = without_sections(text, "an option file of a channel", reader);
+    for setting in &settings.0 {
         if let Some(info) = tables::find(tables::SERVER, &setting.name) {
-            check_value(info, &setting, reader);
+            check_value(info, setting, reader);
         }
-        settings.put(setting, &mut reader.diagnostics);
     }
     let server = server(&settings);
     let values = settings.0.into_iter().map(|setting| {
@@ -409,6 +422,35 @@ pub(crate) fn of_channel(
         }
     });
     (values.collect(), server)
+}
+
+/// An option file whose lines are all for a plugin.
+pub(crate) fn of_plugin(text: &Text, reader: &mut Reader<'_>) -> Vec<crate::model::OptionValue> {
+    let settings = without_sections(text, "an option file of a filter", reader);
+    let values = settings.0.into_iter().map(|setting| crate::model::OptionValue {
+        name: setting.name,
+        value: setting.value,
+        span: setting.span,
+        value_span: setting.value_span,
+        known_to_server: false,
+        recognised: false,
+    });
+    values.collect()
+}
+
+fn without_sections(text: &Text, what: &str, reader: &mut Reader<'_>) -> Settings {
+    let mut settings = Settings::default();
+    for line in text.lines.iter().filter(|line| !line.is_blank()) {
+        if line.text.trim_start().starts_with('[') {
+            let message = format!("`{}`: {what} has no sections", line.text.trim());
+            let remark = Diagnostic::new(&codes::UNKNOWN_SECTION, message).at(line.whole());
+            reader.push(remark.help("take the line out"));
+            continue;
+        }
+        let Some(setting) = setting(line, reader) else { continue };
+        settings.put(setting, &mut reader.diagnostics);
+    }
+    settings
 }
 
 fn server(settings: &Settings) -> ServerOptions {

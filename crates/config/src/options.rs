@@ -3,6 +3,7 @@
 //! Each option stands once in a table of [`crate::option_table`], with its type, default and help; the fields here are
 //! filled from those tables.
 
+use crate::filters::FilterOptions;
 use crate::keyword::Status;
 use crate::settings::PerPriority;
 use sluice_diag::Span;
@@ -22,6 +23,8 @@ pub struct Options {
     pub routine_plugins: Vec<String>,
     /// `WATCH_PLUGINS`: plugins whose files change are made anew.
     pub watch_plugins: bool,
+    /// `SPAMFILTERn_…`: filters that have a plugin, by their numbers.
+    pub filters: Vec<FilterOptions>,
     /// `CONTROL_SOCKET`: where the running hub listens for `sluice` commands; `control.sock` in the spool if not set.
     pub control_socket: PathBuf,
     /// `BLOCK_SIZE`: bytes in a block, the unit of `blocklimit` and its kind.
@@ -165,7 +168,7 @@ pub struct ServerOptions {
 }
 
 /// A row of an option table.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OptionInfo {
     /// The name, upper case.
     pub name: &'static str,
@@ -251,6 +254,7 @@ impl Default for Options {
             plugin_path: Vec::new(),
             routine_plugins: Vec::new(),
             watch_plugins: false,
+            filters: Vec::new(),
             control_socket: PathBuf::from(SPOOL_DIR).join(CONTROL_SOCKET),
             block_size: 1024,
             block_limit: None,

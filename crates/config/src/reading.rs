@@ -3,6 +3,7 @@
 use crate::codes;
 use crate::etrn_hosts;
 use crate::files::{Files, Names, Place, plain_name};
+use crate::filters;
 use crate::keyword::Arguments;
 use crate::lines::{Manner, Reader, Text};
 use crate::main_file::{self, Block, Written};
@@ -183,6 +184,7 @@ fn read_all(reader: &mut Reader<'_>, folder: &Path, main: &Path, whole_folder: b
         Some(text) => mappings::tables(&text, reader),
         None => Mappings::default(),
     };
+    let filters = filters::read(&options, &channels, reader);
     let etrn_hosts = etrn_hosts::read(&options, reader);
     let sites = match reader.read_optional_as(&neighbour(SITE_FILE), Manner::SITES) {
         Some(text) => {
@@ -215,6 +217,7 @@ fn read_all(reader: &mut Reader<'_>, folder: &Path, main: &Path, whole_folder: b
         rules,
         channels,
         options,
+        filters,
         services,
         pools: jobs.pools,
         sites,

@@ -3,6 +3,7 @@
 //! Every field has PMDF's default. [`Settings::default`] is a channel on which no keyword is written; reading a block
 //! starts from it and lets the keywords in force change it from left to right.
 
+use crate::filters::FilterUse;
 pub use crate::notice_terms::{NoticeTerms, PostmasterCopies};
 use crate::transfer_priorities::TransferPriorities;
 use sluice_mail::Priority;
@@ -147,6 +148,10 @@ pub struct Settings {
     pub forward_check: ForwardCheck,
     /// `mailfromdnsverify`: the domain of a sender must be in the name service.
     pub mail_from_dns_verify: bool,
+    /// `sourcespamfilterN`: filters that mail from the channel is shown to, in the order of their numbers.
+    pub source_filters: Vec<FilterUse>,
+    /// `destinationspamfilterN`: the same for mail to the channel.
+    pub destination_filters: Vec<FilterUse>,
     /// `submit`: messages from the channel are new, and completed.
     pub submit: bool,
     /// `receivedfor`, `noreceivedfor`: whether `Received:` names the recipient when there is only one.
@@ -550,6 +555,8 @@ impl Default for Settings {
             ident: Ident::default(),
             forward_check: ForwardCheck::default(),
             mail_from_dns_verify: false,
+            source_filters: Vec::new(),
+            destination_filters: Vec::new(),
             submit: false,
             received_for: true,
             accept_all_addresses: false,

@@ -4,6 +4,7 @@
 //! Names are those of PMDF's and Messaging Server's documents; our own are marked in the help. An option that does
 //! nothing in this release is recognised, so that existing files can be used as they are.
 
+use crate::filters::TIME_MAX_SECS;
 use crate::keyword::Status::{self, Acts, Partly, Recognised};
 use crate::options::OptionKind::{
     Address, Duration, Integer, Minutes, Path, Paths, Ports, Size, Switch, Text,
@@ -26,7 +27,58 @@ const fn option(
 }
 
 /// `option.dat`.
-pub(crate) static GLOBAL: &[OptionInfo] = &[
+pub(crate) static GLOBAL: &[OptionInfo] = &joined::<{ HUB.len() + FILTERS.len() }>(HUB, FILTERS);
+
+const fn joined<const N: usize>(one: &'static [OptionInfo], other: &'static [OptionInfo]) -> [OptionInfo; N] {
+    let mut all = [one[0]; N];
+    let mut at = 1;
+    while at < N {
+        all[at] = if at < one.len() { one[at] } else { other[at - one.len()] };
+        at += 1;
+    }
+    all
+}
+
+macro_rules! filters {
+    ($($number:literal)*) => {
+        &[$(
+            option(
+                concat!("SPAMFILTER", $number, "_LIBRARY"),
+                Text,
+                "none",
+                Acts,
+                concat!("Plugin that messages are shown to before they are queued, by name, or as a file when there is a `/` in it: filter ", $number,
+                    ", for channels with `sourcespamfilter", $number, "` or `destinationspamfilter", $number, "`."),
+            ),
+            option(
+                concat!("SPAMFILTER", $number, "_CONFIG_FILE"),
+                Text,
+                "none",
+                Acts,
+                concat!("Option file of the plugin of filter ", $number, ", in the configuration folder."),
+            ),
+            option(
+                concat!("SPAMFILTER", $number, "_OPTIONAL"),
+                Integer { least: -2, most: 4 },
+                "0",
+                Partly,
+                concat!("What becomes of mail when filter ", $number, " fails: 0, -2 it is refused for now (451); 1, 2 it passes without. 3 and 4 are taken as 0: \
+                    nothing is filtered later. The log tells of it in each case."),
+            ),
+            option(
+                concat!("SPAMFILTER", $number, "_TIMEOUT"),
+                Integer { least: 1, most: TIME_MAX_SECS },
+                "30",
+                Acts,
+                concat!("Seconds that filter ", $number, " may take for a message (ours)."),
+            ),
+        )*]
+    };
+}
+
+const FILTERS: &[OptionInfo] = filters!("1" "2" "3" "4" "5" "6" "7" "8");
+
+const HUB: &[OptionInfo] = &[
     option("SPOOL_DIR", Path, "/var/spool/sluice", Acts, "Folder in which messages wait (ours)."),
     option(
         "PLUGIN_PATH",

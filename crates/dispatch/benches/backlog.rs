@@ -76,6 +76,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         let address = format!("user{number}@{domain}");
         let envelope = Envelope {
+            hold_reason: String::new(),
             sender: "sender@origin.example".to_owned(),
             arrived,
             source_channel: "tcp_local".to_owned(),

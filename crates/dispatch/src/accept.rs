@@ -17,7 +17,12 @@ use crate::ticket::ticket;
 impl Core {
     /// Queues a message that has just been made durable.
     pub(crate) fn accept(&mut self, ticket: &Ticket, now: Time) {
-        if let Some((message, true)) = self.place(ticket, now) {
+        let placed = self.place(ticket, now);
+        if let Some((message, _)) = placed.filter(|_| !ticket.hold_reason.is_empty()) {
+            let entries = self.queues.entries_of(message);
+            entries.for_each(|key| self.record_act(key, "hub", "hold", &ticket.hold_reason));
+        }
+        if let Some((message, true)) = placed {
             tracing::warn!(id = %ticket.id, "held: more recipients than the channel's holdlimit");
             let held = self.queues.entries_of(message).filter(|&key| self.queues.state(key) == State::Held);
             held.for_each(|key| self.record_act(key, "hub", "hold", "more recipients than holdlimit"));

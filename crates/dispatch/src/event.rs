@@ -63,6 +63,8 @@ pub struct Ticket {
     pub priority: TransferPriority,
     /// Accepted on hold.
     pub held: bool,
+    /// Why a filter holds it; empty where none does.
+    pub hold_reason: Box<str>,
     /// When the sender wants it delivered at the earliest.
     pub deferred_until: Option<Time>,
     /// That date was promised to the client (RFC 4865): no channel has a say in it, and `arrived` is moved there.

@@ -232,6 +232,7 @@ impl NoticeJob {
             eight_bit: !wire.is_ascii(),
             smtputf8: recipients.iter().any(|recipient| !recipient.address.is_ascii()),
             held: false,
+            hold_reason: String::new(),
             deferred_until: None,
             // A notice goes as soon as the message that it is about (RFC 6710).
             wishes: Wishes { priority: envelope.wishes.priority, ..Wishes::default() },

@@ -58,7 +58,8 @@ pub(crate) fn divert(envelope: &mut Envelope, size: u64, lines: impl FnOnce() ->
 /// What the index needs to know of a message.
 pub(crate) fn ticket(id: EntryId, at: Location, size: u64, envelope: Envelope, config: &Config) -> Ticket {
     let priority = envelope.transfer_priority();
-    let Envelope { arrived, held, deferred_until, source_channel, wishes, recipients, .. } = envelope;
+    let Envelope { arrived, held, hold_reason, deferred_until, source_channel, wishes, recipients, .. } =
+        envelope;
     let promised = wishes
         .later
         .map(|later| later.date(arrived))
@@ -83,6 +84,7 @@ pub(crate) fn ticket(id: EntryId, at: Location, size: u64, envelope: Envelope, c
         arrived,
         priority,
         held,
+        hold_reason: hold_reason.into_boxed_str(),
         deferred_until,
         promised: promised.is_some(),
         deferred_source,

@@ -118,6 +118,7 @@ fn written() -> House {
         wishes: RecipientWishes { notify: Notify::FAILURE, original: "rfc822;old@alias.example".to_owned() },
     };
     let envelope = Envelope {
+        hold_reason: String::new(),
         sender: String::new(),
         arrived: house.clock_now(),
         source_channel: "tcp_local".to_owned(),

@@ -35,6 +35,7 @@ fn message(house: &House, sender: &str) -> (Envelope, Vec<u8>) {
         eight_bit: false,
         smtputf8: false,
         held: false,
+        hold_reason: String::new(),
         deferred_until: None,
         wishes: Wishes::default(),
         recipients: vec![recipient],

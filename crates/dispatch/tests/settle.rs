@@ -257,6 +257,7 @@ fn after_a_stop_nothing_is_taken() {
     let handle = house.handle().clone();
     handle.stop(Duration::from_secs(5));
     let envelope = Envelope {
+        hold_reason: String::new(),
         sender: String::new(),
         arrived: Time(0),
         source_channel: String::new(),
@@ -282,6 +283,7 @@ fn a_message_for_nobody_is_refused() {
     let house = House::new();
     let (sender, receiver) = std::sync::mpsc::channel();
     let envelope = Envelope {
+        hold_reason: String::new(),
         sender: "s@there.example".to_owned(),
         arrived: Time(0),
         source_channel: "tcp_local".to_owned(),

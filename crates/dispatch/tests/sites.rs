@@ -263,6 +263,7 @@ fn envelope(house: &House, channel: &str, address: &str) -> Envelope {
         ..Recipient::default()
     };
     Envelope {
+        hold_reason: String::new(),
         sender: "sender@there.example".to_owned(),
         arrived: house.clock_now(),
         source_channel: "tcp_local".to_owned(),

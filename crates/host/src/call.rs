@@ -27,6 +27,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+mod filtering;
+
+pub(crate) use filtering::filter;
+
 /// What names a channel in the log. Never freed, because a plugin's own threads may log at any time; one for each pair
 /// of channel and plugin, so that restarts do not add up.
 pub(crate) struct Handle {

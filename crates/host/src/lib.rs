@@ -4,7 +4,7 @@
 //! [`Plugin`]. An [`Instance`] is one channel run by one plugin: it takes [`Lease`]s (batches of deliveries for one
 //! destination) into a bounded queue of its own, starts worker threads when there is work and lets them go when there
 //! is none, and tells what happened through [`HostEvent`]s. Mail that workers bring in goes through the [`FrontDoor`];
-//! routines for rewrite rules are called by [`Plugin::call`].
+//! routines for rewrite rules are called by [`Plugin::call`]. A [`Filter`] is shown messages before they are queued.
 //!
 //! # Invariants
 //! Every delivery that [`Instance::offer`] took ends in exactly one [`HostEvent::Finished`], whatever the plugin does:
@@ -22,11 +22,13 @@
 //! Choosing what to deliver and when to try again (`dispatch`); the contract (`abi`); the author's side (`sdk`).
 #![deny(unsafe_code)]
 
+mod aside;
 mod call;
 mod copy;
 mod door;
 mod elf;
 mod event;
+mod filter;
 mod generations;
 mod instance;
 mod library;
@@ -45,6 +47,7 @@ mod worker;
 
 pub use door::{FrontDoor, Origin, Submission, Submitted};
 pub use event::{Cause, Events, Failure, HostEvent, StopReason};
+pub use filter::{About, Filter, FilterError, Judged, Shown, ShownRecipient, Verdict};
 pub use instance::{Instance, OfferError, Refusal, Report};
 pub use load::{FileState, Host, LoadError, Seen};
 pub use plugin::{OptionKind, OptionProblem, Plugin, PluginOption};

@@ -4,13 +4,13 @@
 //! its place, [`Host::load_next`] loads that beside the old as a new generation, which is used from
 //! [`Host::put_in_force`] on; who still has the old `Arc` keeps using it.
 
+use crate::aside::Aside;
 use crate::copy::{Copied, Identity, Opened};
 use crate::door::FrontDoor;
 use crate::generations::{GENERATIONS_WARN, Generation, Line};
 use crate::library::{self, PROGRAM, Unfit};
 use crate::permissions;
 use crate::plugin::Plugin;
-use crate::routine::Callers;
 use crate::watchdog::Watchdog;
 use parking_lot::Mutex;
 use sluice_abi::ABI_VERSION;
@@ -370,7 +370,7 @@ impl Host {
                 options: table.options,
                 routines: table.routines,
                 functions: table.functions,
-                callers: Callers::default(),
+                routine_calls: Aside::new("routine"),
             })),
         };
         let copy = copy.map(|copy| &*Box::leak(Box::new(copy)));

@@ -1,8 +1,8 @@
 //! What the host knows about a plugin without running any of its code.
 
+use crate::aside::Aside;
 use crate::generations::Line;
 use crate::library::Functions;
-use crate::routine::Callers;
 use sluice_abi as abi;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -22,7 +22,7 @@ pub struct Plugin {
     pub(crate) options: Vec<PluginOption>,
     pub(crate) routines: Vec<String>,
     pub(crate) functions: Functions,
-    pub(crate) callers: Callers,
+    pub(crate) routine_calls: Aside,
 }
 
 /// One option that a plugin understands.

@@ -6,7 +6,7 @@
 //! of steps that led to it. There, the plugin is one that is played.
 //!
 //! # Not here
-//! Threads that call routines (`routine`), and what a callback remembers (`call`).
+//! Threads that call routines and filters (`aside`), and what a callback remembers (`call`).
 
 #[cfg(not(test))]
 pub(crate) use {

@@ -64,8 +64,10 @@ pub struct Envelope {
     pub eight_bit: bool,
     /// SMTPUTF8 was asked for.
     pub smtputf8: bool,
-    /// Accepted on hold (hold limit, too many Received lines).
+    /// Accepted on hold (hold limit, too many Received lines, a filter).
     pub held: bool,
+    /// Why a filter holds it; empty where none does.
+    pub hold_reason: String,
     /// When the sender wants it delivered at the earliest: by the header field `Deferred-Delivery:` (RFC 2156),
     /// or by MAIL where `wishes` has a later release.
     pub deferred_until: Option<Time>,
@@ -112,7 +114,8 @@ const DEFERRED: u16 = 8;
 const WISHES: u16 = 16;
 const LATER: u16 = 32;
 const TRANSFER: u16 = 64;
-const KNOWN: u16 = EIGHT_BIT | SMTPUTF8 | HELD | DEFERRED | WISHES | LATER | TRANSFER;
+const REASON: u16 = 128;
+const KNOWN: u16 = EIGHT_BIT | SMTPUTF8 | HELD | DEFERRED | WISHES | LATER | TRANSFER | REASON;
 /// Kind and number of a request for a later release.
 const LATER_SIZE: usize = 9;
 /// Four empty strings: the least a recipient takes.
@@ -135,13 +138,15 @@ impl Envelope {
         let texts = self.sender.len() + self.source_channel.len() + strings.sum::<usize>();
         let later = self.wishes.later.map_or(0, |_| LATER_SIZE);
         let transfer = usize::from(self.wishes.priority.is_some());
-        let size = 24 + date + texts + wishes.len() + later + transfer;
+        let reason = if self.hold_reason.is_empty() { 0 } else { 4 + self.hold_reason.len() };
+        let size = 24 + date + texts + wishes.len() + later + transfer + reason;
         let flags = [(self.eight_bit, EIGHT_BIT), (self.smtputf8, SMTPUTF8), (self.held, HELD)];
         let deferred = self.deferred_until.map_or(0, |_| DEFERRED);
         let wished = if wishes.is_empty() { 0 } else { WISHES };
         let flags = flags.into_iter().filter(|(set, _)| *set).map(|(_, bit)| bit).sum::<u16>();
         let flags = flags | deferred | wished | self.wishes.later.map_or(0, |_| LATER);
         let flags = flags | self.wishes.priority.map_or(0, |_| TRANSFER);
+        let flags = flags | if reason == 0 { 0 } else { REASON };
         let mut bytes = Vec::with_capacity(size);
         bytes.push(VERSION);
         bytes.push(self.priority as u8);
@@ -167,6 +172,10 @@ impl Envelope {
             bytes.extend(number.to_le_bytes());
         }
         bytes.extend(self.wishes.priority.map(TransferPriority::level));
+        if reason > 0 {
+            bytes.extend(length(self.hold_reason.len()));
+            bytes.extend(self.hold_reason.as_bytes());
+        }
         debug_assert_eq!(bytes.len(), size, "the size is computed from the same strings");
         bytes
     }
@@ -234,6 +243,10 @@ impl Envelope {
             let priority = TransferPriority::at_level(reader.array::<1>(what)?[0]);
             wishes.priority = Some(priority.ok_or(EnvelopeError::Value { at, what })?);
         }
+        let hold_reason = match flags & REASON {
+            0 => String::new(),
+            _ => reader.text("the reason of the hold")?,
+        };
         if reader.at != bytes.len() {
             return Err(EnvelopeError::Trailing(bytes.len() - reader.at));
         }
@@ -245,11 +258,14 @@ impl Envelope {
             eight_bit: flags & EIGHT_BIT != 0,
             smtputf8: flags & SMTPUTF8 != 0,
             held: flags & HELD != 0,
+            hold_reason,
             deferred_until,
             wishes,
             recipients,
         };
-        match flags & WISHES != 0 && !envelope.has_wishes() {
+        let says_nothing = (flags & WISHES != 0 && !envelope.has_wishes())
+            || (flags & REASON != 0 && envelope.hold_reason.is_empty());
+        match says_nothing {
             // One envelope has one form.
             true => Err(EnvelopeError::Value { at: 2, what: "the flags" }),
             false => Ok(envelope),
@@ -344,6 +360,7 @@ mod tests {
             eight_bit: true,
             smtputf8: false,
             held: true,
+            hold_reason: String::new(),
             deferred_until: None,
             wishes: Wishes::default(),
             recipients: vec![Recipient {
@@ -413,8 +430,9 @@ mod tests {
 
     #[test]
     fn every_combination_of_flags_comes_back() {
-        for bits in 0..256 {
+        for bits in 0..512 {
             let mut envelope = Envelope {
+                hold_reason: if bits & 256 != 0 { "filter 1: ünlikely".into() } else { String::new() },
                 eight_bit: bits & 1 != 0,
                 smtputf8: bits & 2 != 0,
                 held: bits & 4 != 0,
@@ -432,6 +450,21 @@ mod tests {
         }
         let none = Envelope::default();
         assert_eq!(Envelope::decode(&none.encode()), Ok(none));
+    }
+
+    #[test]
+    fn the_reason_of_a_hold_stands_at_the_very_end() {
+        let mut envelope = example();
+        envelope.wishes.priority = TransferPriority::new(6);
+        envelope.hold_reason = "filter 1: odd".into();
+        let bytes = envelope.encode();
+        assert!(bytes.ends_with(b"\x03\x0d\0\0\0filter 1: odd"), "{bytes:02x?}");
+        assert_eq!(bytes[2], 128 | 64 | 4 | 1);
+        // An empty one has another form, which is the only one.
+        let mut empty = bytes[..bytes.len() - 13].to_vec();
+        let at = empty.len() - 4;
+        empty[at] = 0;
+        assert_eq!(Envelope::decode(&empty), Err(EnvelopeError::Value { at: 2, what: "the flags" }));
     }
 
     #[test]

@@ -37,7 +37,7 @@ fn envelope() -> impl Strategy<Value = Envelope> {
         ".{0,20}",
         0u8..3,
         any::<[bool; 4]>(),
-        (0u8..3, ".{0,9}", later(), 0u8..20),
+        (0u8..3, ".{0,9}", later(), 0u8..20, ".{0,9}"),
         prop::collection::vec(recipient(), 0..5),
     )
         .prop_map(
@@ -47,7 +47,7 @@ fn envelope() -> impl Strategy<Value = Envelope> {
                 source_channel,
                 priority,
                 [eight_bit, smtputf8, held, deferred],
-                (returned, envelope_id, later, level),
+                (returned, envelope_id, later, level, hold_reason),
                 recipients,
             )| {
                 Envelope {
@@ -58,6 +58,7 @@ fn envelope() -> impl Strategy<Value = Envelope> {
                     eight_bit,
                     smtputf8,
                     held,
+                    hold_reason,
                     deferred_until: deferred.then_some(Time(until)),
                     wishes: Wishes {
                         returned: Return::from_number(returned).unwrap(),

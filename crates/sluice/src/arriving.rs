@@ -97,7 +97,16 @@ struct Variant(Option<Vec<u8>>);
 impl Arriving {
     /// The message of this transaction.
     pub(crate) fn new(hub: &Arc<Hub>, session: &Session, transaction: &Transaction) -> Arriving {
-        let draft = hub.dispatcher().draft();
+        Arriving::with_draft(hub, session, transaction, hub.dispatcher().draft())
+    }
+
+    /// The same with a draft of which nothing has been used, and whose id is the message's.
+    pub(crate) fn with_draft(
+        hub: &Arc<Hub>,
+        session: &Session,
+        transaction: &Transaction,
+        draft: Draft,
+    ) -> Arriving {
         let loaded = hub.loaded();
         let channels = &loaded.config.channels;
         let mut copies: Vec<Copy> = Vec::new();
@@ -169,6 +178,14 @@ impl Arriving {
         }
         arriving.void_unless_answered(unanswered);
         arriving
+    }
+
+    /// The draft of a message of which nothing has come, for another with its id.
+    pub(crate) fn into_draft(mut self) -> Draft {
+        match self.drafts.pop() {
+            Some((_, draft)) => draft,
+            None => self.hub.dispatcher().draft(),
+        }
     }
 
     /// Refuses the message for now if a database could not be asked since there were so many unanswered look-ups: it would go

@@ -20,6 +20,7 @@ use sluice_spool::Spool;
 use crate::activators::Activators;
 use crate::asks::Asks;
 use crate::exit::{Exit, ExitWith, Failure};
+use crate::filters::Filters;
 use crate::inner_door::InnerDoor;
 use crate::keys::Keys;
 use crate::turning::TurnedSites;
@@ -36,6 +37,7 @@ pub(crate) struct Hub {
     dispatcher: Handle,
     keys: RwLock<Arc<Keys>>,
     activators: Activators,
+    filters: Filters,
     asks: Asks,
     turned: TurnedSites,
     /// One reload at a time: the last one read must be the one in force.
@@ -81,6 +83,7 @@ impl Hub {
                 "damage was found in the spool; what could not be read is in quarantine"
             );
         }
+        let filters = Filters::new(&loaded.config);
         let host = plugin_host(&loaded.config);
         let door = Arc::new(InnerDoor::default());
         host.open_door(Arc::clone(&door) as Arc<dyn FrontDoor>);
@@ -101,11 +104,17 @@ impl Hub {
             dispatcher,
             keys,
             activators,
+            filters,
             asks: Asks::default(),
             turned: TurnedSites::default(),
             reloading: Mutex::new(()),
         });
         door.open(&hub);
+        let of_filters = Arc::downgrade(&hub);
+        std::thread::Builder::new()
+            .name("filters".to_owned())
+            .spawn(move || of_filters.upgrade().iter().for_each(|hub| hub.filters.prepare()))
+            .exit_with(Exit::Temporary)?;
         Ok(hub)
     }
 
@@ -117,6 +126,11 @@ impl Hub {
     /// The certificates and users in force.
     pub(crate) fn keys(&self) -> Arc<Keys> {
         Arc::clone(&self.keys.read())
+    }
+
+    /// The filters that messages are shown to.
+    pub(crate) fn filters(&self) -> &Filters {
+        &self.filters
     }
 
     /// How often mail was asked for.
@@ -155,6 +169,7 @@ impl Hub {
             accepted = ask(|done| self.dispatcher.reload(Arc::new(loaded), move || done(()))).is_ok();
             if accepted {
                 *self.keys.write() = Arc::new(reading.keys);
+                self.filters.renew(&self.loaded().config);
                 free(old);
             }
         }

@@ -18,6 +18,7 @@ use crate::access::Access;
 use crate::activators::Watched;
 use crate::arriving::Arriving;
 use crate::etrn;
+use crate::filtering::Filtering;
 use crate::hub::{self, Hub};
 use crate::lookups;
 use crate::names::{self, Names};
@@ -195,6 +196,7 @@ impl Intake for Door {
 
     fn begin(&self, session: &Session, transaction: &Transaction) -> Box<dyn Incoming> {
         let arriving = Box::new(Arriving::new(&self.hub, session, transaction));
+        let arriving = Filtering::over(&self.hub, session, transaction, arriving);
         Watched::over(&self.hub, session.connection.peer.ip(), arriving)
     }
 

@@ -16,6 +16,8 @@ mod consent;
 mod control;
 mod etrn;
 mod exit;
+mod filtering;
+mod filters;
 mod hub;
 mod in_place;
 mod inner_door;

@@ -276,6 +276,7 @@ impl Arrival {
             eight_bit: summary.eight_bit || transaction.params.body == Body::EightBitMime,
             smtputf8: transaction.params.smtputf8,
             held: summary.received_lines > talk.session.admission.limits.max_received_lines,
+            hold_reason: String::new(),
             // What MAIL says is for the whole way that the message takes here, and goes before its header.
             deferred_until: later.map(|later| later.date(self.arrived)).or(summary.deferred_until),
             wishes: transaction.params.wishes.clone(),

@@ -196,6 +196,7 @@ fn content(
         eight_bit: summary.eight_bit || message.eight_bit,
         smtputf8: message.smtputf8,
         held: summary.received_lines > limits.max_received_lines,
+        hold_reason: String::new(),
         deferred_until: summary.deferred_until,
         wishes: message.wishes.clone(),
         recipients: Vec::new(),

@@ -128,6 +128,9 @@ pub struct MessageRow {
     pub transfer_priority: i8,
     /// The sender's date, where it gave one.
     pub deferred_until: Option<String>,
+    /// Why a filter has put it on hold when it came; `null` when none has, or when it is on hold no more.
+    #[serde(default)]
+    pub hold_reason: Option<String>,
     /// Where it waits.
     pub entries: Vec<MessageEntry>,
     /// Everybody it is for.

@@ -42,6 +42,7 @@ fn envelope() -> Envelope {
     let address = "a@there.example".to_owned();
     let (channel, domain) = ("tcp_local".to_owned(), "there.example".to_owned());
     Envelope {
+        hold_reason: String::new(),
         sender: "b@there.example".to_owned(),
         arrived: NOW,
         source_channel: "tcp_local".to_owned(),

@@ -635,6 +635,7 @@ impl House {
             eight_bit: false,
             smtputf8: false,
             held: false,
+            hold_reason: String::new(),
             deferred_until: None,
             wishes: Wishes::default(),
             recipients,

@@ -151,7 +151,7 @@ fn plugin() -> Arc<Plugin> {
         options: Vec::new(),
         routines: Vec::new(),
         functions,
-        callers: crate::routine::Callers::default(),
+        routine_calls: crate::aside::Aside::new("routine"),
     })
 }
 

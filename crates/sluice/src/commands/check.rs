@@ -19,6 +19,7 @@ pub(crate) fn check(check: &Check) -> Result<Exit, Failure> {
     let mut reading = load::with_keys(load::judge(&check.common.config));
     if let Some(loaded) = &reading.loaded {
         reading.diagnostics.extend(plugin_options(&loaded.config));
+        reading.diagnostics.extend(crate::filters::check(&loaded.config));
         reading.diagnostics.sort_by_key(|diagnostic| diagnostic.span.map(|span| (span.source, span.start)));
     }
     if check.print {

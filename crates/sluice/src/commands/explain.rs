@@ -11,7 +11,8 @@ use crate::output;
 /// Every code that any part of the program can give.
 pub(crate) fn codes() -> impl Iterator<Item = &'static Code> {
     let of_rules = sluice_rewrite::codes().iter().chain(sluice_rewrite::mapping::codes());
-    let of_program = crate::access::CODES.into_iter().chain(crate::routines::CODES);
+    let of_program =
+        crate::access::CODES.into_iter().chain(crate::routines::CODES).chain(crate::filters::CODES);
     sluice_config::codes().iter().chain(of_rules).copied().chain(of_program)
 }
 

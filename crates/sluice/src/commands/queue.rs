@@ -138,6 +138,7 @@ fn in_words(row: &Value) -> io::Result<()> {
         ("priority", "priority"),
         ("MT-PRIORITY", "transfer_priority"),
         ("not before", "deferred_until"),
+        ("held by", "hold_reason"),
         ("error", "error"),
     ] {
         put(name, &row[field])?;

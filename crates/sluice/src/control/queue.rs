@@ -263,6 +263,9 @@ pub(super) fn show(hub: &Hub, text: &str, row: Rows<'_>) -> Result<(), Fault> {
         .to_owned(),
         transfer_priority: priority.number(),
         deferred_until: known.and_then(|envelope| envelope.deferred_until).map(rfc3339),
+        hold_reason: known
+            .map(|envelope| envelope.hold_reason.clone())
+            .filter(|reason| !reason.is_empty() && entries.iter().any(|one| one.view.state == State::Held)),
         recipients: recipients.unwrap_or_default(),
         entries: entries.iter().map(message_entry).collect(),
         error,

@@ -1,0 +1,386 @@
+//! A message that filters look at before it is queued.
+//!
+//! Its content is kept in memory until the verdict, in the pieces in which it came: they are lent to the filters, and handed on to the
+//! spool as they are when nothing was changed. A message that no filter asks for goes another way and pays nothing.
+//!
+//! The verdict is worked out on a thread that may wait ([`copies`]), and so is the storing behind it. The client, or the plugin that
+//! brings the message in, waits for both.
+//!
+//! # Failure
+//! More content than [`HELD_OCTETS_MAX`] waiting for verdicts is refused for now. Whatever goes wrong here, nothing of the
+//! message is queued unless all of it is answered for.
+//! # Not here
+//! What becomes of a copy on its way into the spool (`arriving`), making filters and asking them (`filters`).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use sluice_config::FilterUse;
+use sluice_dispatch::Loaded;
+use sluice_host::About;
+use sluice_mail::{Envelope, Refusal, Status, Wishes};
+use sluice_smtp::replies;
+use sluice_smtpd::{Accepted, Done, Incoming, Origin, Parcel, Refused, Session, Transaction};
+use tokio::sync::Semaphore;
+
+use crate::arriving::Arriving;
+use crate::hub::Hub;
+use content::Content;
+use copies::{Copies, Filtered, To};
+
+mod content;
+mod copies;
+
+/// Most octets of all messages that wait for verdicts.
+const HELD_OCTETS_MAX: usize = 256 << 20;
+/// So many messages are looked at at once; others wait for their turn.
+const TURNS: usize = 64;
+/// How long the spool may take for a piece of a message.
+const STORE_MAX: Duration = Duration::from_secs(300);
+
+static TURN: Semaphore = Semaphore::const_new(TURNS);
+
+/// A message that waits for its verdict.
+pub(crate) struct Filtering {
+    hub: Arc<Hub>,
+    loaded: Arc<Loaded>,
+    session: Session,
+    transaction: Transaction,
+    inner: Box<Arriving>,
+    pieces: Vec<Vec<u8>>,
+    room: Room,
+}
+
+/// Octets that are counted as long as this is there.
+#[derive(Debug, Default)]
+pub(crate) struct Room(usize);
+
+static HELD_OCTETS: AtomicUsize = AtomicUsize::new(0);
+
+impl Room {
+    /// Room for more; false when there is none.
+    fn grow(&mut self, octets: usize) -> bool {
+        let before = HELD_OCTETS.fetch_add(octets, Ordering::Relaxed);
+        self.0 += octets;
+        before.saturating_add(octets) <= HELD_OCTETS_MAX
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        HELD_OCTETS.fetch_sub(self.0, Ordering::Relaxed);
+    }
+}
+
+/// The filters that mail of this session is shown to. Mail that comes in again under its original source channel has passed them.
+fn source_filters<'a>(loaded: &'a Loaded, session: &Session) -> &'a [FilterUse] {
+    let source = session.admission.source_channel.as_str();
+    let again = session.origin == Origin::Again && *session.connection.channel != *source;
+    match loaded.config.channels.by_name(source) {
+        Some(channel) if !again => &channel.settings.source_filters,
+        _ => &[],
+    }
+}
+
+fn destination_filters<'a>(loaded: &'a Loaded, channel: &str) -> &'a [FilterUse] {
+    let channel = loaded.config.channels.by_name(channel);
+    channel.map_or(&[], |channel| &channel.settings.destination_filters)
+}
+
+impl Filtering {
+    /// The same message, with filters in between if any of them asks for it.
+    pub(crate) fn over(
+        hub: &Arc<Hub>,
+        session: &Session,
+        transaction: &Transaction,
+        arriving: Box<Arriving>,
+    ) -> Box<dyn Incoming> {
+        let loaded = hub.loaded();
+        let is_there =
+            |one: &FilterUse| loaded.config.filters.iter().any(|filter| filter.options.number == one.number);
+        let to = transaction.recipients.iter().filter(|accepted| accepted.refused.is_none());
+        let asked = !loaded.config.filters.is_empty()
+            && (source_filters(&loaded, session).iter().any(is_there)
+                || to
+                    .into_iter()
+                    .any(|one| destination_filters(&loaded, &one.recipient.channel).iter().any(is_there)));
+        if !asked {
+            return arriving;
+        }
+        Box::new(Filtering {
+            hub: Arc::clone(hub),
+            loaded,
+            session: session.clone(),
+            transaction: transaction.clone(),
+            inner: arriving,
+            pieces: Vec::new(),
+            room: Room::default(),
+        })
+    }
+
+    fn take(&mut self, bytes: Vec<u8>) -> Result<(), Refusal> {
+        if !self.room.grow(bytes.len()) {
+            tracing::warn!(id = %self.inner.id(), "too much mail waits for the verdicts of filters; a message is refused for now");
+            let text = "too much mail is being looked at, try again later";
+            return Err(Refusal::new(452, Status::new(4, 3, 1), text));
+        }
+        if !bytes.is_empty() {
+            self.pieces.push(bytes);
+        }
+        Ok(())
+    }
+
+    /// What is known about the message, for all its filters.
+    fn about(&self, parcel: &Parcel, plain: &Envelope) -> About {
+        let session = &self.session;
+        let from_client = session.origin == Origin::Client;
+        About {
+            id: self.inner.id(),
+            source_channel: session.admission.source_channel.clone(),
+            client_address: from_client.then(|| session.connection.peer.ip().to_canonical()),
+            client_name: session.connection.name.as_ref().map(|name| name.name.clone()).unwrap_or_default(),
+            helo: if from_client { session.helo.clone() } else { String::new() },
+            login: session.login.as_ref().map(|login| login.name.clone()).unwrap_or_default(),
+            arrived: parcel.arrived,
+            eight_bit: plain.eight_bit,
+            smtputf8: plain.smtputf8,
+            tls: session.tls.is_some(),
+            is_known: session.admission.is_known,
+            from_channel: !from_client,
+            again: session.origin == Origin::Again,
+        }
+    }
+
+    /// Waits for the verdicts and stores what they leave. For a thread that may wait.
+    fn judge(self: Box<Self>, parcel: Parcel, done: Done) {
+        match self.judged(parcel) {
+            Ok(Some(store)) => store.run(done),
+            Ok(None) => done(Ok(())),
+            Err(refusal) => done(Err(refusal)),
+        }
+    }
+
+    /// What is to be stored; `None` when there is nothing and the message is answered for all the same.
+    fn judged(mut self: Box<Self>, mut parcel: Parcel) -> Result<Option<Store>, Refusal> {
+        let tail = std::mem::take(&mut parcel.tail);
+        self.take(tail)?;
+        let Some(plain) = parcel.envelopes.first().cloned() else {
+            // Nobody gets it: there may be notices to write.
+            return Ok(Some(self.untouched(parcel)));
+        };
+        let to: Vec<To> = parcel.envelopes.iter().flat_map(To::of).collect();
+        let about = Arc::new(self.about(&parcel, &plain));
+        let content = Content::new(std::mem::take(&mut self.pieces), std::mem::take(&mut self.room));
+        let copies = Copies { hub: &self.hub, loaded: &self.loaded, session: &self.session, about };
+        let sender = self.transaction.sender.clone();
+        let source = source_filters(&self.loaded, &self.session);
+        let Some(filtered) = copies.filter(&sender, source, content, to.clone())? else { return Ok(None) };
+        Ok(Some(self.changed(&parcel, &plain, &to, filtered)))
+    }
+
+    fn untouched(self, parcel: Parcel) -> Store {
+        let part = Part { arriving: self.inner, pieces: self.pieces, parcel };
+        Store { id: part.arriving.id(), parts: vec![part], _room: self.room }
+    }
+
+    /// The message as it is stored after the verdicts: a part for each content.
+    fn changed(self, parcel: &Parcel, plain: &Envelope, before: &[To], filtered: Filtered) -> Store {
+        let Filtered { copies, refused } = filtered;
+        let id = self.inner.id();
+        let (hub, session, transaction) = (&self.hub, &self.session, &self.transaction);
+        let template = |to: &To| Envelope {
+            sender: to.sender.clone(),
+            held: to.held,
+            hold_reason: to.hold_reason.clone(),
+            wishes: wishes_of(&parcel.envelopes, to, transaction, &parcel.wishes),
+            recipients: Vec::new(),
+            ..plain.clone()
+        };
+        let mut parts = Vec::with_capacity(copies.len().max(1));
+        let mut inner = Some(self.inner);
+        let same = refused.is_empty()
+            && matches!(copies.as_slice(), [(content, to)] if content.is_unchanged() && to == before);
+        let mut copies = copies;
+        if copies.is_empty() {
+            // Nobody gets it, and there are refusals to tell of: they are in the first part.
+            copies.push((Arc::new(Content::default()), Vec::new()));
+        }
+        for (content, to) in copies {
+            let mut envelopes: Vec<Envelope> = Vec::new();
+            for one in &to {
+                let alike = |envelope: &&mut Envelope| {
+                    (&envelope.sender, envelope.held, &envelope.hold_reason)
+                        == (&one.sender, one.held, &one.hold_reason)
+                };
+                match envelopes.iter_mut().find(alike) {
+                    Some(envelope) => envelope.recipients.push(one.recipient.clone()),
+                    None => {
+                        envelopes.push(Envelope { recipients: vec![one.recipient.clone()], ..template(one) });
+                    }
+                }
+            }
+            let is_first = inner.is_some();
+            // Only the first part tells of refusals and of those that stand for others.
+            let (told, expanded) = match is_first {
+                true => (refused.clone(), parcel.expanded.clone()),
+                false => (Vec::new(), Vec::new()),
+            };
+            let arriving = match inner.take() {
+                Some(inner) if same => inner,
+                other => {
+                    let own = |one: &To| (one.sender != transaction.sender).then(|| one.sender.clone());
+                    let accepted = to.iter().map(|one| Accepted {
+                        sender: own(one),
+                        held: one.held,
+                        ..one.recipient.clone().into()
+                    });
+                    let turned_away = told.iter().map(|(one, refusal)| Accepted {
+                        refused: Some(refusal.clone()),
+                        ..one.recipient.clone().into()
+                    });
+                    let before =
+                        transaction.recipients.iter().filter(|one| is_first && one.refused.is_some());
+                    let transaction = Transaction {
+                        recipients: accepted.chain(turned_away).chain(before.cloned()).collect(),
+                        expanded: expanded.clone(),
+                        ..transaction.clone()
+                    };
+                    let draft = match other {
+                        Some(inner) => inner.into_draft(),
+                        None => hub.dispatcher().draft(),
+                    };
+                    Box::new(Arriving::with_draft(hub, session, &transaction, draft))
+                }
+            };
+            let told = told.into_iter().map(|(one, refusal)| Refused {
+                recipient: one.recipient,
+                sender: one.sender,
+                refusal,
+            });
+            let refused = match is_first {
+                true => parcel.refused.iter().cloned().chain(told).collect(),
+                false => Vec::new(),
+            };
+            let parcel = Parcel {
+                envelopes,
+                refused,
+                expanded,
+                wishes: parcel.wishes.clone(),
+                arrived: parcel.arrived,
+                tail: Vec::new(),
+            };
+            parts.push((content, arriving, parcel));
+        }
+        Store::of(id, parts)
+    }
+}
+
+/// The sender's wishes about the message, as those with this reverse-path have them.
+fn wishes_of(envelopes: &[Envelope], to: &To, transaction: &Transaction, wishes: &Wishes) -> Wishes {
+    match envelopes.iter().find(|envelope| envelope.sender == to.sender) {
+        Some(envelope) => envelope.wishes.clone(),
+        None if to.sender == transaction.sender => wishes.clone(),
+        // RFC 3461 section 5.2.7: what the sender wished about the message is nothing to the owner of a list.
+        None => Wishes { priority: wishes.priority, ..Wishes::default() },
+    }
+}
+
+impl Incoming for Filtering {
+    fn id(&self) -> String {
+        self.inner.id()
+    }
+
+    fn chunk(&mut self, bytes: Vec<u8>, done: Done) {
+        done(self.take(bytes));
+    }
+
+    fn commit(self: Box<Self>, parcel: Parcel, done: Done) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            // A plugin brings it in, on a thread of its own that waits.
+            return self.judge(parcel, done);
+        };
+        runtime.clone().spawn(async move {
+            let turn = TURN.acquire().await;
+            let judged = runtime.spawn_blocking(move || self.judge(parcel, done)).await;
+            drop(turn);
+            if let Err(error) = judged {
+                tracing::error!(%error, "a message could not be shown to its filters");
+            }
+        });
+    }
+}
+
+/// One content, and who gets it.
+struct Part {
+    arriving: Box<Arriving>,
+    pieces: Vec<Vec<u8>>,
+    parcel: Parcel,
+}
+
+/// What is stored of a message.
+struct Store {
+    id: String,
+    parts: Vec<Part>,
+    _room: Room,
+}
+
+impl Store {
+    fn of(id: String, parts: Vec<(Arc<Content>, Box<Arriving>, Parcel)>) -> Store {
+        let mut made: Vec<Part> = Vec::with_capacity(parts.len());
+        // The last user of a content gets its pieces, and mostly it is the only one.
+        let mut room = Room::default();
+        for (content, arriving, parcel) in parts {
+            let (pieces, of_content) = Content::into_pieces(content);
+            if let Some(of_content) = of_content {
+                room = of_content;
+            }
+            made.push(Part { arriving, pieces, parcel });
+        }
+        Store { id, parts: made, _room: room }
+    }
+
+    /// Stores all parts. The answer is the first refusal, or that all is safe. For a thread that may wait.
+    fn run(self, done: Done) {
+        let Store { id, parts, _room } = self;
+        let mut promises = Vec::with_capacity(parts.len());
+        for part in parts {
+            match part.store() {
+                Ok(promise) => promises.push(promise),
+                Err(refusal) => return done(Err(refusal)),
+            }
+        }
+        let answers = promises.into_iter().map(kept);
+        let result = answers.collect::<Result<(), Refusal>>();
+        if let Err(refusal) = &result {
+            tracing::warn!(%id, %refusal, "a message is not stored after its filters have seen it");
+        }
+        done(result);
+    }
+}
+
+impl Part {
+    fn store(self) -> Result<mpsc::Receiver<Result<(), Refusal>>, Refusal> {
+        let Part { mut arriving, mut pieces, parcel } = self;
+        let tail = pieces.pop().unwrap_or_default();
+        for piece in pieces {
+            let (done, taken) = promise();
+            arriving.chunk(piece, done);
+            kept(taken)?;
+        }
+        let (done, safe) = promise();
+        arriving.commit(Parcel { tail, ..parcel }, done);
+        Ok(safe)
+    }
+}
+
+fn promise() -> (Done, mpsc::Receiver<Result<(), Refusal>>) {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    (Box::new(move |answer| drop(sender.send(answer))), receiver)
+}
+
+#[allow(clippy::needless_pass_by_value)] // A promise is kept once.
+fn kept(promise: mpsc::Receiver<Result<(), Refusal>>) -> Result<(), Refusal> {
+    promise.recv_timeout(STORE_MAX).unwrap_or_else(|_| Err(replies::not_stored().into_refusal()))
+}

@@ -1,0 +1,396 @@
+//! Filters see a message before it is queued: each verdict, changes, failures, and what the client is told.
+//!
+//! The filter is a fixture in C which does what the message says behind `X-Do-N:`.
+
+use serde_json::Value;
+use sluice_testkit::{Arrived, Reply, Sink, Site, wait_for, watch};
+use sluice_tests::{Destination, SOON, WHILE, hub, plugin_in_c};
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+const FIXTURE: &str = "crates/host/tests/fixtures/filter.c";
+
+/// A hub with two destinations, whose filters 1 and 2 are the fixture. `incoming` goes to `tcp_local`.
+fn filtered(name: &str, incoming: &str, options: &str, to: &[Destination<'_>]) -> Site {
+    let hub = hub(name, to);
+    let plugin = plugin_in_c(FIXTURE, "filter", hub.folder());
+    let mut text = String::from("SPOOL_DIR=../spool\n");
+    for number in 1..=2 {
+        let _ = writeln!(text, "SPAMFILTER{number}_LIBRARY={}", plugin.display());
+    }
+    hub.write("option.dat", &format!("{text}{options}"));
+    hub.replace(
+        "sluice.cnf",
+        "tcp_local smtp nomx allowetrn",
+        &format!("tcp_local smtp nomx allowetrn {incoming}"),
+    );
+    hub
+}
+
+fn order(orders: &[&str]) -> Vec<u8> {
+    let mut text = String::from("Subject: old\r\n");
+    for order in orders {
+        let _ = write!(text, "X-Do-{order}\r\n");
+    }
+    text.push_str("\r\nbody\r\n.dot\r\n");
+    text.into_bytes()
+}
+
+fn deliver(hub: &Site, to: &[&str], orders: &[&str]) -> Reply {
+    hub.talk().deliver("a@origin.example", to, &order(orders)).expect("an answer")
+}
+
+fn field(arrived: &Arrived, name: &str) -> Vec<String> {
+    let text = String::from_utf8_lossy(&arrived.content).into_owned();
+    let head = text.split("\r\n\r\n").next().unwrap_or_default().replace("\r\n ", " ").replace("\r\n\t", " ");
+    let named = head.split("\r\n").filter_map(|line| line.strip_prefix(&format!("{name}: ")));
+    named.map(str::to_owned).collect()
+}
+
+fn one(sink: &Sink) -> Arrived {
+    let arrived = sink.wait(1, SOON);
+    sink.clear();
+    arrived[0].clone()
+}
+
+fn next(sink: &Sink) -> Destination<'_> {
+    Destination::direct("tcp_next", "next.example", sink.port())
+}
+
+#[test]
+fn each_verdict_is_the_clients_answer_or_the_messages_fate() {
+    let sink = Sink::start();
+    let mut hub = filtered("filter-verdicts", "sourcespamfilter1", "", &[next(&sink)]);
+    hub.start();
+    let to = ["fred@next.example"];
+    for (order, code, text) in [
+        ("1: refuse no such thing here", 554, "5.7.9 no such thing here"),
+        ("1: refuse-now come back", 450, "4.7.9 come back"),
+        ("1: refuse-silently", 550, "5.7.1 refused by a filter"),
+        ("1: fail no table", 451, "4.7.1 the message cannot be looked at now"),
+        ("1: panic", 451, "4.7.1"),
+        ("1: odd", 451, "4.7.1"),
+    ] {
+        let reply = deliver(&hub, &to, &[order]);
+        assert_eq!(reply.code, code, "{order}: {reply}");
+        assert!(reply.text().contains(text), "{order}: {reply}");
+    }
+    assert_eq!(deliver(&hub, &to, &["1: discard"]).code, 250);
+    watch("nothing comes of all that", WHILE, || sink.count() == 0 && hub.waiting(None) == 0);
+    for wanted in ["filter=1", "no table", "returned 77", "thrown away by a filter", "refused by a filter"] {
+        assert!(hub.log().contains(wanted), "{wanted}: {}", hub.log());
+    }
+    // The message as it came, with nothing but the hub's own field more.
+    assert_eq!(deliver(&hub, &to, &["1: nothing"]).code, 250);
+    let arrived = one(&sink);
+    assert!(arrived.content.ends_with(b"Subject: old\r\nX-Do-1: nothing\r\n\r\nbody\r\n.dot\r\n"));
+    assert_eq!(field(&arrived, "Received").len(), 1);
+    hub.stop();
+}
+
+#[test]
+fn a_message_is_held_with_its_reason_and_changes() {
+    let sink = Sink::start();
+    let mut hub = filtered("filter-hold", "sourcespamfilter1", "", &[next(&sink)]);
+    hub.start();
+    let reply = deliver(&hub, &["fred@next.example"], &["1: hold looks odd to me"]);
+    assert_eq!(reply.code, 250);
+    let list = hub.json(&["queue", "list"]);
+    let id = list[0]["id"].as_str().expect("an id").to_owned();
+    assert_eq!(list[0]["state"], "held", "{list:?}");
+    let shown = hub.command(&["queue", "show", &id]);
+    assert!(shown.out.contains("filter 1: looks odd to me"), "{}", shown.out);
+    // The reason survives, also a hub that is killed.
+    hub.kill();
+    hub.start();
+    let shown: Vec<Value> = hub.json(&["queue", "show", &id]);
+    assert_eq!(shown[0]["hold_reason"], "filter 1: looks odd to me", "{shown:?}");
+    assert_eq!(hub.command(&["queue", "release", &id]).code, 0);
+    assert_eq!(field(&one(&sink), "X-Held"), ["yes"]);
+    hub.stop();
+}
+
+#[test]
+fn headers_and_recipients_are_changed_and_the_next_filter_sees_it() {
+    let (sink, other) = (Sink::start(), Sink::start());
+    let to = [next(&sink), Destination::direct("tcp_other", "other.example", other.port())];
+    let mut hub = filtered(
+        "filter-changes",
+        "sourcespamfilter1 sourcespamfilter2optin virus,spam",
+        "SPAMFILTER2_CONFIG_FILE=second.opt\n",
+        &to,
+    );
+    hub.write("second.opt", "! comment\nTAG=second\n");
+    hub.write("aliases", "team: kim@other.example, lee@other.example\n");
+    hub.start();
+    deliver(&hub, &["fred@next.example"], &["1: first top", "2: tell"]);
+    let arrived = one(&sink);
+    let text = String::from_utf8_lossy(&arrived.content).into_owned();
+    let names: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.starts_with(['\t', ' ']))
+        .map(|line| line.split(':').next().unwrap_or_default())
+        .collect();
+    assert_eq!(names[..5], ["Received", "X-First", "Subject", "X-Do-1", "X-Do-2"], "{text}");
+    assert!(
+        field(&arrived, "X-Told")[0].starts_with(
+            "tag=second number=2 flags=0 from=tcp_local to= opt=virus,spam sender=a@origin.example client=127.0.0.1"
+        ),
+        "{text}"
+    );
+    assert!(field(&arrived, "X-Told")[0].ends_with("[0 fred@next.example tcp_next]"), "{text}");
+
+    deliver(&hub, &["fred@next.example"], &["1: replace new", "2: remove X-Do-1"]);
+    let arrived = one(&sink);
+    assert_eq!((field(&arrived, "Subject"), field(&arrived, "X-Do-1").len()), (vec!["new".to_owned()], 0));
+
+    // An alias is expanded, and the second filter is shown who it stands for.
+    deliver(&hub, &["fred@next.example"], &["1: redirect team@hub.example", "2: tell"]);
+    let arrived = one(&other);
+    assert_eq!(arrived.to, ["kim@other.example", "lee@other.example"]);
+    assert!(
+        field(&arrived, "X-Told")[0]
+            .contains("[0 kim@other.example tcp_other] [1 lee@other.example tcp_other]")
+    );
+    deliver(&hub, &["fred@next.example"], &["1: add kim@other.example"]);
+    assert_eq!(
+        (one(&sink).to, one(&other).to),
+        (vec!["fred@next.example".to_owned()], vec!["kim@other.example".to_owned()])
+    );
+    // Whoever cannot be reached is not added; a message that nobody gets is thrown away.
+    deliver(&hub, &["fred@next.example"], &["1: add kim@nowhere.invalid"]);
+    assert_eq!(one(&sink).to, ["fred@next.example"]);
+    assert!(hub.log().contains("a recipient that a filter adds is not taken"));
+    assert_eq!(deliver(&hub, &["fred@next.example"], &["1: empty"]).code, 250);
+    watch("it is thrown away", WHILE, || sink.count() + other.count() == 0 && hub.waiting(None) == 0);
+    hub.stop();
+}
+
+#[test]
+fn large_messages_are_changed_without_harm_to_their_body() {
+    let sink = Sink::start();
+    let mut hub = filtered("filter-large", "sourcespamfilter1", "", &[next(&sink)]);
+    hub.start();
+    let line = format!("{}\r\n", "x".repeat(76));
+    for (orders, lines) in [(["1: last 1"], 40_000), (["1: nothing"], 40_000), (["1: last 1"], 3_300)] {
+        let mut content = order(&orders);
+        content.extend(line.repeat(lines).bytes());
+        assert_eq!(
+            hub.talk().deliver("a@origin.example", &["fred@next.example"], &content).expect("an answer").code,
+            250
+        );
+        let arrived = one(&sink);
+        assert!(arrived.content.ends_with(format!("body\r\n.dot\r\n{}", line.repeat(lines)).as_bytes()));
+        assert_eq!(field(&arrived, "X-Last").len(), usize::from(orders[0].ends_with('1')));
+    }
+    hub.stop();
+}
+
+#[test]
+fn hostile_filters_change_nothing_that_they_may_not() {
+    let sink = Sink::start();
+    let mut hub = filtered("filter-hostile", "sourcespamfilter1", "", &[next(&sink)]);
+    hub.start();
+    deliver(&hub, &["fred@next.example"], &["1: hostile"]);
+    let arrived = one(&sink);
+    assert_eq!(field(&arrived, "X-Hostile"), ["22222222222222222222322222"]);
+    assert!(!String::from_utf8_lossy(&arrived.content).contains("Injected"));
+    assert_eq!(arrived.to, ["fred@next.example"]);
+    deliver(&hub, &["fred@next.example"], &["1: many"]);
+    assert_eq!(field(&one(&sink), "X-Many").len(), 1000);
+    assert!(hub.log().contains("1000 taken, 9000 too many"), "{}", hub.log());
+    deliver(&hub, &["fred@next.example"], &["1: crowd next.example"]);
+    let mut to: Vec<String> = Vec::new();
+    wait_for("everybody", SOON, || {
+        to.extend(sink.take_arrived().into_iter().flat_map(|one| one.to));
+        to.len() == 101
+    });
+    hub.stop();
+}
+
+#[test]
+fn a_filter_that_hangs_costs_a_temporary_refusal_and_nothing_else() {
+    let sink = Sink::start();
+    let mut hub = filtered("filter-hang", "sourcespamfilter1", "SPAMFILTER1_TIMEOUT=1\n", &[next(&sink)]);
+    hub.start();
+    let begun = Instant::now();
+    let reply = deliver(&hub, &["fred@next.example"], &["1: late 2500"]);
+    assert_eq!(reply.code, 451, "{reply}");
+    assert!(begun.elapsed() < Duration::from_millis(2400), "{:?}", begun.elapsed());
+    // Others are looked at meanwhile, on any number of connections.
+    assert_eq!(deliver(&hub, &["fred@next.example"], &["1: last 1"]).code, 250);
+    assert_eq!(field(&one(&sink), "X-Last"), ["1"]);
+    wait_for("the late word", SOON, || hub.log().contains("late: gone"));
+    assert!(hub.log().contains("it did not return within 1s"), "{}", hub.log());
+    watch("nothing of the late message comes", WHILE, || sink.count() == 0);
+    hub.stop();
+}
+
+#[test]
+fn optional_filters_let_mail_pass_when_they_fail() {
+    let sink = Sink::start();
+    let options = "SPAMFILTER1_OPTIONAL=1\nSPAMFILTER1_TIMEOUT=1\nSPAMFILTER2_OPTIONAL=2\nSPAMFILTER2_CONFIG_FILE=second.opt\n";
+    let mut hub = filtered("filter-optional", "sourcespamfilter1 sourcespamfilter2", options, &[next(&sink)]);
+    hub.write("second.opt", "CREATE=refuses\n");
+    hub.start();
+    for order in ["1: fail no table", "1: panic", "1: hang 1500", "1: last 1"] {
+        assert_eq!(deliver(&hub, &["fred@next.example"], &[order]).code, 250, "{order}");
+        let arrived = one(&sink);
+        // What a failed call has changed is not kept.
+        assert!(field(&arrived, "X-Failed").is_empty());
+        assert_eq!(field(&arrived, "X-Last").len(), usize::from(order.ends_with("last 1")));
+    }
+    assert!(hub.log().contains("it refuses the settings: it does not like them"), "{}", hub.log());
+    // Settings that it likes, and it is there.
+    hub.write("second.opt", "TAG=now\n");
+    assert_eq!(hub.command(&["reload"]).code, 0);
+    deliver(&hub, &["fred@next.example"], &["2: tell"]);
+    assert!(field(&one(&sink), "X-Told")[0].starts_with("tag=now number=2"));
+    hub.stop();
+}
+
+#[test]
+fn a_destination_filter_is_about_its_copy_alone() {
+    let (sink, other) = (Sink::start(), Sink::start());
+    let to = [
+        Destination { keywords: "destinationspamfilter1optin strict", ..next(&sink) },
+        Destination::direct("tcp_other", "other.example", other.port()),
+    ];
+    let mut hub = filtered("filter-destination", "", "", &to);
+    hub.start();
+    let both = ["fred@next.example", "kim@other.example"];
+    assert_eq!(deliver(&hub, &both, &["1: tell"]).code, 250);
+    let (told, untold) = (one(&sink), one(&other));
+    assert!(field(&told, "X-Told")[0].contains("to=tcp_next opt=strict"), "{told:?}");
+    assert!(field(&told, "X-Told")[0].ends_with("[0 fred@next.example tcp_next]"));
+    assert!(field(&untold, "X-Told").is_empty() && untold.to == ["kim@other.example"]);
+    // Refused for all that are left: the client's answer. For one copy of two: a notice, and the other goes on.
+    assert_eq!(deliver(&hub, &["fred@next.example"], &["1: refuse not here"]).code, 554);
+    let reply = hub.talk().deliver("writer@other.example", &both, &order(&["1: refuse not here"]));
+    assert_eq!(reply.expect("an answer").code, 250);
+    let mut arrived = Vec::new();
+    wait_for("the copy and the notice", SOON, || {
+        arrived.extend(other.take_arrived());
+        arrived.len() == 2
+    });
+    let notice = arrived.iter().find(|one| one.from.is_empty()).expect("a notice");
+    assert_eq!(notice.to, ["writer@other.example"]);
+    let text = String::from_utf8_lossy(&notice.content).into_owned();
+    assert!(
+        text.contains("fred@next.example") && text.contains("not here") && text.contains("5.7.9"),
+        "{text}"
+    );
+    // For now: the whole message, of which nothing is queued.
+    assert_eq!(deliver(&hub, &both, &["1: refuse-now later"]).code, 450);
+    assert_eq!(deliver(&hub, &both, &["1: fail later"]).code, 451);
+    watch("nothing of it comes", WHILE, || sink.count() + other.count() == 0 && hub.waiting(None) == 0);
+    // Thrown away: the copy, and not the other.
+    assert_eq!(deliver(&hub, &both, &["1: discard"]).code, 250);
+    assert_eq!(one(&other).to, ["kim@other.example"]);
+    // Held: the copy, and not the other.
+    assert_eq!(deliver(&hub, &both, &["1: hold odd"]).code, 250);
+    assert_eq!(one(&other).to, ["kim@other.example"]);
+    assert_eq!((hub.waiting(Some("tcp_next")), sink.count()), (1, 0));
+    hub.stop();
+}
+
+#[test]
+fn filters_that_send_mail_to_each_other_come_to_an_end() {
+    let (sink, other) = (Sink::start(), Sink::start());
+    let to = [
+        Destination { keywords: "destinationspamfilter1", ..next(&sink) },
+        Destination {
+            keywords: "destinationspamfilter2",
+            ..Destination::direct("tcp_other", "other.example", other.port())
+        },
+    ];
+    let mut hub = filtered("filter-circle", "", "", &to);
+    hub.start();
+    let circle = ["1: redirect kim@other.example", "2: redirect fred@next.example"];
+    assert_eq!(deliver(&hub, &["fred@next.example"], &circle).code, 250);
+    assert_eq!(one(&sink).to, ["fred@next.example"]);
+    // What the first sends to the other channel is shown to the filter of that one.
+    assert_eq!(
+        deliver(&hub, &["fred@next.example"], &["1: redirect kim@other.example", "2: last 2"]).code,
+        250
+    );
+    assert_eq!(field(&one(&other), "X-Last"), ["2"]);
+    watch("it comes once", WHILE, || sink.count() + other.count() == 0 && hub.waiting(None) == 0);
+    hub.stop();
+}
+
+#[test]
+fn mail_that_a_plugin_brings_in_is_filtered_and_a_refusal_is_a_notice() {
+    let sink = Sink::start();
+    let mut hub = filtered("filter-inside", "sourcespamfilter2", "", &[next(&sink)]);
+    let text = std::fs::read_to_string(hub.configuration().join("sluice.cnf")).expect("the file");
+    let rules = "later.example $U%later.example@PROCESS-DAEMON$Nprocess\nlater.example $U%next.example@TCP_NEXT$Mprocess\n";
+    hub.write("sluice.cnf", &format!("{rules}{text}\nprocess sourcespamfilter1\nPROCESS-DAEMON\n"));
+    hub.start();
+    // By the listener it passes filter 2, and by the channel that brings it in again filter 1.
+    assert_eq!(deliver(&hub, &["fred@later.example"], &["1: tell"]).code, 250);
+    let arrived = one(&sink);
+    assert!(field(&arrived, "X-Told")[0].contains("flags=56 from=process"), "{arrived:?}");
+    let reply =
+        hub.talk().deliver("writer@next.example", &["fred@later.example"], &order(&["1: refuse not again"]));
+    assert_eq!(reply.expect("an answer").code, 250);
+    let notice = one(&sink);
+    assert_eq!((notice.from.as_str(), notice.to), ("", vec!["writer@next.example".to_owned()]));
+    assert!(String::from_utf8_lossy(&notice.content).contains("not again"));
+    hub.wait_for_waiting(None, 0, SOON);
+    hub.stop();
+}
+
+#[test]
+fn filters_that_are_not_there_are_named_and_mail_waits_for_them() {
+    let sink = Sink::start();
+    let mut hub = filtered(
+        "filter-missing",
+        "sourcespamfilter1 sourcespamfilter2 sourcespamfilter3",
+        "",
+        &[next(&sink)],
+    );
+    hub.write(
+        "option.dat",
+        "SPOOL_DIR=../spool\nSPAMFILTER1_LIBRARY=bitbucket\nSPAMFILTER2_LIBRARY=nosuch\n",
+    );
+    let checked = hub.command(&["check"]);
+    for wanted in [
+        "filter-without-function",
+        "filter 1: plugin bitbucket has no function `filter`",
+        "filter-not-loaded",
+        "there is no plugin nosuch",
+        "no-such-filter",
+        "there is no filter 3, mail passes as it is",
+    ] {
+        assert!(
+            checked.out.contains(wanted) || checked.err.contains(wanted),
+            "{wanted}: {} {}",
+            checked.out,
+            checked.err
+        );
+    }
+    hub.write("option.dat", "SPAMFILTER2_LIBRARY=nosuch\nSPAMFILTER2_CONFIG_FILE=lost.opt\n");
+    let checked = hub.command(&["check"]);
+    assert!(checked.out.contains("cannot read the option file of filter 2"), "{}", checked.out);
+    assert_ne!(checked.code, 0, "an option file that is named is needed");
+    let plugin = hub.folder().join("libsluice_filter.so");
+    hub.write("option.dat", &format!("SPOOL_DIR=../spool\nSPAMFILTER1_LIBRARY=nosuch\nSPAMFILTER2_LIBRARY={}\nSPAMFILTER2_CONFIG_FILE=good.opt\n", plugin.display()));
+    hub.write("good.opt", "TAG=x\nTAGG=y\nLIMIT=high\n");
+    let checked = hub.command(&["check"]);
+    for wanted in
+        ["plugin filter has no option TAGG", "did you mean `TAG`?", "option LIMIT of plugin filter is `high`"]
+    {
+        assert!(checked.out.contains(wanted), "{wanted}: {}", checked.out);
+    }
+    assert_eq!(checked.code, 0);
+    hub.start();
+    assert_eq!(deliver(&hub, &["fred@next.example"], &[]).code, 451);
+    assert!(hub.log().contains("there is no plugin nosuch"), "{}", hub.log());
+    // Filter 3 is switched off, as Messaging Server's book does it; the others are taken away.
+    hub.write("option.dat", "SPOOL_DIR=../spool\n");
+    assert_eq!(hub.command(&["reload"]).code, 0);
+    assert_eq!(deliver(&hub, &["fred@next.example"], &["1: refuse no"]).code, 250);
+    assert_eq!(one(&sink).to, ["fred@next.example"]);
+    hub.stop();
+}
