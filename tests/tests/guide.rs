@@ -268,6 +268,13 @@ fn a_ship() {
 }
 
 #[test]
+fn a_site_with_no_wire() {
+    let reader = follow("no-wire.md");
+    let inbox = reader.folder.path().join("ship/mail/captain");
+    wait_for("the mail of the page", SOON, || sluice_testkit::maildir(&inbox).len() == 1);
+}
+
+#[test]
 fn many_sites_of_one_company() {
     let reader = follow("many-sites.md");
     let inbox = reader.folder.path().join("north/mail/fred");

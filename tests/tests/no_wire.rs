@@ -27,8 +27,10 @@ fn writer(name: &str, carrier: &Path, keywords: &str, options: &str, sink: &Sink
         &format!("ship.example $U%$D@BSOUT-SHIP\n{}\n{channel}", configuration("", &to)),
     );
     let (out, answers) = (carrier.join("to-ship"), carrier.join("to-hub"));
+    // What is released at once is one batch, however busy the machine is.
+    let wait = if keywords.is_empty() { 1 } else { 5 };
     let text = format!(
-        "OUT_DIR={}\nANSWER_DIR={}\nSTATE_DIR=../state\nSCAN_INTERVAL=1\nRETRY_INTERVAL=1\nBATCH_WAIT=1\n{options}",
+        "OUT_DIR={}\nANSWER_DIR={}\nSTATE_DIR=../state\nSCAN_INTERVAL=1\nRETRY_INTERVAL=1\nBATCH_WAIT={wait}\n{options}",
         out.display(),
         answers.display()
     );
@@ -113,7 +115,8 @@ fn a_batch_is_written_when_it_is_time_and_ordinary_tools_read_it() {
     assert!(text.starts_with("EHLO hub.example\r\nMAIL FROM:<") && text.ends_with("\r\n.\r\nQUIT\r\n"));
     assert_eq!(text.matches("\r\nRCPT TO:<fred@ship.example>\r\nDATA\r\n").count(), 20);
     // It is on the carrier, and nothing is kept.
-    assert_eq!(names(&hub.folder().join("state/bsout_ship")), ["last"]);
+    let state = hub.folder().join("state/bsout_ship");
+    wait_for("nothing is kept", SOON, || names(&state) == ["last"]);
     // The next one has the next number, after a restart too.
     hub.stop();
     hub.start();
@@ -354,6 +357,41 @@ fn what_makes_no_sense_has_no_effect_and_lies_with_the_bad_ones() {
     // What is right goes in all the same.
     bring(carrier.path(), "good.bsmtp", good.as_bytes());
     sink.wait(1, SOON);
+    ship.stop();
+}
+
+#[test]
+fn a_batch_that_comes_by_mail_goes_in() {
+    let (sink, carrier) = (Sink::start(), carrier());
+    let mut ship = reader("no-wire-mail", carrier.path(), "", &sink);
+    let text = fs::read_to_string(ship.configuration().join("sluice.cnf")).expect("a file");
+    ship.write(
+        "sluice.cnf",
+        &format!("batches.example $U%$D@BSIN-HUB\n{}", text.replace("bsin_hub periodic", "bsin_hub")),
+    );
+    ship.start();
+    let batch = by_hand(&["fred@ship.example"], "Subject: by mail\n\nhello").replace('\n', "\r\n");
+    let head = "Subject: a batch\r\nContent-Type: application/batch-SMTP\r\n\r\n";
+    let reply = ship.talk().deliver(
+        "them@next.example",
+        &["bsmtp@batches.example"],
+        format!("{head}{batch}").as_bytes(),
+    );
+    assert_eq!(reply.expect("an answer").code, 250);
+    let arrived = sink.wait(1, SOON).remove(0);
+    assert_eq!(
+        (arrived.from.as_str(), arrived.to),
+        ("me@next.example", vec!["fred@ship.example".to_owned()])
+    );
+    assert!(String::from_utf8_lossy(&arrived.content).ends_with("Subject: by mail\r\n\r\nhello\r\n"));
+    ship.wait_for_waiting(None, 0, SOON);
+    // What holds no batch goes back.
+    ship.talk()
+        .deliver("them@next.example", &["bsmtp@batches.example"], b"Subject: hi\r\n\r\nhi\r\n")
+        .expect("an answer");
+    let notice = sink.wait(2, SOON).into_iter().find(|one| one.from.is_empty()).expect("a notice");
+    assert!(String::from_utf8_lossy(&notice.content).contains("5.6.1"));
+    assert_eq!(names(&ship.folder().join("state/bsin_hub/in")), ["taken"]);
     ship.stop();
 }
 

@@ -14,6 +14,8 @@
 //!
 //! A batch is known by its number and its checksum: a site that has lost its state and begins with 1 again is heard.
 
+mod by_mail;
+
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -394,7 +396,9 @@ impl Incoming {
     /// Puts files of the carrier among the bad ones, the reason beside the first.
     fn put_bad(&self, names: &[String], why: &str) -> Result<(), Trouble> {
         let mut told = false;
-        for name in names {
+        // Where no carrier is, no folder is made in its place.
+        let there = self.carrier.is_dir();
+        for name in names.iter().filter(|_| there) {
             let new = match sluice_durable::put_away(&self.carrier.join(name), &self.bad) {
                 Ok(new) => new,
                 Err(trouble) if trouble.is_missing() => continue,

@@ -3,7 +3,8 @@
 //!
 //! # Reading order
 //! `text`: a batch as text. `manifest`: what a batch consists of. `place`: the channel's own folder, and its lock. `outgoing`: from
-//! deliveries to files. `incoming`: from files to messages, with `taken`, what is never taken again, `work`, one batch from beginning to end, and `told`, notices.
+//! deliveries to files. `incoming`: from files to messages, with `taken`, what is never taken again, `work`, one batch from beginning to end, `told`, notices, and `wrapped`,
+//! batches that come by mail.
 //! # Invariants
 //! A recipient is settled when its message is in a batch on our own disk. A batch is taken in when all of it has been seen to be whole, and
 //! copied to our own disk; how far its messages have been brought in is written down after each.
@@ -22,13 +23,13 @@ mod taken;
 mod text;
 mod told;
 mod work;
+mod wrapped;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sluice_sdk::{
-    Channel, Context, CreateError, Delivery, Next, OptionSpec, Options, Outcome, RunError, Status, Worker,
-};
+use sluice_sdk::{Channel, Context, CreateError, Delivery, Next, OptionSpec, Options, RunError, Worker};
 
 use incoming::Incoming;
 use outgoing::Outgoing;
@@ -38,7 +39,7 @@ use place::Place;
 #[derive(Debug, Options)]
 struct Written {
     /// The folder on the carrier that batches are written into. It is never made: where it is not there, the carrier is away, and
-    /// mail waits. Without it the channel writes none, and what is queued to it is returned.
+    /// mail waits. Without it the channel writes none, and what is queued to it must hold a batch itself.
     out_dir: Option<PathBuf>,
     /// The folder that batches are taken from. Without it none are.
     in_dir: Option<PathBuf>,
@@ -102,6 +103,7 @@ pub struct Bsmtp {
     incoming: Option<Incoming>,
     batch_wait: Duration,
     scan_interval: Duration,
+    stopping: AtomicBool,
 }
 
 /// Whether there is more to be done at once.
@@ -147,6 +149,7 @@ impl Channel for Bsmtp {
         Ok(Bsmtp {
             batch_wait: written.batch_wait,
             scan_interval: written.scan_interval,
+            stopping: AtomicBool::new(false),
             outgoing: Outgoing::new(&written, link, &place, &host, context.logger()),
             incoming: Incoming::new(&written, &place, &host, context.logger())?,
         })
@@ -161,11 +164,11 @@ impl Channel for Bsmtp {
                     held.push(delivery);
                     wait = Duration::ZERO;
                     if held.len() >= GROUP_MAX {
-                        self.put(&mut held);
+                        self.put(worker, &mut held);
                     }
                 }
                 Next::Idle | Next::Poll if !held.is_empty() => {
-                    self.put(&mut held);
+                    self.put(worker, &mut held);
                     // What is complete by then is written, and what is not waits for the next look.
                     wait = self.batch_wait.min(self.scan_interval);
                 }
@@ -180,7 +183,7 @@ impl Channel for Bsmtp {
                     };
                 }
                 Next::Stop => {
-                    self.put(&mut held);
+                    self.put(worker, &mut held);
                     if let Some(outgoing) = &self.outgoing {
                         outgoing.look(true);
                     }
@@ -189,17 +192,25 @@ impl Channel for Bsmtp {
             }
         }
     }
+
+    fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Bsmtp {
-    /// Puts messages into the batch, and settles them.
-    fn put(&self, held: &mut Vec<Delivery<'_>>) {
-        match &self.outgoing {
-            Some(outgoing) => outgoing.put(std::mem::take(held)),
-            None => {
-                let outcome = Outcome::failed(Status::new(5, 3, 3), "this channel only brings batches in");
-                held.drain(..).for_each(|delivery| delivery.settle_all(&outcome));
+    /// Puts messages into the batch, and settles them. A channel that only takes batches in takes them from messages, too.
+    fn put(&self, worker: &Worker<'_>, held: &mut Vec<Delivery<'_>>) {
+        match (&self.outgoing, &self.incoming) {
+            (Some(outgoing), _) => outgoing.put(std::mem::take(held)),
+            (None, Some(incoming)) => {
+                for delivery in held.drain(..) {
+                    let outcome = incoming.deliver(worker, &delivery, &self.stopping);
+                    delivery.settle_all(&outcome);
+                }
             }
+            // `create` refuses that.
+            (None, None) => held.clear(),
         }
     }
 }

@@ -107,14 +107,14 @@ impl Outgoing {
         }
         let mut left = deliveries;
         while !left.is_empty() {
-            let some = self
-                .place
-                .alone()
-                .map_err(|error| error.to_string())
-                .and_then(|_alone| self.put_some(&left).map_err(|trouble| trouble.to_string()));
+            let some = self.place.alone().map_err(|error| error.to_string()).and_then(|_alone| {
+                let some = self.put_some(&left).map_err(|trouble| trouble.to_string());
+                // Before another worker looks whether the batch has waited long enough.
+                *self.last_put.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                some
+            });
             match some {
                 Ok((number, count)) => {
-                    *self.last_put.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
                     let batch = manifest::stem(&self.link, number);
                     let outcome =
                         Outcome::delivered(format!("in batch {batch}")).handed_over(Handover::Relayed);
@@ -212,12 +212,12 @@ impl Outgoing {
     /// Completes the batch that has grown, if it has messages and has waited long enough, or `now`; copies to the carrier what is not
     /// there yet; reads answers.
     pub(crate) fn look(&self, now: bool) {
-        let last = *self.last_put.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = now || last.is_none_or(|at| at.elapsed() >= self.wait);
         let alone = match self.place.alone() {
             Ok(alone) => alone,
             Err(error) => return self.say("lock", error.to_string()),
         };
+        let last = *self.last_put.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = now || last.is_none_or(|at| at.elapsed() >= self.wait);
         if let Err(trouble) = self.look_alone(waited) {
             self.say("look", trouble.to_string());
         }
