@@ -1,4 +1,4 @@
-//! Makes the table of the SDK's sources, which `sluice plugin new` writes into a project: every file of the three crates, so that
+//! Makes the table of the SDK's sources, which `sluice plugin new` writes into a project: every file of its crates, so that
 //! none can be forgotten.
 
 use std::fmt::Write;
@@ -9,7 +9,7 @@ fn main() -> io::Result<()> {
     let crates =
         PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("..").canonicalize()?;
     let mut table = String::from("&[\n");
-    for name in ["abi", "sdk", "sdk-derive"] {
+    for name in ["abi", "sdk", "sdk-derive", "sdk-tracing"] {
         let folder = crates.join(name).join("src");
         // A folder is as new as the last file that was made or removed in it.
         println!("cargo::rerun-if-changed={}", folder.display());

@@ -1,6 +1,6 @@
 //! Pages of the guide are followed to the letter: their files are written, their commands typed, and what comes is compared.
 //!
-//! A block whose first line is ```` ```text FILE ```` is a file. In a block of `console`, a line that begins with `$ ` is typed and the
+//! A block whose first line is ```` ```text FILE ```` is a file (`rust` and `c` are, too). In a block of `console`, a line that begins with `$ ` is typed and the
 //! lines below it are what the administrator sees: `…` stands for any text within a line, and alone on a line for any
 //! lines. A command that ends in `&` goes on; one that asks what waits is asked again until it says what the page says.
 //! Under `nc`, lines that begin with three digits come from the server and the others are typed. A command must succeed,
@@ -13,12 +13,17 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+/// Programs other than `sluice` that pages use; a shell runs them, for their quotes and jokers.
+const TOOLS: &[&str] = &["cargo", "cat", "chmod", "ls", "make", "mkdir", "sed"];
 
 /// A folder, in which a page is followed.
 struct Reader {
     folder: tempfile::TempDir,
+    /// Where the administrator is, who begins in the folder itself.
+    place: PathBuf,
     ports: BTreeMap<String, u16>,
     hubs: BTreeMap<String, Program>,
 }
@@ -50,7 +55,7 @@ impl Reader {
     /// `sluice run --config FOLDER &`, until it greets on each of its ports.
     fn run(&mut self, words: &[&str]) {
         let name = words[words.iter().position(|word| *word == "--config").expect("a folder") + 1];
-        let folder = self.folder.path().join(name);
+        let folder = self.place.join(name);
         let arguments = ["run".into(), "--config".into(), folder.clone().into_os_string()];
         let log = self.folder.path().join(format!("{name}.log"));
         let mut hub = Program::start(&built("sluice"), &arguments, &log).unwrap();
@@ -96,8 +101,11 @@ impl Reader {
     /// A command to its end: what it printed, and its status.
     fn command(&self, line: &str) -> (String, i32) {
         if let Some(folder) = line.strip_prefix("ls ").and_then(|rest| rest.strip_suffix(" | wc -l")) {
-            let entries = fs::read_dir(self.folder.path().join(folder)).map_or(0, Iterator::count);
+            let entries = fs::read_dir(self.place.join(folder)).map_or(0, Iterator::count);
             return (entries.to_string(), 0);
+        }
+        if TOOLS.iter().any(|tool| line.split_whitespace().next() == Some(tool)) {
+            return self.tool(line);
         }
         let (input, line) = match line.strip_prefix("echo ").and_then(|rest| rest.split_once(" | ")) {
             Some((input, line)) => (format!("{input}\n"), line),
@@ -114,7 +122,7 @@ impl Reader {
         assert_eq!(words[0], "sluice", "{line}: a command that this test does not know");
         let mut child = Command::new(built("sluice"))
             .args(&words[1..])
-            .current_dir(self.folder.path())
+            .current_dir(&self.place)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -128,9 +136,34 @@ impl Reader {
         (text, output.status.code().unwrap_or(-1))
     }
 
+    /// A command of another program.
+    fn tool(&self, line: &str) -> (String, i32) {
+        let output = Command::new("sh")
+            .args(["-c", line])
+            .current_dir(&self.place)
+            .env("CARGO_NET_OFFLINE", "true")
+            .env_remove("CARGO_TARGET_DIR")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (text, output.status.code().unwrap_or(-1))
+    }
+
+    /// What `sluice plugin new` has made listens on a port of the page, and so of the test.
+    fn move_ports(&mut self) {
+        for entry in fs::read_dir(&self.place).unwrap().flatten() {
+            let file = entry.path().join("sample/dispatcher.cnf");
+            if let Ok(text) = fs::read_to_string(&file) {
+                fs::write(&file, self.with_ports(&text)).unwrap();
+            }
+        }
+    }
+
     /// A file that the page shows.
     fn file(&self, name: &str, text: &str) {
-        let path = self.folder.path().join(name);
+        let path = self.place.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, format!("{text}\n")).unwrap();
         if name.ends_with("password") {
@@ -151,6 +184,11 @@ impl Reader {
                 assert_eq!(wanted, [status.to_string()], "the status of `{}`", typed[number - 1]);
                 continue;
             }
+            if let Some(folder) = line.strip_prefix("cd ") {
+                self.place = self.place.join(folder).canonicalize().unwrap();
+                status = 0;
+                continue;
+            }
             if let Some(command) = line.strip_suffix(" &") {
                 self.run(&command.split_whitespace().collect::<Vec<_>>());
                 continue;
@@ -158,7 +196,8 @@ impl Reader {
             let shown = if let Some(port) = line.strip_prefix("nc -C 127.0.0.1 ") {
                 status = 0;
                 Self::talk(port.parse().unwrap(), &wanted)
-            } else if ["queue summarize", "ls ", "site show"].iter().any(|start| line.contains(start)) {
+            } else if ["queue summarize", "ls ", "cat ", "site show"].iter().any(|start| line.contains(start))
+            {
                 let mut last = String::new();
                 let came = wait_until(SOON, || {
                     (last, status) = self.command(line);
@@ -180,6 +219,9 @@ impl Reader {
                 "`{line}` shows\n{shown}\nand not\n{}\n{logs}",
                 wanted.join("\n")
             );
+            if line.starts_with("sluice plugin new") {
+                self.move_ports();
+            }
             let asked = typed.get(number + 1).is_some_and(|next| next.starts_with("echo $?"));
             assert!(asked || status == 0, "`{line}` ended with {status}:\n{shown}");
         }
@@ -235,13 +277,14 @@ fn follow(page: &str) -> Reader {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guide").join(page);
     let text = fs::read_to_string(&path).unwrap();
     let folder = tempfile::Builder::new().prefix("sluice-guide-").tempdir().unwrap();
-    let mut reader = Reader { folder, ports: BTreeMap::new(), hubs: BTreeMap::new() };
+    let place = folder.path().to_owned();
+    let mut reader = Reader { folder, place, ports: BTreeMap::new(), hubs: BTreeMap::new() };
     let text = reader.with_ports(&text);
     let mut blocks = 0;
     for fenced in text.split("\n```").skip(1).step_by(2) {
         let (info, body) = fenced.split_once('\n').unwrap();
         match info.split_once(' ') {
-            Some(("text", file)) => reader.file(file, body),
+            Some(("text" | "rust" | "c", file)) => reader.file(file, body),
             None if info == "console" => {
                 reader.console(body);
                 blocks += 1;
@@ -279,6 +322,14 @@ fn many_sites_of_one_company() {
     let reader = follow("many-sites.md");
     let inbox = reader.folder.path().join("north/mail/fred");
     wait_for("the mail of the page", SOON, || sluice_testkit::maildir(&inbox).len() == 1);
+}
+
+/// The hour of somebody who has never seen the hub: a channel in Rust and one in C.
+#[test]
+fn a_channel_of_ones_own() {
+    let reader = follow("writing-a-channel.md");
+    let room = fs::read_to_string(reader.folder.path().join("chat/room")).unwrap();
+    assert_eq!(room.lines().count(), 2, "{room}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::output;
 /// Longest name of a plugin here: the library's name has a few letters more, and the contract has 64.
 const NAME_MAX: usize = 48;
 
-/// The sources of the crates `abi`, `sdk` and `sdk-derive`, as `sdk/src/lib.rs` and their text.
+/// The sources of the crates `abi`, `sdk`, `sdk-derive` and `sdk-tracing`, as `sdk/src/lib.rs` and their text.
 const SDK_SOURCES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/sdk_sources.rs"));
 
 /// Their manifests, which stand on their own and not on those of this workspace.
@@ -28,10 +28,11 @@ const SDK_MANIFESTS: &[(&str, &str)] = &[
     ("abi/Cargo.toml", include_str!("../../templates/plugin/sdk/abi.toml")),
     ("sdk/Cargo.toml", include_str!("../../templates/plugin/sdk/sdk.toml")),
     ("sdk-derive/Cargo.toml", include_str!("../../templates/plugin/sdk/sdk-derive.toml")),
+    ("sdk-tracing/Cargo.toml", include_str!("../../templates/plugin/sdk/sdk-tracing.toml")),
 ];
 
 const RUST: &[(&str, &str)] = &[
-    ("Cargo.toml", include_str!("../../templates/plugin/rust/Cargo.toml")),
+    ("Cargo.toml", include_str!("../../templates/plugin/rust/manifest.toml")),
     ("README.md", include_str!("../../templates/plugin/rust/README.md")),
     (".gitignore", include_str!("../../templates/plugin/rust/gitignore")),
     ("src/lib.rs", include_str!("../../templates/plugin/rust/lib.rs")),

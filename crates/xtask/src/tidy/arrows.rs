@@ -59,6 +59,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // beside the house
     ("sluice-sdk", &["sluice-abi", "sluice-sdk-derive"]),
     ("sluice-sdk-derive", &[]),
+    ("sluice-sdk-tracing", &["sluice-sdk"]),
     ("sluice-durable", &[]),
     ("sluice-testkit", &[]),
     ("sluice-xtask", &["sluice-testkit"]),
@@ -118,7 +119,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("anyhow", &["sluice", "sluice-xtask"]),
     ("clap", &["sluice", "sluice-xtask"]),
     ("annotate-snippets", &["sluice"]),
-    ("tracing-subscriber", &["sluice"]),
+    ("tracing-subscriber", &["sluice", "sluice-sdk-tracing"]),
 ];
 
 struct Edge<'a> {

@@ -1,6 +1,6 @@
 /* Channel plugin @NAME@: writes each message into a file of a folder, once for each recipient.
  *
- * Change write_message to whatever your channel does with a message. The contract is the manual page sluice-channel(7);
+ * Change write_message to whatever your channel does with a message. The contract is docs/internals/abi.md of Sluice;
  * sluice.h has its structures. What a worker does is in run.
  */
 #include "sluice.h"
