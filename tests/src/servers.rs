@@ -240,6 +240,25 @@ impl Server {
         self.inbox.as_deref().expect("a server with a maildir")
     }
 
+    /// Has Postfix read a session from a file, as `sendmail -bs` does. What it answered.
+    ///
+    /// # Panics
+    /// When it is another server, or cannot be run.
+    #[must_use]
+    pub fn read_session(&self, file: &Path) -> String {
+        let Process::Postfix { folder, .. } = &self.process else {
+            panic!("only Postfix has `sendmail -bs`")
+        };
+        let output = Command::new("/usr/sbin/sendmail")
+            .arg("-C")
+            .arg(folder.path().join("conf"))
+            .arg("-bs")
+            .stdin(fs::File::open(file).expect("a file"))
+            .output()
+            .expect("sendmail; cargo xtask peers");
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    }
+
     /// How often a text stands in its log.
     #[must_use]
     pub fn logged(&self, text: &str) -> usize {

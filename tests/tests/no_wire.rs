@@ -440,6 +440,33 @@ fn exim_reads_a_batch_of_ours_in_its_batch_mode() {
     assert_eq!(found, (0..12).collect());
 }
 
+#[cfg(feature = "peers")]
+#[test]
+fn postfix_reads_a_batch_of_ours_with_sendmail_bs() {
+    use sluice_tests::{DOMAIN, Duty, Server, is_root};
+    if !is_root() {
+        // Postfix's master starts for root only; Exim has read a batch.
+        return;
+    }
+    let (sink, carrier) = (Sink::start(), carrier());
+    let mut hub = writer("batch-postfix", carrier.path(), "periodic", "", &sink);
+    hub.write("job_controller.cnf", "");
+    hub.replace("sluice.cnf", "ship.example $U%$D@BSOUT-SHIP", &format!("{DOMAIN} $U%$D@BSOUT-SHIP"));
+    hub.start();
+    sluice_tests::send(&hub, &format!("fred@{DOMAIN}"), 0, 12);
+    hub.wait_for_waiting(Some("bsout_ship"), 12, SOON);
+    assert_eq!(hub.command(&["trigger", "#bsout_ship"]).code, 0);
+    let to_ship = carrier.path().join("to-ship");
+    wait_for("the batch is written", SOON, || to_ship.join("ship-00000001.manifest").exists());
+    hub.stop();
+    let batch = hub.folder().join("batch");
+    shell(&format!("zcat ship-00000001.bsmtp.gz > {}", batch.display()), &to_ship);
+    let postfix = Server::postfix(Duty::Deliver(None));
+    let said = postfix.read_session(&batch);
+    assert_eq!(said.matches("250 2.0.0 Ok: queued").count(), 12, "{said}");
+    wait_for("all are delivered", SOON * 2, || sluice_testkit::maildir(postfix.inbox()).len() == 12);
+}
+
 #[test]
 fn a_server_reads_a_batch_of_ours_as_a_session() {
     // The text of a batch is what a client says: another hub takes it as it is, and says yes to each line.
