@@ -68,6 +68,7 @@ const SAMPLES: &[(&str, Probes)] = &[
             ("fred@elsewhere.org", "", ""),
         ],
     ),
+    ("plugins/words/sample", &[("fred@hub.example", "l", "hub.example"), ("fred@elsewhere.org", "", "")]),
 ];
 
 fn samples() -> PathBuf {
