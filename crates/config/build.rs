@@ -52,7 +52,8 @@ fn entry(line: &str) -> Result<(String, String), String> {
         "pmdf" => "Pmdf",
         "oracle" => "Oracle",
         "both" => "Both",
-        _ => return Err("origin is pmdf, oracle or both".to_owned()),
+        "ours" => "Ours",
+        _ => return Err("origin is pmdf, oracle, both or ours".to_owned()),
     };
     let status = match status {
         "acts" => "Acts",

@@ -238,14 +238,14 @@ fn exact(
 #[must_use]
 pub fn sources(info: &KeywordInfo) -> Vec<String> {
     let mut lines = Vec::new();
-    if info.origin != Origin::Oracle {
+    if matches!(info.origin, Origin::Pmdf | Origin::Both) {
         let section = exact(PMDF, info.name).map_or_else(
             || "section 2.3.4, Channel/Host Table Keywords (table 2-5)".to_owned(),
             |(number, title)| format!("section {number}, {title}"),
         );
         lines.push(format!("PMDF System Manager's Guide, {section}"));
     }
-    if info.origin != Origin::Pmdf {
+    if matches!(info.origin, Origin::Oracle | Origin::Both) {
         let section = exact(MESSAGING_SERVER, info.name).map_or_else(
             || of_area(info.area).to_owned(),
             |(number, title)| format!("section {number}, {title}"),
@@ -278,7 +278,11 @@ mod tests {
     #[test]
     fn every_keyword_has_a_source_of_each_product_that_knows_it() {
         for info in keywords() {
-            let books = if info.origin == Origin::Both { 2 } else { 1 };
+            let books = match info.origin {
+                Origin::Pmdf | Origin::Oracle => 1,
+                Origin::Both => 2,
+                Origin::Ours => 0,
+            };
             assert_eq!(sources(info).len(), books, "{}", info.name);
         }
     }

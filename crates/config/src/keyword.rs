@@ -133,6 +133,8 @@ pub enum Origin {
     Oracle,
     /// Both.
     Both,
+    /// Nobody else's.
+    Ours,
 }
 
 /// What this release makes of a keyword or an option.
@@ -206,6 +208,6 @@ mod tests {
         for info in keywords().iter().filter(|info| info.status != Status::Acts) {
             assert!(!info.note.is_empty(), "{}", info.name);
         }
-        assert_eq!(keywords().len(), 457);
+        assert_eq!(keywords().len(), 459);
     }
 }

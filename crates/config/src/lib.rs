@@ -60,7 +60,7 @@ pub use mappings::{MappingEntry, MappingTable, Mappings, read_mappings, read_map
 pub use model::{
     Atrn, Channel, Channels, Config, HostName, Keyword, OptionValue, Pool, Rule, Service, is_local_name,
 };
-pub use options::{LOG_DIR, OptionInfo, OptionKind, Options, OtherOption, ServerOptions};
+pub use options::{Isolation, LOG_DIR, OptionInfo, OptionKind, Options, OtherOption, ServerOptions};
 pub use print::print;
 pub use public_suffix::is_public_suffix;
 pub use reading::{

@@ -361,6 +361,8 @@ fn apply_to_addresses_and_talk(keyword: &Keyword, settings: &mut Settings) {
         "nomaster_debug" => settings.master_debug = false,
         "slave_debug" => settings.slave_debug = true,
         "noslave_debug" => settings.slave_debug = false,
+        "isolated" => settings.isolated = true,
+        "noisolated" => settings.isolated = false,
         name => apply_to_notices(name, first, &mut settings.notice_terms),
     }
 }

@@ -10,7 +10,7 @@ use crate::filters::FilterPlugin;
 use crate::header_options::HeaderOptions;
 use crate::keyword::KeywordInfo;
 use crate::mappings::Mappings;
-use crate::options::{Options, ServerOptions};
+use crate::options::{Isolation, Options, ServerOptions};
 use crate::settings::Settings;
 use crate::sites::Sites;
 use crate::timetable::{Timetable, Windows, Zone};
@@ -247,6 +247,8 @@ pub struct Channel {
     pub option_file: Vec<OptionValue>,
     /// What the lines of `CHANNEL_option` mean to the server side.
     pub server: ServerOptions,
+    /// What they mean to the process of its plugin, where it has one (`isolated`).
+    pub isolation: Isolation,
     /// `CHANNEL_headers.opt`, read under `headertrim`: what is done to headers of mail to the channel.
     pub header_options: Option<HeaderOptions>,
     /// `CHANNEL_read_headers.opt`, read under `headerread`: what is done to headers of mail from the channel.
@@ -335,7 +337,7 @@ pub struct OptionValue {
     pub span: Span,
     /// Where the value stands.
     pub value_span: Span,
-    /// Whether the SMTP server reads it (see [`ServerOptions`]).
+    /// Whether the hub itself reads it (see [`ServerOptions`] and [`Isolation`]), so that it is no plugin's.
     pub known_to_server: bool,
     /// Whether it is an option of PMDF's or Messaging Server's documents, whoever reads it. What is neither this nor
     /// an option of the channel's plugin is probably a slip.

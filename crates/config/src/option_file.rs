@@ -10,7 +10,9 @@ use crate::filters::{self, FILTERS_MAX, FilterOptions};
 use crate::grammar;
 use crate::keyword::{Status, keyword};
 use crate::lines::{Line, Reader, Text};
-use crate::options::{OptionInfo, OptionKind, Options, OtherOption, ServerOptions};
+use crate::options::{
+    ISOLATED_MEMORY_MIN, Isolation, OptionInfo, OptionKind, Options, OtherOption, ServerOptions,
+};
 use crate::settings::PerPriority;
 use crate::tables::{self, products};
 use crate::values;
@@ -238,7 +240,9 @@ pub(crate) fn check(table: &'static [OptionInfo], setting: &Setting, reader: &mu
 /// Where an option is at home that stands in the wrong place.
 fn at_home(table: &'static [OptionInfo], setting: &Setting) -> Option<String> {
     let (name, value) = (setting.name.as_str(), setting.value.as_str());
-    let of_channel = tables::find(tables::SERVER, name).or_else(|| tables::find(tables::CLIENT, name));
+    let of_channel = tables::find(tables::SERVER, name)
+        .or_else(|| tables::find(tables::CLIENT, name))
+        .or_else(|| tables::find(tables::ISOLATION, name));
     if std::ptr::eq(table, tables::DISPATCHER) && name == "CHANNEL" {
         Some(format!("write `PARAMETER=CHANNEL={value}`"))
     } else if of_channel.is_some() {
@@ -401,17 +405,21 @@ fn paths(text: Option<&str>, folder: &Path) -> Vec<PathBuf> {
 /// the plugin's, so nothing is said about them here.
 pub(crate) fn of_channel(
     text: &Text,
+    folder: &Path,
     reader: &mut Reader<'_>,
-) -> (Vec<crate::model::OptionValue>, ServerOptions) {
+) -> (Vec<crate::model::OptionValue>, ServerOptions, Isolation) {
     let settings = without_sections(text, "an option file of a channel", reader);
     for setting in &settings.0 {
-        if let Some(info) = tables::find(tables::SERVER, &setting.name) {
+        let info = tables::find(tables::SERVER, &setting.name);
+        if let Some(info) = info.or_else(|| tables::find(tables::ISOLATION, &setting.name)) {
             check_value(info, setting, reader);
         }
     }
     let server = server(&settings);
+    let isolation = isolation(&settings, folder);
     let values = settings.0.into_iter().map(|setting| {
-        let known_to_server = tables::find(tables::SERVER, &setting.name).is_some();
+        let known_to_server = tables::find(tables::SERVER, &setting.name).is_some()
+            || tables::find(tables::ISOLATION, &setting.name).is_some();
         crate::model::OptionValue {
             recognised: known_to_server || tables::find(tables::CLIENT, &setting.name).is_some(),
             known_to_server,
@@ -421,7 +429,21 @@ pub(crate) fn of_channel(
             value_span: setting.value_span,
         }
     });
-    (values.collect(), server)
+    (values.collect(), server, isolation)
+}
+
+fn isolation(settings: &Settings, folder: &Path) -> Isolation {
+    let default = Isolation::default();
+    let limit = |value: u64| (value > 0).then_some(value);
+    let cpu = settings.count("ISOLATED_CPU");
+    Isolation {
+        memory: settings
+            .size("ISOLATED_MEMORY")
+            .map_or(default.memory, |size| limit(size).map(|size| size.max(ISOLATED_MEMORY_MIN))),
+        cpu_percent: cpu.map_or(default.cpu_percent, |percent| (percent > 0).then_some(percent)),
+        read: paths(settings.text("ISOLATED_READ").as_deref(), folder),
+        write: paths(settings.text("ISOLATED_WRITE").as_deref(), folder),
+    }
 }
 
 /// An option file whose lines are all for a plugin.

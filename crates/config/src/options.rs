@@ -10,6 +10,28 @@ use sluice_diag::Span;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Least memory of a plugin's process: with less it does not get as far as its first message.
+pub(crate) const ISOLATED_MEMORY_MIN: u64 = 32 << 20;
+
+/// What the lines of `CHANNEL_option` say of the process in which the plugin runs (`isolated`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Isolation {
+    /// `ISOLATED_MEMORY`: most memory in octets; `None` for no limit.
+    pub memory: Option<u64>,
+    /// `ISOLATED_CPU`: percent of one processor; `None` for no limit.
+    pub cpu_percent: Option<u32>,
+    /// `ISOLATED_READ`: what it may read beside the system's.
+    pub read: Vec<PathBuf>,
+    /// `ISOLATED_WRITE`: what it may write beside what its options name.
+    pub write: Vec<PathBuf>,
+}
+
+impl Default for Isolation {
+    fn default() -> Isolation {
+        Isolation { memory: Some(512 << 20), cpu_percent: Some(100), read: Vec::new(), write: Vec::new() }
+    }
+}
+
 /// `option.dat`, typed, defaults applied.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {

@@ -10,7 +10,7 @@ use crate::main_file::{self, Block, Written};
 use crate::mappings::{self, MAPPING_FILE, Mappings};
 use crate::meaning::{self, Surroundings};
 use crate::model::{Channel, Channels, Config, is_local_name};
-use crate::options::{Options, ServerOptions};
+use crate::options::{Isolation, Options, ServerOptions};
 use crate::services::{self, JobController};
 use crate::settings::{DEFAULT_POOL, default_notices};
 use crate::sites::{self, SITE_FILE, Sites};
@@ -144,7 +144,8 @@ fn read_all(reader: &mut Reader<'_>, folder: &Path, main: &Path, whole_folder: b
     for channel in &mut channels {
         let name = neighbour(&format!("{}{OPTION_FILE_SUFFIX}", channel.name));
         if let Some(text) = reader.read_optional_as(&name, Manner::OPTIONS) {
-            (channel.option_file, channel.server) = option_file::of_channel(&text, reader);
+            (channel.option_file, channel.server, channel.isolation) =
+                option_file::of_channel(&text, folder, reader);
         }
         if channel.plugin.as_deref() == Some("pipe") {
             // Its option file has commands for addresses and hosts, as PMDF's has.
@@ -422,6 +423,7 @@ fn channels(
             plugin,
             option_file: Vec::new(),
             server: ServerOptions::default(),
+            isolation: Isolation::default(),
             header_options: None,
             read_header_options: None,
         });

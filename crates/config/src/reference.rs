@@ -18,7 +18,7 @@ pub fn reference_keywords() -> String {
          only the first 32 characters do. Where two keywords set the same thing the rightmost wins.\n\n\
          *Status* says what this release makes of a keyword: **acts**, **partly** (the note says what is missing), or \
          **recognised**: it is read and checked, and changes nothing. A keyword in *italics* is what holds when none of its kind \
-         is written. *Of* says whose word it is: PMDF's (P), Messaging Server's (M), or both (B). Those that do not act whole are listed, \
+         is written. *Of* says whose word it is: PMDF's (P), Messaging Server's (M), both (B), or Sluice's own (S). Those that do not act whole are listed, \
          with the reason, in [keywords-without-effect.md](keywords-without-effect.md).\n",
     );
     for area in areas() {
@@ -37,6 +37,7 @@ fn keyword_row(info: &KeywordInfo, page: &mut String) {
         Origin::Pmdf => "P",
         Origin::Oracle => "M",
         Origin::Both => "B",
+        Origin::Ours => "S",
     };
     let note = if info.note.is_empty() { String::new() } else { format!(" ({})", info.note) };
     let argument = info.arguments.describe();

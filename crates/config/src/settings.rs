@@ -228,6 +228,8 @@ pub struct Settings {
     pub master_debug: bool,
     /// `slave_debug`: the receiving side tells more.
     pub slave_debug: bool,
+    /// `isolated`: the plugin runs in a process of its own.
+    pub isolated: bool,
 }
 
 /// One value for each priority.
@@ -592,6 +594,7 @@ impl Default for Settings {
             logging: false,
             master_debug: false,
             slave_debug: false,
+            isolated: false,
         }
     }
 }

@@ -825,7 +825,7 @@ pub struct OptionTable {
 
 /// Every table of options, in the order of the reference.
 #[must_use]
-pub fn option_tables() -> [OptionTable; 5] {
+pub fn option_tables() -> [OptionTable; 6] {
     [
         OptionTable { file: "option.dat", about: "Options of the whole hub.", options: GLOBAL },
         OptionTable {
@@ -853,8 +853,47 @@ pub fn option_tables() -> [OptionTable; 5] {
                     beside them; the others are accepted.",
             options: CLIENT,
         },
+        OptionTable {
+            file: "CHANNEL_option, isolated",
+            about: "Options of the process in which the plugin of a channel with the keyword `isolated` runs.",
+            options: ISOLATION,
+        },
     ]
 }
+
+/// `CHANNEL_option`: what the hub reads of a channel with `isolated`.
+pub(crate) static ISOLATION: &[OptionInfo] = &[
+    option(
+        "ISOLATED_MEMORY",
+        Size { least: 0 },
+        "512M",
+        Acts,
+        "Most memory of the plugin's process, segments of the spool that it reads not counted; above it the process is ended and started anew. \
+         At least 32M; 0 is no limit (ours).",
+    ),
+    option(
+        "ISOLATED_CPU",
+        Integer { least: 0, most: 100_000 },
+        "100",
+        Acts,
+        "Percent of one processor that the plugin's process may use; beyond it, it is stopped for as long as it takes. 0 is no limit (ours).",
+    ),
+    option(
+        "ISOLATED_READ",
+        Paths,
+        "none",
+        Acts,
+        "Folders and files that the plugin's process may read beside the system's, separated by colons or commas (ours).",
+    ),
+    option(
+        "ISOLATED_WRITE",
+        Paths,
+        "none",
+        Acts,
+        "Folders and files that the plugin's process may read and write beside /tmp and those that its options name as paths, separated by \
+         colons or commas (ours).",
+    ),
+];
 
 /// The row of a name, case aside.
 pub(crate) fn find(table: &'static [OptionInfo], name: &str) -> Option<&'static OptionInfo> {

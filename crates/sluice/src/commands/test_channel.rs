@@ -103,7 +103,7 @@ impl<'c> Shown<'c> {
             // The commands of a pipe channel, by address or host.
             let is_entry = channel.plugin.as_deref() == Some("pipe") && option.name.contains(['@', '.']);
             let origin = match (option.known_to_server, of_plugin || is_entry) {
-                (true, _) => "server",
+                (true, _) => "hub",
                 (false, true) => "plugin",
                 _ => "nobody reads it",
             };
