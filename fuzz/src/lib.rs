@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sluice_config::{Config, Database, Image, MemoryFiles, Place};
+use sluice_isolate::wire::{Frames, TO_HUB_MAX, ToHub};
 use sluice_mail::{Address, Envelope};
 use sluice_rewrite::mapping::{Flags, LonePattern, MappingTables};
 use sluice_rewrite::{Context, Kind, NoLookups, Rewriter, Trace};
@@ -23,7 +24,7 @@ use sluice_spool::{Disk, Options, Spool};
 pub type Body = fn(&[u8]);
 
 /// Every body with its name: that of its target and of its folder in `corpus/`.
-pub const BODIES: [(&str, Body); 15] = [
+pub const BODIES: [(&str, Body); 16] = [
     ("main_file", main_file),
     ("configuration_line", configuration_line),
     ("template", template),
@@ -39,6 +40,7 @@ pub const BODIES: [(&str, Body); 15] = [
     ("smtp_reply", smtp_reply),
     ("envelope", envelope),
     ("control", control),
+    ("isolated", isolated),
 ];
 
 /// The spool is slower, for it has files: it is called less often.
@@ -328,5 +330,27 @@ pub fn spool(bytes: &[u8]) {
             let _ = spool.read(live.at);
         }
         spool.close();
+    }
+}
+
+/// What the child of an isolated channel says: frames, and what can be said of each.
+pub fn isolated(bytes: &[u8]) {
+    let mut frames = Frames::new(TO_HUB_MAX);
+    for part in bytes.chunks(700) {
+        let room = frames.room();
+        room[..part.len()].copy_from_slice(part);
+        frames.came(part.len());
+        loop {
+            match frames.next_frame() {
+                Ok(Some((kind, body))) => {
+                    assert!(body.len() <= TO_HUB_MAX);
+                    if let Ok(ToHub::Finished { outcomes, .. }) = ToHub::read(kind, body) {
+                        assert!(outcomes.iter().all(|(_, outcome)| outcome.text().len() < 3000));
+                    }
+                }
+                Ok(None) => break,
+                Err(_) => return,
+            }
+        }
     }
 }

@@ -113,7 +113,7 @@ macro_rules! parsers {
 
 parsers! {
     main_file configuration_line template mappings pattern aliases options header address smtp_command smtp_content smtp_reply
-    envelope control database
+    envelope control database isolated
 }
 
 #[test]

@@ -211,7 +211,7 @@ impl Core {
         }
     }
 
-    /// Gives the entries of a message back why they were deferred last.
+    /// Gives the entries of a message back why they were deferred last, and how often a process died with them.
     fn restore_errors<'a>(&mut self, message: MessageKey, groups: impl Iterator<Item = &'a Group>) {
         let entries: Vec<EntryKey> = self.queues.entries_of(message).collect();
         // The index hands out first what it took last.
@@ -221,6 +221,7 @@ impl Core {
                 **self.queues.channel_name(channel) == *group.channel && **domain == *group.domain;
             if let (true, Some((at, error))) = (is_its_own, &group.error) {
                 self.errors.note(entry, *at, error.clone());
+                self.crashes.restore(entry, group.crashes);
             }
         }
     }

@@ -312,6 +312,7 @@ impl Core {
     pub(crate) fn forget_entry(&mut self, key: EntryKey) {
         self.wishes.remove(&key);
         self.errors.remove(key);
+        self.crashes.forget(key);
     }
 
     /// A record of an act in the mail log, where the channel has `logging`.

@@ -20,6 +20,7 @@ use crate::acts::Wishes;
 use crate::agenda::Agenda;
 use crate::aside::Aside;
 use crate::closed::Closed;
+use crate::crashes::Crashes;
 use crate::desk::Reader;
 use crate::event::{Answer, Event, Loaded, Question};
 use crate::expiry::Patrol;
@@ -245,6 +246,7 @@ pub(crate) struct Core {
     pub(crate) wishes: Wishes,
     /// Why entries were deferred last.
     pub(crate) errors: LastErrors,
+    pub(crate) crashes: Crashes,
     /// What an operator has closed.
     pub(crate) closed: Closed,
     /// Notes of later versions, as they are.

@@ -45,6 +45,8 @@ pub(crate) struct LeaseItem {
     pub(crate) id: EntryId,
     pub(crate) at: Location,
     pub(crate) attempts: u16,
+    /// A process has died with it in hand.
+    pub(crate) is_suspect: bool,
     pub(crate) open: Option<Box<[u32]>>,
     /// Entries that share its delivery.
     pub(crate) with: Option<With>,
@@ -253,6 +255,7 @@ impl Reader {
             wishes: envelope.wishes,
             more_follows: false,
             next_hop: None,
+            suspect: item.is_suspect,
         })
     }
 }

@@ -142,6 +142,7 @@ impl Core {
                 attempts: entry.attempts,
                 step: entry.step,
                 noticed: entry.noticed,
+                crashes: self.crashes.of(entry_key),
                 due: entry.due(),
                 open: queues.open(entry_key),
                 error: self.errors.of(entry_key).map(|(at, error)| (*at, &**error)),

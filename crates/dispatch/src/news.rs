@@ -96,11 +96,16 @@ impl Core {
         now: Time,
     ) {
         let Some(delivery) = self.deliveries.remove(&token) else { return };
+        if *cause == Cause::Done {
+            // It has been through the plugin's hands, and nobody died of it.
+            delivery.all().for_each(|taken| self.crashes.forget(taken.entry));
+        }
         match cause {
             // Nobody has looked at it: as if it had not been leased.
             Cause::NotCreated | Cause::Stopping if outcomes.is_empty() => {
                 self.put_back_untried(&delivery, now);
             }
+            Cause::Crashed { alone, how } => self.crashed(&delivery, outcomes, unsettled, (*alone, how), now),
             Cause::Unusable => self.hold_all(&delivery, &cause.to_string(), now),
             _ => {
                 // What nobody said anything of has been tried all the same: if it is this message that the plugin cannot
@@ -122,7 +127,7 @@ impl Core {
         }
     }
 
-    fn hold_all(&mut self, delivery: &InFlight, why: &str, now: Time) {
+    pub(crate) fn hold_all(&mut self, delivery: &InFlight, why: &str, now: Time) {
         delivery.all().for_each(|taken| self.hold(taken.entry, why, now));
     }
 

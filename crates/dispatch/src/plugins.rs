@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sluice_host::{Events, Host, Offer, Refusal, Report, Setting, Spec};
+use sluice_host::{Events, Host, Offer, Report, Setting, Spec};
 
 use crate::desk::chain;
+use crate::isolated::{IsolatedChannels, not_taken};
 use crate::runner::{Instance, NextGeneration, NotTaken, PluginInfo, Runner, Runners};
 
 /// Starts plugins.
@@ -15,6 +16,7 @@ pub struct Plugins {
     host: Host,
     /// What channels asked for: plugin name, and why it could not be loaded.
     asked: Mutex<HashMap<String, Asked>>,
+    isolated: IsolatedChannels,
 }
 
 #[derive(Default)]
@@ -34,7 +36,7 @@ impl Plugins {
     /// Plugins that this host finds.
     #[must_use]
     pub fn new(host: Host) -> Self {
-        Self { host, asked: Mutex::new(HashMap::new()) }
+        Self { host, asked: Mutex::new(HashMap::new()), isolated: IsolatedChannels::default() }
     }
 }
 
@@ -42,11 +44,7 @@ struct Plugin(sluice_host::Instance);
 
 impl Runner for Plugin {
     fn offer(&self, offer: Offer) -> Result<(), NotTaken> {
-        self.0.offer(offer).map_err(|error| match error.why {
-            Refusal::Full => NotTaken { why: "its queue is full".to_owned(), pause: Duration::ZERO },
-            Refusal::Resting(pause) => NotTaken { why: "it rests after a failure".to_owned(), pause },
-            Refusal::Stopped => NotTaken { why: "it is stopping".to_owned(), pause: Duration::ZERO },
-        })
+        self.0.offer(offer).map_err(|error| not_taken(error.why))
     }
 
     fn untaken(&self) -> usize {
@@ -69,20 +67,29 @@ impl Runner for Plugin {
 impl Plugins {
     /// An instance of a plugin that is loaded.
     fn instance(&self, plugin: Arc<sluice_host::Plugin>, instance: &Instance, events: Events) -> Plugin {
-        let facts = instance.facts.iter().map(|(name, value)| Setting::fact(name, value));
-        let keywords = instance.keywords.iter().map(|(name, value)| Setting::keyword(name, value));
-        let options = instance.options.iter().map(|(name, value)| Setting::option(name, value));
-        let mut spec = Spec::new(&instance.channel, facts.chain(keywords).chain(options).collect());
-        spec.max_workers = instance.workers;
-        // One lease per job, and a poll that may come beside them.
-        spec.queue_bound = instance.workers as usize + 1;
-        spec.deadline = instance.deadline;
-        Plugin(sluice_host::Instance::start(&self.host, plugin, spec, events))
+        Plugin(sluice_host::Instance::start(&self.host, plugin, spec_of(instance), events))
     }
+}
+
+/// How the host is to run it.
+fn spec_of(instance: &Instance) -> Spec {
+    let facts = instance.facts.iter().map(|(name, value)| Setting::fact(name, value));
+    let keywords = instance.keywords.iter().map(|(name, value)| Setting::keyword(name, value));
+    let options = instance.options.iter().map(|(name, value)| Setting::option(name, value));
+    let mut spec = Spec::new(&instance.channel, facts.chain(keywords).chain(options).collect());
+    spec.max_workers = instance.workers;
+    // One lease per job, and a poll that may come beside them.
+    spec.queue_bound = instance.workers as usize + 1;
+    spec.deadline = instance.deadline;
+    spec
 }
 
 impl Runners for Plugins {
     fn start(&self, instance: &Instance, events: Events) -> Result<Arc<dyn Runner>, String> {
+        if let Some(isolation) = &instance.isolation {
+            let spec = spec_of(instance);
+            return self.isolated.start(&self.host, &instance.plugin, spec, isolation, &events);
+        }
         let loaded = self.host.load(&instance.plugin);
         if let Ok(mut asked) = self.asked.lock() {
             let asked = asked.entry(instance.plugin.clone()).or_default();
@@ -95,6 +102,10 @@ impl Runners for Plugins {
     }
 
     fn load_next(&self, plugin: &str) -> Result<NextGeneration, String> {
+        let is_inside = self.asked.lock().is_ok_and(|asked| asked.contains_key(plugin));
+        if !is_inside && let Some(next) = self.isolated.look(&self.host, plugin) {
+            return next;
+        }
         let plugin = self.host.load_next(plugin).map_err(|error| chain(&error))?;
         Ok(NextGeneration {
             generation: plugin.generation(),
@@ -110,7 +121,10 @@ impl Runners for Plugins {
         events: Events,
         next: &NextGeneration,
     ) -> Result<Arc<dyn Runner>, String> {
-        let Some(plugin) = next.plugin.clone() else { return self.start(instance, events) };
+        // A process of its own opens the file that is there now.
+        let Some(plugin) = next.plugin.clone().filter(|_| instance.isolation.is_none()) else {
+            return self.start(instance, events);
+        };
         let instance = self.instance(plugin, instance, events);
         instance.0.prepare();
         Ok(Arc::new(instance))
@@ -144,6 +158,7 @@ impl Runners for Plugins {
                 ..PluginInfo::default()
             });
         }
+        rows.extend(self.isolated.plugins());
         rows.sort_by(|a, b| a.name.cmp(&b.name));
         rows
     }

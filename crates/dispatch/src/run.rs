@@ -172,6 +172,7 @@ impl Assembled {
             timed: crate::timed::TimedChannels::default(),
             wishes: std::collections::HashMap::new(),
             errors: crate::last_error::LastErrors::default(),
+            crashes: crate::crashes::Crashes::default(),
             closed: Closed::default(),
             foreign_notes: Vec::new(),
             records: crate::records::Records::new(crate::reload::kept_records(&loaded.config)),

@@ -14,8 +14,8 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use sluice_config::{Channel, Config, Demand};
-use sluice_host::{Content, Events, Offer, Plugin, PluginOption, Report};
+use sluice_config::{Channel, Config, Demand, Isolation};
+use sluice_host::{Content, Events, Offer, Place, Plugin, PluginOption, Report};
 use sluice_spool::Stored;
 
 /// What an instance of a channel is started with. Two that are equal need no restart.
@@ -36,6 +36,8 @@ pub struct Instance {
     pub workers: u32,
     /// How long it may keep a delivery.
     pub deadline: Duration,
+    /// `isolated`: what the process may have that the plugin runs in. `None`: it runs in the hub.
+    pub isolation: Option<Isolation>,
 }
 
 impl Instance {
@@ -80,6 +82,7 @@ impl Instance {
             options: channel.option_file.iter().map(|line| (line.name.clone(), line.value.clone())).collect(),
             workers: channel.settings.max_jobs.max(1),
             deadline: config.options.delivery_deadline,
+            isolation: channel.settings.isolated.then(|| channel.isolation.clone()),
         })
     }
 }
@@ -102,6 +105,10 @@ pub trait Runner: Send + Sync {
     fn offer(&self, offer: Offer) -> Result<(), NotTaken>;
     /// How many leases it has taken that no worker of its has taken up yet.
     fn untaken(&self) -> usize;
+    /// Process id of the plugin's own process, where it has one and it runs.
+    fn process(&self) -> Option<u32> {
+        None
+    }
     /// Takes nothing more, lets its workers finish what they hold for at most so long, and ends. Does not wait.
     fn stop(&self, deadline: Duration);
     /// Waits until it can work, for as long as making a channel may take. Not called from the dispatcher's thread.
@@ -166,6 +173,8 @@ pub struct PluginInfo {
     pub routines: Vec<String>,
     /// Channels whose instances are alive or were asked for.
     pub channels: Vec<String>,
+    /// Of those the ones that have a process of their own now, with its id.
+    pub processes: Vec<(String, u32)>,
     /// Why it is not loaded.
     pub error: Option<String>,
 }
@@ -187,6 +196,7 @@ impl PluginInfo {
             features: plugin.features(),
             routines: plugin.routines().to_vec(),
             channels,
+            processes: Vec::new(),
             error: None,
         }
     }
@@ -233,5 +243,13 @@ pub(crate) struct StoredContent(pub(crate) Stored);
 impl Content for StoredContent {
     fn pieces<'a>(&'a self, take: &mut dyn FnMut(&'a [u8])) {
         self.0.pieces().for_each(take);
+    }
+
+    fn places<'a>(&'a self, take: &mut dyn FnMut(Place<'a>)) -> bool {
+        let Some(places) = self.0.places() else { return false };
+        for (file, path, range) in places {
+            take(Place { file, path, offset: range.start as u64, length: (range.end - range.start) as u64 });
+        }
+        true
     }
 }

@@ -229,7 +229,8 @@ impl Core {
             };
             recipients += delivery.all().map(|taken| self.recipients_of(taken.entry)).sum::<u64>();
             let with = delivery.others.as_deref().map(|others| self.shares(others));
-            items.push(LeaseItem { token, id, at, attempts, open, with, record });
+            let is_suspect = delivery.all().any(|taken| self.crashes.of(taken.entry) > 0);
+            items.push(LeaseItem { token, id, at, attempts, is_suspect, open, with, record });
             tokens.push(token);
             self.deliveries.insert(token, delivery);
         }

@@ -49,6 +49,8 @@ pub struct Group {
     pub step: u8,
     /// How many of the channel's `notices` ages were acted upon.
     pub noticed: u8,
+    /// How many processes of its channel's plugin have died with it in hand; stays at 255.
+    pub crashes: u8,
     /// How many recipients it was made for; stays at 65535. 0: an earlier version did not say.
     pub recipients: u16,
     /// `None`: not before a release.
@@ -107,7 +109,7 @@ impl<'a> StateWriter<'a> {
         let flags = u8::from(group.held) * HELD
             + u8::from(group.deferred) * DEFERRED
             + u8::from(group.error.is_some()) * HAS_ERROR;
-        out.extend_from_slice(&[flags, group.step, group.noticed, 0]);
+        out.extend_from_slice(&[flags, group.step, group.noticed, group.crashes]);
         out.extend_from_slice(&group.attempts.to_le_bytes());
         out.extend_from_slice(&name(group.channel).to_le_bytes());
         out.extend_from_slice(&name(group.domain).to_le_bytes());
@@ -151,6 +153,7 @@ pub(crate) struct GroupRef<'a> {
     pub(crate) attempts: u16,
     pub(crate) step: u8,
     pub(crate) noticed: u8,
+    pub(crate) crashes: u8,
     pub(crate) recipients: u16,
     pub(crate) due: Option<Time>,
     pub(crate) open: Option<&'a [u32]>,
@@ -206,7 +209,7 @@ impl MessageState {
 
 impl Group {
     fn decode(bytes: &mut Bytes<'_>) -> Result<Self, StateError> {
-        let [flags, step, noticed, _] = bytes.array()?;
+        let [flags, step, noticed, crashes] = bytes.array()?;
         if flags & !(HELD | DEFERRED | HAS_ERROR) != 0 {
             return Err(StateError::Flags(flags));
         }
@@ -228,7 +231,20 @@ impl Group {
         let error = if flags & HAS_ERROR == 0 { None } else { Some(decode_error(bytes)?) };
         let due = (due != NEVER).then_some(Time(due));
         let (held, deferred) = (flags & HELD != 0, flags & DEFERRED != 0);
-        Ok(Self { channel, domain, held, deferred, attempts, step, noticed, recipients, due, open, error })
+        Ok(Self {
+            channel,
+            domain,
+            held,
+            deferred,
+            attempts,
+            step,
+            noticed,
+            crashes,
+            recipients,
+            due,
+            open,
+            error,
+        })
     }
 }
 
@@ -258,6 +274,7 @@ mod tests {
                 attempts: group.attempts,
                 step: group.step,
                 noticed: group.noticed,
+                crashes: group.crashes,
                 due: group.due,
                 open: group.open.as_deref(),
                 error: group.error.as_ref().map(|(at, error)| (*at, error)),
@@ -276,6 +293,7 @@ mod tests {
             attempts: 3,
             step: 2,
             noticed: 1,
+            crashes: 0,
             due: Some(Time(1_790_000_060_000)),
             open: Some(vec![1, 4]),
             error: Some((
@@ -292,6 +310,7 @@ mod tests {
             attempts: 0,
             step: 0,
             noticed: 0,
+            crashes: 0,
             due: None,
             open: None,
             error: None,
@@ -329,6 +348,15 @@ mod tests {
             assert_eq!(encode(&state)[1], byte, "{number}");
             assert_eq!(MessageState::decode(&encode(&state)), Ok(state));
         }
+    }
+
+    #[test]
+    fn crashes_are_counted_where_there_was_a_zero() {
+        let mut state = example();
+        state.groups[0].crashes = 2;
+        let bytes = encode(&state);
+        assert_eq!((bytes.len(), bytes[15]), (printed().len(), 2));
+        assert_eq!(MessageState::decode(&bytes), Ok(state));
     }
 
     #[test]

@@ -53,6 +53,7 @@ fn main() {
                     wishes: Wishes::default(),
                     more_follows: false,
                     next_hop: None,
+                    suspect: false,
                 })
                 .collect(),
         });

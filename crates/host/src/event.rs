@@ -80,6 +80,14 @@ pub enum Cause {
     NotCreated,
     /// The channel is stopping.
     Stopping,
+    /// The process that had been lent it died before it was finished. `alone` says that it had no other, so that no other
+    /// message can be the reason; `how` is the end of a sentence that begins with the process.
+    Crashed {
+        /// No other delivery was in its hands.
+        alone: bool,
+        /// As in "died of signal 11 (SIGSEGV)".
+        how: Arc<str>,
+    },
     /// The delivery itself is not usable: it has no recipient, or one index twice. The caller's mistake.
     Unusable,
 }
@@ -92,6 +100,9 @@ impl fmt::Display for Cause {
             Cause::Hung => "the channel's worker did not finish in time",
             Cause::NotCreated => "the channel could not be started",
             Cause::Stopping => "the channel was stopped",
+            Cause::Crashed { how, .. } => {
+                return write!(to, "the channel's process {how} while it had this message");
+            }
             Cause::Unusable => "the delivery has no recipient, or one of them twice",
         })
     }
@@ -119,6 +130,8 @@ pub enum Failure {
     Hung(Duration),
     /// The machine gave us no thread.
     NoThread(String),
+    /// The process that ran the plugin died, or had to be ended: how, and what it did last.
+    Died(String),
 }
 
 impl fmt::Display for Failure {
@@ -134,6 +147,7 @@ impl fmt::Display for Failure {
             Failure::Returned { text, .. } => write!(to, "a worker gave up: {text}"),
             Failure::Hung(limit) => write!(to, "a worker did not finish within {limit:?}"),
             Failure::NoThread(text) => write!(to, "no thread could be started: {text}"),
+            Failure::Died(text) => write!(to, "its process {text}"),
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::door::FrontDoor;
 use crate::event::{Cause, Events, Failure, HostEvent, StopReason};
 use crate::load::Host;
 use crate::plugin::{OptionProblem, Plugin};
+use crate::recorder::{Call, Recorder, Slot};
 use crate::spec::{SettingKind, Spec};
 use crate::sync::{AtomicBool, AtomicUsize, Condvar, Created, Mutex, MutexGuard, create, thread};
 use crate::watchdog::Watchdog;
@@ -103,6 +104,7 @@ impl Instance {
             sending: AtomicUsize::new(0),
             watchdog: host.watchdog().clone(),
             door: host.door().clone(),
+            recorder: host.recorder().cloned(),
             state: Mutex::new(State {
                 open: true,
                 queue: VecDeque::new(),
@@ -250,6 +252,7 @@ pub(crate) struct Inner {
     watchdog: Arc<Watchdog>,
     /// Where workers bring mail in, once somebody has opened it.
     pub(crate) door: Arc<OnceLock<Arc<dyn FrontDoor>>>,
+    recorder: Option<Arc<Recorder>>,
     state: Mutex<State>,
     /// The last worker has gone, or the channel has been created.
     quiet: Condvar,
@@ -366,6 +369,11 @@ impl Inner {
         self.start_worker_if_needed(&mut self.state.lock());
     }
 
+    /// Where a new worker writes down what it does, if there is room.
+    pub(crate) fn slot(&self) -> Option<Slot> {
+        Recorder::slot(self.recorder.as_ref()?, &self.channel, self.plugin.name())
+    }
+
     fn start_worker(self: &Arc<Self>, state: &mut State) {
         let worker = Arc::new(Worker::new(self.clone(), state.created.is_none()));
         let thread = self.thread("worker");
@@ -390,7 +398,10 @@ impl Inner {
     fn work(self: &Arc<Self>, worker: &Arc<Worker>, created: Option<Arc<Created>>) -> Ending {
         let created = match created {
             Some(created) => created,
-            None => match self.checked().and_then(|()| create(&self.plugin, &self.spec, self.handle)) {
+            None => match self.checked().and_then(|()| {
+                worker.note(Call::Create);
+                create(&self.plugin, &self.spec, self.handle)
+            }) {
                 Ok(created) => {
                     let created = Arc::new(created);
                     let mut state = self.state.lock();
@@ -412,6 +423,7 @@ impl Inner {
                 Err(NotCreated::Panicked(text)) => return Ending::Failed(Failure::CreatePanicked(text)),
             },
         };
+        worker.note(Call::Run);
         let (status, text) = created.run(worker);
         match status {
             STATUS_OK if worker.told_to_stop() || self.is_stopping() => Ending::Told,

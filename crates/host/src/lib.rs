@@ -36,6 +36,7 @@ mod load;
 mod log;
 mod permissions;
 mod plugin;
+mod recorder;
 #[cfg(test)]
 mod rehearsal;
 mod routine;
@@ -50,7 +51,9 @@ pub use event::{Cause, Events, Failure, HostEvent, StopReason};
 pub use filter::{About, Filter, FilterError, Judged, Shown, ShownRecipient, Verdict};
 pub use instance::{Instance, OfferError, Refusal, Report};
 pub use load::{FileState, Host, LoadError, Seen};
+pub use log::{LINE_MAX, NAME_MAX, OUTCOME_MAX, REASON_MAX, one_line};
 pub use plugin::{OptionKind, OptionProblem, Plugin, PluginOption};
+pub use recorder::{Call, LastCall, Recorder};
 pub use routine::RoutineError;
 pub use spec::{Setting, SettingKind, Spec};
-pub use work::{Content, Delivery, Lease, Offer, Recipient};
+pub use work::{Content, Delivery, Lease, Offer, Place, Recipient};

@@ -11,6 +11,7 @@ use crate::generations::{GENERATIONS_WARN, Generation, Line};
 use crate::library::{self, PROGRAM, Unfit};
 use crate::permissions;
 use crate::plugin::Plugin;
+use crate::recorder::Recorder;
 use crate::watchdog::Watchdog;
 use parking_lot::Mutex;
 use sluice_abi::ABI_VERSION;
@@ -202,6 +203,7 @@ struct Shared {
     in_place: bool,
     watchdog: Arc<Watchdog>,
     door: Arc<OnceLock<Arc<dyn FrontDoor>>>,
+    recorder: OnceLock<Arc<Recorder>>,
 }
 
 impl Host {
@@ -223,6 +225,7 @@ impl Host {
             in_place,
             watchdog: Arc::new(Watchdog::default()),
             door: Arc::new(OnceLock::new()),
+            recorder: OnceLock::new(),
         };
         Host { folders: folders.into(), shared: Arc::new(shared) }
     }
@@ -235,6 +238,20 @@ impl Host {
     /// Lets plugins bring mail in, by this door. The first door counts.
     pub fn open_door(&self, door: Arc<dyn FrontDoor>) {
         let _ = self.shared.door.set(door);
+    }
+
+    /// The door, once it is open.
+    pub fn door_if_open(&self) -> Option<Arc<dyn FrontDoor>> {
+        self.shared.door.get().cloned()
+    }
+
+    /// Has workers write down what they are about to do, for whoever finds this process dead. The first recorder counts.
+    pub fn record_in(&self, recorder: Arc<Recorder>) {
+        let _ = self.shared.recorder.set(recorder);
+    }
+
+    pub(crate) fn recorder(&self) -> Option<&Arc<Recorder>> {
+        self.shared.recorder.get()
     }
 
     pub(crate) fn door(&self) -> &Arc<OnceLock<Arc<dyn FrontDoor>>> {
@@ -275,6 +292,21 @@ impl Host {
         let plugin = self.load_file(&line, &mut generations)?;
         line.put_in_force(&plugin);
         Ok(plugin)
+    }
+
+    /// The file that [`load`](Self::load) would open, for who has another process open it.
+    ///
+    /// # Errors
+    /// As in [`load`](Self::load), as far as that can be told of its name and its owner.
+    pub fn locate(&self, name: &str) -> Result<PathBuf, LoadError> {
+        let place = absolute(&self.find(name)?);
+        let examine = |source| LoadError::Examine { path: place.clone(), source };
+        let opened = Opened::open(&place).map_err(examine)?;
+        if !opened.about.is_file() {
+            return Err(LoadError::NotAFile { path: opened.path });
+        }
+        trusted(&opened.path, &opened.about)?;
+        Ok(opened.path)
     }
 
     /// Loads what is in a plugin's file now, as the next generation. It is not in force yet: [`load`](Self::load) gives

@@ -3,17 +3,17 @@
 use std::fmt::Write;
 
 /// Longest log line of a plugin, in bytes.
-pub(crate) const LINE_MAX: usize = 2048;
+pub const LINE_MAX: usize = 2048;
 /// Longest text of an outcome, in bytes: RFC 5321 section 4.5.3.1.5 allows 512 for a reply line, and replies have several.
-pub(crate) const OUTCOME_MAX: usize = 2048;
+pub const OUTCOME_MAX: usize = 2048;
 /// Longest reason for a failure, in bytes.
-pub(crate) const REASON_MAX: usize = 1024;
+pub const REASON_MAX: usize = 1024;
 /// Longest peer name or message id, in bytes: a domain has at most 255 (RFC 5321 section 4.5.3.1.2).
-pub(crate) const NAME_MAX: usize = 255;
+pub const NAME_MAX: usize = 255;
 
 /// One line: line ends become a blank, other control characters and direction marks are written as escapes, and what is
 /// longer than `most` bytes is cut with an ellipsis.
-pub(crate) fn one_line(bytes: &[u8], most: usize) -> String {
+pub fn one_line(bytes: &[u8], most: usize) -> String {
     // Nearly all text is like this, and it is copied for every recipient.
     if let Ok(text) = std::str::from_utf8(bytes)
         && bytes.len() <= most

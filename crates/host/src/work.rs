@@ -2,6 +2,7 @@
 
 use sluice_mail::{Priority, RecipientWishes, Time, TransferPriority, Wishes};
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 /// The bytes of a message, wherever they are kept.
@@ -11,6 +12,25 @@ use std::sync::Arc;
 pub trait Content: Send + Sync + 'static {
     /// Calls `take` for each piece.
     fn pieces<'a>(&'a self, take: &mut dyn FnMut(&'a [u8]));
+
+    /// Calls `take` for the place of each piece, where all of them lie in files that another process can be shown.
+    /// `false`, and no call, where they do not.
+    fn places<'a>(&'a self, _take: &mut dyn FnMut(Place<'a>)) -> bool {
+        false
+    }
+}
+
+/// A piece of content as a stretch of a file, whose octets do not change.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Names the file among those that are alive: the same number, the same file.
+    pub file: u32,
+    /// Where it is as long as it has a name.
+    pub path: &'a Path,
+    /// Where the piece begins, in octets.
+    pub offset: u64,
+    /// Its length in octets.
+    pub length: u64,
 }
 
 impl Content for Vec<u8> {
@@ -52,6 +72,8 @@ pub struct Delivery {
     pub more_follows: bool,
     /// Where it goes in place of where the channel's settings say.
     pub next_hop: Option<Arc<str>>,
+    /// A process has died with it in hand: a process of its own is given it alone. In process it makes no difference.
+    pub suspect: bool,
 }
 
 /// One recipient of a delivery.

@@ -12,6 +12,7 @@ use crate::call::{Lent, Pointer};
 use crate::door::{Origin, Submission};
 use crate::event::{Cause, HostEvent};
 use crate::instance::{Inner, Received};
+use crate::recorder::{Call, HELD_MAX, Slot};
 use crate::sync::{Condvar, Mutex};
 use crate::work::{Delivery, Lease};
 use sluice_abi as abi;
@@ -43,6 +44,8 @@ pub(crate) struct Worker {
     room: Condvar,
     /// The instance has a lease for this worker.
     called: Arc<Condvar>,
+    /// Where it writes down what it does.
+    slot: Option<Slot>,
 }
 
 struct State {
@@ -53,6 +56,8 @@ struct State {
     /// Since when it has had nothing to do.
     idle_since: Instant,
     held: Vec<Held>,
+    /// Which places in the slot are taken by those that are held, by bits.
+    places: u64,
     pending: VecDeque<(u64, Delivery)>,
     leases: Vec<OpenLease>,
     /// Lent to a thread that is gone, and kept alive for it.
@@ -70,6 +75,8 @@ struct OpenLease {
 
 struct Held {
     token: u64,
+    /// In the slot; one too many is in none.
+    place: usize,
     lease: u64,
     due: Instant,
     lent: Lent,
@@ -77,6 +84,16 @@ struct Held {
 }
 
 impl Held {
+    /// It is no longer in hand.
+    fn leaves(&self, slot: Option<&Slot>, places: &mut u64) {
+        if let Some(slot) = slot
+            && self.place < HELD_MAX
+        {
+            *places &= !(1 << self.place);
+            slot.held(self.place, 0);
+        }
+    }
+
     fn into_event(self, cause: Cause) -> (HostEvent, Lent) {
         let Held { lease, lent, outcomes, .. } = self;
         let settled = |index: u32| outcomes.iter().any(|(done, _)| *done == index);
@@ -111,13 +128,22 @@ impl Worker {
             away_since: Some(now),
             idle_since: now,
             held: Vec::new(),
+            places: 0,
             pending: VecDeque::new(),
             leases: Vec::new(),
             kept: Vec::new(),
             told_to_stop: false,
             gone: false,
         };
-        Worker { instance, state: Mutex::new(state), room: Condvar::new(), called: Arc::default() }
+        let slot = instance.slot();
+        Worker { instance, state: Mutex::new(state), room: Condvar::new(), called: Arc::default(), slot }
+    }
+
+    /// Writes down what crosses the edge.
+    pub(crate) fn note(&self, call: Call) {
+        if let Some(slot) = &self.slot {
+            slot.note(call);
+        }
     }
 
     /// `create` is over. `false` when that took too long and nobody waits for the channel any more.
@@ -148,6 +174,18 @@ impl Worker {
     }
 
     pub(crate) fn next(&self, timeout: Duration) -> Answer {
+        self.note(Call::Waits);
+        let answer = self.next_thing(timeout);
+        match &answer {
+            Answer::Delivery(_) => {} // Noted with the delivery.
+            Answer::Idle => self.note(Call::Idle),
+            Answer::Poll => self.note(Call::Poll),
+            Answer::Stop => self.note(Call::ToldToStop),
+        }
+        answer
+    }
+
+    fn next_thing(&self, timeout: Duration) -> Answer {
         let give_up = Instant::now() + timeout.min(WAIT_MAX);
         self.end_polls();
         loop {
@@ -215,8 +253,16 @@ impl Worker {
     fn lend(&self, state: &mut State, token: u64, lease: u64, lent: Lent) -> Pointer {
         let now = Instant::now();
         let pointer = lent.pointer();
+        let place = (!state.places).trailing_zeros() as usize;
+        if let Some(slot) = &self.slot
+            && place < HELD_MAX
+        {
+            state.places |= 1 << place;
+            slot.lent(place, lent.source().token, &lent.source().id);
+        }
         state.held.push(Held {
             token,
+            place,
             lease,
             due: now + self.instance.spec.deadline,
             lent,
@@ -297,6 +343,7 @@ impl Worker {
             return abi::SETTLE_AGAIN;
         }
         held.outcomes.push((index, outcome));
+        self.note(Call::Settled);
         abi::SETTLE_OK
     }
 
@@ -333,6 +380,7 @@ impl Worker {
         let door = self.instance.door.get()?.clone();
         self.state.lock().away_since = None;
         let answers = door.submit(submission);
+        self.note(Call::Enqueued);
         self.state.lock().away_since = Some(Instant::now());
         answers
     }
@@ -343,6 +391,8 @@ impl Worker {
             return abi::SETTLE_UNKNOWN;
         };
         let held = state.held.swap_remove(at);
+        held.leaves(self.slot.as_ref(), &mut state.places);
+        self.note(Call::Finished);
         // Under the lock, so that an end that finds nothing here to seize knows that something is on its way.
         self.instance.sending.fetch_add(1, Ordering::SeqCst);
         drop(state);
@@ -408,10 +458,11 @@ impl Worker {
         state.gone = true;
         let mut seized = Vec::new();
         for held in std::mem::take(&mut state.held) {
-            let (token, lease, due) = (held.token, held.lease, held.due);
+            held.leaves(self.slot.as_ref(), &mut state.places);
+            let (token, place, lease, due) = (held.token, held.place, held.lease, held.due);
             let (event, lent) = held.into_event(cause.clone());
             seized.push((lease, event));
-            state.kept.push(Held { token, lease, due, lent, outcomes: Vec::new() });
+            state.kept.push(Held { token, place, lease, due, lent, outcomes: Vec::new() });
         }
         for (lease, delivery) in std::mem::take(&mut state.pending) {
             seized.push((lease, untouched(lease, &delivery, cause.clone())));

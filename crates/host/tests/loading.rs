@@ -43,7 +43,12 @@ fn a_plugin_is_known_without_running_it() {
         plugin.options().iter().map(|one| (one.name.as_str(), one.kind, one.default.as_deref())).collect();
     assert_eq!(
         options,
-        [("MODE", OptionKind::Text, Some("delivers_all")), ("PAUSE", OptionKind::Integer, Some("60000"))]
+        [
+            ("MODE", OptionKind::Text, Some("delivers_all")),
+            ("PAUSE", OptionKind::Integer, Some("60000")),
+            ("PLACE", OptionKind::Text, Some("/nowhere")),
+            ("FOLDER", OptionKind::Path, None),
+        ]
     );
     let bitbucket = host.load("bitbucket").unwrap();
     assert_eq!(bitbucket.options()[0].name, "LOG_DISCARDED");

@@ -12,7 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use sluice_config::Config;
 use sluice_diag::{Diagnostic, Severity, Sources};
 use sluice_dispatch::{Dispatcher, Handle, Loaded, Parts, Plugins, SystemClock, ask};
-use sluice_host::{FrontDoor, Host};
+use sluice_host::{FrontDoor, Host, Recorder};
 use sluice_mail::Address;
 use sluice_rewrite::{Context, Kind};
 use sluice_spool::Spool;
@@ -24,7 +24,7 @@ use crate::filters::Filters;
 use crate::inner_door::InnerDoor;
 use crate::keys::Keys;
 use crate::turning::TurnedSites;
-use crate::{load, report};
+use crate::{last_calls, load, report};
 
 /// How long a reload waits until nobody uses the old configuration any more, and how often it looks.
 const FREE_WITHIN: Duration = Duration::from_secs(2);
@@ -42,6 +42,8 @@ pub(crate) struct Hub {
     turned: TurnedSites,
     /// One reload at a time: the last one read must be the one in force.
     reloading: Mutex<()>,
+    /// What plugins do last.
+    last_calls: Option<Arc<Recorder>>,
 }
 
 /// What a reload came to.
@@ -85,6 +87,8 @@ impl Hub {
         }
         let filters = Filters::new(&loaded.config);
         let host = plugin_host(&loaded.config);
+        let last_calls = last_calls::begin(folder);
+        last_calls.iter().for_each(|recorder| host.record_in(Arc::clone(recorder)));
         let door = Arc::new(InnerDoor::default());
         host.open_door(Arc::clone(&door) as Arc<dyn FrontDoor>);
         let runners = Arc::new(Plugins::new(host));
@@ -108,6 +112,7 @@ impl Hub {
             asks: Asks::default(),
             turned: TurnedSites::default(),
             reloading: Mutex::new(()),
+            last_calls,
         });
         door.open(&hub);
         let of_filters = Arc::downgrade(&hub);
@@ -190,6 +195,7 @@ impl Hub {
     /// Ends deliveries within `deadline`, writes everything down and closes the spool.
     pub(crate) fn stop(&self, deadline: Duration) {
         self.dispatcher.stop(deadline);
+        self.last_calls.iter().for_each(|recorder| recorder.end());
     }
 }
 

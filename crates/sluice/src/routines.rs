@@ -1,6 +1,7 @@
 //! Routines of plugins, for `$[image,routine,argument]` in rewrite rules and mapping tables.
 //!
-//! Only plugins that the configuration loads are called: those of its channels, and those of the option `ROUTINE_PLUGINS`.
+//! Only plugins that the configuration loads are called: those of its channels, but for those with `isolated`, and those of the option
+//! `ROUTINE_PLUGINS`.
 //! A file that only a template names is never opened, since text of templates may come from a database, which more people
 //! may write to than to `job_controller.cnf`. *image* is the plugin as it is named there, or the name in its file's
 //! name: `libsluice_site.so` and `site.so` are both `site`.
@@ -64,7 +65,9 @@ fn aside<T>(work: impl FnOnce() -> T) -> T {
 impl Routines {
     /// Those of a configuration.
     pub(crate) fn new(config: &Config) -> Routines {
-        let of_channels = config.channels.iter().filter_map(|channel| channel.plugin.as_ref());
+        // What is isolated is never opened here.
+        let inside = config.channels.iter().filter(|channel| !channel.settings.isolated);
+        let of_channels = inside.filter_map(|channel| channel.plugin.as_ref());
         let mut names: Vec<&String> = of_channels.chain(&config.options.routine_plugins).collect();
         names.sort_unstable();
         names.dedup();

@@ -74,6 +74,11 @@ impl Map {
         Ok(Map { raw: Some(MmapOptions::new().map_raw_read_only(file)?), salvaged: Vec::new() })
     }
 
+    /// It is a map, not a copy.
+    pub(crate) fn is_of_file(&self) -> bool {
+        self.raw.is_some()
+    }
+
     /// Length of the file when it was mapped.
     pub fn len(&self) -> usize {
         self.raw.as_ref().map_or(self.salvaged.len(), MmapRaw::len)

@@ -247,6 +247,11 @@ impl SegmentFile {
         let _ = self.map.set(map);
     }
 
+    /// What readers see is the file itself, and no copy of what could be read of it.
+    pub(crate) fn is_mapped(&self) -> bool {
+        self.map.get().is_some_and(Map::is_of_file)
+    }
+
     /// A range that `view` has shown before.
     pub(crate) fn slice(&self, start: usize, len: usize) -> &[u8] {
         self.map.get().and_then(|map| map.slice(start..start + len)).unwrap_or(&[])

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -48,6 +49,16 @@ impl Stored {
     /// The body in order, in pieces of any length but zero. An empty body has no pieces.
     pub fn pieces(&self) -> impl ExactSizeIterator<Item = &[u8]> + Clone {
         self.inner.pieces.iter().map(|(segment, range)| slice(segment, range))
+    }
+
+    /// Where the pieces are: number and path of the segment, and the range in it. `None` where they are not all in files as
+    /// they are: a segment that cannot be read whole is known by a copy of what could be read.
+    pub fn places(&self) -> Option<impl ExactSizeIterator<Item = (u32, &Path, Range<usize>)> + Clone> {
+        let all_are_mapped = self.inner.pieces.iter().all(|(segment, _)| segment.is_mapped());
+        all_are_mapped.then(|| {
+            let pieces = self.inner.pieces.iter();
+            pieces.map(|(segment, range)| (segment.number(), segment.path(), range.clone()))
+        })
     }
 
     /// Length of the body in bytes: the sum of the pieces.

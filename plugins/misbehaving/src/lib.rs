@@ -7,10 +7,13 @@
 //! Failures of the library itself (wrong version, missing symbol, null functions): tests compile those from C.
 #![forbid(unsafe_code)]
 
+use rustix::io::Errno;
+use rustix::process::{Signal, chroot, getpid, getppid, kill_process, test_kill_process};
 use sluice_sdk::{
     Channel, Context, CreateError, Delivery, Level, Log, Next, OptionKind, OptionSpec, Outcome, Routine,
     RunError, Status, Submission, Worker,
 };
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -48,6 +51,16 @@ enum Mode {
     DefersAll,
     FailsAll,
     DeliversAll,
+    Aborts,
+    AbortsWhenAddressed,
+    HoardsAndAborts,
+    Exits,
+    Segfaults,
+    Devours,
+    Burns,
+    Floods,
+    ReachesOut,
+    TellsWhere,
 }
 
 const MODES: &[(&str, Mode)] = &[
@@ -81,6 +94,16 @@ const MODES: &[(&str, Mode)] = &[
     ("defers_all", Mode::DefersAll),
     ("fails_all", Mode::FailsAll),
     ("delivers_all", Mode::DeliversAll),
+    ("aborts", Mode::Aborts),
+    ("aborts_when_addressed", Mode::AbortsWhenAddressed),
+    ("hoards_and_aborts", Mode::HoardsAndAborts),
+    ("exits", Mode::Exits),
+    ("segfaults", Mode::Segfaults),
+    ("devours", Mode::Devours),
+    ("burns", Mode::Burns),
+    ("floods", Mode::Floods),
+    ("reaches_out", Mode::ReachesOut),
+    ("tells_where", Mode::TellsWhere),
 ];
 
 /// A channel that misbehaves.
@@ -88,6 +111,7 @@ const MODES: &[(&str, Mode)] = &[
 pub struct Misbehaving {
     mode: Mode,
     pause: Duration,
+    places: [PathBuf; 2],
     log: Log,
     /// How many workers of this channel have panicked on purpose.
     panicked: AtomicU32,
@@ -106,6 +130,13 @@ impl Channel for Misbehaving {
         .default_text("delivers_all"),
         OptionSpec::new("PAUSE", OptionKind::Integer, "Milliseconds that hanging and slow modes take.")
             .default_text("60000"),
+        OptionSpec::new("PLACE", OptionKind::Text, "A folder that `reaches_out` tries to write to.")
+            .default_text("/nowhere"),
+        OptionSpec::new(
+            "FOLDER",
+            OptionKind::Path,
+            "A folder of its own, to which `reaches_out` writes too.",
+        ),
     ];
 
     const ROUTINES: &'static [Routine] = &[
@@ -139,7 +170,8 @@ impl Channel for Misbehaving {
             Mode::HangInCreate => thread::sleep(pause),
             _ => {}
         }
-        Ok(Misbehaving { mode, pause, log: context.logger(), panicked: AtomicU32::new(0) })
+        let places = ["PLACE", "FOLDER"].map(|name| context.option_text(name).unwrap_or_default().into());
+        Ok(Misbehaving { mode, pause, places, log: context.logger(), panicked: AtomicU32::new(0) })
     }
 
     fn run(&self, worker: &mut Worker<'_>) -> Result<(), RunError> {
@@ -149,7 +181,7 @@ impl Channel for Misbehaving {
                 Next::Delivery(delivery) => match self.mode {
                     Mode::ReturnsEarly => return Ok(()),
                     Mode::ReturnsError => return Err(RunError::new("no network today")),
-                    Mode::Hoards => hoard.push(delivery),
+                    Mode::Hoards | Mode::HoardsAndAborts => hoard.push(delivery),
                     Mode::EnqueuesAgain => again(worker, &delivery),
                     Mode::EnqueuesNonsense => nonsense(worker, delivery),
                     Mode::EnqueuesHuge => huge(worker, delivery),
@@ -165,6 +197,9 @@ impl Channel for Misbehaving {
                     _ => self.deliver(delivery),
                 },
                 Next::Idle if self.mode == Mode::PanicInRun => panic!("a panic between deliveries"),
+                Next::Idle if self.mode == Mode::HoardsAndAborts && hoard.iter().any(is_deadly) => {
+                    std::process::abort()
+                }
                 Next::Idle => {
                     for delivery in hoard.drain(..).rev() {
                         delivered(delivery);
@@ -243,10 +278,62 @@ impl Misbehaving {
             Mode::DefersAll => {
                 delivery.settle_all(&Outcome::deferred(Status::new(4, 3, 2), "come back later"));
             }
+            Mode::Aborts => std::process::abort(),
+            Mode::AbortsWhenAddressed if is_deadly(&delivery) => std::process::abort(),
+            Mode::Exits => std::process::exit(3),
+            // The first one may only take the handler of the standard library away.
+            Mode::Segfaults => loop {
+                let _ = kill_process(getpid(), Signal::SEGV);
+            },
+            Mode::Devours => {
+                let mut devoured = Vec::new();
+                loop {
+                    devoured.push(vec![1_u8; 1 << 20]);
+                }
+            }
+            Mode::Burns => loop {
+                std::hint::spin_loop();
+            },
+            Mode::Floods => {
+                let line = "and another thing ".repeat(100);
+                (0..20_000).for_each(|_| delivery.log(Level::Warn, &line));
+                delivered(delivery);
+            }
+            Mode::ReachesOut => self.reach_out(delivery),
+            Mode::TellsWhere => {
+                let first = delivery.pieces().next().unwrap_or_default();
+                let told = format!("{} at {:p}", delivery.body_size(), first.as_ptr());
+                delivery.settle_all(&Outcome::delivered(told));
+            }
             Mode::FailsAll => delivery.settle_all(&Outcome::failed(Status::new(5, 7, 1), "go away")),
             _ => delivered(delivery),
         }
     }
+}
+
+impl Misbehaving {
+    /// Tries what only a process that is confined may not, and tells what came of it.
+    fn reach_out(&self, delivery: Delivery<'_>) {
+        let said = |result: Result<(), String>| result.err().unwrap_or_else(|| "done".to_owned());
+        let write = |folder: &Path| {
+            said(std::fs::write(folder.join("reached"), "x").map_err(|error| error.kind().to_string()))
+        };
+        let mut told =
+            vec![format!("write {}", write(&self.places[0])), format!("own {}", write(&self.places[1]))];
+        let number = |error: Errno| format!("errno {}", error.raw_os_error());
+        // The signal that does nothing but ask whether another might be sent.
+        let parent = getppid().map_or(Ok(()), test_kill_process).map_err(number);
+        told.push(format!("signal {}", said(parent)));
+        told.push(format!("root {}", said(chroot("/").map_err(number))));
+        let descriptors = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+        told.push(format!("{descriptors} descriptors"));
+        delivery.settle_all(&Outcome::delivered(told.join(", ")));
+    }
+}
+
+/// It is addressed to somebody for whom a plugin dies.
+fn is_deadly(delivery: &Delivery<'_>) -> bool {
+    delivery.recipients().any(|recipient| recipient.address.contains("abort"))
 }
 
 /// As the channel `reprocess` does it.

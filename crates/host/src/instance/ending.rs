@@ -4,6 +4,7 @@
 
 use super::{Created, Inner};
 use crate::event::{Cause, HostEvent, StopReason};
+use crate::recorder::Call;
 use crate::spec::FOREVER;
 use crate::sync::channel::bounded;
 use crate::worker::untouched_lease;
@@ -67,7 +68,11 @@ impl Inner {
         if let Some(created) = created.filter(|_| !workers.is_empty()) {
             // It may not come back, so nobody waits for it.
             let thread = self.thread("stopping");
-            let _ = thread.spawn(move || created.stop());
+            let slot = self.slot();
+            let _ = thread.spawn(move || {
+                slot.iter().for_each(|slot| slot.note(Call::Stop));
+                created.stop();
+            });
         }
         drop(workers);
         let mut state = self.state.lock();
@@ -102,7 +107,9 @@ impl Inner {
     fn let_go(&self, created: Arc<Created>, limit: Duration) {
         let (done, wait) = bounded::<()>(1);
         let thread = self.thread("destroy");
+        let slot = self.slot();
         let started = thread.spawn(move || {
+            slot.iter().for_each(|slot| slot.note(Call::Destroy));
             drop(created);
             let _ = done.send(());
         });

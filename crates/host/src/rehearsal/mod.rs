@@ -175,6 +175,7 @@ fn delivery(token: u64) -> Delivery {
         wishes: Wishes::default(),
         more_follows: false,
         next_hop: None,
+        suspect: false,
     }
 }
 

@@ -120,6 +120,7 @@ pub(crate) fn delivery(number: u64, recipients: &[u32]) -> Delivery {
         wishes: Wishes::default(),
         more_follows: false,
         next_hop: None,
+        suspect: false,
     }
 }
 

@@ -4,11 +4,17 @@ use super::code::{lines_with_word, only_code};
 use super::{Finding, Tree};
 
 /// The modules that may hold unsafe code. Everything else forbids it.
-const UNSAFE_HOMES: &[&str] =
-    &["crates/spool/src/map", "crates/host/src/library", "crates/host/src/call", "crates/sdk/src/export"];
+const UNSAFE_HOMES: &[&str] = &[
+    "crates/spool/src/map",
+    "crates/host/src/library",
+    "crates/host/src/call",
+    "crates/host/src/recorder",
+    "crates/sdk/src/export",
+    "crates/isolate/src/raw",
+];
 
 /// Crates with such a module: their roots deny unsafe code, because `forbid` could not be lifted for the one module.
-const UNSAFE_CRATES: &[&str] = &["crates/spool/", "crates/host/", "crates/sdk/"];
+const UNSAFE_CRATES: &[&str] = &["crates/spool/", "crates/host/", "crates/sdk/", "crates/isolate/"];
 
 /// The hostile fixture does what no honest plugin could under `forbid`: it crashes, and shakes hands wrongly.
 const HOSTILE: &str = "plugins/misbehaving/";

@@ -1,0 +1,134 @@
+//! Channel instances whose plugins run in processes of their own (`isolated`), by the `isolate` crate.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use sluice_config::Isolation;
+use sluice_host::{Events, Host, Offer, OptionKind, PluginOption, Refusal, Spec};
+use sluice_isolate::{Isolated, Limits, Program};
+
+use crate::runner::{NextGeneration, NotTaken, PluginInfo, Runner};
+
+/// An instance of one.
+struct Instance(Arc<Isolated>);
+
+impl Runner for Instance {
+    fn offer(&self, offer: Offer) -> Result<(), NotTaken> {
+        self.0.offer(offer).map_err(|error| not_taken(error.why))
+    }
+
+    fn untaken(&self) -> usize {
+        self.0.queued()
+    }
+
+    fn process(&self) -> Option<u32> {
+        self.0.process()
+    }
+
+    fn stop(&self, deadline: Duration) {
+        self.0.stop(deadline);
+    }
+}
+
+/// Why a lease was not taken, in the dispatcher's words.
+pub(crate) fn not_taken(why: Refusal) -> NotTaken {
+    match why {
+        Refusal::Full => NotTaken { why: "its queue is full".to_owned(), pause: Duration::ZERO },
+        Refusal::Resting(pause) => NotTaken { why: "it rests after a failure".to_owned(), pause },
+        Refusal::Stopped => NotTaken { why: "it is stopping".to_owned(), pause: Duration::ZERO },
+    }
+}
+
+/// An option as far as the process has told of it.
+fn option((name, is_path): &(String, bool)) -> PluginOption {
+    let kind = if *is_path { OptionKind::Path } else { OptionKind::Text };
+    let (name, help) = (name.clone(), String::new());
+    PluginOption { name, kind, range: None, required: false, default: None, help }
+}
+
+/// Those that were started, by channel; of several generations the newest.
+#[derive(Default)]
+pub(crate) struct IsolatedChannels(Mutex<BTreeMap<String, Started>>);
+
+struct Started {
+    /// The plugin as the configuration names it.
+    plugin: String,
+    isolated: Weak<Isolated>,
+    /// How often the channel was started.
+    generation: u32,
+}
+
+impl IsolatedChannels {
+    /// Starts one. Waits until a first process has looked at the plugin.
+    ///
+    /// # Errors
+    /// The whole reason in one line.
+    pub(crate) fn start(
+        &self,
+        host: &Host,
+        plugin: &str,
+        spec: Spec,
+        isolation: &Isolation,
+        events: &Events,
+    ) -> Result<Arc<dyn Runner>, String> {
+        let limits = Limits {
+            memory: isolation.memory,
+            cpu_percent: isolation.cpu_percent,
+            read: isolation.read.clone(),
+            write: isolation.write.clone(),
+        };
+        let channel = spec.channel.clone();
+        let isolated = Isolated::start(host, &Program::this_one(), plugin, spec, limits, events)?;
+        let isolated = Arc::new(isolated);
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let generation = 1 + all.get(&channel).map_or(0, |before| before.generation);
+        let started = Started { plugin: plugin.to_owned(), isolated: Arc::downgrade(&isolated), generation };
+        all.insert(channel, started);
+        Ok(Arc::new(Instance(isolated)))
+    }
+
+    /// Has a process look at the file of a plugin that runs so; `None` for one that does not.
+    pub(crate) fn look(&self, host: &Host, plugin: &str) -> Option<Result<NextGeneration, String>> {
+        let generation = {
+            let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let users = all.values().filter(|started| started.plugin == plugin);
+            users.map(|started| started.generation + 1).max()?
+        };
+        let looked = Isolated::look(host, &Program::this_one(), plugin);
+        Some(looked.map(|(ready, file)| NextGeneration {
+            generation,
+            version: ready.version,
+            file: file.display().to_string(),
+            plugin: None,
+        }))
+    }
+
+    /// The plugins that run so, each with its channels, and with the processes that there are.
+    pub(crate) fn plugins(&self) -> Vec<PluginInfo> {
+        let mut rows: Vec<PluginInfo> = Vec::new();
+        let channels = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (channel, started) in channels.iter() {
+            let Some(isolated) = started.isolated.upgrade() else { continue };
+            let (plugin, file) = (isolated.plugin(), isolated.file().display().to_string());
+            let found = rows.iter().position(|row| row.file == file && row.version == plugin.version);
+            let at = found.unwrap_or_else(|| {
+                rows.push(PluginInfo {
+                    name: plugin.plugin.clone(),
+                    file,
+                    version: plugin.version.clone(),
+                    generation: started.generation,
+                    generations: 1,
+                    abi: plugin.abi,
+                    description: plugin.description.clone(),
+                    options: plugin.options.iter().map(option).collect(),
+                    ..PluginInfo::default()
+                });
+                rows.len() - 1
+            });
+            rows[at].channels.push(channel.clone());
+            rows[at].processes.extend(isolated.process().map(|pid| (channel.clone(), pid)));
+        }
+        rows
+    }
+}

@@ -1,0 +1,382 @@
+//! One isolated channel as its caller has it, and the thread that starts its children, gives them leases, and buries them.
+//!
+//! # Invariants
+//! An offer that was taken is in `queue`, with the thread, or in the ledger. The thread is the only one that starts children
+//! and that writes to them, so that frames are whole and in order. No event is sent on a thread that calls a method of
+//! [`Isolated`], nor with the state locked.
+//! # Failure
+//! After a death offers are refused for a while, as those of an instance in process are.
+
+use crate::child_process::Child;
+use crate::ledger::Ledger;
+use crate::life::Life;
+use crate::wire::Ready;
+use parking_lot::{Condvar, Mutex};
+use sluice_host::{Events, Host, HostEvent, Offer, OfferError, Refusal, SettingKind, Spec, StopReason};
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Which program children are.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// Its file.
+    pub path: PathBuf,
+    /// What it is started with; the program then calls [`run_child`](crate::run_child).
+    pub arguments: Vec<OsString>,
+    /// Variables that it gets beside the few that it has of ours.
+    pub environment: Vec<(OsString, OsString)>,
+}
+
+impl Program {
+    /// The program that runs now, also where another file has taken its name.
+    #[must_use]
+    pub fn this_one() -> Program {
+        Program {
+            path: "/proc/self/exe".into(),
+            arguments: vec![crate::ARGUMENT.into()],
+            environment: Vec::new(),
+        }
+    }
+}
+
+/// What a child may have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Memory in octets; `None` for no limit.
+    pub memory: Option<u64>,
+    /// Percent of one processor; `None` for no limit.
+    pub cpu_percent: Option<u32>,
+    /// What it may read, beside what every child may.
+    pub read: Vec<PathBuf>,
+    /// What it may read and write, beside the paths that its options name.
+    pub write: Vec<PathBuf>,
+}
+
+/// Memory of a child that only looks.
+const LOOK_MEMORY: u64 = 512 << 20;
+
+/// A channel whose plugin runs in a process of its own. Dropping it stops it at once.
+pub struct Isolated {
+    shared: Arc<Shared>,
+}
+
+/// What its threads share.
+pub(crate) struct Shared {
+    pub(crate) spec: Spec,
+    pub(crate) channel: Arc<str>,
+    pub(crate) limits: Limits,
+    pub(crate) events: Events,
+    pub(crate) host: Host,
+    pub(crate) program: Program,
+    pub(crate) file: PathBuf,
+    /// What the first child said of the plugin.
+    looked: Ready,
+    pub(crate) state: Mutex<State>,
+    /// There may be something to do for the thread.
+    pub(crate) changed: Condvar,
+}
+
+pub(crate) struct State {
+    pub(crate) open: bool,
+    pub(crate) stop: Option<(StopReason, Instant)>,
+    pub(crate) queue: VecDeque<Offer>,
+    pub(crate) prepare: bool,
+    resume: Option<Instant>,
+    failures: u32,
+    pub(crate) ledger: Ledger,
+    /// Leases that were taken and have not ended.
+    pub(crate) leases: usize,
+    /// Whole frames that wait to be written.
+    pub(crate) frames: Vec<u8>,
+    pub(crate) answer: Option<Result<Ready, String>>,
+    /// The child will say nothing more.
+    pub(crate) over: bool,
+    /// The child is to be replaced.
+    pub(crate) retire: bool,
+    /// Its last word.
+    pub(crate) stopped: Option<(StopReason, u32)>,
+    /// Submissions that wait for an answer.
+    pub(crate) submissions: usize,
+    /// The thread waits for the ledger to be empty.
+    pub(crate) wants_empty: bool,
+    pub(crate) pid: Option<u32>,
+    pub(crate) children: u64,
+}
+
+impl State {
+    fn new() -> State {
+        State {
+            open: true,
+            stop: None,
+            queue: VecDeque::new(),
+            prepare: false,
+            resume: None,
+            failures: 0,
+            ledger: Ledger::default(),
+            leases: 0,
+            frames: Vec::new(),
+            answer: None,
+            over: false,
+            retire: false,
+            stopped: None,
+            submissions: 0,
+            wants_empty: false,
+            pid: None,
+            children: 0,
+        }
+    }
+
+    pub(crate) fn rest(&self) -> Duration {
+        self.resume.map_or(Duration::ZERO, |resume| resume.saturating_duration_since(Instant::now()))
+    }
+
+    /// The plugin got something done.
+    pub(crate) fn worked(&mut self) {
+        self.failures = 0;
+    }
+}
+
+impl Isolated {
+    /// Makes a channel. A first child looks at the plugin and ends; the next one is started when there is work, or
+    /// [`prepare`](Self::prepare) is called. Waits for the first: call it on a thread that may wait.
+    ///
+    /// # Errors
+    /// The whole reason why the plugin cannot be run, in one line.
+    pub fn start(
+        host: &Host,
+        program: &Program,
+        plugin: &str,
+        spec: Spec,
+        limits: Limits,
+        events: &Events,
+    ) -> Result<Isolated, String> {
+        let file = host.locate(plugin).map_err(|error| error.to_string())?;
+        let make = |spec: Spec, limits, looked| Shared {
+            channel: spec.channel.as_str().into(),
+            spec,
+            limits,
+            events: Arc::clone(events),
+            host: host.clone(),
+            program: program.clone(),
+            file: file.clone(),
+            looked,
+            state: Mutex::new(State::new()),
+            changed: Condvar::new(),
+        };
+        let looking =
+            Arc::new(make(spec.clone(), Limits { write: Vec::new(), ..limits.clone() }, Ready::default()));
+        let looked = Child::start(&looking, true)?.looked;
+        let mut limits = limits;
+        limits.write.extend(paths_of(&spec, &looked));
+        tracing::info!(
+            channel = spec.channel,
+            plugin = looked.plugin,
+            version = looked.version,
+            file = %file.display(),
+            "the plugin will run in a process of its own: {}",
+            looked.confined
+        );
+        let shared = Arc::new(make(spec, limits, looked));
+        let life = Life::of(Arc::clone(&shared));
+        thread::Builder::new()
+            .name(shared.thread("isolated"))
+            .spawn(move || life.live())
+            .map_err(|error| format!("no thread for it: {error}"))?;
+        Ok(Isolated { shared })
+    }
+
+    /// Has a child look at a plugin: what it says of itself, and its file. Waits for it.
+    ///
+    /// # Errors
+    /// The whole reason why the plugin cannot be run, in one line.
+    pub fn look(host: &Host, program: &Program, plugin: &str) -> Result<(Ready, PathBuf), String> {
+        let file = host.locate(plugin).map_err(|error| error.to_string())?;
+        let shared = Arc::new(Shared {
+            spec: Spec::new("look", Vec::new()),
+            channel: "look".into(),
+            limits: Limits { memory: Some(LOOK_MEMORY), ..Limits::default() },
+            events: Arc::new(|_| {}),
+            host: host.clone(),
+            program: program.clone(),
+            file: file.clone(),
+            looked: Ready::default(),
+            state: Mutex::new(State::new()),
+            changed: Condvar::new(),
+        });
+        Ok((Child::start(&shared, true)?.looked, file))
+    }
+
+    /// Name of the channel.
+    #[must_use]
+    pub fn channel(&self) -> &str {
+        &self.shared.channel
+    }
+
+    /// What its plugin says of itself.
+    #[must_use]
+    pub fn plugin(&self) -> &Ready {
+        &self.shared.looked
+    }
+
+    /// The file of its plugin.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.shared.file
+    }
+
+    /// Process id of the child, while there is one.
+    #[must_use]
+    pub fn process(&self) -> Option<u32> {
+        self.shared.state.lock().pid
+    }
+
+    /// How many children there have been.
+    #[must_use]
+    pub fn children(&self) -> u64 {
+        self.shared.state.lock().children
+    }
+
+    /// Starts a child and creates the channel there now rather than with the first lease.
+    pub fn prepare(&self) {
+        let mut state = self.shared.state.lock();
+        if state.open && state.rest().is_zero() {
+            state.prepare = true;
+            self.shared.changed.notify_all();
+        }
+    }
+
+    /// Takes a lease. Never waits.
+    ///
+    /// # Errors
+    /// The lease comes back when as many wait as may, the plugin is resting after a failure, or the instance stops.
+    pub fn offer(&self, offer: impl Into<Offer>) -> Result<(), Box<OfferError>> {
+        let offer = offer.into();
+        let refused = |offer, why| Err(Box::new(OfferError { offer, why }));
+        let spec = &self.shared.spec;
+        let mut state = self.shared.state.lock();
+        if !state.open {
+            return refused(offer, Refusal::Stopped);
+        }
+        let rest = state.rest();
+        if !rest.is_zero() {
+            return refused(offer, Refusal::Resting(rest));
+        }
+        if state.leases >= spec.queue_bound + spec.max_workers as usize {
+            return refused(offer, Refusal::Full);
+        }
+        state.leases += 1;
+        state.queue.push_back(offer);
+        if state.queue.len() == 1 {
+            self.shared.changed.notify_all();
+        }
+        Ok(())
+    }
+
+    /// How many leases no worker can have taken up yet.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        let state = self.shared.state.lock();
+        state.leases.saturating_sub(self.shared.spec.max_workers as usize).max(state.queue.len())
+    }
+
+    /// Ends the instance: what waits is given back, workers may finish what they hold until `deadline` is over. Returns at
+    /// once; [`HostEvent::Stopped`] comes at the end.
+    pub fn stop(&self, deadline: Duration) {
+        self.shared.begin_stop(StopReason::Asked, deadline);
+    }
+}
+
+impl Drop for Isolated {
+    fn drop(&mut self) {
+        self.stop(Duration::ZERO);
+    }
+}
+
+impl std::fmt::Debug for Isolated {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.debug_struct("Isolated").field("channel", &self.shared.channel).finish_non_exhaustive()
+    }
+}
+
+/// Paths that options of the plugin's table name, or the nearest folder above what is not there.
+fn paths_of(spec: &Spec, plugin: &Ready) -> Vec<PathBuf> {
+    let fact =
+        |name: &str| spec.settings.iter().find(|one| one.kind == SettingKind::Fact && one.name == name);
+    let folder = fact("folder").map_or(Path::new("/"), |fact| Path::new(&fact.value));
+    let holds_path = |name: &str| {
+        plugin.options.iter().any(|(option, is_path)| *is_path && option.eq_ignore_ascii_case(name))
+    };
+    let options = spec.settings.iter().filter(|one| one.kind == SettingKind::Option);
+    let named = options.filter(|one| holds_path(&one.name) && !one.value.trim().is_empty());
+    let paths = named.filter_map(|one| {
+        let path = folder.join(one.value.trim());
+        let there = path.ancestors().find(|path| path.exists())?;
+        // A path of which nothing is there would open everything.
+        (there != Path::new("/")).then(|| there.to_owned())
+    });
+    paths.collect()
+}
+
+impl Shared {
+    pub(crate) fn send(&self, event: HostEvent) {
+        (self.events)(event);
+    }
+
+    /// Name of a thread of this channel. The system shows the first 15 bytes.
+    pub(crate) fn thread(&self, what: &str) -> String {
+        format!("{}-{what}", self.channel).replace('\0', "?")
+    }
+
+    pub(crate) fn plugin_name(&self) -> &str {
+        &self.looked.plugin
+    }
+
+    /// Lines of the child that were not told.
+    pub(crate) fn tell_untold(&self, untold: u32) {
+        if untold > 0 {
+            let (channel, plugin) = (&*self.channel, self.plugin_name());
+            tracing::warn!(channel, plugin, untold, "it said more than fits into the log");
+        }
+    }
+
+    pub(crate) fn begin_stop(&self, reason: StopReason, deadline: Duration) {
+        let mut state = self.state.lock();
+        if state.open {
+            state.open = false;
+            let deadline = deadline.min(Duration::from_secs(365 * 24 * 3600));
+            state.stop = Some((reason, Instant::now() + deadline));
+            self.changed.notify_all();
+        }
+    }
+
+    /// How long the child has had work and finished none. `progress` is what was seen last.
+    pub(crate) fn silent_for(&self, progress: &mut (u64, Instant)) -> Option<Duration> {
+        let state = self.state.lock();
+        let came_back = state.ledger.came_back();
+        if state.ledger.is_empty() || came_back != progress.0 || state.submissions > 0 {
+            *progress = (came_back, Instant::now());
+            return None;
+        }
+        Some(progress.1.elapsed())
+    }
+
+    /// Another failure: how long to rest.
+    pub(crate) fn pause(&self, state: &mut State) -> Duration {
+        let doubled = 1_u32.checked_shl(state.failures).unwrap_or(u32::MAX);
+        state.failures = state.failures.saturating_add(1);
+        let pause = self.spec.pause_first.saturating_mul(doubled).min(self.spec.pause_max);
+        state.resume = Some(Instant::now() + pause);
+        pause
+    }
+
+    /// The child says that the plugin failed and rests.
+    pub(crate) fn rests(&self, state: &mut State, pause: Duration) -> Duration {
+        let pause = pause.min(self.spec.pause_max);
+        state.resume = Some(Instant::now() + pause);
+        pause
+    }
+}

@@ -1,0 +1,311 @@
+//! What a child says, held against the ledger, and told on.
+//!
+//! # Failure
+//! A frame that is not as it must be ends the child. What it had said before counts.
+
+use crate::instance::Shared;
+use crate::process::Handle;
+use crate::watch::{Knowledge, Known, Lines};
+use crate::wire::{self, Bad, Frames, SUBMISSION_MAX, ToChild, ToHub};
+use sluice_host::{Cause, Failure, HostEvent, Origin, StopReason, Submission, Submitted};
+use sluice_mail::{Outcome, RecipientWishes};
+use std::io::Read;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+/// Most recipients of a submission, as for plugins in process; and octets of their texts.
+const RECIPIENTS_MAX: usize = 100_000;
+const TEXTS_MAX: usize = 32 << 20;
+/// Submissions of a child that wait for an answer.
+const SUBMISSIONS_MAX: usize = 64;
+/// Of a submission with more recipients than this, answers are told in short, so that they fit into a frame.
+const ANSWERED_IN_FULL: usize = 10_000;
+/// Octets of such an answer.
+const SHORT: usize = 100;
+/// How long workers get when the child's plugin has refused its settings.
+const OWN_STOP: Duration = Duration::from_secs(10);
+
+/// How long a child that has closed its socket may take to end.
+const LAST_BREATH: Duration = Duration::from_secs(1);
+
+/// A submission that is coming in.
+struct Coming {
+    request: u32,
+    eight_bit: bool,
+    smtputf8: bool,
+    as_original: bool,
+    origin: Option<Origin>,
+    /// It names a message as its origin that the child has not.
+    is_orphan: bool,
+    sender: String,
+    recipients: Vec<(String, String, RecipientWishes)>,
+    /// Octets of their texts.
+    texts: usize,
+    content: Vec<u8>,
+}
+
+struct Reader<'s> {
+    shared: &'s Arc<Shared>,
+    lines: Lines,
+    coming: Option<Coming>,
+    /// The greeting is over.
+    ready: bool,
+}
+
+/// Takes everything that a child says, until it says no more.
+pub(crate) fn read(shared: &Arc<Shared>, handle: &Handle, known: &Knowledge) {
+    let mut reader = Reader { shared, lines: Lines::new(), coming: None, ready: false };
+    let mut frames = Frames::new(wire::TO_HUB_MAX);
+    let mut socket = &handle.socket;
+    let mut was_bad = false;
+    loop {
+        let count = match socket.read(frames.room()) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(_) => break,
+        };
+        frames.came(count);
+        let (events, result) = reader.take(&mut frames);
+        events.into_iter().for_each(|event| shared.send(event));
+        if let Err(bad) = result {
+            Known::ended_because(known, format!("was ended: {bad}"));
+            was_bad = true;
+            break;
+        }
+    }
+    if !was_bad && !handle.ends_within(LAST_BREATH) {
+        Known::ended_because(known, "was ended: it closed its socket".to_owned());
+    }
+    // It is not listened to any more.
+    handle.kill();
+    let mut state = shared.state.lock();
+    state.over = true;
+    shared.changed.notify_all();
+}
+
+impl Reader<'_> {
+    /// Takes all whole frames.
+    fn take(&mut self, frames: &mut Frames) -> (Vec<HostEvent>, Result<(), Bad>) {
+        let mut events = Vec::new();
+        let result = loop {
+            match frames.next_frame() {
+                Ok(None) => break Ok(()),
+                Err(bad) => break Err(bad),
+                Ok(Some((kind, body))) => {
+                    if let Err(bad) = ToHub::read(kind, body).and_then(|frame| self.frame(frame, &mut events))
+                    {
+                        break Err(bad);
+                    }
+                }
+            }
+        };
+        let ended = events.iter().filter(|event| event.lease_done().is_some()).count();
+        let mut state = self.shared.state.lock();
+        state.leases = state.leases.saturating_sub(ended);
+        if state.wants_empty && state.ledger.is_empty() {
+            state.wants_empty = false;
+            self.shared.changed.notify_all();
+        }
+        drop(state);
+        (events, result)
+    }
+
+    fn frame(&mut self, frame: ToHub, events: &mut Vec<HostEvent>) -> Result<(), Bad> {
+        let shared = self.shared;
+        let is_greeting = matches!(frame, ToHub::Ready(..) | ToHub::Cannot(_));
+        if is_greeting == self.ready && !matches!(frame, ToHub::Log { .. }) {
+            return Err(Bad("it spoke out of turn"));
+        }
+        match frame {
+            ToHub::Finished { delivery, cause, outcomes } => {
+                // That a delivery is unusable is looked at here.
+                if cause == Cause::Unusable {
+                    return Err(Bad("it calls a delivery unusable that is not"));
+                }
+                let mut state = shared.state.lock();
+                let event = state.ledger.finished(delivery, cause, outcomes)?;
+                if matches!(&event, HostEvent::Finished { cause: Cause::Done, outcomes, .. } if !outcomes.is_empty())
+                {
+                    state.worked();
+                }
+                events.push(event);
+            }
+            ToHub::Settled { delivery, outcomes } => {
+                shared.state.lock().ledger.settled(delivery, outcomes)?;
+            }
+            ToHub::LeaseDone(part) => events.extend(shared.state.lock().ledger.polled(part)?),
+            ToHub::Refused(part) => events.extend(shared.state.lock().ledger.refused(part)?),
+            ToHub::Failed { failure, pause } => self.failed(failure, pause, events),
+            ToHub::Stopped { reason, left_behind } => {
+                if let StopReason::Refused(_) = &reason {
+                    shared.begin_stop(reason.clone(), OWN_STOP);
+                }
+                let mut state = shared.state.lock();
+                state.retire |= matches!(reason, StopReason::TooManyHung(_));
+                state.stopped = Some((reason, left_behind));
+                shared.changed.notify_all();
+            }
+            ToHub::Log { level, id, text } => self.log(level, &id, &text),
+            ToHub::Ready(version, ready) => {
+                if version != wire::VERSION {
+                    return Err(Bad("it speaks another version"));
+                }
+                self.ready = true;
+                shared.state.lock().answer = Some(Ok(ready));
+                shared.changed.notify_all();
+            }
+            ToHub::Cannot(why) => {
+                self.ready = true;
+                shared.state.lock().answer = Some(Err(why));
+                shared.changed.notify_all();
+            }
+            ToHub::Submit { request, eight_bit, smtputf8, as_original, origin, sender } => {
+                if self.coming.is_some() {
+                    return Err(Bad("it brings in two messages at the same time"));
+                }
+                let state = shared.state.lock();
+                if state.submissions >= SUBMISSIONS_MAX {
+                    return Err(Bad("it brings in more messages than may wait"));
+                }
+                // It may just have lost its origin to the deadline: then nothing is taken, and nobody has lied.
+                let is_named = origin.is_some();
+                let origin = origin.and_then(|id| state.ledger.origin(&id));
+                let is_orphan = is_named && origin.is_none();
+                let (recipients, texts, content) = (Vec::new(), 0, Vec::new());
+                self.coming = Some(Coming {
+                    request,
+                    eight_bit,
+                    smtputf8,
+                    as_original,
+                    origin,
+                    is_orphan,
+                    sender,
+                    recipients,
+                    texts,
+                    content,
+                });
+            }
+            ToHub::Recipients(request, recipients) => {
+                let coming = self.coming(request)?;
+                let octets = |(one, other, wishes): &(String, String, RecipientWishes)| {
+                    one.len() + other.len() + wishes.original.len()
+                };
+                coming.texts += recipients.iter().map(octets).sum::<usize>();
+                coming.recipients.extend(recipients);
+                if coming.recipients.len() > RECIPIENTS_MAX || coming.texts > TEXTS_MAX {
+                    return Err(Bad("it brings in a message for more recipients than one may have"));
+                }
+            }
+            ToHub::Content(request, octets) => {
+                let coming = self.coming(request)?;
+                coming.content.extend_from_slice(&octets);
+                if coming.content.len() > SUBMISSION_MAX {
+                    return Err(Bad("it brings in a message that is larger than one may be"));
+                }
+            }
+            ToHub::Submitted(request) => {
+                self.coming(request)?;
+                if let Some(coming) = self.coming.take() {
+                    self.bring_in(coming)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn coming(&mut self, request: u32) -> Result<&mut Coming, Bad> {
+        let coming = self.coming.as_mut().filter(|coming| coming.request == request);
+        coming.ok_or(Bad("it adds to a message that it does not bring in"))
+    }
+
+    /// The plugin failed inside of the child, which goes on.
+    fn failed(&self, failure: Failure, pause: Duration, events: &mut Vec<HostEvent>) {
+        let shared = self.shared;
+        let mut state = shared.state.lock();
+        let pause = shared.rests(&mut state, pause);
+        // A thread of it will never come back; a new child has all of its own.
+        state.retire |= matches!(failure, Failure::Hung(_) | Failure::CreateHung(_));
+        if state.retire {
+            shared.changed.notify_all();
+        }
+        drop(state);
+        events.push(HostEvent::WorkerFailed { channel: Arc::clone(&shared.channel), failure, pause });
+    }
+
+    fn log(&mut self, level: u8, id: &str, text: &str) {
+        let (is_told, untold) = self.lines.one_more();
+        self.shared.tell_untold(untold);
+        if !is_told {
+            return;
+        }
+        let (channel, plugin) = (&*self.shared.channel, self.shared.plugin_name());
+        let id = (!id.is_empty()).then_some(id);
+        match level {
+            1 => tracing::error!(channel, plugin, id, "{text}"),
+            2 => tracing::warn!(channel, plugin, id, "{text}"),
+            3 => tracing::info!(channel, plugin, id, "{text}"),
+            4 => tracing::debug!(channel, plugin, id, "{text}"),
+            _ => tracing::trace!(channel, plugin, id, "{text}"),
+        }
+    }
+
+    /// Hands a message to the door, on a thread of its own, for it waits until it is durable.
+    fn bring_in(&self, coming: Coming) -> Result<(), Bad> {
+        if coming.recipients.is_empty() {
+            return Err(Bad("it brings in a message for nobody"));
+        }
+        self.shared.state.lock().submissions += 1;
+        let shared = Arc::clone(self.shared);
+        let request = coming.request;
+        let work = move || {
+            let answers = submit(&shared, &coming);
+            answer(&shared, coming.request, answers);
+        };
+        let name = format!("{}-enqueue", self.shared.channel).replace('\0', "?");
+        if thread::Builder::new().name(name).spawn(work).is_err() {
+            answer(self.shared, request, None);
+        }
+        Ok(())
+    }
+}
+
+fn submit(shared: &Shared, coming: &Coming) -> Option<Vec<Outcome>> {
+    let door = shared.host.door_if_open().filter(|_| !coming.is_orphan)?;
+    let recipients = coming.recipients.iter().map(|(address, original, wishes)| Submitted {
+        address,
+        original,
+        wishes: wishes.clone(),
+    });
+    let pieces = [coming.content.as_slice()];
+    door.submit(&Submission {
+        channel: &shared.channel,
+        origin: coming.origin.clone(),
+        as_original: coming.as_original,
+        sender: &coming.sender,
+        recipients: &recipients.collect::<Vec<_>>(),
+        pieces: if coming.content.is_empty() { &[] } else { &pieces },
+        eight_bit: coming.eight_bit,
+        smtputf8: coming.smtputf8,
+    })
+}
+
+fn answer(shared: &Shared, request: u32, mut answers: Option<Vec<Outcome>>) {
+    if let Some(answers) = answers.as_mut().filter(|answers| answers.len() > ANSWERED_IN_FULL) {
+        answers.iter_mut().for_each(shorten);
+    }
+    let mut state = shared.state.lock();
+    state.submissions = state.submissions.saturating_sub(1);
+    ToChild::Answer(request, answers).write(&mut state.frames);
+    shared.changed.notify_all();
+}
+
+fn shorten(outcome: &mut Outcome) {
+    let (Outcome::Delivered { text, peer, .. }
+    | Outcome::Deferred { text, peer, .. }
+    | Outcome::Failed { text, peer, .. }) = outcome;
+    for text in [text, peer] {
+        text.truncate(text.floor_char_boundary(SHORT));
+    }
+}

@@ -1,0 +1,206 @@
+//! Channels whose plugins run in processes of their own: what kills a plugin costs a restart and no mail.
+
+use sluice_testkit::{Batch, Sink, Site, built, number_of, wait_for};
+use sluice_tests::{Destination, SOON, hub};
+use std::collections::HashMap;
+use std::fs;
+use std::process::Command;
+
+/// A hub with an isolated channel that is carried by `misbehaving`, beside a good one.
+fn hub_with(name: &str, options: &str, good: &Sink) -> Site {
+    let hub = hub(
+        name,
+        &[
+            Destination { channel: "tcp_bad", domain: "bad.example", port: 1, keywords: "isolated" },
+            Destination::direct("tcp_next", "next.example", good.port()),
+        ],
+    );
+    let plugin = built("libsluice_misbehaving.so");
+    hub.write("job_controller.cnf", &format!("[CHANNEL=tcp_bad]\nMASTER_PLUGIN={}\n", plugin.display()));
+    hub.write("tcp_bad_option", options);
+    hub
+}
+
+fn says(hub: &Site, what: &str) {
+    wait_for(&format!("the log says {what:?}"), SOON, || hub.log().contains(what));
+}
+
+/// How often the log has this to say.
+fn times(hub: &Site, what: &str) -> usize {
+    hub.log().matches(what).count()
+}
+
+/// Process ids of the children of the hub.
+fn children(hub: &Site) -> Vec<u32> {
+    let pid = hub.id().expect("the hub runs");
+    let mut found = Vec::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+        let text = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        found.extend(text.split_ascii_whitespace().filter_map(|number| number.parse::<u32>().ok()));
+    }
+    found
+}
+
+fn kill(pid: u32) {
+    let killed = Command::new("kill").args(["-9", &pid.to_string()]).status();
+    assert!(killed.is_ok_and(|status| status.success()), "{pid} could not be killed");
+}
+
+fn exists(pid: u32) -> bool {
+    // A zombie that nobody waits for any more does no harm.
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|text| !text.contains(") Z "))
+}
+
+#[test]
+fn a_plugin_that_ends_its_process_costs_its_own_channel_and_no_mail() {
+    for (mode, message) in [
+        ("aborts", "died of signal 6 (SIGABRT)"),
+        ("segfaults", "died of signal 11 (SIGSEGV)"),
+        ("exits", "ended by itself with status 3"),
+        ("devours", "its process"),
+        ("burns", "did not finish within"),
+        ("panic_on_delivery", "a panic on"),
+        ("hang", "did not finish within"),
+        ("fail_in_create", "the moon is in the wrong house"),
+        ("no_such_mode", "no_such_mode"),
+        ("never_settles", "a process of its own"),
+    ] {
+        let good = Sink::start();
+        let options = format!("MODE={mode}\nPAUSE=20000\nISOLATED_MEMORY=64M\n");
+        let mut hub = hub_with(mode, &options, &good);
+        hub.write("option.dat", "SPOOL_DIR=../spool\nDELIVERY_DEADLINE=1s\n");
+        hub.start();
+        Batch::new(hub.address(), "fred@bad.example", 3).send_all();
+        says(&hub, message);
+        Batch::new(hub.address(), "fred@next.example", 5).send_all();
+        good.wait(5, SOON);
+        assert!(hub.runs());
+        assert_eq!(hub.waiting(Some("tcp_bad")), 3, "mail of the bad channel waits ({mode})");
+        hub.stop();
+
+        // With a plugin that does what it should, the same mail goes out: nothing was lost.
+        hub.write("tcp_bad_option", "MODE=delivers_all\n");
+        hub.start();
+        // Some were held by now, for what they have cost.
+        hub.command(&["queue", "release", "--channel", "tcp_bad", "--yes"]);
+        hub.json(&["trigger", "#tcp_bad"]);
+        hub.wait_for_waiting(Some("tcp_bad"), 0, SOON);
+        hub.stop();
+    }
+}
+
+#[test]
+fn a_message_that_kills_three_processes_is_held_and_its_channel_goes_on() {
+    let good = Sink::start();
+    let mut hub = hub_with("culprit", "MODE=aborts_when_addressed\n", &good);
+    hub.start();
+    Batch::new(hub.address(), "abort@bad.example", 1).send_all();
+    says(&hub, "held: this message needs an operator");
+    assert_eq!(
+        times(&hub, "its process died of signal 6 (SIGABRT)") / 2,
+        3,
+        "each death is told by two parts of the hub"
+    );
+    Batch::new(hub.address(), "fred@bad.example", 20).send_all();
+    hub.wait_for_waiting(Some("tcp_bad"), 1, SOON);
+    let row = hub.json(&["queue", "list"]).remove(0);
+    assert_eq!(row["state"], "held", "{row}");
+    let id = row["id"].as_str().expect("an id").to_owned();
+    let shown = hub.command(&["queue", "show", &id]).out;
+    assert!(shown.contains("3 processes of the channel died with it in hand"), "{shown}");
+    // It is known after a restart as well; and let go, it has one try before it is held again.
+    hub.stop();
+    hub.start();
+    assert_eq!(hub.json(&["queue", "list"])[0]["state"], "held");
+    let deaths = times(&hub, "its process died of signal 6");
+    hub.command(&["queue", "release", &id]);
+    wait_for("it is held again", SOON, || {
+        times(&hub, "its process died of signal 6") > deaths
+            && hub.json(&["queue", "list"])[0]["state"] == "held"
+    });
+    hub.stop();
+}
+
+#[test]
+fn how_often_a_message_has_killed_is_known_after_a_restart() {
+    let good = Sink::start();
+    let mut hub = hub_with("counting", "MODE=aborts_when_addressed\n", &good);
+    hub.start();
+    Batch::new(hub.address(), "abort@bad.example", 1).send_all();
+    says(&hub, "its process died of signal 6 (SIGABRT)");
+    hub.stop();
+    let before = times(&hub, "a channel's plugin failed");
+    assert!((1..3).contains(&before), "{before}");
+    hub.start();
+    says(&hub, "held: this message needs an operator");
+    assert_eq!(times(&hub, "a channel's plugin failed"), 3);
+    hub.stop();
+}
+
+#[test]
+fn killed_children_lose_nothing_and_die_with_the_hub() {
+    let good = Sink::start();
+    let mut hub = hub(
+        "killed",
+        &[Destination {
+            channel: "tcp_next",
+            domain: "next.example",
+            port: good.port(),
+            keywords: "isolated maxjobs 4",
+        }],
+    );
+    hub.start();
+    let messages = 400;
+    let mut kills = 0;
+    for round in 0..8 {
+        let batch = Batch::new(hub.address(), "fred@next.example", messages / 8);
+        Batch { first: round * messages / 8, ..batch }.send_all();
+        for pid in children(&hub) {
+            kill(pid);
+            kills += 1;
+        }
+    }
+    assert!(kills > 0, "there was nothing to kill");
+    hub.wait_for_waiting(Some("tcp_next"), 0, SOON);
+    let mut copies: HashMap<usize, usize> = HashMap::new();
+    for mail in good.take_arrived() {
+        *copies.entry(number_of(&mail.content).expect("one of ours")).or_default() += 1;
+    }
+    assert_eq!(copies.len(), messages, "every message arrived");
+    let twice: usize = copies.values().map(|count| count - 1).sum();
+    // Four workers, each of which has one in hand, for each death; and what was finished and not yet told.
+    assert!(twice <= kills * 64, "{twice} copies for {kills} deaths");
+
+    // A hub that is killed takes its children along.
+    Batch::new(hub.address(), "fred@next.example", 5).send_all();
+    wait_for("a child", SOON, || !children(&hub).is_empty());
+    let orphans = children(&hub);
+    hub.kill();
+    wait_for("the end of the children", SOON, || !orphans.iter().any(|pid| exists(*pid)));
+    hub.start();
+    hub.wait_for_waiting(None, 0, SOON);
+    hub.stop();
+}
+
+#[test]
+fn the_next_start_says_in_whose_code_the_last_one_ended() {
+    let good = Sink::start();
+    let mut hub = hub_with("last_calls", "MODE=aborts\n", &good);
+    hub.replace("sluice.cnf", " isolated", "");
+    hub.start();
+    Batch::new(hub.address(), "fred@bad.example", 1).send_all();
+    hub.wait_for_end();
+    hub.write("tcp_bad_option", "MODE=delivers_all\n");
+    hub.start();
+    says(&hub, "the hub ended without a stop; a worker of this plugin had been lent a delivery");
+    let log = hub.log();
+    let line = log.lines().find(|line| line.contains("the hub ended without a stop")).expect("the line");
+    assert!(line.contains("tcp_bad") && line.contains("misbehaving") && line.contains("in_hand=1"), "{line}");
+    hub.json(&["trigger", "#tcp_bad"]);
+    hub.wait_for_waiting(Some("tcp_bad"), 0, SOON);
+    hub.stop();
+    // After a stop there is nothing to say.
+    hub.start();
+    assert_eq!(times(&hub, "the hub ended without a stop"), 1);
+    hub.stop();
+}
