@@ -2,7 +2,7 @@
 //!
 //! `smtp-sink` is one process that handles one event after the other; it takes a little over five thousand messages a
 //! second on the machines at hand, so that a hub that passes on more would be measured by its sink. [`FastSink`] has a
-//! thread for each connection, answers all that has come with one write, and looks at nothing but the ends of lines. Both
+//! thread for each connection at a time, answers all that has come with one write, and looks at nothing but the ends of lines. Both
 //! hubs of a comparison send to the same kind.
 //!
 //! # Not here
@@ -13,12 +13,12 @@ use anyhow::{Context, Result};
 use sluice_testkit::{Program, free_port};
 use std::collections::HashMap;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -99,16 +99,33 @@ impl FastSink {
         let shared = Arc::new(Shared::default());
         let ours = Arc::clone(&shared);
         let thread = std::thread::spawn(move || {
+            let (streams, waiting) = mpsc::channel::<TcpStream>();
+            let waiting = Arc::new(Mutex::new(waiting));
+            let idle = Arc::new(AtomicUsize::new(0));
             for stream in listener.incoming() {
                 if ours.stop.load(Ordering::SeqCst) {
                     return;
                 }
                 let Ok(stream) = stream else { continue };
                 ours.connections.fetch_add(1, Ordering::Relaxed);
-                let ours = Arc::clone(&ours);
-                // A session ends with its connection; how is of no interest to a sink.
-                let session = move || drop(Session::new(stream, &ours).run());
-                let _ = std::thread::Builder::new().stack_size(256 << 10).spawn(session);
+                // One that has had its session and waits for the next; else a new one.
+                let take = |threads: usize| threads.checked_sub(1);
+                if idle.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_ok() {
+                    let _ = streams.send(stream);
+                    continue;
+                }
+                let (ours, waiting, idle) = (Arc::clone(&ours), Arc::clone(&waiting), Arc::clone(&idle));
+                let sessions = move || {
+                    let mut next = Some(stream);
+                    while let Some(stream) = next {
+                        // A session ends with its connection; how is of no interest to a sink.
+                        drop(Session::new(stream, &ours).run());
+                        idle.fetch_add(1, Ordering::AcqRel);
+                        // Until the listener ends.
+                        next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv().ok();
+                    }
+                };
+                let _ = std::thread::Builder::new().stack_size(256 << 10).spawn(sessions);
             }
         });
         Ok(FastSink { address, shared, listener: Some(thread) })
@@ -161,16 +178,18 @@ impl Drop for FastSink {
 struct Session<'a> {
     stream: TcpStream,
     shared: &'a Shared,
-    /// What has come and is not used up: `input[from..]`.
+    /// What has come and is not used up: `input[from..to]`. What is behind it has been used before.
     input: Vec<u8>,
     from: usize,
+    to: usize,
     replies: Vec<u8>,
     domain: String,
 }
 
 impl<'a> Session<'a> {
     fn new(stream: TcpStream, shared: &'a Shared) -> Session<'a> {
-        Session { stream, shared, input: Vec::new(), from: 0, replies: Vec::new(), domain: String::new() }
+        let (input, replies, domain) = (Vec::new(), Vec::new(), String::new());
+        Session { stream, shared, input, from: 0, to: 0, replies, domain }
     }
 
     fn run(mut self) -> io::Result<()> {
@@ -221,13 +240,15 @@ impl<'a> Session<'a> {
     fn line(&mut self) -> io::Result<String> {
         let mut searched = 0;
         loop {
-            if let Some(end) = self.input[self.from + searched..].iter().position(|byte| *byte == b'\n') {
+            if let Some(end) =
+                self.input[self.from + searched..self.to].iter().position(|byte| *byte == b'\n')
+            {
                 let end = self.from + searched + end;
                 let line = String::from_utf8_lossy(&self.input[self.from..end]).trim_end().to_owned();
                 self.from = end + 1;
                 return Ok(line);
             }
-            searched = self.input.len() - self.from;
+            searched = self.to - self.from;
             if searched > LINE_MAX {
                 return Err(io::ErrorKind::InvalidData.into());
             }
@@ -240,19 +261,19 @@ impl<'a> Session<'a> {
         const END: &[u8] = b"\r\n.\r\n";
         let mut is_start = true;
         loop {
-            let rest = &self.input[self.from..];
+            let rest = &self.input[self.from..self.to];
             // A message without a line ends with the dot alone.
             if is_start && rest.starts_with(&END[2..]) {
                 self.from += 3;
                 return Ok(());
             }
             // A dot at the start of a line that is not the end is stuffed, so this is looked for without the lines.
-            if let Some(at) = rest.windows(END.len()).position(|window| window == END) {
-                self.from += at + END.len();
+            if let Some(behind) = behind_end(rest, END) {
+                self.from += behind;
                 return Ok(());
             }
             is_start &= rest.len() < END.len();
-            self.from = self.input.len() - rest.len().min(END.len() - 1);
+            self.from = self.to - rest.len().min(END.len() - 1);
             self.more()?;
         }
     }
@@ -263,13 +284,30 @@ impl<'a> Session<'a> {
             self.stream.write_all(&self.replies)?;
             self.replies.clear();
         }
-        self.input.drain(..self.from);
-        self.from = 0;
-        let length = self.input.len();
-        self.input.resize(length + READ, 0);
-        let read = self.stream.read(&mut self.input[length..]);
-        self.input.truncate(length + *read.as_ref().unwrap_or(&0));
-        if read? == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+        self.input.copy_within(self.from..self.to, 0);
+        (self.from, self.to) = (0, self.to - self.from);
+        if self.input.len() < self.to + READ {
+            self.input.resize(self.to + READ, 0);
+        }
+        let read = self.stream.read(&mut self.input[self.to..])?;
+        self.to += read;
+        if read == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+    }
+}
+
+/// Where what follows the end of a content begins, when the end is there. Looks at the dots alone: one is in the end.
+fn behind_end(content: &[u8], end: &[u8]) -> Option<usize> {
+    let mut rest = content;
+    loop {
+        rest.skip_until(b'.').ok()?;
+        let behind_dot = content.len() - rest.len();
+        let start = behind_dot.checked_sub(3);
+        if start.is_some_and(|start| content[start..].starts_with(end)) {
+            return Some(behind_dot + 2);
+        }
+        if rest.is_empty() {
+            return None;
+        }
     }
 }
 
@@ -293,6 +331,40 @@ mod tests {
         assert!(sink.when("one.example", 2).unwrap() > sink.when("two.example", 1).unwrap());
         assert!(sink.when("two.example", 2).is_none());
         assert_eq!(sink.first(), sink.when("one.example", 1));
+    }
+
+    #[test]
+    fn the_end_of_a_content_is_found_among_other_dots() {
+        let end = b"\r\n.\r\n";
+        for (content, behind) in [
+            (&b"a.b\r\n..\r\n.\r\nQUIT"[..], Some(12)),
+            (b"\r\n.\r\n", Some(5)),
+            (b"\r\n.\r", None),
+            (b".\r\n", None),
+            (b"a\r\n.x\r\n", None),
+            (b"", None),
+            (b"no dot", None),
+            (b"\r\n.", None),
+        ] {
+            assert_eq!(behind_end(content, end), behind, "{content:?}");
+        }
+    }
+
+    #[test]
+    fn connections_one_after_the_other_and_at_the_same_time_are_all_served() {
+        let sink = FastSink::start().unwrap();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, sink.port()));
+        let deliver = |talk: &mut Talk| {
+            assert_eq!(talk.deliver("s@o.example", &["a@b.example"], b"x\r\n").unwrap().code, 250);
+        };
+        for _ in 0..20 {
+            let mut talks: Vec<Talk> = (0..4).map(|_| Talk::to(address)).collect();
+            talks.iter_mut().rev().for_each(deliver);
+            for talk in talks {
+                talk.quit();
+            }
+        }
+        assert_eq!((sink.count(), sink.connections()), (80, 80));
     }
 
     #[test]
