@@ -21,7 +21,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// System calls for a message that do something, from its connection until it is settled.
-const CALLS_MAX: f64 = 40.0;
+const CALLS_MAX: f64 = 37.0;
 /// Those with which threads wait and wake each other. How many there are is a matter of who comes first; this notices
 /// when somebody spins.
 const WAITS_MAX: f64 = 120.0;
@@ -29,9 +29,9 @@ const WAITS: [&str; 5] = ["futex", "sched_yield", "epoll_wait", "restart_syscall
 /// `fdatasync` for a message: its own, and a share of those of the journal, which is written lazily.
 const SYNCS_MAX: f64 = 2.0;
 /// Instructions of the development build.
-const INSTRUCTIONS_MAX: f64 = 1_600_000.0;
+const INSTRUCTIONS_MAX: f64 = 1_400_000.0;
 /// Calls of malloc, calloc, realloc and posix_memalign.
-const ALLOCATIONS_MAX: f64 = 345.0;
+const ALLOCATIONS_MAX: f64 = 285.0;
 
 const STRACE: &str = "/usr/bin/strace";
 const VALGRIND: &str = "/usr/bin/valgrind";
