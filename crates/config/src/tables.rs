@@ -616,7 +616,7 @@ pub(crate) static JOB_CONTROLLER: &[OptionInfo] = &[
         "none",
         Acts,
         "In a [CHANNEL=pattern] section: when the channels that match are run, beside the periodic services: what waits is attempted, and \
-         the peer is asked for mail where `sendetrn` says so. Written as SCHEDULE in sites.cnf, and made up for like it after a \
+         the peer is asked for mail where `sendetrn` says so, or the plugin of a `periodic` or `master` channel brings it in. Written as SCHEDULE in sites.cnf, and made up for like it after a \
          time without a hub; a site's own SCHEDULE wins for its mail (ours).",
     ),
     option(
