@@ -112,6 +112,23 @@ impl Room {
         fs::File::options().write(true).open(&ballast).unwrap().set_len(length).unwrap();
     }
 
+    /// Mounts it read-only, as an operator does, or so that it can be written again.
+    ///
+    /// # Panics
+    /// When the system does not do it: somebody has a file of it open for writing.
+    pub fn remount(&self, how: &str) {
+        let target = format!("--target={}", self.keeper.id());
+        let inside =
+            ["/usr/bin/nsenter", &target, "--user", "--mount", "--preserve-credentials", "/bin/mount"];
+        let output = Command::new(inside[0])
+            .args(&inside[1..])
+            .args(["-o", &format!("remount,{how}")])
+            .arg(&self.spool)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "remount,{how}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
     /// Gives back what [`Room::fill`] took.
     ///
     /// # Panics

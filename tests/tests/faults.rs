@@ -174,6 +174,38 @@ fn while_the_disk_fails_mail_is_refused_for_now_and_nothing_refused_ever_comes()
 }
 
 #[test]
+fn a_disk_that_is_mounted_read_only_under_a_running_hub_is_well_when_it_can_be_written_again() {
+    let sink = Sink::start();
+    let mut hub = holding("read-only", &sink);
+    let room = Room::of(&mut hub, 40);
+    hub.start();
+    let mut accepted = all_accepted(&hub, 0, 20, 5000);
+    // Nothing is open for writing after a start, and only then does the system mount read-only what is in use.
+    hub.stop();
+    hub.start();
+    room.remount("ro");
+    let (none, refused) = send(&hub, 100, 20, 5000);
+    assert!(none.is_empty(), "{none:?} were accepted");
+    assert!(refused.iter().all(|what| what.starts_with("451 4.3.0")), "{refused:?}");
+    let (code, row) = status(&hub);
+    assert_eq!((code, &row["spool"]), (75, &Value::from("failing")), "{row}");
+    assert_eq!(said(&hub, "the spool cannot be written"), 1, "{}", hub.log());
+    // Deliveries go on, and are written down when that is possible.
+    hub.talk().want("ETRN site7.example", 253);
+    hub.wait_for_waiting(None, 0, SOON);
+    assert_eq!(numbers(&sink.arrived()).into_iter().collect::<BTreeSet<usize>>(), accepted);
+    assert!(status(&hub).1["unwritten"].as_u64().is_some_and(|count| count >= 20), "{}", status(&hub).1);
+    room.remount("rw");
+    wait_for("the disk is well again", SOON, || is_well(&hub));
+    accepted.extend(all_accepted(&hub, 200, 20, 5000));
+    hub.kill();
+    hub.start();
+    assert_eq!(hub.waiting(None), 20, "what was delivered meanwhile stays delivered");
+    assert_eq!(release(&hub, &sink), accepted);
+    hub.stop();
+}
+
+#[test]
 fn short_writes_are_finished() {
     let sink = Sink::start();
     let mut hub = holding("short", &sink);
@@ -301,6 +333,45 @@ fn a_segment_that_is_cut_short_or_removed_under_a_running_hub_costs_only_what_wa
         assert!((1000..1010).all(|number| arrived.contains(&number)), "{cut:?}: {arrived:?}");
         hub.stop();
     }
+}
+
+#[test]
+fn a_segment_in_quarantine_is_brought_back_by_command_and_its_mail_goes_once() {
+    let sink = Sink::start();
+    let mut hub = holding("brought-back", &sink);
+    hub.start();
+    let accepted = all_accepted(&hub, 0, 12, 3000);
+    hub.stop();
+    // As a start leaves it that could read none of it.
+    let spool = hub.folder().join("spool");
+    let segment = files(&spool, "segment-").remove(0);
+    let name = segment.file_name().unwrap().to_str().unwrap().to_owned();
+    let aside = spool.join("quarantine");
+    fs::create_dir_all(&aside).unwrap();
+    fs::rename(&segment, aside.join(&name)).unwrap();
+    fs::copy(aside.join(&name), aside.join(format!("{name}.0000000000.bytes"))).unwrap();
+    let look = hub.command(&["spool", "bring-back", "--dry-run", "--format", "json"]);
+    let rows = look.json();
+    assert!(look.code == 0 && rows.len() == 12, "{}{}", look.out, look.err);
+    assert!(rows.iter().all(|row| row["fate"] == "missing" && row["recipients"][0] == "fred@site7.example"));
+    assert_eq!(hub.command(&["spool", "bring-back", "77"]).code, 65, "there is no such segment");
+    hub.start();
+    let busy = hub.command(&["spool", "bring-back", "--yes"]);
+    assert_eq!(busy.code, 75, "a hub works in the folder: {}{}", busy.out, busy.err);
+    hub.stop();
+    let done = hub.command(&["spool", "bring-back", "--yes"]);
+    assert!(
+        done.code == 0 && done.err.contains("12 messages are in the spool again"),
+        "{}{}",
+        done.out,
+        done.err
+    );
+    let again = hub.command(&["spool", "bring-back", "--yes"]);
+    assert!(again.code == 0 && again.err.contains("no segment in quarantine"), "{}", again.err);
+    hub.start();
+    assert_eq!(hub.waiting(None), 12);
+    assert_eq!(release(&hub, &sink), accepted);
+    hub.stop();
 }
 
 #[test]

@@ -12,17 +12,23 @@
 //! # Invariants
 //! What was put into a queue before [`Bell::ring`] is seen by the reader's next look, or wakes it from its sleep. The reader
 //! is one thread at a time.
+//! That is tried in thousands of orders of steps (`rehearsal`), and with real threads (`tests/threads.rs`).
 //! # Not here
 //! What is in the queues, and in which order their reader takes it.
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod rehearsal;
+mod sync;
+
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, Thread};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-pub use crossbeam_channel::{Receiver, SendError, TrySendError};
+use sync::{AtomicBool, Mutex, PoisonError, channel, fence, thread};
+
+pub use sync::channel::{Receiver, SendError, TrySendError};
 
 /// Wakes one reader.
 #[derive(Debug, Default)]
@@ -30,7 +36,7 @@ pub struct Bell {
     /// The reader has looked, or is about to look for the last time, before it sleeps.
     asleep: AtomicBool,
     /// Who that is. Locked by the reader before it sleeps, and by those who find it asleep.
-    reader: Mutex<Option<Thread>>,
+    reader: Mutex<Option<thread::Thread>>,
 }
 
 impl Bell {
@@ -43,18 +49,18 @@ impl Bell {
     /// A queue whose reader waits for this bell, with room for `length` things.
     #[must_use]
     pub fn bounded<T>(self: &Arc<Bell>, length: usize) -> (Sender<T>, Receiver<T>) {
-        self.of(crossbeam_channel::bounded(length))
+        self.of(channel::bounded(length))
     }
 
     /// The same without a limit, for what may not be refused.
     #[must_use]
     pub fn unbounded<T>(self: &Arc<Bell>) -> (Sender<T>, Receiver<T>) {
-        self.of(crossbeam_channel::unbounded())
+        self.of(channel::unbounded())
     }
 
     fn of<T>(
         self: &Arc<Bell>,
-        (queue, receiver): (crossbeam_channel::Sender<T>, Receiver<T>),
+        (queue, receiver): (channel::Sender<T>, Receiver<T>),
     ) -> (Sender<T>, Receiver<T>) {
         (Sender { queue, bell: Arc::clone(self) }, receiver)
     }
@@ -104,9 +110,29 @@ impl Bell {
     }
 }
 
+/// What a reader says of things that have time: that it has some, and will wake for them by itself. Who brings more of them then need not
+/// ring.
+///
+/// Only the reader says so. Were it for those who bring something to note that one of them has rung, a reader could have taken that thing and
+/// dealt with it before the note is made, and nobody would ring for the next.
+#[derive(Debug, Default)]
+pub struct Patience(AtomicBool);
+
+impl Patience {
+    /// The reader has taken something that has time, and does not sleep past its deadline.
+    pub fn begins(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// The reader is about to deal with what it has. Before it sleeps it looks once more, behind the fence of [`Bell::wait`].
+    pub fn ends(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
 /// The end of a queue that things are put into.
 pub struct Sender<T> {
-    queue: crossbeam_channel::Sender<T>,
+    queue: channel::Sender<T>,
     bell: Arc<Bell>,
 }
 
@@ -143,7 +169,22 @@ impl<T> Sender<T> {
         Ok(())
     }
 
-    /// Puts something in that has time until the reader wakes for something else.
+    /// Puts something in that has time, and wakes the reader unless that has something of the kind.
+    ///
+    /// # Errors
+    /// The reader has gone; the thing comes back.
+    pub fn send_in_time(&self, thing: T, patience: &Patience) -> Result<(), SendError<T>> {
+        self.queue.send(thing)?;
+        // Pairs with the fence in `wait`, which comes behind the end of patience: either the reader's last look finds the thing, or it
+        // is seen here that its patience has ended.
+        fence(Ordering::SeqCst);
+        if !patience.0.load(Ordering::Relaxed) {
+            self.bell.ring();
+        }
+        Ok(())
+    }
+
+    /// Puts something in without waking the reader: for who rings a moment later.
     ///
     /// # Errors
     /// The reader has gone; the thing comes back.
@@ -154,94 +195,5 @@ impl<T> Sender<T> {
     /// Wakes the reader.
     pub fn ring(&self) {
         self.bell.ring();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::atomic::AtomicU32;
-
-    const LONG: Duration = Duration::from_secs(60);
-
-    #[test]
-    fn nothing_is_overslept() {
-        const EACH: u32 = 20_000;
-        let bell = Bell::new();
-        let (one, ones) = bell.bounded::<u32>(7);
-        let (two, twos) = bell.unbounded::<u32>();
-        let reader = {
-            let bell = Arc::clone(&bell);
-            thread::spawn(move || {
-                let (mut seen, mut slept) = (0, Duration::ZERO);
-                while seen < 2 * EACH {
-                    let taken = ones.try_iter().chain(twos.try_iter()).count() as u32;
-                    seen += taken;
-                    if taken == 0 {
-                        let begun = Instant::now();
-                        bell.wait(LONG, || ones.is_empty() && twos.is_empty());
-                        slept = slept.max(begun.elapsed());
-                    }
-                }
-                slept
-            })
-        };
-        let writers = [one, two].map(|queue| {
-            thread::spawn(move || {
-                for number in 0..EACH {
-                    queue.send(number).unwrap();
-                    if number % 64 == 0 {
-                        thread::yield_now();
-                    }
-                }
-            })
-        });
-        writers.into_iter().for_each(|writer| writer.join().unwrap());
-        assert!(reader.join().unwrap() < LONG, "a bell was not heard");
-    }
-
-    #[test]
-    fn a_bell_rung_before_the_reader_looks_costs_nothing_and_one_after_it_wakes() {
-        let bell = Bell::new();
-        let (queue, things) = bell.unbounded();
-        queue.send(1).unwrap();
-        bell.wait(LONG, || things.is_empty());
-        assert_eq!(things.try_recv(), Ok(1));
-        let (asleep, times) = (Arc::clone(&bell), Arc::new(AtomicU32::new(0)));
-        let woken = Arc::clone(&times);
-        let reader = thread::spawn(move || {
-            asleep.wait(LONG, || {
-                woken.fetch_add(1, Ordering::SeqCst);
-                true
-            });
-            woken.fetch_add(1, Ordering::SeqCst);
-        });
-        while times.load(Ordering::SeqCst) == 0 {
-            thread::yield_now();
-        }
-        bell.ring();
-        reader.join().unwrap();
-        assert_eq!(times.load(Ordering::SeqCst), 2);
-    }
-
-    #[test]
-    fn what_is_put_in_quietly_is_there_at_the_next_look() {
-        let bell = Bell::new();
-        let (queue, things) = bell.unbounded();
-        queue.send_quietly("later").unwrap();
-        assert!(!bell.asleep.load(Ordering::Relaxed));
-        bell.wait(Duration::from_millis(1), || true);
-        assert_eq!(things.try_recv(), Ok("later"));
-    }
-
-    #[test]
-    fn a_full_queue_and_one_without_a_reader_give_back() {
-        let bell = Bell::new();
-        let (queue, things) = bell.bounded(1);
-        queue.try_send(1).unwrap();
-        assert_eq!(queue.try_send(2), Err(TrySendError::Full(2)));
-        drop(things);
-        assert_eq!(queue.send(3), Err(SendError(3)));
-        assert_eq!(queue.try_send(3), Err(TrySendError::Disconnected(3)));
     }
 }

@@ -136,6 +136,7 @@ fn carry_out(command: Command) -> Result<Exit, Failure> {
         Command::Spool(Spool::Stat(stat)) => commands::spool::stat(&stat.common),
         Command::Spool(Spool::Dump(dump)) => commands::spool_dump::dump(&dump),
         Command::Spool(Spool::Recover(recover)) => commands::spool_recover::recover(&recover),
+        Command::Spool(Spool::BringBack(asked)) => commands::spool_bring_back::bring_back(&asked),
         Command::Channel(Channel::List(list)) => commands::remote::channel_list(&list.common),
         Command::Channel(Channel::Stop(names)) => commands::closing::stop(&names),
         Command::Channel(Channel::Start(names)) => commands::closing::start(&names),

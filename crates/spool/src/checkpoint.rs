@@ -8,6 +8,7 @@
 //! The two newest checkpoints are kept, with the journals since the older one. When the newest turns out to be damaged,
 //! the one before it and the journals give exactly the same index.
 
+use std::collections::HashSet;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -37,6 +38,8 @@ const KEPT: usize = 2;
 pub(crate) struct Checkpointer {
     pub(crate) next: u32,
     pub(crate) valid: Vec<(u32, u32)>,
+    /// Journals that the disk has not given back whole: they are moved aside and not removed.
+    pub(crate) aside: HashSet<u32>,
 }
 
 /// What the first record says.
@@ -219,15 +222,33 @@ impl Cut {
                 return;
             }
         };
+        let mut has_moved = false;
         for file in listed {
-            let superseded = match FileKind::of_name(&file.name) {
+            let kind = FileKind::of_name(&file.name);
+            let superseded = match kind {
                 Some((FileKind::Checkpoint, n)) => n < oldest,
                 Some((FileKind::Journal, n)) => n <= journal,
                 _ => false,
             };
-            if superseded && let Err(error) = storage.remove(&file.name) {
+            if !superseded {
+                continue;
+            }
+            let goes_aside = match kind {
+                Some((FileKind::Journal, number)) => self.shared.checkpointer.lock().aside.contains(&number),
+                _ => false,
+            };
+            let gone = match goes_aside {
+                // What the disk keeps back of it may say which messages were settled.
+                true => storage.rename(&file.name, &format!("quarantine/{}", file.name)),
+                false => storage.remove(&file.name),
+            };
+            has_moved |= goes_aside && gone.is_ok();
+            if let Err(error) = gone {
                 tracing::warn!(%error, file = file.name, "cannot remove a file that is not needed any more");
             }
+        }
+        if has_moved && let Err(error) = storage.sync_dir() {
+            tracing::warn!(%error, "a journal that was moved into quarantine may be back after a crash");
         }
     }
 }

@@ -100,17 +100,26 @@ fn reserve(file: &fs::File, size: u64) -> io::Result<()> {
 impl Storage for Disk {
     fn lock(&self) -> Result<LockGuard, LockFailure> {
         use std::os::unix::fs::OpenOptionsExt;
-        let mut file = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(self.folder.join(LOCK_NAME))
-            .map_err(LockFailure::Io)?;
+        let path = self.folder.join(LOCK_NAME);
+        let writable = || {
+            let mut options = fs::OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(false).mode(0o600);
+            options.open(&path).map_err(LockFailure::Io)
+        };
+        // The lock is held by a handle that only reads: one that writes would keep the disk from being mounted read-only for as long as
+        // a hub runs. Where the system wants a handle that writes, as NFS does, it gets one.
+        let mut number = writable()?;
+        let reading = fs::File::open(&path).map_err(LockFailure::Io)?;
+        let (file, mut locked) = match rustix::fs::flock(&reading, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::BADF) => {
+                let file = number.try_clone().map_err(LockFailure::Io)?;
+                let locked = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
+                (file, locked)
+            }
+            locked => (reading, locked),
+        };
         // Somebody who only looks whether it is held has it for a moment.
         let until = Instant::now() + LOCK_PATIENCE;
-        let mut locked = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
         while locked == Err(Errno::WOULDBLOCK) && Instant::now() < until {
             std::thread::sleep(LOCK_PATIENCE / 10);
             locked = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
@@ -125,9 +134,9 @@ impl Storage for Disk {
             }
             Err(errno) => return Err(LockFailure::Io(errno.into())),
         }
-        file.set_len(0).map_err(LockFailure::Io)?;
-        file.seek(SeekFrom::Start(0)).map_err(LockFailure::Io)?;
-        writeln!(file, "{}", std::process::id()).map_err(LockFailure::Io)?;
+        number.set_len(0).map_err(LockFailure::Io)?;
+        number.seek(SeekFrom::Start(0)).map_err(LockFailure::Io)?;
+        writeln!(number, "{}", std::process::id()).map_err(LockFailure::Io)?;
         Ok(Box::new(file))
     }
 

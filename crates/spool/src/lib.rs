@@ -69,7 +69,10 @@ pub use envelopes::Envelopes;
 pub use error::{CheckpointError, OpenError, ReadError, SealError};
 pub use found::FoundState;
 pub use ids::{EntryId, Location, NotAnEntryId};
-pub use looking::{FileOf, Flaw, Look, Loss, SalvageError, Salvaged, SpoolFile, Standing, What};
+pub use looking::{
+    Aside, AsideError, AsideMessage, Fate, FileOf, Flaw, Look, Loss, SalvageError, Salvaged, SpoolFile,
+    Standing, What,
+};
 pub use map::{Map, MappedFile, NotMapped};
 pub use quarantine::Damage;
 pub use record::Later;

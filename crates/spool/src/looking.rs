@@ -5,11 +5,12 @@
 //!
 //! # Promises
 //! The folder is not changed; [`Look::alone`] takes its lock, which is all. What is salvaged goes into another folder, which appears
-//! whole or not at all.
+//! whole or not at all. Only what is brought back from quarantine ([`Look::bring_back`]) goes into the folder itself, by an ordinary start.
 //!
 //! # Not here
 //! What envelopes and states mean: their owners read them.
 
+mod aside;
 mod salvage;
 mod untouched;
 
@@ -18,6 +19,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use self::aside::{Aside, AsideError, AsideMessage, Fate};
 pub use self::salvage::{SalvageError, Salvaged};
 use self::untouched::Untouched;
 use crate::checkpoint::{self, Begin};

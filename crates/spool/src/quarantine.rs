@@ -4,6 +4,7 @@
 //! is wrong. The original is not touched. Names are made from file and offset, so that damage that is found again after
 //! a restart is not copied again.
 
+use std::collections::HashSet;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -82,6 +83,40 @@ pub(crate) fn keep_from(
 fn fill(mut file: Box<dyn crate::storage::File>, bytes: &[u8]) -> io::Result<()> {
     file.write_at(0, &[IoSlice::new(bytes)])?;
     file.sync()
+}
+
+/// The name of the list of what had been settled when a segment was found to be kept back in part.
+fn settled_name(segment: &str) -> String {
+    format!("quarantine/{segment}.settled.txt")
+}
+
+/// Writes down which entries had been settled by then: of a segment that the disk does not give back whole, nobody can know later
+/// which of its messages were dealt with. An older list stays part of it.
+pub(crate) fn note_settled(storage: &dyn Storage, segment: &str, ids: &HashSet<EntryId>) -> io::Result<()> {
+    let mut all: Vec<EntryId> = settled(storage, segment)?.union(ids).copied().collect();
+    all.sort_unstable();
+    let text: String = all.iter().map(|id| format!("{id}\n")).collect();
+    let name = settled_name(segment);
+    let temporary = format!("{name}.new");
+    match storage.remove(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fill(storage.create(&temporary, 0)?, text.as_bytes())?;
+    storage.rename(&temporary, &name)?;
+    storage.sync_dir()
+}
+
+/// What such a list has; nothing where there is none.
+pub(crate) fn settled(storage: &dyn Storage, segment: &str) -> io::Result<HashSet<EntryId>> {
+    let map = match storage.map(&settled_name(segment)) {
+        Ok(map) => map,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashSet::new()),
+        Err(error) => return Err(error),
+    };
+    map.fetch(0..map.len())?;
+    let text = String::from_utf8_lossy(map.slice(0..map.len()).unwrap_or_default());
+    Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
 }
 
 /// How many bytes of damage there are at the start of `bytes`: the whole record when its head is good, else up to the

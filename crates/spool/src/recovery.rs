@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
+use sluice_handoff::Patience;
 
 use self::index::{Base, Index, JournalFact, Next, read_checkpoint, voids};
 use self::walk::{Found, shortness, walk, walk_file, whole};
@@ -162,8 +163,9 @@ struct Recovery {
     valid_checkpoints: Vec<(u32, u32)>,
     /// Segments whose damage could not be copied: they must stay.
     keep: HashSet<u32>,
-    /// Segments that the disk did not give back whole.
+    /// Segments and journals that the disk did not give back whole.
     aside: HashSet<u32>,
+    journals_aside: HashSet<u32>,
     found: Recovered,
 }
 
@@ -179,6 +181,7 @@ impl Recovery {
         let mut index = Index::new(base, &mut self.next);
         index.apply(&facts, &mut self.next);
         self.scan(&mut index)?;
+        self.note_settled(&index);
         self.check_segments(&mut index);
         Ok(index)
     }
@@ -262,15 +265,20 @@ impl Recovery {
 
     // ---- journals ----
 
-    fn map_journals(&self, behind: u32) -> Result<Vec<(u32, Map)>, OpenError> {
+    fn map_journals(&mut self, behind: u32) -> Result<Vec<(u32, Map)>, OpenError> {
         let mut maps = Vec::new();
-        for number in self.journals.keys().copied().filter(|number| *number > behind) {
+        let numbers: Vec<u32> = self.journals.keys().copied().filter(|number| *number > behind).collect();
+        for number in numbers {
             let name = FileKind::Journal.name(number);
             // What a killed process wrote may be in memory only; what we act on must not vanish later.
             self.storage
                 .sync_file(&name)
                 .map_err(|source| OpenError::Write { path: self.storage.path(&name), source })?;
-            maps.push((number, self.map(&name)?));
+            let (map, has_flaw) = self.map_and_flaw(&name)?;
+            if has_flaw {
+                self.journals_aside.insert(number);
+            }
+            maps.push((number, map));
         }
         Ok(maps)
     }
@@ -457,6 +465,16 @@ impl Recovery {
         Ok(())
     }
 
+    /// Leaves word of what was settled beside segments that will be set aside.
+    fn note_settled(&self, index: &Index) {
+        for number in &self.aside {
+            let name = FileKind::Segment.name(*number);
+            if let Err(error) = quarantine::note_settled(&*self.storage, &name, &index.removed) {
+                tracing::error!(%error, file = name, "cannot write down which of its messages were settled");
+            }
+        }
+    }
+
     /// Names the entries of the checkpoint whose segments are not there any more.
     fn check_segments(&mut self, index: &mut Index) {
         let mut missing = Vec::new();
@@ -534,8 +552,9 @@ impl Recovery {
             checkpointer: Mutex::new(Checkpointer {
                 next: self.next.checkpoint,
                 valid: self.valid_checkpoints,
+                aside: self.journals_aside,
             }),
-            lazy_called: AtomicBool::new(false),
+            patience: Patience::default(),
             checkpoint_running: AtomicBool::new(false),
         };
         let (next_segment, next_journal) = (self.next.segment, self.next.journal);

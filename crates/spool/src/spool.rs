@@ -22,7 +22,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
-use sluice_handoff::{Bell, Sender, TrySendError};
+use sluice_handoff::{Bell, Patience, Sender, TrySendError};
 
 use crate::checkpoint::{Checkpointer, Cut};
 use crate::envelopes::{self, Envelopes};
@@ -168,8 +168,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     pub(crate) next_id: AtomicU64,
     pub(crate) reserved_id: AtomicU64,
-    /// The writer has been woken for a lazy transition and will come for all that wait.
-    pub(crate) lazy_called: AtomicBool,
+    /// The writer has lazy transitions, and wakes for all that wait at their deadline.
+    pub(crate) patience: Patience,
     pub(crate) checkpointer: Mutex<Checkpointer>,
     pub(crate) checkpoint_running: AtomicBool,
 }
@@ -436,10 +436,11 @@ impl Spool {
         }
         let lazy = transition.durability == Durability::Lazy;
         // When the writer has ended, the unsent transition is dropped, and dropping it tells its owner `Closed`.
-        let _ = self.inner.own.send_quietly(Message::Transition(transition));
-        if !lazy || !self.inner.shared.lazy_called.swap(true, Ordering::AcqRel) {
-            self.inner.own.ring();
-        }
+        let message = Message::Transition(transition);
+        let _ = match lazy {
+            true => self.inner.own.send_in_time(message, &self.inner.shared.patience),
+            false => self.inner.own.send(message),
+        };
     }
 
     /// Bytes journalled since the last checkpoint: the measure of what the next start has to replay.

@@ -5,7 +5,7 @@
 //!
 //! # What wakes it, what ends it
 //! A request; the deadline of lazy transitions; the retry after a failed write. Of several lazy transitions only the first
-//! wakes it ([`Shared::lazy_called`]): the others have time until its deadline. It ends with [`Message::Close`], after
+//! wakes it ([`Shared::patience`]): the others have time until its deadline. It ends with [`Message::Close`], after
 //! making durable what was asked for before it. Each time it wakes it takes one *turn*; tests take the turns themselves
 //! ([`crate::testing::Steps`]), at times of their own, and then there is no thread.
 //!
@@ -297,6 +297,7 @@ impl Writer {
             Durability::Sync => self.urgent = true,
             Durability::Lazy => {
                 self.lazy_deadline.get_or_insert(self.now + self.shared.options.lazy_delay);
+                self.shared.patience.begins();
             }
         }
         self.pending.push(transition);
@@ -352,15 +353,17 @@ impl Writer {
             return;
         }
         let current = self.segment.as_ref().map(|open| open.number);
+        let mut has_moved = false;
         for number in self.books.unneeded(current) {
             let name = FileKind::Segment.name(number);
             let storage = &self.shared.storage;
-            let gone = match self.books.goes_aside(number) {
+            let goes_aside = self.books.goes_aside(number);
+            let gone = match goes_aside {
                 true => storage.rename(&name, &format!("quarantine/{name}")),
                 false => storage.remove(&name),
             };
             match gone {
-                Ok(()) => {}
+                Ok(()) => has_moved |= goes_aside,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => {
                     tracing::warn!(%error, segment = name, "cannot remove a settled segment; trying again later");
@@ -369,6 +372,10 @@ impl Writer {
             }
             self.shared.segments.write().remove(&number);
             self.books.close(number);
+        }
+        // Without this a crash may leave it where it was, or, of two folders, in neither.
+        if has_moved && let Err(error) = self.shared.storage.sync_dir() {
+            tracing::warn!(%error, "a segment that was moved into quarantine may be back after a crash");
         }
     }
 

@@ -12,7 +12,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sluice_spool::testing::CrashStorage;
-use sluice_spool::{Disk, Durability, EntryId, Location, OpenError, ReadError, Recovered, Spool};
+use sluice_spool::{
+    AsideError, Disk, Durability, EntryId, Fate, Later, Location, Look, OpenError, ReadError, Recovered,
+    Spool,
+};
 use support::{Content, body, bytes, commit, contents, files, open, open_on, sample, set_state, wait};
 
 /// Opens a damaged copy and returns how many messages are lost or unreadable. Panics when something wrong comes out, or
@@ -427,4 +430,112 @@ fn what_a_disk_keeps_back_at_a_start_is_set_aside_whole_and_not_removed() {
     let aside = folder.path().join("quarantine").join(name);
     assert!(fs::read(aside).unwrap() == before, "and what the disk kept back is still there");
     assert!(open(folder.path()).1.entries.is_empty());
+}
+
+/// A spool of which a start found one block of the only segment to be bad, and which nobody needed any more: the messages, in
+/// their order, and whether the third, which the disk kept back, had been settled before.
+fn set_aside(folder: &Path, is_settled: bool) -> Vec<EntryId> {
+    let (spool, _) = open(folder);
+    let bodies = [1000, 2000, 1500, 3000].map(|length| bytes(length, usize::try_from(length).unwrap()));
+    let messages: Vec<(EntryId, Location)> =
+        bodies.iter().map(|body| commit(&spool, b"e", &[body]).unwrap()).collect();
+    if is_settled {
+        support::remove(&spool, messages[2].0, messages[2].1).unwrap();
+    }
+    spool.close();
+    let storage = CrashStorage::new(folder).unwrap();
+    storage.bad_block("segment-0000000001", 4096);
+    let (spool, recovered) = open_on(Arc::new(storage)).unwrap();
+    assert!(recovered.entries.iter().all(|live| live.id != messages[2].0), "it could be read");
+    for live in &recovered.entries {
+        support::remove(&spool, live.id, live.at).unwrap();
+    }
+    spool.close();
+    messages.into_iter().map(|(id, _)| id).collect()
+}
+
+/// What is said of the messages of the segment in quarantine.
+fn fates(folder: &Path) -> Vec<(EntryId, Fate)> {
+    let look = Look::alone(folder, Later::Refuse).unwrap();
+    assert_eq!(look.set_aside().unwrap(), [1]);
+    look.aside(1).unwrap().messages.into_iter().map(|message| (message.id, message.fate)).collect()
+}
+
+#[test]
+fn what_the_disk_gives_back_later_is_brought_back_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let ids = set_aside(folder.path(), false);
+    let before = fates(folder.path());
+    assert_eq!(before.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ids);
+    assert_eq!([&before[0].1, &before[1].1, &before[2].1], [&Fate::Gone, &Fate::Gone, &Fate::Missing]);
+    let look = Look::alone(folder.path(), Later::Refuse).unwrap();
+    let aside = look.aside(1).unwrap();
+    let missing = aside.missing().count() as u64;
+    assert_eq!(look.bring_back(&aside, true, support::small()).unwrap(), missing);
+    let (spool, recovered) = open(folder.path());
+    let found = contents(&spool, &recovered);
+    assert_eq!(found.len() as u64, missing);
+    assert!(found[&ids[2]].1 == bytes(1500, 1500), "it is what was sent");
+    spool.close();
+    let look = Look::alone(folder.path(), Later::Refuse).unwrap();
+    assert!(look.set_aside().unwrap().is_empty(), "nothing comes twice");
+    assert!(matches!(look.aside(1), Err(AsideError::NotThere(_))));
+}
+
+#[test]
+fn what_had_been_settled_is_not_brought_back_though_everybody_else_has_forgotten_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let ids = set_aside(folder.path(), true);
+    // Two checkpoints, and the journal that had its removal is gone.
+    for _ in 0..2 {
+        let (spool, _) = open(folder.path());
+        spool.checkpoint(Vec::<(EntryId, Location, Vec<u8>)>::new(), Vec::<Vec<u8>>::new()).unwrap();
+        spool.close();
+    }
+    let fates = fates(folder.path());
+    assert!(fates.contains(&(ids[2], Fate::Settled)), "{fates:?}");
+}
+
+#[test]
+fn what_is_in_the_spool_already_stays_there_once_and_what_is_still_damaged_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let ids = set_aside(folder.path(), false);
+    let path = folder.path().join("quarantine").join("segment-0000000001");
+    let whole = fs::read(&path).unwrap();
+    // Brought back, and the segment is there again, as from a copy.
+    let look = Look::alone(folder.path(), Later::Refuse).unwrap();
+    let aside = look.aside(1).unwrap();
+    look.bring_back(&aside, true, support::small()).unwrap();
+    fs::write(&path, &whole).unwrap();
+    assert!(fates(folder.path()).contains(&(ids[2], Fate::There)));
+    // And the other way: its last octets are wrong.
+    let folder = tempfile::tempdir().unwrap();
+    let ids = set_aside(folder.path(), false);
+    let path = folder.path().join("quarantine").join("segment-0000000001");
+    let mut damaged = fs::read(&path).unwrap();
+    damaged[4100] ^= 1;
+    fs::write(&path, damaged).unwrap();
+    let fates = fates(folder.path());
+    assert!(fates.iter().any(|(id, fate)| *id == ids[2] && matches!(fate, Fate::Damaged(_))), "{fates:?}");
+}
+
+#[test]
+fn a_journal_that_the_disk_keeps_back_is_set_aside_and_not_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, _) = open(folder.path());
+    let (id, at) = commit(&spool, b"e", &[b"body"]).unwrap();
+    for number in 0..30 {
+        support::set_state(&spool, id, at, &bytes(number, 100)).unwrap();
+    }
+    spool.close();
+    let name = "journal-0000000001";
+    let before = fs::read(folder.path().join(name)).unwrap();
+    let storage = CrashStorage::new(folder.path()).unwrap();
+    storage.bad_block(name, 0);
+    let (spool, _) = open_on(Arc::new(storage)).unwrap();
+    spool.checkpoint(Vec::<(EntryId, Location, Vec<u8>)>::new(), Vec::<Vec<u8>>::new()).unwrap();
+    spool.checkpoint(Vec::<(EntryId, Location, Vec<u8>)>::new(), Vec::<Vec<u8>>::new()).unwrap();
+    spool.close();
+    assert!(!folder.path().join(name).exists(), "a checkpoint has what is known of it");
+    assert!(fs::read(folder.path().join("quarantine").join(name)).unwrap() == before);
 }

@@ -504,6 +504,11 @@ impl House {
         self.start();
     }
 
+    /// Where its spool is.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     /// Copies the spool as it is on the disk now, as after a crash.
     pub fn copy_to(&self, to: &std::path::Path) {
         copy_folder(self.folder.path(), to).unwrap();

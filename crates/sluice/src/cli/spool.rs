@@ -30,6 +30,15 @@ pub(crate) enum Spool {
     /// which this release refuses can be read as far as it is understood. A message whose settlement was lost is moved too:
     /// it may be delivered a second time. Asks first; exit status 0 when everything was moved, 65 when something was not.
     Recover(SpoolRecover),
+    /// Brings back into the spool what segments in quarantine have and nobody else.
+    ///
+    /// A segment of which the disk does not give back everything at a start is not removed when nobody needs it any more, but moved to
+    /// `quarantine/segment-N`. When the disk gives back more of it, or a better copy was put in its place, this says of each message in
+    /// it what comes of it. A message is brought back, under its id and waiting like a new one, when it could not be read at
+    /// that start, is whole now, had not been settled, and is not in the spool. The segment then gets another name, so that
+    /// nothing comes twice. No hub may work in the folder. Asks first; exit status 65 when a message is still damaged, or there is
+    /// no such segment.
+    BringBack(SpoolBringBack),
 }
 
 /// Arguments of `spool verify`.
@@ -69,6 +78,22 @@ pub(crate) struct SpoolDump {
     /// Nothing but the octets of the message's content, as they are stored: lines end in CRLF, leading dots are doubled.
     #[arg(long, requires = "id")]
     pub(crate) body: bool,
+}
+
+/// Arguments of `spool bring-back`.
+#[derive(Debug, Args)]
+pub(crate) struct SpoolBringBack {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Only that segment; otherwise all that are in quarantine.
+    #[arg(value_name = "N")]
+    pub(crate) segment: Option<u32>,
+    /// Only says what would be brought back, and what not.
+    #[arg(long, conflicts_with = "yes")]
+    pub(crate) dry_run: bool,
+    /// Does it without asking.
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 /// Arguments of `spool recover`.

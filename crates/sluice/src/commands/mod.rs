@@ -20,6 +20,7 @@ pub(crate) mod run;
 pub(crate) mod site_edit;
 pub(crate) mod site_show;
 pub(crate) mod spool;
+pub(crate) mod spool_bring_back;
 pub(crate) mod spool_dump;
 pub(crate) mod spool_recover;
 pub(crate) mod test_alias;

@@ -36,6 +36,7 @@ impl Recovery {
             valid_checkpoints: Vec::new(),
             keep: HashSet::new(),
             aside: HashSet::new(),
+            journals_aside: HashSet::new(),
             found: Recovered::default(),
         };
         for file in listed {

@@ -14,9 +14,9 @@ impl Writer {
     pub(super) fn flush_journal(&mut self) -> bool {
         self.urgent = false;
         self.lazy_deadline = None;
-        // From here on the next lazy transition wakes the writer again. What came before has been taken or is in the queue,
+        // From here on a lazy transition wakes the writer again. What came before has been taken or is in the queue,
         // which is looked at before the writer sleeps.
-        self.shared.lazy_called.swap(false, Ordering::AcqRel);
+        self.shared.patience.ends();
         if let Err(error) = self.write_pending() {
             self.condition(FileKind::Journal, Some(error.clone()));
             for transition in &mut self.pending {
