@@ -10,6 +10,7 @@ mod kept;
 mod language;
 mod leftovers;
 mod loads;
+mod plugin;
 mod postfix_backlog;
 mod relay;
 mod relays;
@@ -61,6 +62,11 @@ enum Part {
     /// Alone, a thousand sites at once, and beside a site that asks a thousand times. Keeps the results in
     /// `benches/release.json`.
     Release(Release),
+    /// What it costs to give a delivery to a plugin: by a direct call, in process, and isolated
+    ///
+    /// Nanoseconds for each message, messages a second, and whether bodies are lent. Keeps the results in
+    /// `benches/results/plugin.json`. Takes about a minute after the build.
+    Plugin,
 }
 
 /// Runs what was asked for. Whatever was started ends with it, also when it is interrupted.
@@ -71,6 +77,7 @@ pub(crate) fn bench(bench: &Bench) -> Result<()> {
         Some(Part::Relay(load)) => relay(load),
         Some(Part::Language(options)) => language(options),
         Some(Part::Release(options)) => release(options),
+        Some(Part::Plugin) => plugin::plugin(),
     }
 }
 
