@@ -1,10 +1,11 @@
 //! The offsets in `docs/internals/abi.md` and in `include/sluice.h` are those of the types.
 //!
-//! `UPDATE_HEADER=1 cargo test -p sluice-abi` writes the header anew after a change; the document is written by hand,
-//! because it comes first.
+//! `UPDATE_HEADER=1 cargo test -p sluice-abi` writes the header and the manual page anew after a change; the document is
+//! written by hand, because it comes first.
 #![allow(clippy::unwrap_used)]
 
 mod header;
+mod manual;
 
 use sluice_abi as abi;
 use std::fmt::Write;
@@ -204,6 +205,65 @@ fn the_header_is_current() {
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(found == wanted, "include/sluice.h is not current: UPDATE_HEADER=1 cargo test -p sluice-abi");
+}
+
+#[test]
+fn the_manual_page_is_current_and_has_no_mistake() {
+    let path = project("docs/man/sluice-channel.7");
+    let document = std::fs::read_to_string(project("docs/internals/abi.md")).unwrap();
+    let wanted = manual::generate(&document);
+    if std::env::var_os("UPDATE_HEADER").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &wanted).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        found == wanted,
+        "docs/man/sluice-channel.7 is not current: UPDATE_HEADER=1 cargo test -p sluice-abi"
+    );
+    let groff =
+        Command::new("groff").args(["-man", "-ww", "-Tascii", "-P-cbou", "-rLL=100n"]).arg(&path).output();
+    match groff {
+        Ok(run) => {
+            assert_eq!(String::from_utf8_lossy(&run.stderr), "");
+            let text = String::from_utf8_lossy(&run.stdout).into_owned();
+            assert!(text.contains("MESSAGE_AGAIN") && text.contains("transfer_priority"), "{text}");
+        }
+        Err(error) => println!("groff is not installed, so the page was not set: {error}"),
+    }
+}
+
+/// The header alone is C99 and C11, and C++, for every compiler that is there.
+#[test]
+fn every_compiler_takes_the_header_without_a_word() {
+    let folder = std::env::temp_dir().join(format!("sluice-header-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("sluice.h"), header::generate()).unwrap();
+    let text = "#include \"sluice.h\"\nint size_of_table(void);\nint size_of_table(void) { return (int)sizeof(sluice_plugin_table); }\n";
+    let mut taken = 0;
+    for (compiler, standards, file) in [
+        ("gcc", ["-std=c99", "-std=c11"], "alone.c"),
+        ("clang", ["-std=c99", "-std=c11"], "alone.c"),
+        ("g++", ["-std=c++11", "-std=c++17"], "alone.cc"),
+        ("clang++", ["-std=c++11", "-std=c++17"], "alone.cc"),
+    ] {
+        if !Command::new(compiler).arg("--version").output().is_ok_and(|run| run.status.success()) {
+            println!("{compiler} is not installed");
+            continue;
+        }
+        std::fs::write(folder.join(file), text).unwrap();
+        for standard in standards {
+            let run = Command::new(compiler)
+                .args([standard, "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", "-I"])
+                .args([&folder, &folder.join(file)])
+                .output()
+                .unwrap();
+            assert!(run.status.success(), "{compiler} {standard}: {}", String::from_utf8_lossy(&run.stderr));
+            taken += 1;
+        }
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(taken > 0, "no compiler for C is installed");
 }
 
 /// Compiles as strict C, and as C++ where there is a compiler for it, with every offset asserted.

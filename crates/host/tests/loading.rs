@@ -7,7 +7,9 @@ use sluice_host::{FileState, Host, HostEvent, LoadError, OptionKind, Setting, Sp
 use sluice_mail::Outcome;
 use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 use support::*;
 
 /// The error as the operator reads it, with the folder written as `DIR`.
@@ -111,6 +113,43 @@ fn a_plugin_in_c_works_from_end_to_end() {
     other.instance.prepare();
     other.until_stopped();
     assert_eq!(other.story(), "stopped: its plugin refuses the settings: PEER is too long; 0 left behind");
+}
+
+#[test]
+fn a_plugin_in_cpp_works_and_keeps_its_exceptions_to_itself() {
+    if !Command::new("c++").arg("--version").output().is_ok_and(|run| run.status.success()) {
+        println!("no compiler for C++ is installed");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("libsluice_plus.so");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let run = Command::new("c++")
+        .args(["-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fPIC", "-shared", "-I"])
+        .arg(root.join("../../include"))
+        .arg(root.join("tests/fixtures/plus.cc"))
+        .arg("-o")
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    mode(&file, 0o755);
+    let host = Host::new(vec![folder.path().to_owned()]);
+    let plugin = host.load("plus").unwrap();
+    let mut channel = Running::start(&host, &plugin, Spec::new("plus", Vec::new()));
+    channel.offer(lease(1, &[&[0, 3]]));
+    channel.until_leases_done(1);
+    let said = "delivered 2.0.0 delivered to nowhere, in C++";
+    assert_eq!(channel.story(), format!("message 10: 0 {said}, 3 {said}\nlease 1 done"));
+    let settings = vec![Setting::fact("a", "1"), Setting::fact("b", "2")];
+    let mut other = Running::start(
+        &host,
+        &plugin,
+        Spec { pause_first: Duration::from_millis(50), ..Spec::new("other", settings) },
+    );
+    other.instance.prepare();
+    other.until_failures(1);
+    assert!(other.story().contains("thrown: too many settings"), "{}", other.story());
 }
 
 #[test]

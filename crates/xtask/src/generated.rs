@@ -70,7 +70,11 @@ const GENERATED: &[Generated] = &[
         package: "sluice-smtp",
         variable: "UPDATE_PAGES",
     },
-    Generated { what: "include/sluice.h, from the ABI", package: "sluice-abi", variable: "UPDATE_HEADER" },
+    Generated {
+        what: "include/sluice.h and docs/man/sluice-channel.7, from the ABI and its page",
+        package: "sluice-abi",
+        variable: "UPDATE_HEADER",
+    },
 ];
 
 /// Writes all of them.
