@@ -8,12 +8,14 @@
 mod faults;
 mod in_c;
 mod ledger;
+mod misbehave;
 mod peer;
 mod servers;
 
 pub use faults::{Calls, Clock, Room};
 pub use in_c::plugin_in_c;
 pub use ledger::{Ledger, Line, Version};
+pub use misbehave::{FLOOD, Flood};
 pub use peer::{Peer, is_root, show};
 pub use servers::{DOMAIN, Duty, Server, greets};
 

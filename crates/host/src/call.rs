@@ -10,6 +10,7 @@
 #![cfg_attr(test, allow(dead_code))]
 
 use crate::door::{ADDRESS_MAX, OCTETS_MAX, PIECES_MAX, RECIPIENTS_MAX, Submission, Submitted};
+use crate::guise::{self, Guise, Later};
 use crate::library::{FEATURES, PROGRAM, Route};
 use crate::log::{LINE_MAX, NAME_MAX, OUTCOME_MAX, REASON_MAX, one_line};
 use crate::plugin::Plugin;
@@ -94,10 +95,30 @@ pub(crate) fn create(
         settings: settings.as_ptr(),
         setting_count: settings.len(),
     };
+    let later_settings: Vec<Later<abi::Setting>>;
+    let later;
+    let (host, given): (*const abi::Host, *const abi::Create) = match spec.guise {
+        Guise::Now => (&raw const HOST.0, &raw const create),
+        Guise::Older => (&raw const OLDER.0, &raw const create),
+        Guise::Later => {
+            let (name, value) = (abi::Text::of("unheard_of"), abi::Text::of("of"));
+            let unknown = abi::Setting { kind: guise::UNKNOWN_SETTING, reserved: 0, name, value };
+            later_settings =
+                std::iter::once(unknown).chain(settings.iter().copied()).map(Later::of).collect();
+            later = Later::of(abi::Create {
+                size: Later::<abi::Create>::size(),
+                setting_size: Later::<abi::Setting>::size(),
+                settings: later_settings.as_ptr().cast(),
+                setting_count: later_settings.len(),
+                ..create
+            });
+            ((&raw const LATER.0).cast(), (&raw const later).cast())
+        }
+    };
     let mut channel = std::ptr::null_mut();
     EXPLAINED.take();
     // SAFETY: the function belongs to a library that is never unloaded; settings and texts live in `spec` and above.
-    let status = unsafe { (plugin.functions.create)(&raw const HOST.0, &raw const create, &raw mut channel) };
+    let status = unsafe { (plugin.functions.create)(host, given, &raw mut channel) };
     let text = EXPLAINED.take();
     let or = |text: String, otherwise: &str| if text.is_empty() { otherwise.to_owned() } else { text };
     match status {
@@ -139,6 +160,14 @@ pub(crate) struct Lent {
     source: Delivery,
     _recipients: Vec<abi::Recipient>,
     _pieces: Vec<abi::Piece>,
+    /// What the plugin sees in place of `delivery`, where it is to see another hub.
+    later: Option<Box<LaterDelivery>>,
+}
+
+/// A delivery of a later hub, with its recipients.
+struct LaterDelivery {
+    delivery: Later<abi::Delivery>,
+    recipients: Vec<Later<abi::Recipient>>,
 }
 
 // SAFETY: the pointers lead to heap memory that this value owns, which is not changed until it is dropped.
@@ -210,7 +239,31 @@ impl Lent {
             transfer_priority: i32::from(source.transfer_priority().number()),
             reserved_three: 0,
         });
-        Ok(Lent { delivery, source, _recipients: recipients, _pieces: pieces })
+        Ok(Lent { delivery, source, _recipients: recipients, _pieces: pieces, later: None })
+    }
+
+    /// Makes it look as another hub's would.
+    pub(crate) fn disguise(&mut self, guise: Guise) {
+        match guise {
+            Guise::Now => {}
+            Guise::Older => {
+                let delivery = &mut *self.delivery;
+                delivery.size = abi::Delivery::SIZE_FIRST as u32;
+                delivery.flags &= abi::DELIVERY_EIGHT_BIT | abi::DELIVERY_SMTPUTF8 | abi::DELIVERY_MORE;
+                delivery.next_hop = guise::NOWHERE;
+                delivery.envelope_id = guise::NOWHERE;
+            }
+            Guise::Later => {
+                let recipients = self._recipients.iter().copied().map(Later::of).collect();
+                let mut later = Box::new(LaterDelivery { delivery: Later::of(*self.delivery), recipients });
+                let delivery = &mut later.delivery.now;
+                delivery.size = Later::<abi::Delivery>::size();
+                delivery.flags |= guise::UNKNOWN_FLAGS;
+                delivery.recipient_size = Later::<abi::Recipient>::size();
+                delivery.recipients = later.recipients.as_ptr().cast();
+                self.later = Some(later);
+            }
+        }
     }
 
     pub(crate) fn source(&self) -> &Delivery {
@@ -218,7 +271,10 @@ impl Lent {
     }
 
     pub(crate) fn pointer(&self) -> Pointer {
-        Pointer(&raw const *self.delivery)
+        match &self.later {
+            None => Pointer(&raw const *self.delivery),
+            Some(later) => Pointer((&raw const later.delivery).cast()),
+        }
     }
 }
 
@@ -241,7 +297,21 @@ struct Table(abi::Host);
 // SAFETY: it never changes; its only pointer leads to a text of the program.
 unsafe impl Sync for Table {}
 
-static HOST: Table = Table(abi::Host {
+/// What a later hub has.
+struct LaterTable(Later<abi::Host>);
+
+// SAFETY: as above.
+unsafe impl Sync for LaterTable {}
+
+static HOST: Table = Table(NOW);
+static OLDER: Table = Table(abi::Host { enqueue: None, features: 0, program: abi::Text::NONE, ..NOW });
+static LATER: LaterTable = LaterTable(Later::of(abi::Host {
+    size: Later::<abi::Host>::size(),
+    features: NOW.features | guise::UNKNOWN_FEATURES,
+    ..NOW
+}));
+
+const NOW: abi::Host = abi::Host {
     abi_version: abi::ABI_VERSION,
     size: size_of::<abi::Host>() as u32,
     next: Some(next),
@@ -253,7 +323,7 @@ static HOST: Table = Table(abi::Host {
     enqueue: Some(enqueue),
     features: FEATURES,
     program: abi::Text { data: PROGRAM.as_ptr(), len: PROGRAM.len() },
-});
+};
 
 thread_local! {
     /// What `explain` said on this thread.

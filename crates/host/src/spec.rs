@@ -1,5 +1,6 @@
 //! How a channel is to be run.
 
+use crate::guise::Guise;
 use std::time::Duration;
 
 /// Where a setting comes from.
@@ -69,6 +70,8 @@ pub struct Spec {
     pub pause_first: Duration,
     /// Longest pause.
     pub pause_max: Duration,
+    /// Which hub the plugin is to see; another one only in checks of plugins.
+    pub guise: Guise,
 }
 
 impl Spec {
@@ -87,6 +90,7 @@ impl Spec {
             hung_max: 3,
             pause_first: Duration::from_secs(1),
             pause_max: Duration::from_secs(60),
+            guise: Guise::Now,
         }
     }
 

@@ -213,7 +213,10 @@ impl Worker {
                 let more = state.pending.front().is_some_and(|(next, _)| *next == lease);
                 let token = TOKENS.fetch_add(1, Ordering::Relaxed);
                 match Lent::new(delivery, token, lease, more) {
-                    Ok(lent) => return Answer::Delivery(self.lend(&mut state, token, lease, lent)),
+                    Ok(mut lent) => {
+                        lent.disguise(self.instance.spec.guise);
+                        return Answer::Delivery(self.lend(&mut state, token, lease, lent));
+                    }
                     Err(delivery) => {
                         drop(state);
                         tracing::error!(channel = %self.instance.channel, id = delivery.id, "{}", Cause::Unusable);

@@ -488,6 +488,15 @@ pub(crate) enum Plugin {
     /// the old one finishes what it holds, and gives back what it has not begun. Nothing is lost, and nothing goes
     /// twice.
     Reload(PluginReload),
+    /// Runs the conformance suite on a plugin's file: does it keep its side of the contract, whatever it is given?
+    ///
+    /// Each check runs in a process of its own, so that a plugin that dies or hangs is a finding and not the end. The plugin
+    /// gets a few ten thousand messages from nobody to nobody (`…@check.example`) and does with them what it does: give it a
+    /// folder or a peer for that by `--option` and `--keyword`, or by `--channel` what a channel of the configuration
+    /// has. Deferring everything, because the peer is not there, is a proper answer. A line for each check; exit status 65 when one failed.
+    ///
+    /// Fields: check, verdict (passed, failed, not-run), text, about, millis.
+    Check(PluginCheck),
     /// Loads a file and says whether it is a plugin. What a reload does first, in a process of its own.
     #[command(name = crate::plugins::TRIAL_COMMAND, hide = true)]
     TryLoad {
@@ -504,6 +513,43 @@ pub(crate) struct PluginShow {
     /// The plugin's name in the configuration, or the one in its file's name.
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
+}
+
+/// Arguments of `plugin check`.
+#[derive(Debug, Args)]
+pub(crate) struct PluginCheck {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// An option for the plugin, as it would stand in the channel's option file; may be given several times.
+    #[arg(long = "option", value_name = "NAME=VALUE")]
+    pub(crate) options: Vec<String>,
+    /// A keyword for its channel, with its arguments; may be given several times.
+    #[arg(long = "keyword", value_name = "NAME[=VALUE]")]
+    pub(crate) keywords: Vec<String>,
+    /// Takes keywords and options from this channel of the configuration; `--option` wins.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) channel: Option<String>,
+    /// Only this check, beside the first three; may be given several times.
+    #[arg(long, value_name = "CHECK")]
+    pub(crate) only: Vec<String>,
+    /// More of everything; takes minutes.
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Runs each check under valgrind, which reports wrong accesses and leaks; there is less of everything then.
+    #[arg(long)]
+    pub(crate) valgrind: bool,
+    /// How long a delivery may take.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub(crate) seconds: u64,
+    /// The plugin's file.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The check that this process is for.
+    #[arg(long, hide = true)]
+    pub(crate) one: Option<String>,
+    /// What its report begins with.
+    #[arg(long, hide = true)]
+    pub(crate) mark: Option<String>,
 }
 
 /// Arguments of `plugin reload`.

@@ -146,6 +146,7 @@ fn carry_out(command: Command) -> Result<Exit, Failure> {
         Command::Plugin(Plugin::New(new)) => commands::plugin_new::plugin_new(&new),
         Command::Plugin(Plugin::Show(show)) => commands::plugin_show::plugin_show(&show),
         Command::Plugin(Plugin::Reload(reload)) => commands::plugin_reload::plugin_reload(&reload),
+        Command::Plugin(Plugin::Check(check)) => commands::plugin_check::plugin_check(&check),
         Command::Plugin(Plugin::TryLoad { file }) => plugins::try_load(&file),
         Command::Password(Password::Set(set)) => commands::password::set(&set),
         Command::Password(Password::Remove(remove)) => commands::password::remove(&remove),

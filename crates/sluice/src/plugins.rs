@@ -58,7 +58,8 @@ pub(crate) struct Reloaded {
 /// Every name by which the configuration has a plugin.
 fn names(config: &Config) -> BTreeSet<&String> {
     let of_channels = config.channels.iter().filter_map(|channel| channel.plugin.as_ref());
-    of_channels.chain(&config.options.routine_plugins).collect()
+    let filters = config.filters.iter().map(|filter| &filter.options.plugin);
+    of_channels.chain(&config.options.routine_plugins).chain(filters).collect()
 }
 
 /// The name in the configuration of the plugin that somebody calls `asked`.

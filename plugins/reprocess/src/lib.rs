@@ -16,8 +16,8 @@
 #![forbid(unsafe_code)]
 
 use sluice_sdk::{
-    Channel, Context, CreateError, Delivery, Level, Next, NotTaken, OptionSpec, OptionWord, Options,
-    RunError, Submission, Worker,
+    Channel, Context, CreateError, Delivery, Level, Next, NotTaken, OptionSpec, OptionWord, Options, Outcome,
+    RunError, Status, Submission, Worker,
 };
 use std::time::Duration;
 
@@ -110,8 +110,11 @@ impl Reprocess {
                 Some(delivery)
             }
             Err(error) => {
-                delivery.log(Level::Error, &format!("it cannot be brought in again: {error}"));
-                None // Dropped unsettled: it is deferred.
+                drop(submission);
+                let why = format!("it cannot be brought in again: {error}");
+                delivery.log(Level::Error, &why);
+                delivery.settle_all(&Outcome::deferred(Status::new(4, 3, 5), why));
+                None
             }
         }
     }

@@ -53,7 +53,9 @@ fn rows(out: &mut String, arguments: &[&Arg]) {
 
 fn section(out: &mut String, path: &str, command: &Command) {
     let _ = write!(out, "\n## sluice {path}\n\n{}\n", text(command.get_long_about().or(command.get_about())));
-    let own = command.get_arguments().filter(|argument| !COMMON.contains(&argument.get_id().as_str()));
+    let own = command
+        .get_arguments()
+        .filter(|argument| !COMMON.contains(&argument.get_id().as_str()) && !argument.is_hide_set());
     rows(out, &own.collect::<Vec<_>>());
     for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help" && !inner.is_hide_set())
     {

@@ -9,6 +9,7 @@ pub(crate) mod explain;
 pub(crate) mod history;
 pub(crate) mod import;
 pub(crate) mod password;
+pub(crate) mod plugin_check;
 pub(crate) mod plugin_list;
 pub(crate) mod plugin_new;
 pub(crate) mod plugin_reload;
