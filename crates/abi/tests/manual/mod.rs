@@ -106,9 +106,10 @@ fn table(out: &mut String, rows: &[Vec<&str>]) {
 /// `code` in bold, links as their words.
 fn inline(text: &str) -> String {
     let mut out = String::new();
-    for (number, part) in text.split('`').enumerate() {
+    // A link may have code in it.
+    for (number, part) in without_links(text).split('`').enumerate() {
         match number % 2 {
-            0 => out.push_str(&escaped(&without_links(part))),
+            0 => out.push_str(&escaped(part)),
             _ => write!(out, "\\fB{}\\fR", escaped(part)).unwrap(),
         }
     }
