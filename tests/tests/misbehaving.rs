@@ -1,37 +1,15 @@
 //! Ten thousand messages for a plugin that misbehaves in every way that one in the hub's own process may.
 
+use sluice_testkit::misbehaviour::IN_PROCESS;
 use sluice_tests::Flood;
 
 /// How much more memory than before the hub may have when everything is over: what its allocator keeps of the time when
 /// all of it waited.
 const MEMORY_LEFT: u64 = 96 << 20;
 
-/// What these do to their mail costs it time, and nothing else. Those that refuse for good (`fails_all`) are no misbehaviour,
-/// and those that bring mail in have a test of their own.
-const MODES: [&str; 18] = [
-    "panic_in_create",
-    "fail_in_create",
-    "hang_in_create",
-    "panic_in_run",
-    "panic_on_delivery",
-    "panic_once",
-    "panic_in_destroy",
-    "hang",
-    "hang_in_stop",
-    "never_settles",
-    "settles_twice",
-    "settles_wrong_index",
-    "settles_late",
-    "returns_early",
-    "returns_error",
-    "leaks",
-    "hoards",
-    "ignores_stop",
-];
-
 #[test]
 fn ten_thousand_messages_to_plugins_that_misbehave_are_kept_and_others_go_on() {
-    let mut flood = Flood::start("misbehaving", &MODES, "maxjobs 2");
+    let mut flood = Flood::start("misbehaving", &IN_PROCESS, "maxjobs 2");
     flood.the_other_goes_on();
     let before = flood.memory();
     flood.flood();

@@ -15,6 +15,7 @@
 
 mod content;
 mod maildir;
+pub mod misbehaviour;
 mod names;
 mod ports;
 mod process;

@@ -10,6 +10,7 @@ mod kept;
 mod language;
 mod leftovers;
 mod loads;
+mod neighbour;
 mod plugin;
 mod postfix_backlog;
 mod relay;
@@ -62,11 +63,13 @@ enum Part {
     /// Alone, a thousand sites at once, and beside a site that asks a thousand times. Keeps the results in
     /// `benches/release.json`.
     Release(Release),
-    /// What it costs to give a delivery to a plugin: by a direct call, in process, and isolated
+    /// What it costs to give a delivery to a plugin, and what one that misbehaves costs the channel beside it
     ///
-    /// Nanoseconds for each message, messages a second, and whether bodies are lent. Keeps the results in
-    /// `benches/results/plugin.json`. Takes about a minute after the build.
-    Plugin,
+    /// By a direct call, in process and isolated: nanoseconds for each message, messages a second, and whether bodies are lent.
+    /// Ten thousand messages for a plugin in every way of misbehaving: the rate of a good channel with it and without it, in turns,
+    /// what was lost, and the memory of the hub. Keeps the results in `benches/results/plugin.json`. Takes some minutes after
+    /// the build.
+    Plugin(plugin::PluginOptions),
 }
 
 /// Runs what was asked for. Whatever was started ends with it, also when it is interrupted.
@@ -77,7 +80,7 @@ pub(crate) fn bench(bench: &Bench) -> Result<()> {
         Some(Part::Relay(load)) => relay(load),
         Some(Part::Language(options)) => language(options),
         Some(Part::Release(options)) => release(options),
-        Some(Part::Plugin) => plugin::plugin(),
+        Some(Part::Plugin(options)) => plugin::plugin(options),
     }
 }
 

@@ -1,28 +1,76 @@
-//! `cargo xtask bench plugin`: what it costs to give a delivery to a plugin, in process and isolated.
+//! `cargo xtask bench plugin`: what it costs to give a delivery to a plugin, in process and isolated, and what one that misbehaves
+//! costs the channel beside it.
 //!
-//! The example `plugin_cost` of the crate `isolate`, in the release profile: a direct call, the call of a plugin in process, and the
-//! isolated one, for leases of 1, 10 and 100 messages; one message at a time; and whether bodies are lent or copied.
+//! * *edge*: the example `plugin_cost` of the crate `isolate`, in the release profile: a direct call, the call of a plugin in
+//!   process, and the isolated one, for leases of 1, 10 and 100 messages; one message at a time; and whether bodies are lent or copied.
+//! * *neighbour*: ten thousand messages for `misbehaving` in each of its ways, beside a good channel ([`super::neighbour`]).
 //!
-//! Results go to `benches/results/plugin.json`, with the machine and the versions.
+//! Results go to `benches/results/plugin.json`, with the machine and the versions. What is not measured this time stays there.
 
 use super::language::machine;
+use super::neighbour::{Size, neighbour};
 use crate::cargo::{cargo, root, step, target};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::fs;
+use std::path::Path;
 
 const RESULTS: &str = "benches/results/plugin.json";
 
+/// What is measured.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct PluginOptions {
+    /// Only what a call costs
+    #[arg(long)]
+    edge: bool,
+    /// Only what a plugin that misbehaves costs the channel beside it
+    #[arg(long, conflicts_with = "edge")]
+    neighbour: bool,
+    /// A look only: fewer messages and turns beside what misbehaves. The results are shown and not kept
+    #[arg(long)]
+    small: bool,
+    /// The profile of the hub in which a plugin misbehaves
+    #[arg(long, default_value = "release")]
+    profile: String,
+}
+
 /// Measures, shows and keeps.
-pub(crate) fn plugin() -> Result<()> {
+pub(crate) fn plugin(options: &PluginOptions) -> Result<()> {
     let root = root()?;
+    let path = root.join(RESULTS);
+    let mut all = match fs::read_to_string(&path) {
+        Ok(text) => serde_json::from_str(&text).with_context(|| format!("{RESULTS} is no JSON"))?,
+        Err(_) => json!({}),
+    };
+    if !options.neighbour {
+        all["edge"] = json!({ "machine": machine(), "rows": edge(&root)? });
+    }
+    if !options.edge {
+        let size = match options.small {
+            true => Size { bad: 500, good: 300, turns: 1 },
+            false => Size { bad: 10_000, good: 1000, turns: 3 },
+        };
+        let mut measured = neighbour(&options.profile, size)?;
+        measured["machine"] = machine();
+        all["neighbour"] = measured;
+    }
+    if options.small {
+        return Ok(());
+    }
+    let pretty = serde_json::to_string_pretty(&all).context("results are JSON")?;
+    fs::write(&path, pretty + "\n").with_context(|| format!("cannot write {RESULTS}"))?;
+    println!("kept in {RESULTS}");
+    Ok(())
+}
+
+fn edge(root: &Path) -> Result<Value> {
     let packages = ["--package", "sluice-bitbucket", "--package", "sluice-misbehaving"];
-    let mut build = cargo(&root, &["build", "--release"]);
+    let mut build = cargo(root, &["build", "--release"]);
     step("build of the plugins", build.args(packages), "read the compiler's words above")?;
     let example =
         ["run", "--quiet", "--release", "--package", "sluice-isolate", "--example", "plugin_cost", "--"];
-    let mut run = cargo(&root, &example);
-    let output = run.arg(target(&root, "release")).output().context("cannot run the example")?;
+    let mut run = cargo(root, &example);
+    let output = run.arg(target(root, "release")).output().context("cannot run the example")?;
     ensure!(output.status.success(), "the example failed: {}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let rows: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
@@ -40,9 +88,5 @@ pub(crate) fn plugin() -> Result<()> {
         );
     }
     rows.iter().filter(|row| !row["batch"].is_u64()).for_each(|row| println!("{row}"));
-    let all = json!({ "machine": machine(), "edge": rows });
-    let pretty = serde_json::to_string_pretty(&all).context("results are JSON")?;
-    fs::write(root.join(RESULTS), pretty + "\n").with_context(|| format!("cannot write {RESULTS}"))?;
-    println!("kept in {RESULTS}");
-    Ok(())
+    Ok(Value::Array(rows))
 }
