@@ -3,11 +3,12 @@
 
 use sluice_testkit::{Site, built, maildir, wait_for};
 use sluice_tests::SOON;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// `O_NONBLOCK` of Linux: a FIFO is opened for reading although nobody writes.
@@ -185,5 +186,61 @@ fn the_channel_in_c_writes_frames_to_a_line_that_is_slow_and_not_always_there() 
     assert_eq!(lines[1..], ["FROM ann@hub.example", "TO fred@far.example", "TO kim@far.example"], "{head}");
     assert_eq!(lines[0], format!("MESSAGE 0000000000000001 {}", rest.len()));
     assert!(rest.starts_with("Received: ") && rest.ends_with(&body));
+    hub.stop();
+}
+
+/// A POP3 server that serves sessions until its mailbox is empty.
+fn pop3(mailbox: Arc<Mutex<Vec<String>>>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        while !mailbox.lock().unwrap().is_empty() {
+            let (mut stream, _) = listener.accept().unwrap();
+            let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            let mut marked = 0;
+            stream.write_all(b"+OK\r\n").unwrap();
+            for line in lines.map_while(Result::ok) {
+                let mut mailbox = mailbox.lock().unwrap();
+                let answer = match line.split(' ').collect::<Vec<_>>().as_slice() {
+                    ["LIST"] => {
+                        let row = |(at, text): (usize, &String)| format!("{} {}\r\n", at + 1, text.len());
+                        format!("+OK\r\n{}.\r\n", mailbox.iter().enumerate().map(row).collect::<String>())
+                    }
+                    ["RETR", number] => {
+                        format!("+OK\r\n{}.\r\n", mailbox[number.parse::<usize>().unwrap() - 1])
+                    }
+                    ["DELE", _] => {
+                        marked += 1;
+                        "+OK\r\n".to_owned()
+                    }
+                    ["QUIT"] => {
+                        mailbox.drain(..marked);
+                        "+OK\r\n".to_owned()
+                    }
+                    _ => "+OK\r\n".to_owned(),
+                };
+                if stream.write_all(answer.as_bytes()).is_err() || line == "QUIT" {
+                    break;
+                }
+            }
+        }
+    });
+    port
+}
+
+#[test]
+fn the_poller_empties_its_mailbox_into_the_hub() {
+    let letters = (1..=5).map(|number| format!("Subject: letter {number}\r\n\r\nText.\r\n")).collect();
+    let mailbox = Arc::new(Mutex::new(letters));
+    let port = pop3(Arc::clone(&mailbox));
+    let mut hub = hub("pop3", "pop3_option", "10110", port);
+    hub.start();
+    hub.json(&["trigger", "#pop3"]);
+    let inbox = hub.configuration().join("mail/fred");
+    wait_for("the letters of the mailbox", SOON, || maildir(&inbox).len() == 5);
+    wait_for("the mailbox is empty", SOON, || mailbox.lock().unwrap().is_empty());
+    let first = maildir(&inbox).remove(0);
+    let text = String::from_utf8_lossy(&first).into_owned();
+    assert!(text.contains("Subject: letter "), "{text}");
     hub.stop();
 }

@@ -104,14 +104,14 @@ impl Channel for Archive {
 impl Archive {
     fn deliver(&self, worker: &Worker<'_>, delivery: &Delivery<'_>) {
         if let Err(outcome) = self.keep(worker, delivery) {
-            for recipient in delivery.recipients() {
-                delivery.settle(recipient.index, outcome.clone());
+            for recipient in delivery.take_recipients() {
+                recipient.settle(outcome.clone());
             }
             return;
         }
         if self.then == Then::Ends {
-            for recipient in delivery.recipients() {
-                delivery.settle(recipient.index, Outcome::delivered("archived"));
+            for recipient in delivery.take_recipients() {
+                recipient.delivered("archived");
             }
             return;
         }
@@ -121,8 +121,8 @@ impl Archive {
         }
         match worker.enqueue(&submission) {
             Ok(answers) => {
-                for (recipient, answer) in delivery.recipients().zip(answers) {
-                    delivery.settle(recipient.index, answer);
+                for (recipient, answer) in delivery.take_recipients().zip(answers) {
+                    recipient.settle(answer);
                 }
             }
             Err(error) => {
@@ -130,8 +130,8 @@ impl Archive {
                 if error != NotTaken::Closed {
                     delivery.log(Level::Error, &format!("it cannot be brought in again: {error}"));
                 }
-                for recipient in delivery.recipients() {
-                    delivery.settle(recipient.index, outcome.clone());
+                for recipient in delivery.take_recipients() {
+                    recipient.settle(outcome.clone());
                 }
             }
         }

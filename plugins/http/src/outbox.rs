@@ -46,9 +46,13 @@ impl<'s> Outbox<'s> {
     /// Delivers a message, by as many requests as its recipients need.
     pub(crate) fn deliver(&mut self, delivery: &Delivery<'_>) {
         let settings = &self.shared.settings;
-        let recipients: Vec<_> = delivery.recipients().collect();
+        let mut recipients = delivery.take_recipients();
         let pieces: Vec<&[u8]> = delivery.pieces().collect();
-        for group in recipients.chunks(settings.recipients_max) {
+        loop {
+            let group: Vec<_> = recipients.by_ref().take(settings.recipients_max).collect();
+            if group.is_empty() {
+                return;
+            }
             let mail = Mail {
                 id: delivery.id(),
                 sender: delivery.sender(),
@@ -68,8 +72,8 @@ impl<'s> Outbox<'s> {
                 }
                 None => self.post(&mail, delivery.lease(), delivery.remaining()),
             };
-            for one in group {
-                delivery.settle(one.index, outcome.clone());
+            for recipient in group {
+                recipient.settle(outcome.clone());
             }
         }
     }

@@ -28,8 +28,8 @@ use std::time::{Duration, SystemTime};
 
 use sluice_mail::Address;
 use sluice_sdk::{
-    Channel, Context, CreateError, Delivery, Next, OptionSpec, Options, Outcome, Recipient, RunError, Status,
-    Worker,
+    Channel, Claim, Context, CreateError, Delivery, Next, OptionSpec, Options, Outcome, Recipient, RunError,
+    Status, Worker,
 };
 
 use account::Account;
@@ -132,16 +132,16 @@ impl Channel for Pipe {
 
 impl Pipe {
     fn deliver(&self, delivery: &Delivery<'_>) {
-        let mut together: Vec<(&Command, Vec<Recipient<'_>>)> = Vec::new();
-        for recipient in delivery.recipients() {
+        let mut together: Vec<(&Command, Vec<Claim<'_>>)> = Vec::new();
+        for recipient in delivery.take_recipients() {
             let command = match self.command(&recipient) {
                 Ok(command) => command,
                 Err(outcome) => {
-                    delivery.settle(recipient.index, outcome);
+                    recipient.settle(outcome);
                     continue;
                 }
             };
-            let room = |group: &&mut (&Command, Vec<Recipient<'_>>)| {
+            let room = |group: &&mut (&Command, Vec<Claim<'_>>)| {
                 !self.per_recipient && std::ptr::eq(group.0, command) && group.1.len() < RECIPIENTS_MAX
             };
             match together.iter_mut().find(room) {
@@ -149,10 +149,11 @@ impl Pipe {
                 None => together.push((command, vec![recipient])),
             }
         }
-        for (command, recipients) in together {
+        for (command, claims) in together {
+            let recipients: Vec<Recipient<'_>> = claims.iter().map(|claim| **claim).collect();
             let outcome = self.put(delivery, command, &recipients);
-            for recipient in recipients {
-                delivery.settle(recipient.index, outcome.clone());
+            for claim in claims {
+                claim.settle(outcome.clone());
             }
         }
     }

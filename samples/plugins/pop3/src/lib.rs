@@ -1,6 +1,6 @@
 //! Sample poller: brings mail in from a POP3 mailbox (RFC 1939).
 //!
-//! A channel whose block has the keyword `periodic` is told to ask for mail whenever its periodic service runs, at a start, and by
+//! A channel whose block has the keyword `periodic` is told to ask for mail whenever its periodic service runs, and by
 //! `sluice trigger`. This one then logs in, brings each message in, and deletes it on the server only after the hub has answered for it:
 //! PMDF would call it a slave program. Mail that is routed *to* the channel fails: there is no way into a mailbox by POP3.
 //!
