@@ -278,6 +278,12 @@ impl Channel {
         self.settings.daemon.as_deref()
     }
 
+    /// Whether mail on the channel waits for an operator, and goes on when it is released: `hold` and `hold_*`.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.name == "hold" || self.name.starts_with("hold_")
+    }
+
     /// Whether the channel runs the server's SMTP or the client's.
     #[must_use]
     pub fn is_smtp(&self) -> bool {

@@ -499,7 +499,7 @@ fn pool(block: &Block, jobs: &JobController, reader: &mut Reader<'_>) -> String 
 
 /// The plugin that serves a channel of this name where `job_controller.cnf` names none.
 fn built_in_plugin(name: &str) -> Option<&'static str> {
-    let reprocess = ["process", "reprocess"].iter().any(|family| is_of_family(name, family))
+    let reprocess = ["process", "reprocess", "hold"].iter().any(|family| is_of_family(name, family))
         || PASSING_THROUGH.iter().any(|(family, _)| is_of_family(name, family));
     match name {
         "l" => Some("local"),

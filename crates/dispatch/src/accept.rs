@@ -14,6 +14,15 @@ use crate::event::Ticket;
 use crate::state::{Group, MessageState};
 use crate::ticket::ticket;
 
+/// What puts entries on hold as they come.
+#[derive(Clone, Copy)]
+enum HeldBy {
+    /// `holdlimit`.
+    Limit,
+    /// The channel is `hold`, or one of its kind.
+    Channel,
+}
+
 impl Core {
     /// Queues a message that has just been made durable.
     pub(crate) fn accept(&mut self, ticket: &Ticket, now: Time) {
@@ -22,19 +31,28 @@ impl Core {
             let entries = self.queues.entries_of(message);
             entries.for_each(|key| self.record_act(key, "hub", "hold", &ticket.hold_reason));
         }
-        if let Some((message, true)) = placed {
-            tracing::warn!(id = %ticket.id, "held: more recipients than the channel's holdlimit");
+        if let Some((message, Some(why))) = placed {
+            let reason = match why {
+                HeldBy::Limit => {
+                    tracing::warn!(id = %ticket.id, "held: more recipients than the channel's holdlimit");
+                    "more recipients than holdlimit"
+                }
+                HeldBy::Channel => {
+                    tracing::info!(id = %ticket.id, "held: its channel holds what comes");
+                    "its channel holds what comes"
+                }
+            };
             let held = self.queues.entries_of(message).filter(|&key| self.queues.state(key) == State::Held);
-            held.for_each(|key| self.record_act(key, "hub", "hold", "more recipients than holdlimit"));
+            held.for_each(|key| self.record_act(key, "hub", "hold", reason));
             self.write_state(message, Durability::Lazy, now);
         }
         tracing::debug!(id = %ticket.id, size = ticket.size, "queued");
     }
 
-    /// Puts a message without state where its envelope and the configuration say. With its number comes whether
-    /// `holdlimit` held any of it.
-    fn place(&mut self, ticket: &Ticket, now: Time) -> Option<(MessageKey, bool)> {
-        let mut limited = false;
+    /// Puts a message without state where its envelope and the configuration say. With its number comes what held any of
+    /// it.
+    fn place(&mut self, ticket: &Ticket, now: Time) -> Option<(MessageKey, Option<HeldBy>)> {
+        let mut held_by = None;
         let mut placements = Vec::with_capacity(ticket.parts.len());
         let mut service: Vec<ChannelKey> = Vec::new();
         for part in &ticket.parts {
@@ -47,7 +65,10 @@ impl Core {
                     let on_channel = ticket.parts.iter().filter(|other| other.channel == part.channel);
                     let count: u32 = on_channel.map(|other| other.recipients).sum();
                     if policy.hold_limit.is_some_and(|limit| count > limit) {
-                        limited = true;
+                        held_by = Some(HeldBy::Limit);
+                        Placement::Held
+                    } else if policy.holds {
+                        held_by.get_or_insert(HeldBy::Channel);
                         Placement::Held
                     } else {
                         let (placement, urgency) = match policy.at_enqueue(ticket) {
@@ -98,7 +119,7 @@ impl Core {
                 self.queues.make_due(&queues, now);
             }
         }
-        Some((message, limited))
+        Some((message, held_by))
     }
 
     /// Takes back what the spool has found: in the order in which it was accepted, more or less.

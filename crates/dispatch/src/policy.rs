@@ -64,6 +64,8 @@ pub(crate) struct Policy {
     pub(crate) connect_canonical: bool,
     pub(crate) thread_depth: usize,
     pub(crate) hold_limit: Option<u32>,
+    /// Whatever comes waits for an operator (`hold`).
+    pub(crate) holds: bool,
     pub(crate) block_etrn: bool,
     /// What happens to its messages is recorded.
     pub(crate) logging: bool,
@@ -87,6 +89,8 @@ impl Policy {
     pub(crate) fn of(channel: &Channel, config: &Config) -> Self {
         let settings = &channel.settings;
         let schedule = match settings.direction {
+            // What an operator has released goes, whatever else is written: `hold slave` is customary.
+            _ if channel.holds() => Schedule::Immediate,
             Direction::Slave => Schedule::Slave,
             Direction::Master | Direction::Bidirectional if settings.periodic => Schedule::Periodic,
             Direction::Master | Direction::Bidirectional => Schedule::Immediate,
@@ -138,6 +142,7 @@ impl Policy {
             connect_canonical: settings.connect_canonical,
             thread_depth: settings.thread_depth.max(1) as usize,
             hold_limit: settings.hold_limit,
+            holds: channel.holds(),
             block_etrn: settings.block_etrn,
             logging: settings.logging,
             fixed_peer: channel.fixed_peer().map(str::to_lowercase),

@@ -514,7 +514,7 @@ impl<'a, 'p: 'a> Machine<'a, 'p> {
 /// Channels that take mail only to hand it on, so that their mail has been through rewriting before.
 fn is_internal(channel: &str) -> bool {
     let family = channel.split('_').next().unwrap_or(channel);
-    ["reprocess", "process", "conversion", "defragment", "directory"]
+    ["reprocess", "process", "conversion", "defragment", "directory", "hold"]
         .iter()
         .any(|name| family.eq_ignore_ascii_case(name))
 }
@@ -647,7 +647,7 @@ mod tests {
 
     #[test]
     fn the_internal_channels() {
-        for name in ["reprocess", "process_x", "conversion", "DEFRAGMENT"] {
+        for name in ["reprocess", "process_x", "conversion", "DEFRAGMENT", "hold"] {
             assert!(is_internal(name), "{name}");
         }
         for name in ["tcp_local", "processing", "l"] {
