@@ -383,7 +383,7 @@ codes! {
          of it: write `urgentnotices` behind `notices`. Take out the one that is not meant."
     KEYWORD_WITHOUT_EFFECT Info "keyword-without-effect"
         "a keyword is accepted and has no effect"
-        "It belongs to another product or to a layer that Sluice does not have. It is accepted so that existing \
+        "It belongs to another product or to a layer that Sluice does not have, or to a channel that is not configured. It is accepted so that existing \
          configurations can be used as they are, and said once for each keyword."
     TCP_WITHOUT_SMTP Warning "tcp-without-smtp"
         "a `tcp_*` channel has no `smtp` keyword"
@@ -398,6 +398,10 @@ codes! {
         "mail on a service channel goes on as it is"
         "In the products this channel changes a message before it goes on. That service does not exist here; what is queued to \
          the channel is brought in again, as by the channel `reprocess`, so that nothing is kept from its recipients."
+    NO_DEFRAGMENT_CHANNEL Warning "no-defragment-channel"
+        "large messages cannot be cut into pieces"
+        "The keywords `maxblocks` and `maxlines` lead mail over the channel `defragment`. Without a channel of that name \
+         it goes on whole. Add the block, or take the keyword out."
     EXPANSION_NOT_PUT_OFF Warning "expansion-not-put-off"
         "`expandlimit` cannot do what it says"
         "A message for more recipients than `expandlimit` is put whole on the channel `reprocess`, or on the one that `expandchannel` \

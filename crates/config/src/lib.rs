@@ -58,7 +58,8 @@ pub use header_options::{HeaderOption, HeaderOptions};
 pub use keyword::{Arguments, KeywordInfo, Origin, Status, keyword, keywords};
 pub use mappings::{MappingEntry, MappingTable, Mappings, read_mappings, read_mappings_and_databases};
 pub use model::{
-    Atrn, Channel, Channels, Config, HostName, Keyword, OptionValue, Pool, Rule, Service, is_local_name,
+    Atrn, Channel, Channels, Config, DEFRAGMENT, HostName, Keyword, OptionValue, Pool, Rule, Service,
+    is_local_name,
 };
 pub use options::{Isolation, LOG_DIR, OptionInfo, OptionKind, Options, OtherOption, ServerOptions};
 pub use print::print;

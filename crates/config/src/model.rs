@@ -21,6 +21,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// The channel where pieces of messages are put together, and messages are cut into pieces.
+pub const DEFRAGMENT: &str = "defragment";
+
 /// A whole configuration, free of errors.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -276,6 +279,13 @@ impl Channel {
     #[must_use]
     pub fn fixed_peer(&self) -> Option<&str> {
         self.settings.daemon.as_deref()
+    }
+
+    /// Whether the channel puts pieces of messages together and makes some: `defragment` and `defragment_*`.
+    #[must_use]
+    pub fn defragments(&self) -> bool {
+        self.name == DEFRAGMENT
+            || self.name.strip_prefix(DEFRAGMENT).is_some_and(|rest| rest.starts_with('_'))
     }
 
     /// Whether mail on the channel waits for an operator, and goes on when it is released: `hold` and `hold_*`.

@@ -9,7 +9,7 @@ use crate::lines::{Manner, Reader, Text};
 use crate::main_file::{self, Block, Written};
 use crate::mappings::{self, MAPPING_FILE, Mappings};
 use crate::meaning::{self, Surroundings};
-use crate::model::{Channel, Channels, Config, is_local_name};
+use crate::model::{Channel, Channels, Config, DEFRAGMENT, is_local_name};
 use crate::options::{Isolation, Options, ServerOptions};
 use crate::services::{self, JobController};
 use crate::settings::{DEFAULT_POOL, default_notices};
@@ -35,11 +35,8 @@ const HEADER_OPTIONS_SUFFIX: &str = "headers.opt";
 const SYSTEM_ZONE: &str = "/etc/localtime";
 const ZONES: &str = "/usr/share/zoneinfo";
 /// Channels of the products that run a service on mail before it goes on. Here it goes on as it is.
-const PASSING_THROUGH: [(&str, &str); 3] = [
-    ("conversion", "body parts are not converted"),
-    ("defragment", "pieces of messages are not put together"),
-    ("directory", "no directory is asked"),
-];
+const PASSING_THROUGH: [(&str, &str); 2] =
+    [("conversion", "body parts are not converted"), ("directory", "no directory is asked")];
 
 /// Reads a configuration. There is one unless some diagnostic is an error.
 ///
@@ -429,7 +426,30 @@ fn channels(
         });
     }
     check_expansion(&channels, reader);
+    check_pieces(&channels, reader);
     channels
+}
+
+/// Pieces are put together and made by the channel `defragment`. Configurations of the products have the keyword of that name on
+/// many channels, with and without it.
+fn check_pieces(channels: &[Channel], reader: &mut Reader<'_>) {
+    if channels.iter().any(|channel| channel.name == DEFRAGMENT) {
+        return;
+    }
+    let help = "add a channel block `defragment` with the host `DEFRAGMENT-DAEMON`";
+    let message = |name: &str| format!("`{name}` has no effect: there is no channel `{DEFRAGMENT}`");
+    if let Some(keyword) = channels.iter().find_map(|channel| channel.keyword(DEFRAGMENT)) {
+        let remark = Diagnostic::new(&codes::KEYWORD_WITHOUT_EFFECT, message(DEFRAGMENT)).at(keyword.span);
+        reader.push(remark.help(help));
+    }
+    for channel in channels {
+        for name in ["maxblocks", "maxlines"] {
+            if let Some(keyword) = channel.keyword(name).filter(|keyword| !keyword.inherited) {
+                let remark = Diagnostic::new(&codes::NO_DEFRAGMENT_CHANNEL, message(name)).at(keyword.span);
+                reader.push(remark.help(help));
+            }
+        }
+    }
 }
 
 /// `expandlimit` needs a channel that brings mail in again, and none of those may have one itself.
@@ -505,6 +525,7 @@ fn built_in_plugin(name: &str) -> Option<&'static str> {
         "l" => Some("local"),
         "bitbucket" | "filter_discard" => Some("bitbucket"),
         _ if name.starts_with("tcp_") => Some("tcp"),
+        _ if is_of_family(name, "defragment") => Some("defragment"),
         _ if is_of_family(name, "http") => Some("http"),
         _ if is_of_family(name, "pipe") => Some("pipe"),
         _ if is_of_family(name, "bsin") || is_of_family(name, "bsout") => Some("bsmtp"),

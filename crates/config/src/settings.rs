@@ -65,6 +65,12 @@ pub struct Settings {
     pub thread_depth: u32,
     /// `holdlimit`: a message for more recipients is put on hold.
     pub hold_limit: Option<u32>,
+    /// `defragment`: pieces of messages are put together before they go to the channel.
+    pub defragment: bool,
+    /// `maxblocks`: octets of a message beyond which it goes in pieces.
+    pub piece_octets: Option<u64>,
+    /// `maxlines`: lines of a message beyond which it goes in pieces.
+    pub piece_lines: Option<u64>,
     /// `addrsperfile`: most recipients in one queue entry.
     pub addrs_per_file: Option<u32>,
     /// `addrsperjob`: a job for each so many recipients; 0 is one job whatever their number.
@@ -517,6 +523,9 @@ impl Default for Settings {
             priority_pools: PerPriority::all(None),
             thread_depth: THREAD_DEPTH,
             hold_limit: None,
+            defragment: false,
+            piece_octets: None,
+            piece_lines: None,
             addrs_per_file: None,
             addrs_per_job: None,
             files_per_job: None,

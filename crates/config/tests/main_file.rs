@@ -229,6 +229,7 @@ fn channels_that_cannot_deliver_are_said() {
         "process_x",
         "reprocess",
         "hold",
+        "defragment",
         "filter_discard",
         "bitbucket",
         "x_in slave",
@@ -239,8 +240,15 @@ fn channels_that_cannot_deliver_are_said() {
         check(&with_block("conversion")),
         "sluice.cnf:6:1: info[channel-passes-through]: mail on the channel `conversion` goes on as it is: body parts are not converted"
     );
-    for passing in ["defragment", "directory_x"] {
-        assert_eq!(places(&with_block(passing)), "6:1 info channel-passes-through", "{passing}");
+    assert_eq!(places(&with_block("directory_x")), "6:1 info channel-passes-through");
+    for (keywords, said) in [
+        ("defragment", "6:12 info keyword-without-effect"),
+        ("maxblocks 10", "6:12 warning no-defragment-channel"),
+        ("maxlines 10", "6:12 warning no-defragment-channel"),
+    ] {
+        let block = with_block(&format!("tcp_x smtp {keywords}"));
+        assert_eq!(places(&block), said);
+        assert_eq!(places(&format!("{block}\ndefragment\nDEFRAGMENT-DAEMON\n")), "");
     }
 }
 

@@ -22,6 +22,7 @@ use sluice_spool::{EntryId, Health, ReadError, SealError, Spool, Stats};
 use crate::closed::{Closing, ClosingDone, ClosingError};
 use crate::event::{Answer, ChannelReport, Event, Loaded, Question};
 use crate::order::{Order, ReleaseId, Released};
+use crate::pieces::{self, Head};
 use crate::policy::Policy;
 use crate::record;
 use crate::records::ReleaseRecord;
@@ -115,6 +116,8 @@ pub struct Draft {
     draft: sluice_spool::Draft,
     size: u64,
     lines: u64,
+    /// Its beginning, where any channel wants to know whether it is a piece of a message.
+    head: Option<Head>,
 }
 
 impl fmt::Debug for Draft {
@@ -134,6 +137,9 @@ impl Draft {
     pub fn chunk(&mut self, bytes: Vec<u8>, done: impl FnOnce(Result<(), CommitError>) + Send + 'static) {
         self.size += bytes.len() as u64;
         self.lines += lines_in(&bytes);
+        if let Some(head) = &mut self.head {
+            head.take(&bytes);
+        }
         self.draft.chunk(bytes, |result| done(result.map_err(CommitError::Seal)));
     }
 }
@@ -160,7 +166,8 @@ impl Handle {
     /// Begins a message.
     #[must_use]
     pub fn draft(&self) -> Draft {
-        Draft { draft: self.shared.spool.draft(), size: 0, lines: 0 }
+        let head = Head::wanted(&self.shared.loaded.load().config).then(Head::default);
+        Draft { draft: self.shared.spool.draft(), size: 0, lines: 0, head }
     }
 
     /// Ends a message: `tail` is the rest of its content. `done` with `Ok` means that it is on the disk and in the
@@ -185,9 +192,14 @@ impl Handle {
         }
         let loaded = shared.loaded.load_full();
         let mut envelope = envelope;
-        let Draft { draft, size, lines } = draft;
+        let Draft { draft, size, lines, head } = draft;
         let size = size + tail.len() as u64;
-        divert(&mut envelope, size, || lines + lines_in(&tail), &loaded.config);
+        let all_lines = || lines + lines_in(&tail);
+        divert(&mut envelope, size, all_lines, &loaded.config);
+        if let Some(mut head) = head {
+            head.take(&tail);
+            pieces::lead(&mut envelope, &head, size, all_lines, &loaded.config);
+        }
         let bytes = envelope.encode();
         let records = record::queued(&envelope, size, &loaded.config);
         let id = draft.id();

@@ -44,6 +44,7 @@ mod news;
 mod notes;
 mod notice;
 mod order;
+mod pieces;
 mod plugins;
 mod policy;
 mod record;

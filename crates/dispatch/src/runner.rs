@@ -18,6 +18,8 @@ use sluice_config::{Channel, Config, Demand, Isolation};
 use sluice_host::{Content, Events, Offer, Place, Plugin, PluginOption, Report};
 use sluice_spool::Stored;
 
+use crate::pieces;
+
 /// What an instance of a channel is started with. Two that are equal need no restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instance {
@@ -26,7 +28,8 @@ pub struct Instance {
     /// Plugin name, or a path when it has a `/`.
     pub plugin: String,
     /// Facts about the channel and the house: `channel`, `official_host`, `local_host`, `folder`, the folder of the
-    /// configuration, where relative paths in option files start, and with `loopcheck` the [`loop_mark`].
+    /// configuration, where relative paths in option files start, `spool`, the folder of the spool, with `loopcheck` the
+    /// [`loop_mark`], and for `defragment` the limits of the channels that messages are cut for (`cut_limits`).
     pub facts: BTreeMap<String, String>,
     /// Channel keywords in force, with their arguments joined by one blank.
     pub keywords: BTreeMap<String, String>,
@@ -49,7 +52,8 @@ impl Instance {
             (Some(name), _) | (None, Some(name)) => name.clone(),
             (None, None) => config.channels.local().official_host.clone(),
         };
-        let facts: [(&str, String); 4] = [
+        let facts: [(&str, String); 5] = [
+            ("spool", config.options.spool_dir.to_string_lossy().into_owned()),
             ("channel", channel.name.clone()),
             ("official_host", channel.official_host.clone()),
             ("local_host", local_host),
@@ -67,6 +71,9 @@ impl Instance {
         // Several keywords have a say in each, and their order counts.
         facts.insert("tls_client".to_owned(), demand(channel.settings.tls_client).to_owned());
         facts.insert("sasl_client".to_owned(), demand(channel.settings.sasl_client).to_owned());
+        if channel.defragments() {
+            facts.insert("cut_limits".to_owned(), pieces::cut_limits(config));
+        }
         if channel.has("loopcheck") {
             facts.insert("loop_mark".to_owned(), loop_mark().to_owned());
         }

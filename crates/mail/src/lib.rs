@@ -2,7 +2,7 @@
 //!
 //! Everything here is plain data with the conversions that belong to it: an [`Address`] and its written form, an
 //! [`Envelope`] and its bytes, a [`Status`] and its three numbers. [`notice`] turns given facts into a delivery status
-//! notification; [`header`] and [`field`] find the addresses in a message; [`header_edit`] changes its fields; [`wire`] knows about the dots of RFC 5321 section 4.5.2.
+//! notification; [`header`] and [`field`] find the addresses in a message, and [`mime`] its parts; [`header_edit`] changes its fields; [`wire`] knows about the dots of RFC 5321 section 4.5.2.
 //!
 //! # Invariants
 //! Nothing here reads a clock, a file or the environment; the time is always handed in. Nothing here panics on bytes
@@ -17,6 +17,7 @@ mod envelope;
 pub mod field;
 pub mod header;
 pub mod header_edit;
+pub mod mime;
 mod next_hop;
 pub mod notice;
 mod outcome;

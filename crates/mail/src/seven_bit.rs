@@ -11,6 +11,9 @@
 //! Dot-stuffing (`wire`), the conversation with the peer (the tcp plugin).
 
 use std::borrow::Cow;
+use std::ops::Range;
+
+use crate::mime::{field, lines, parameter, split};
 
 /// Parts within parts, at most: deeper ones come of no mail program.
 const DEPTH_MAX: usize = 20;
@@ -145,15 +148,6 @@ fn entity(bytes: &[u8], needs: Needs, place: Place, depth: usize, out: &mut Vec<
     Ok(())
 }
 
-/// Header and body; the empty line between them belongs to the header.
-fn split(bytes: &[u8]) -> (&[u8], &[u8]) {
-    if bytes.starts_with(b"\r\n") {
-        return bytes.split_at(2);
-    }
-    let end = memchr::memmem::find(bytes, b"\r\n\r\n").map_or(bytes.len(), |at| at + 4);
-    bytes.split_at(end)
-}
-
 /// The parts between the delimiter lines (RFC 2046 section 5.1.1). What stands before the first and behind the last means
 /// nothing; its 8-bit octets become question marks.
 fn multipart(
@@ -167,7 +161,7 @@ fn multipart(
     let mut found = false;
     let mut inside = false;
     let mut start = 0;
-    for (from, to) in lines(body) {
+    for Range { start: from, end: to } in lines(body) {
         let line = body[from..to].trim_ascii_end();
         let Some(rest) = line.strip_prefix(delimiter.as_slice()) else { continue };
         if !rest.is_empty() && rest != b"--" {
@@ -193,24 +187,10 @@ fn between(piece: &[u8], is_part: bool, needs: Needs, depth: usize, out: &mut Ve
     Ok(())
 }
 
-/// Where each line begins, and where the next one does.
-fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, usize)> {
-    let mut start = 0;
-    std::iter::from_fn(move || {
-        if start >= bytes.len() {
-            return None;
-        }
-        let end = memchr::memmem::find(&bytes[start..], b"\r\n").map_or(bytes.len(), |at| start + at + 2);
-        let line = (start, end);
-        start = end;
-        Some(line)
-    })
-}
-
 /// The fields of a header: each with its continuation lines and its end.
 fn fields(header: &[u8]) -> Vec<&[u8]> {
     let mut found: Vec<(usize, usize)> = Vec::new();
-    for (from, to) in lines(header) {
+    for Range { start: from, end: to } in lines(header) {
         match found.last_mut() {
             Some(last) if matches!(header[from], b' ' | b'\t') => last.1 = to,
             _ => found.push((from, to)),
@@ -222,44 +202,6 @@ fn fields(header: &[u8]) -> Vec<&[u8]> {
 fn is_named(field: &[u8], name: &str) -> bool {
     let colon = field.iter().position(|octet| *octet == b':');
     colon.is_some_and(|colon| field[..colon].trim_ascii_end().eq_ignore_ascii_case(name.as_bytes()))
-}
-
-/// The value of the first field of that name, unfolded.
-fn field(header: &[u8], name: &str) -> Option<String> {
-    let field = fields(header).into_iter().find(|field| is_named(field, name))?;
-    let value = &field[field.iter().position(|octet| *octet == b':')? + 1..];
-    Some(String::from_utf8_lossy(value).replace("\r\n", "").trim().to_owned())
-}
-
-/// A parameter of a MIME field (RFC 2045 section 5.1), quoted or not.
-fn parameter(value: &str, name: &str) -> Option<String> {
-    let mut rest = &value[value.find(';')? + 1..];
-    loop {
-        let (key, behind) = rest.split_once('=')?;
-        let behind = behind.trim_start();
-        let (text, after) = match behind.strip_prefix('"') {
-            Some(quoted) => {
-                let mut text = String::new();
-                let mut letters = quoted.char_indices();
-                let end = loop {
-                    match letters.next()? {
-                        (_, '\\') => text.extend(letters.next().map(|(_, letter)| letter)),
-                        (at, '"') => break at + 1,
-                        (_, letter) => text.push(letter),
-                    }
-                };
-                (text, &quoted[end..])
-            }
-            None => {
-                let end = behind.find([';', ' ', '\t', '(']).unwrap_or(behind.len());
-                (behind[..end].to_owned(), &behind[end..])
-            }
-        };
-        if key.trim().eq_ignore_ascii_case(name) {
-            return (!text.is_empty()).then_some(text);
-        }
-        rest = &after[after.find(';')? + 1..];
-    }
 }
 
 fn relabelled(header: &[u8], encoding: &str, out: &mut Vec<u8>) {
@@ -285,7 +227,7 @@ fn relabelled_with(header: &[u8], encoding: &str, added: &str, out: &mut Vec<u8>
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
 fn quoted_printable(text: &[u8], out: &mut Vec<u8>) {
-    for (from, to) in lines(text) {
+    for Range { start: from, end: to } in lines(text) {
         let line = &text[from..to];
         let (line, end) = match line.strip_suffix(b"\r\n") {
             Some(line) => (line, &b"\r\n"[..]),

@@ -108,6 +108,15 @@ impl<'a> Submission<'a> {
         }
     }
 
+    /// Other content, in wire form, for what is otherwise the message of a delivery: one that was changed, or put together.
+    #[must_use]
+    pub fn with_content(mut self, wire: impl Into<Cow<'a, [u8]>>) -> Submission<'a> {
+        let content = wire.into();
+        self.eight_bit = !content.is_ascii();
+        self.pieces = if content.is_empty() { Vec::new() } else { vec![content] };
+        self
+    }
+
     /// It appears to come from the channel that the delivery came in by. Only for what [`Submission::again`] has made.
     #[must_use]
     pub fn as_original(mut self) -> Submission<'a> {

@@ -31,6 +31,11 @@ const GENERATED: &[Generated] = &[
         variable: "UPDATE_REFERENCE",
     },
     Generated {
+        what: "docs/reference/channel-defragment.md, from the plugin's option table",
+        package: "sluice-defragment",
+        variable: "UPDATE_REFERENCE",
+    },
+    Generated {
         what: "docs/reference/channel-http.md, from the plugin's option table",
         package: "sluice-http",
         variable: "UPDATE_REFERENCE",
