@@ -33,6 +33,7 @@ mod notice_terms;
 mod option_file;
 mod options;
 mod print;
+mod protocol_settings;
 mod public_suffix;
 mod reading;
 mod reference;
