@@ -1,8 +1,8 @@
 //! Channel plugin: brings mail in again, so that its addresses are rewritten and its aliases expanded once more.
 //!
-//! The channels `process` and `reprocess` of PMDF and Messaging Server, and those that would do something with a message
-//! before it goes on (`conversion`, `defragment`, `directory`): here it goes on as it is. Mail of `reprocess` appears to come
-//! from the channel that it first came in by; mail of the others from the channel itself.
+//! The channels `process`, `reprocess` and `hold` of PMDF and Messaging Server, and those that would do something with a message
+//! before it goes on (`conversion`, `directory`): here it goes on as it is. Mail of `reprocess` appears to come from the channel
+//! that it first came in by; mail of the others from the channel itself. Mail of `hold` gets here when an operator has released it.
 //!
 //! # Invariants
 //! A recipient is settled only after the new message is durable for it, so a stop at any moment loses nothing; one between
@@ -12,7 +12,8 @@
 //! A recipient who is refused is settled as failed, which makes a notice to the sender. While the hub takes nothing, what
 //! is here waits.
 //! # Not here
-//! Rewriting, aliases and access tables: the hub does that when the message comes in.
+//! Rewriting, aliases and access tables: the hub does that when the message comes in. Putting pieces of messages
+//! together: the channel `defragment` has a plugin of its own.
 #![forbid(unsafe_code)]
 
 use sluice_sdk::{

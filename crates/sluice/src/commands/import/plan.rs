@@ -19,7 +19,7 @@ const TEXT_DATABASES: [&str; 5] = ["general.txt", "domain.txt", "alias.txt", "re
 /// Longest file that is taken for configuration; a queue or a log that lies about is not read into memory.
 const FILE_SIZE_MAX: usize = 256 << 20;
 /// Delivery programs of the products and the plugins that do their work.
-const PLUGINS: [(&str, &str); 13] = [
+const PLUGINS: [(&str, &str); 14] = [
     ("tcp_smtp_client", "tcp"),
     ("tcp_smtp_master", "tcp"),
     ("tcp_master", "tcp"),
@@ -33,6 +33,7 @@ const PLUGINS: [(&str, &str); 13] = [
     ("reprocess", "reprocess"),
     ("process", "reprocess"),
     ("conversion", "reprocess"),
+    ("defragment", "defragment"),
 ];
 
 /// What an import does.

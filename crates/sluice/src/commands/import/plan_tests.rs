@@ -256,7 +256,10 @@ fn what_an_administrator_would_ask_next_is_answered() {
         ("pmdf.cnf", main),
         ("option.dat", "ALIAS_URL0=ldap:///$V?*?sub?$R\nNONSENSE=1\n"),
         ("mappings", "CHARSET-CONVERSION\n\n  * Yes\n"),
-        ("job_controller.cnf", "[CHANNEL=reprocess]\nMASTER_COMMAND=IMTA_BIN:reprocess\n"),
+        (
+            "job_controller.cnf",
+            "[CHANNEL=reprocess]\nMASTER_COMMAND=IMTA_BIN:reprocess\n[CHANNEL=defragment]\nMASTER_COMMAND=IMTA_BIN:defragment\n",
+        ),
         (
             "dispatcher.cnf",
             "[SERVICE=SMTP]\nPORT=2525\n[SERVICE=SUBMIT]\nPORT=2587\nPARAMETER=CHANNEL=tcp_submit\n",
@@ -270,6 +273,7 @@ fn what_an_administrator_would_ask_next_is_answered() {
     let table = found(&plan, Kind::Dropped, "mapping CHARSET-CONVERSION");
     assert!(table.contains("character set that they came in"), "{table}");
     assert!(text(&plan, "job_controller.cnf").contains("MASTER_PLUGIN=reprocess"));
+    assert!(text(&plan, "job_controller.cnf").contains("MASTER_PLUGIN=defragment"));
     let lost = found(&plan, Kind::Decide, "info[rewrite-channel-not-reached]");
     assert!(lost.contains("`tcp_lost`"), "{lost}");
     let relay = found(&plan, Kind::Decide, "relay policy of tcp_submit");
