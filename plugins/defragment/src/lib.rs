@@ -28,8 +28,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use sluice_mail::mime::{Partial, split};
 use sluice_mail::wire::stuff;
 use sluice_sdk::{
-    Channel, Context, CreateError, Delivery, Handover, Level, Next, NotTaken, OptionSpec, Options, Outcome,
-    Recipient, RunError, Status, Submission, Worker,
+    Channel, Claim, Context, CreateError, Delivery, Handover, Level, Next, NotTaken, OptionSpec, Options,
+    Outcome, Recipient, RunError, Status, Submission, Worker,
 };
 
 use store::{Put, Set, Store, To};
@@ -155,18 +155,19 @@ impl Defragment {
         // Reading from memory does not fail.
         let _ = delivery.reader().read_to_end(&mut message);
         // The hub keeps those for one domain, or one channel to cut for, together; a batch may have several.
-        let mut by_domain: BTreeMap<&str, Vec<Recipient<'_>>> = BTreeMap::new();
-        for recipient in delivery.recipients() {
+        let mut by_domain: BTreeMap<&str, Vec<Claim<'_>>> = BTreeMap::new();
+        for recipient in delivery.take_recipients() {
             by_domain.entry(recipient.domain).or_default().push(recipient);
         }
-        for (domain, recipients) in by_domain {
+        for (domain, claims) in by_domain {
+            let recipients: Vec<Recipient<'_>> = claims.iter().map(|claim| **claim).collect();
             let outcomes = match (Partial::of(split(&message).0), self.limits.get(domain)) {
                 (Some(says), _) => self.keep(worker, delivery, &says, &message, &recipients),
                 (None, Some(limits)) => self.cut(worker, delivery, &message, *limits, &recipients),
                 (None, None) => bring_in(worker, Submission::again(delivery), &recipients),
             };
-            for (recipient, outcome) in recipients.iter().zip(outcomes) {
-                delivery.settle(recipient.index, outcome);
+            for (claim, outcome) in claims.into_iter().zip(outcomes) {
+                claim.settle(outcome);
             }
         }
     }
