@@ -354,7 +354,9 @@ fn settings(arguments: &PluginCheck) -> Result<Vec<sluice_host::Setting>, Failur
         let Some(instance) = sluice_dispatch::Instance::of(channel, config) else {
             return Err(Failure::new(Exit::Data, anyhow!("the channel `{name}` has no plugin")));
         };
-        settings.extend(instance.facts.iter().map(|(name, value)| Setting::fact(name, value)));
+        // A hub may be at work in the spool, and what its plugins keep there is mail: a check gets no hand on it.
+        let facts = instance.facts.iter().filter(|(name, _)| *name != "spool");
+        settings.extend(facts.map(|(name, value)| Setting::fact(name, value)));
         settings.extend(instance.keywords.iter().map(|(name, value)| Setting::keyword(name, value)));
         settings.extend(instance.options.iter().map(|(name, value)| Setting::option(name, value)));
     } else {
