@@ -1,10 +1,13 @@
 //! Channels whose plugins run in processes of their own: what kills a plugin costs a restart and no mail.
 
 use sluice_testkit::{Batch, Sink, Site, built, number_of, wait_for};
-use sluice_tests::{Destination, SOON, hub};
+use sluice_tests::{Destination, Ledger, SOON, Version, hub, numbers};
 use std::collections::HashMap;
 use std::fs;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 /// A hub with an isolated channel that is carried by `misbehaving`, beside a good one.
 fn hub_with(name: &str, options: &str, good: &Sink) -> Site {
@@ -202,5 +205,133 @@ fn the_next_start_says_in_whose_code_the_last_one_ended() {
     // After a stop there is nothing to say.
     hub.start();
     assert_eq!(times(&hub, "the hub ended without a stop"), 1);
+    hub.stop();
+}
+
+#[test]
+fn the_operator_is_shown_which_channel_has_a_process_and_the_hub_does_not_load_its_plugin() {
+    let good = Sink::start();
+    let mut hub = hub_with("shown", "MODE=delivers_all\n", &good);
+    hub.start();
+    let channel = |hub: &Site, name: &str| {
+        let rows = hub.json(&["channel", "list"]);
+        rows.into_iter().find(|row| row["channel"] == name).expect("the channel's row")
+    };
+    let row = channel(&hub, "tcp_bad");
+    assert_eq!((row["isolated"].as_bool(), row["pid"].is_null()), (Some(true), true), "{row}");
+    let shown = hub.command(&["plugin", "show", "misbehaving"]).out;
+    assert!(shown.contains("tcp_bad: idle") && shown.contains("isolated"), "{shown}");
+
+    Batch::new(hub.address(), "fred@bad.example", 1).send_all();
+    hub.wait_for_waiting(Some("tcp_bad"), 0, SOON);
+    let pid = u32::try_from(channel(&hub, "tcp_bad")["pid"].as_u64().expect("an id")).expect("an id");
+    assert!(children(&hub).contains(&pid), "it is a child of the hub");
+    let rows = hub.json(&["plugin", "list"]);
+    let row = rows.iter().find(|row| row["channels"][0] == "tcp_bad").expect("the plugin's row");
+    assert_eq!((row["isolated"].as_bool(), row["pids"][0].as_u64()), (Some(true), Some(pid.into())), "{row}");
+    let shown = hub.json(&["plugin", "show", "misbehaving"]).remove(0);
+    let of_channel = &shown["channels"][0];
+    assert_eq!(
+        (of_channel["isolated"].as_bool(), of_channel["pid"].as_u64()),
+        (Some(true), Some(pid.into())),
+        "{shown}"
+    );
+    assert!(shown["options"].as_array().is_some_and(|options| !options.is_empty()), "{shown}");
+    let next = channel(&hub, "tcp_next");
+    assert_eq!((next["isolated"].as_bool(), next["pid"].is_null()), (Some(false), true), "{next}");
+    let maps = fs::read_to_string(format!("/proc/{}/maps", hub.id().expect("it runs"))).expect("its maps");
+    assert!(!maps.contains("misbehaving"), "the hub has not loaded it to look at it");
+    hub.stop();
+}
+
+#[test]
+fn what_an_isolated_channel_brings_in_arrives_once() {
+    let good = Sink::start();
+    let site = Site::new("brings-in");
+    let rules = "later.example $U%later.example@REPROCESS-DAEMON$1N\n\
+                 later.example $U%again.next.example@TCP_NEXT$1M$Mtcp_local\n";
+    let to = [Destination::direct("tcp_next", "next.example", good.port())];
+    let configuration = sluice_tests::configuration("", &to);
+    site.write(
+        "sluice.cnf",
+        &format!("{rules}{configuration}\nreprocess isolated maxjobs 4\nREPROCESS-DAEMON\n"),
+    );
+    let mut hub = site;
+    hub.start();
+    // The first sizes lie in the socket's frames, the last does not fit into one.
+    let mut sent = 0;
+    for size in [300, 5000, 300_000] {
+        let batch =
+            Batch { first: sent, sessions: 4, size, ..Batch::new(hub.address(), "fred@later.example", 50) };
+        batch.send_all();
+        sent += 50;
+    }
+    let arrived = good.wait(sent, SOON);
+    assert!(!children(&hub).is_empty(), "it has a process of its own");
+    hub.wait_for_waiting(None, 0, SOON);
+    assert_eq!(good.count(), sent, "none twice");
+    assert_eq!(numbers(&arrived), (0..sent).collect::<Vec<_>>());
+    assert!(arrived.iter().all(|mail| mail.to == ["fred@again.next.example"]));
+    // Content and its length are what was sent.
+    let longest = arrived.iter().map(|mail| mail.content.len()).max().unwrap_or(0);
+    assert!(longest >= 300_000, "{longest}");
+    hub.stop();
+}
+
+#[test]
+fn reloads_of_an_isolated_plugin_under_mail_lose_nothing_and_double_nothing() {
+    let keywords = "isolated maxjobs 4";
+    let mut hub = hub(
+        "isolated-reload",
+        &[Destination { channel: "tcp_ledger", domain: "ledger.example", port: 1, keywords }],
+    );
+    let ledger = Ledger::build(&hub);
+    hub.write(
+        "job_controller.cnf",
+        &format!("[CHANNEL=tcp_ledger]\nMASTER_PLUGIN={}\n", ledger.file().display()),
+    );
+    let folder = hub.folder().display().to_string();
+    hub.write(
+        "tcp_ledger_option",
+        &format!("{}ISOLATED_WRITE={folder}\n", ledger.options(Duration::from_millis(2))),
+    );
+    hub.start();
+    let (address, stop) = (hub.address(), AtomicBool::new(false));
+    let sent = thread::scope(|scope| {
+        let stop = &stop;
+        let sender = scope.spawn(move || {
+            let mut sent = 0;
+            while !stop.load(Ordering::Relaxed) {
+                let batch = Batch::new(address, "fred@ledger.example", 40);
+                Batch { first: sent, sessions: 4, ..batch }.send_all();
+                sent += 40;
+            }
+            sent
+        });
+        let turns = || {
+            for version in 2..=11 {
+                let before = ledger.lines().len();
+                wait_for("mail goes through", SOON, || ledger.lines().len() >= before + 10);
+                ledger.put(match version % 2 {
+                    0 => Version::Renamed(version),
+                    _ => Version::WrittenOver(version),
+                });
+                let row = hub.json(&["plugin", "reload", "ledger"]).remove(0);
+                assert_eq!(row["version"], format!("generation {version:07}"), "{row}");
+                assert_eq!(row["channels"][0]["channel"], "tcp_ledger", "{row}");
+            }
+        };
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(turns));
+        stop.store(true, Ordering::Relaxed);
+        let sent = sender.join().expect("a sender that nothing happened to");
+        done.expect("ten reloads");
+        sent
+    });
+    ledger.wait_for_each_once(sent, SOON);
+    hub.wait_for_waiting(None, 0, SOON);
+    assert!(ledger.versions().len() > 5, "most of them have delivered: {:?}", ledger.versions());
+    assert!(!hub.log().contains("deferred"), "nobody was made to wait by it");
+    // The processes of old generations end when they hold nothing any more.
+    wait_for("one process is left", SOON, || children(&hub).len() == 1);
     hub.stop();
 }

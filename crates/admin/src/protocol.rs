@@ -375,6 +375,12 @@ pub struct ChannelRow {
     pub official_host: String,
     /// The plugin that runs it.
     pub plugin: Option<String>,
+    /// The plugin has a process of its own.
+    #[serde(default)]
+    pub isolated: bool,
+    /// The id of that process, while there is one.
+    #[serde(default)]
+    pub pid: Option<u32>,
     /// `idle`, `running`, `stopped`, `failed`, `no plugin` or `not configured`.
     pub status: String,
     /// How it starts: `immediate`, `periodic`, `slave`.
@@ -451,6 +457,12 @@ pub struct PluginRow {
     pub options: Vec<String>,
     /// Channels that use it.
     pub channels: Vec<String>,
+    /// It has processes of its own, one for each of these channels.
+    #[serde(default)]
+    pub isolated: bool,
+    /// Ids of those that there are now.
+    #[serde(default)]
+    pub pids: Vec<u32>,
     /// Why it could not be loaded; the fields above are then empty.
     pub error: Option<String>,
 }
@@ -613,6 +625,8 @@ mod tests {
                     channel: text(),
                     official_host: text(),
                     plugin: None,
+                    isolated: false,
+                    pid: None,
                     status: text(),
                     schedule: text(),
                     messages: 0,
@@ -649,6 +663,8 @@ mod tests {
                     description: text(),
                     options: Vec::new(),
                     channels: Vec::new(),
+                    isolated: false,
+                    pids: Vec::new(),
                     error: None,
                 }),
             ),

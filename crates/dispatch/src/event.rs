@@ -84,6 +84,10 @@ pub struct ChannelReport {
     pub official_host: String,
     /// Its plugin.
     pub plugin: Option<String>,
+    /// The plugin has a process of its own (`isolated`).
+    pub isolated: bool,
+    /// The id of that process, while there is one.
+    pub process: Option<u32>,
     /// How its instance is.
     pub status: ChannelStatus,
     /// Messages in its queues (a message for several domains counts in each).

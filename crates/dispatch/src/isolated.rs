@@ -122,6 +122,7 @@ impl IsolatedChannels {
                     abi: plugin.abi,
                     description: plugin.description.clone(),
                     options: plugin.options.iter().map(option).collect(),
+                    isolated: true,
                     ..PluginInfo::default()
                 });
                 rows.len() - 1

@@ -82,6 +82,13 @@ impl Core {
             plugin: policy
                 .and_then(|policy| policy.instance.as_ref())
                 .map(|instance| instance.plugin.clone()),
+            isolated: policy
+                .and_then(|policy| policy.instance.as_ref())
+                .is_some_and(|instance| instance.isolation.is_some()),
+            process: channel.and_then(|channel| match &channel.runner {
+                RunnerState::Running(runner) => runner.process(),
+                _ => None,
+            }),
             status,
             messages,
             jobs: channel.map_or(0, |channel| channel.jobs),

@@ -180,6 +180,8 @@ pub struct PluginInfo {
     pub routines: Vec<String>,
     /// Channels whose instances are alive or were asked for.
     pub channels: Vec<String>,
+    /// It was loaded for channels with `isolated`, and not into this process.
+    pub isolated: bool,
     /// Of those the ones that have a process of their own now, with its id.
     pub processes: Vec<(String, u32)>,
     /// Why it is not loaded.
@@ -203,6 +205,7 @@ impl PluginInfo {
             features: plugin.features(),
             routines: plugin.routines().to_vec(),
             channels,
+            isolated: false,
             processes: Vec::new(),
             error: None,
         }

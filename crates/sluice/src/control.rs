@@ -160,6 +160,8 @@ impl Console {
                     channel: channel.name,
                     official_host: channel.official_host,
                     plugin: channel.plugin,
+                    isolated: channel.isolated,
+                    pid: channel.process,
                     status: channel.status.to_string(),
                     schedule: channel.schedule.map_or_else(String::new, |schedule| schedule.to_string()),
                     messages: channel.messages,
@@ -270,6 +272,8 @@ pub(crate) fn plugin_row(plugin: PluginInfo) -> PluginRow {
         description: plugin.description,
         options: plugin.options.into_iter().map(|option| option.name).collect(),
         channels: plugin.channels,
+        isolated: plugin.isolated,
+        pids: plugin.processes.into_iter().map(|(_, pid)| pid).collect(),
         error: plugin.error,
     }
 }

@@ -55,6 +55,12 @@ pub struct PluginChannel {
     pub channel: String,
     /// As in `channel-list`; `null` without a running hub.
     pub status: Option<String>,
+    /// The plugin has a process of its own for it.
+    #[serde(default)]
+    pub isolated: bool,
+    /// The id of that process, while there is one.
+    #[serde(default)]
+    pub pid: Option<u32>,
     /// The generation that it runs; 0 when it has no instance.
     pub generation: u32,
     /// Old instances that finish what they hold.

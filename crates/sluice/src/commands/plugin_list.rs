@@ -26,6 +26,7 @@ pub(crate) fn plugin_list(common: &Common) -> Result<Exit, Failure> {
             ("version", "Version"),
             ("abi", "ABI"),
             ("channels", "Channels"),
+            ("pids", "Processes"),
             ("file", "File"),
             ("options", "Options"),
             ("error", "Error"),
@@ -68,5 +69,10 @@ fn looked_at(common: &Common) -> Result<Vec<PluginInfo>, Failure> {
             users.entry(plugin).or_default().push(channel.name.clone());
         }
     }
-    Ok(users.into_iter().map(|(name, channels)| plugins::looked_at(&host, name, channels)).collect())
+    let looked_at = |(name, channels): (&str, Vec<String>)| {
+        let mut users = loaded.config.channels.iter().filter(|channel| channels.contains(&channel.name));
+        let isolated = users.all(|channel| channel.settings.isolated);
+        PluginInfo { isolated, ..plugins::looked_at(&host, name, channels) }
+    };
+    Ok(users.into_iter().map(looked_at).collect())
 }

@@ -37,6 +37,7 @@ pub(crate) fn plugin_show(show: &PluginShow) -> Result<Exit, Failure> {
         .filter(|channel| channel.plugin.as_ref().is_some_and(|plugin| users.contains(plugin)));
     let channels = channels.map(|channel| PluginChannel {
         channel: channel.name.clone(),
+        isolated: channel.settings.isolated,
         max_jobs: channel.settings.max_jobs,
         ..PluginChannel::default()
     });
@@ -59,7 +60,11 @@ fn print(common: &Common, row: &Value) -> std::io::Result<()> {
         line(&format!("file         {}", text("file")))?;
         line(&format!("version      {}", text("version")))?;
         line(&format!("contract     ABI version {}", row["abi"]))?;
-        line(&format!("generation   {} ({} in memory)", row["generation"], row["generations"]))?;
+        if row["generation"] == 0 {
+            line("generation   none: it has a process of its own as soon as there is something to do")?;
+        } else {
+            line(&format!("generation   {} ({} in memory)", row["generation"], row["generations"]))?;
+        }
         let list = |field: &str| {
             let names: Vec<&str> =
                 row[field].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -89,8 +94,15 @@ fn print(common: &Common, row: &Value) -> std::io::Result<()> {
 fn state(channel: &Value) -> String {
     let name = channel["channel"].as_str().unwrap_or_default();
     let number = |field: &str| channel[field].as_u64().unwrap_or(0);
-    let Some(status) = channel["status"].as_str() else { return name.to_owned() };
+    let Some(status) = channel["status"].as_str() else {
+        return format!("{name}{}", if channel["isolated"] == true { ": isolated" } else { "" });
+    };
     let mut text = format!("{name}: {status}, {} of {} jobs", number("jobs"), number("max_jobs"));
+    match channel["pid"].as_u64() {
+        Some(pid) => text.push_str(&format!(", in process {pid}")),
+        None if channel["isolated"] == true => text.push_str(", isolated"),
+        None => {}
+    }
     if number("generation") > 0 {
         text.push_str(&format!(", generation {}, {} workers", number("generation"), number("workers")));
     }

@@ -108,6 +108,8 @@ pub(crate) fn channel_list(common: &Common) -> Result<Exit, Failure> {
             ("channel", "Channel"),
             ("official_host", "Official host"),
             ("plugin", "Plugin"),
+            ("isolated", "Isolated"),
+            ("pid", "Process"),
             ("status", "Status"),
             ("schedule", "Schedule"),
             ("messages", "Messages"),

@@ -7,6 +7,7 @@ use sluice_admin::protocol::{
 };
 use sluice_admin::{Fault, FaultKind};
 use sluice_dispatch::{ChannelReport, NotRenewed, PluginInfo, ask};
+use sluice_host::Host;
 
 use super::{Rows, busy, put};
 use crate::hub::{self, Hub};
@@ -19,8 +20,13 @@ pub(super) fn show(hub: &Hub, plugin: &str, row: Rows<'_>) -> Result<(), Fault> 
     let users = plugins::of_same_file(&host, &config, &name);
     let reports = ask(|done| hub.dispatcher().channels(done)).map_err(busy)?;
     let is_user = |report: &&ChannelReport| report.plugin.as_ref().is_some_and(|name| users.contains(name));
-    let channels = reports.iter().filter(is_user).map(channel).collect();
-    put(row, &details(plugins::looked_at(&host, &name, Vec::new()), channels));
+    let channels: Vec<PluginChannel> = reports.iter().filter(is_user).map(channel).collect();
+    let info = if !channels.is_empty() && channels.iter().all(|channel| channel.isolated) {
+        isolated(hub, &host, &name)
+    } else {
+        plugins::looked_at(&host, &name, Vec::new())
+    };
+    put(row, &details(info, channels));
     Ok(())
 }
 
@@ -54,6 +60,19 @@ pub(super) fn reload(hub: &Hub, plugin: &str, drain: Option<Duration>, row: Rows
     }
 }
 
+/// What is known of a plugin all of whose channels are isolated: what its processes have told. It is not loaded here to be looked at.
+fn isolated(hub: &Hub, host: &Host, name: &str) -> PluginInfo {
+    let (file, error) = match host.place(name) {
+        Ok(place) => (place.display().to_string(), None),
+        Err(error) => (String::new(), Some(format!("{:#}", anyhow::Error::new(error)))),
+    };
+    // The name that it gives itself need not be that of the configuration; the file is the same.
+    match hub.dispatcher().plugins().into_iter().find(|info| info.isolated && info.file == file) {
+        Some(told) => PluginInfo { name: name.to_owned(), ..told },
+        None => PluginInfo { name: name.to_owned(), file, isolated: true, error, ..PluginInfo::default() },
+    }
+}
+
 fn nobody(plugin: &str, Unknown { nearest }: Unknown) -> Fault {
     let message = format!("the configuration has no plugin `{plugin}`");
     Fault { kind: FaultKind::Unknown, message, nearest }
@@ -64,6 +83,8 @@ fn channel(report: &ChannelReport) -> PluginChannel {
     PluginChannel {
         channel: report.name.clone(),
         status: Some(report.status.to_string()),
+        isolated: report.isolated,
+        pid: report.process,
         generation: instance.generation,
         draining: report.draining,
         workers: instance.workers,
