@@ -19,6 +19,7 @@ use crate::event::{Cause, Events, Failure, HostEvent, StopReason};
 use crate::load::Host;
 use crate::plugin::{OptionProblem, Plugin};
 use crate::recorder::{Call, Recorder, Slot};
+use crate::sending::{Sending, Sends};
 use crate::spec::{SettingKind, Spec};
 use crate::sync::{AtomicBool, AtomicUsize, Condvar, Created, Mutex, MutexGuard, create, thread};
 use crate::watchdog::Watchdog;
@@ -101,7 +102,7 @@ impl Instance {
             events,
             stopping: AtomicBool::new(false),
             failures_in_a_row: AtomicUsize::new(0),
-            sending: AtomicUsize::new(0),
+            sending: Sending::default(),
             watchdog: host.watchdog().clone(),
             door: host.door().clone(),
             recorder: host.recorder().cloned(),
@@ -232,8 +233,8 @@ impl std::fmt::Debug for Instance {
 }
 
 /// What a worker got out of the queue.
-pub(crate) enum Received {
-    Offer(Offer),
+pub(crate) enum Received<'a> {
+    Offer(Offer, Sends<'a>),
     Nothing,
     Closed,
 }
@@ -247,8 +248,8 @@ pub(crate) struct Inner {
     events: Events,
     stopping: AtomicBool,
     failures_in_a_row: AtomicUsize,
-    /// Deliveries that a plugin has finished and whose last word is on its way.
-    pub(crate) sending: AtomicUsize,
+    /// What is on its way and in no list any more.
+    pub(crate) sending: Sending,
     watchdog: Arc<Watchdog>,
     /// Where workers bring mail in, once somebody has opened it.
     pub(crate) door: Arc<OnceLock<Arc<dyn FrontDoor>>>,
@@ -321,7 +322,7 @@ impl Inner {
     }
 
     /// Waits for a lease, at most until `until`.
-    pub(crate) fn receive(self: &Arc<Self>, worker: &Worker, until: Instant) -> Received {
+    pub(crate) fn receive(self: &Arc<Self>, worker: &Worker, until: Instant) -> Received<'_> {
         let called = worker.called();
         let mut state = self.state.lock();
         loop {
@@ -336,7 +337,7 @@ impl Inner {
             if let Some(offer) = state.queue.pop_front() {
                 // Someone may have counted on this worker in the moment in which it was no longer idle.
                 self.start_worker_if_needed(&mut state);
-                return Received::Offer(offer);
+                return Received::Offer(offer, self.sending.begin());
             }
             if !state.open {
                 return Received::Closed;

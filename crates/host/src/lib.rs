@@ -41,6 +41,7 @@ mod recorder;
 #[cfg(test)]
 mod rehearsal;
 mod routine;
+mod sending;
 mod spec;
 mod sync;
 mod watchdog;

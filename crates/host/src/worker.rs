@@ -218,6 +218,7 @@ impl Worker {
                         return Answer::Delivery(self.lend(&mut state, token, lease, lent));
                     }
                     Err(delivery) => {
+                        let _sends = self.instance.sending.begin();
                         drop(state);
                         tracing::error!(channel = %self.instance.channel, id = delivery.id, "{}", Cause::Unusable);
                         self.report(lease, untouched(lease, &delivery, Cause::Unusable));
@@ -231,7 +232,7 @@ impl Worker {
             };
             drop(state);
             match self.instance.receive(self, give_up.min(idle_limit)) {
-                Received::Offer(offer) => {
+                Received::Offer(offer, _sends) => {
                     if self.take(offer.read()) {
                         return Answer::Poll;
                     }
@@ -317,6 +318,7 @@ impl Worker {
             }
             !done
         });
+        let _sends = self.instance.sending.begin();
         drop(state);
         for lease in over {
             self.instance.send(HostEvent::LeaseDone { lease });
@@ -397,7 +399,7 @@ impl Worker {
         held.leaves(self.slot.as_ref(), &mut state.places);
         self.note(Call::Finished);
         // Under the lock, so that an end that finds nothing here to seize knows that something is on its way.
-        self.instance.sending.fetch_add(1, Ordering::SeqCst);
+        let _sends = self.instance.sending.begin();
         drop(state);
         self.room.notify_one();
         if !held.outcomes.is_empty() {
@@ -406,7 +408,6 @@ impl Worker {
         let lease = held.lease;
         let (event, _lent) = held.into_event(Cause::Done);
         self.report(lease, event);
-        self.instance.sending.fetch_sub(1, Ordering::SeqCst);
         abi::SETTLE_OK
     }
 
@@ -445,7 +446,10 @@ impl Worker {
 
     /// Reports what was not lent yet.
     pub(crate) fn give_back_pending(&self, cause: &Cause) {
-        let pending = std::mem::take(&mut self.state.lock().pending);
+        let mut state = self.state.lock();
+        let pending = std::mem::take(&mut state.pending);
+        let _sends = self.instance.sending.begin();
+        drop(state);
         for (lease, delivery) in pending {
             self.report(lease, untouched(lease, &delivery, cause.clone()));
         }

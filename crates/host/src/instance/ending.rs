@@ -90,7 +90,7 @@ impl Inner {
         let mut state = self.state.lock();
         state.left_behind += late;
         // Ended by whoever has reported; what they wait for is that their events are taken.
-        while state.reporting > 0 || self.sending.load(Ordering::SeqCst) > 0 {
+        while state.reporting > 0 || self.sending.is_under_way() {
             self.quiet.wait_for(&mut state, SENDING_TICK);
         }
         let created = state.created.take();

@@ -27,7 +27,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// Orders of steps that are tried for each story.
-const RUNS: usize = 1500;
+const RUNS: usize = 3000;
 
 /// True once in so many times.
 fn once_in(times: u32) -> bool {
