@@ -294,6 +294,85 @@ fn a_destination_filter_is_about_its_copy_alone() {
     hub.stop();
 }
 
+/// What arrives for `writer@back.example`: so many messages.
+fn notices(sink: &Sink, count: usize) -> Vec<String> {
+    let arrived = sink.wait(count, SOON);
+    sink.clear();
+    assert!(arrived.iter().all(|one| one.from.is_empty()), "{arrived:?}");
+    arrived.iter().map(|one| String::from_utf8_lossy(&one.content).into_owned()).collect()
+}
+
+#[test]
+fn who_gets_no_copy_is_told_of_whatever_filters_do_with_the_others() {
+    let (sink, other, back) = (Sink::start(), Sink::start(), Sink::start());
+    let to = [
+        Destination { keywords: "destinationspamfilter1", ..next(&sink) },
+        Destination {
+            keywords: "destinationspamfilter2 blocklimit 2",
+            ..Destination::direct("tcp_other", "other.example", other.port())
+        },
+        Destination::direct("tcp_back", "back.example", back.port()),
+    ];
+    let mut hub = filtered("filter-told", "missingrecipientpolicy 5", "", &to);
+    hub.start();
+    let deliver = |orders: &[&str], more: usize| {
+        let mut content = [b"To: all\r\n".to_vec(), order(orders)].concat();
+        content.extend("too much for some\r\n".repeat(more).bytes());
+        let both = ["fred@next.example", "kim@other.example"];
+        let reply = hub.talk().deliver("writer@back.example", &both, &content).expect("an answer");
+        assert_eq!(reply.code, 250, "{orders:?}: {reply}");
+    };
+    // Too large for one channel: the filter of the other changes its copy, or throws it away.
+    for (order, copies) in [("1: last 1", 1), ("1: discard", 0)] {
+        deliver(&[order], 200);
+        let notice = &notices(&back, 1)[0];
+        assert!(notice.contains("kim@other.example") && !notice.contains("fred@next"), "{order}: {notice}");
+        assert_eq!(sink.wait(copies, SOON).len(), copies, "{order}");
+        sink.clear();
+    }
+    // One copy is thrown away and the other refused: the notice tells what message that was.
+    deliver(&["1: discard", "2: refuse not here"], 0);
+    let notice = &notices(&back, 1)[0];
+    assert!(notice.contains("not here") && notice.contains("Subject: old"), "{notice}");
+    watch("nothing else comes", WHILE, || {
+        sink.count() + other.count() + back.count() == 0 && hub.waiting(None) == 0
+    });
+    hub.stop();
+}
+
+#[test]
+fn copies_are_held_for_different_reasons() {
+    let (sink, other) = (Sink::start(), Sink::start());
+    let to = [
+        Destination { keywords: "destinationspamfilter1", ..next(&sink) },
+        Destination {
+            keywords: "destinationspamfilter2",
+            ..Destination::direct("tcp_other", "other.example", other.port())
+        },
+    ];
+    let mut hub = filtered("filter-reasons", "", "", &to);
+    hub.start();
+    let both = ["fred@next.example", "kim@other.example"];
+    assert_eq!(deliver(&hub, &both, &["1: hold-as-is one", "2: hold-as-is two"]).code, 250);
+    // Held for its way through the world by the hub, and for something else by a filter.
+    let circle = "Received: from a by b; 1 Jan 2026 00:00:00 +0000\r\n".repeat(60);
+    let content = [circle.into_bytes(), order(&["1: hold-as-is three"])].concat();
+    let reply = hub.talk().deliver("a@origin.example", &both, &content).expect("an answer");
+    assert_eq!(reply.code, 250, "{reply}");
+    let list = hub.json(&["queue", "list"]);
+    let mut reasons = Vec::new();
+    for one in &list {
+        assert_eq!(one["state"], "held", "{list:?}");
+        let shown = hub.json(&["queue", "show", one["id"].as_str().expect("an id")]);
+        reasons
+            .extend(shown.iter().map(|shown| shown["hold_reason"].as_str().unwrap_or_default().to_owned()));
+    }
+    reasons.sort_unstable();
+    assert_eq!(reasons, ["", "filter 1: one", "filter 1: three", "filter 2: two"]);
+    assert_eq!(sink.count() + other.count(), 0);
+    hub.stop();
+}
+
 #[test]
 fn filters_that_send_mail_to_each_other_come_to_an_end() {
     let (sink, other) = (Sink::start(), Sink::start());

@@ -7,7 +7,8 @@
 //! brings the message in, waits for both.
 //!
 //! # Failure
-//! More content than [`HELD_OCTETS_MAX`] waiting for verdicts is refused for now. Whatever goes wrong here, nothing of the
+//! More content than [`HELD_OCTETS_MAX`] waiting for verdicts is refused for now, and so is a message whose verdicts take longer than
+//! its session waits: it is not stored behind the client's back. Whatever goes wrong here, nothing of the
 //! message is queued unless all of it is answered for.
 //! # Not here
 //! What becomes of a copy on its way into the spool (`arriving`), making filters and asking them (`filters`).
@@ -15,7 +16,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sluice_config::FilterUse;
 use sluice_dispatch::Loaded;
@@ -154,8 +155,11 @@ impl Filtering {
     }
 
     /// Waits for the verdicts and stores what they leave. For a thread that may wait.
-    fn judge(self: Box<Self>, parcel: Parcel, done: Done) {
-        match self.judged(parcel) {
+    /// Behind `end` nobody waits for it any more, and nothing is stored.
+    fn judge(self: Box<Self>, parcel: Parcel, end: Option<Instant>, done: Done) {
+        match self.judged(parcel, end) {
+            // The client has been told to come again, or is about to be.
+            Ok(_) if copies::is_over(end) => done(Err(copies::not_now())),
             Ok(Some(store)) => store.run(done),
             Ok(None) => done(Ok(())),
             Err(refusal) => done(Err(refusal)),
@@ -163,7 +167,11 @@ impl Filtering {
     }
 
     /// What is to be stored; `None` when there is nothing and the message is answered for all the same.
-    fn judged(mut self: Box<Self>, mut parcel: Parcel) -> Result<Option<Store>, Refusal> {
+    fn judged(
+        mut self: Box<Self>,
+        mut parcel: Parcel,
+        end: Option<Instant>,
+    ) -> Result<Option<Store>, Refusal> {
         let tail = std::mem::take(&mut parcel.tail);
         self.take(tail)?;
         let Some(plain) = parcel.envelopes.first().cloned() else {
@@ -173,7 +181,7 @@ impl Filtering {
         let to: Vec<To> = parcel.envelopes.iter().flat_map(To::of).collect();
         let about = Arc::new(self.about(&parcel, &plain));
         let content = Content::new(std::mem::take(&mut self.pieces), std::mem::take(&mut self.room));
-        let copies = Copies { hub: &self.hub, loaded: &self.loaded, session: &self.session, about };
+        let copies = Copies { hub: &self.hub, loaded: &self.loaded, session: &self.session, about, end };
         let sender = self.transaction.sender.clone();
         let source = source_filters(&self.loaded, &self.session);
         let Some(filtered) = copies.filter(&sender, source, content, to.clone())? else { return Ok(None) };
@@ -187,7 +195,7 @@ impl Filtering {
 
     /// The message as it is stored after the verdicts: a part for each content.
     fn changed(self, parcel: &Parcel, plain: &Envelope, before: &[To], filtered: Filtered) -> Store {
-        let Filtered { copies, refused } = filtered;
+        let Filtered { copies, refused, whole } = filtered;
         let id = self.inner.id();
         let (hub, session, transaction) = (&self.hub, &self.session, &self.transaction);
         let template = |to: &To| Envelope {
@@ -202,10 +210,17 @@ impl Filtering {
         let mut inner = Some(self.inner);
         let same = refused.is_empty()
             && matches!(copies.as_slice(), [(content, to)] if content.is_unchanged() && to == before);
+        // Everybody who gets no copy: whom the session has turned away, for the size too, and whom the filters have.
+        let by_filters = refused.into_iter().map(|(one, refusal)| Refused {
+            recipient: one.recipient,
+            sender: one.sender,
+            refusal,
+        });
+        let told: Vec<Refused> = parcel.refused.iter().cloned().chain(by_filters).collect();
         let mut copies = copies;
         if copies.is_empty() {
             // Nobody gets it, and there are refusals to tell of: they are in the first part.
-            copies.push((Arc::new(Content::default()), Vec::new()));
+            copies.push((whole, Vec::new()));
         }
         for (content, to) in copies {
             let mut envelopes: Vec<Envelope> = Vec::new();
@@ -223,8 +238,8 @@ impl Filtering {
             }
             let is_first = inner.is_some();
             // Only the first part tells of refusals and of those that stand for others.
-            let (told, expanded) = match is_first {
-                true => (refused.clone(), parcel.expanded.clone()),
+            let (refused, expanded) = match is_first {
+                true => (told.clone(), parcel.expanded.clone()),
                 false => (Vec::new(), Vec::new()),
             };
             let arriving = match inner.take() {
@@ -236,14 +251,12 @@ impl Filtering {
                         held: one.held,
                         ..one.recipient.clone().into()
                     });
-                    let turned_away = told.iter().map(|(one, refusal)| Accepted {
-                        refused: Some(refusal.clone()),
+                    let turned_away = refused.iter().map(|one| Accepted {
+                        refused: Some(one.refusal.clone()),
                         ..one.recipient.clone().into()
                     });
-                    let before =
-                        transaction.recipients.iter().filter(|one| is_first && one.refused.is_some());
                     let transaction = Transaction {
-                        recipients: accepted.chain(turned_away).chain(before.cloned()).collect(),
+                        recipients: accepted.chain(turned_away).collect(),
                         expanded: expanded.clone(),
                         ..transaction.clone()
                     };
@@ -253,15 +266,6 @@ impl Filtering {
                     };
                     Box::new(Arriving::with_draft(hub, session, &transaction, draft))
                 }
-            };
-            let told = told.into_iter().map(|(one, refusal)| Refused {
-                recipient: one.recipient,
-                sender: one.sender,
-                refusal,
-            });
-            let refused = match is_first {
-                true => parcel.refused.iter().cloned().chain(told).collect(),
-                false => Vec::new(),
             };
             let parcel = Parcel {
                 envelopes,
@@ -275,6 +279,11 @@ impl Filtering {
         }
         Store::of(id, parts)
     }
+}
+
+/// How long verdicts may take of the time for which a session waits: the rest is for the spool, and for the answer to be heard.
+fn verdict_time(intake_timeout: Duration) -> Duration {
+    intake_timeout / 10 * 9
 }
 
 /// The sender's wishes about the message, as those with this reverse-path have them.
@@ -299,11 +308,15 @@ impl Incoming for Filtering {
     fn commit(self: Box<Self>, parcel: Parcel, done: Done) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             // A plugin brings it in, on a thread of its own that waits.
-            return self.judge(parcel, done);
+            return self.judge(parcel, None, done);
         };
+        let end = Instant::now() + verdict_time(self.session.admission.limits.intake_timeout);
         runtime.clone().spawn(async move {
-            let turn = TURN.acquire().await;
-            let judged = runtime.spawn_blocking(move || self.judge(parcel, done)).await;
+            let Ok(turn) = tokio::time::timeout_at(end.into(), TURN.acquire()).await else {
+                tracing::error!(id = %self.inner.id(), "so many messages wait for verdicts that this one had no turn");
+                return done(Err(copies::not_now()));
+            };
+            let judged = runtime.spawn_blocking(move || self.judge(parcel, Some(end), done)).await;
             drop(turn);
             if let Err(error) = judged {
                 tracing::error!(%error, "a message could not be shown to its filters");

@@ -10,6 +10,7 @@
 //! Storing what is left (`filtering`).
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use sluice_config::FilterUse;
 use sluice_dispatch::Loaded;
@@ -52,10 +53,13 @@ impl To {
 /// What the filters leave.
 #[derive(Debug)]
 pub(crate) struct Filtered {
-    /// Contents and who gets them; all contents differ.
+    /// Contents and who gets them. One content comes as often as there are reasons to hold it: all who are held in a part are held
+    /// for the same.
     pub(crate) copies: Vec<(Arc<Content>, Vec<To>)>,
     /// Who gets nothing, and is to be told why.
     pub(crate) refused: Vec<(To, Refusal)>,
+    /// The message as the filters of the source channel have left it.
+    pub(crate) whole: Arc<Content>,
 }
 
 /// A copy, or the whole message before there are copies.
@@ -82,6 +86,8 @@ pub(crate) struct Copies<'a> {
     pub(crate) loaded: &'a Loaded,
     pub(crate) session: &'a Session,
     pub(crate) about: Arc<About>,
+    /// Nobody waits for the verdicts any more.
+    pub(crate) end: Option<Instant>,
 }
 
 impl Copies<'_> {
@@ -99,7 +105,8 @@ impl Copies<'_> {
             Left::Nothing => return Ok(None),
             Left::Refused(_, refusal) => return Err(refusal),
         };
-        let mut filtered = Filtered { copies: Vec::new(), refused: Vec::new() };
+        let content = Arc::clone(&whole.content);
+        let mut filtered = Filtered { copies: Vec::new(), refused: Vec::new(), whole: content };
         let mut waiting = Vec::new();
         let mut discarded = false;
         self.divide(whole, &mut waiting, &mut filtered);
@@ -125,7 +132,7 @@ impl Copies<'_> {
         match filtered.refused.first() {
             // Nobody gets it: the client is told itself.
             Some((_, refusal)) if filtered.copies.is_empty() && !discarded => Err(refusal.clone()),
-            None if filtered.copies.is_empty() => Ok(None),
+            // Also when all is thrown away: the session may have turned somebody away, who is to be told.
             _ => Ok(Some(filtered)),
         }
     }
@@ -138,7 +145,12 @@ impl Copies<'_> {
             let is_through = destination_filters(self.loaded, channel).is_empty()
                 || copy.passed.iter().any(|passed| passed == channel);
             if is_through {
-                match filtered.copies.iter_mut().find(|(content, _)| Arc::ptr_eq(content, &copy.content)) {
+                let suits = |(content, to): &&mut (Arc<Content>, Vec<To>)| {
+                    let held = to.iter().find(|other| one.held && other.held);
+                    Arc::ptr_eq(content, &copy.content)
+                        && held.is_none_or(|held| held.hold_reason == one.hold_reason)
+                };
+                match filtered.copies.iter_mut().find(suits) {
                     Some((_, to)) => to.push(one),
                     None => filtered.copies.push((Arc::clone(&copy.content), vec![one])),
                 }
@@ -162,6 +174,10 @@ impl Copies<'_> {
             // A number without a plugin is a filter that is switched off.
             let Some(filter) = self.hub.filters().get(asked.number) else { continue };
             let (id, number, plugin) = (&self.about.id, asked.number, filter.plugin());
+            if is_over(self.end) {
+                tracing::error!(%id, filter = number, plugin, "a filter is not asked any more: verdicts have taken too long; the message is refused for now");
+                return Err(not_now());
+            }
             let judged = filter.ask(self.shown(sender, asked, &copy));
             let Judged { verdict, edits, added, withdrawn } = match judged {
                 Ok(judged) => judged,
@@ -287,6 +303,11 @@ impl Copies<'_> {
 }
 
 /// What is said when there is no verdict.
-fn not_now() -> Refusal {
+pub(super) fn not_now() -> Refusal {
     Refusal::new(451, Status::new(4, 7, 1), "the message cannot be looked at now, try again later")
+}
+
+/// Whether the time for verdicts has passed.
+pub(super) fn is_over(end: Option<Instant>) -> bool {
+    end.is_some_and(|end| end <= Instant::now())
 }
