@@ -360,6 +360,44 @@ fn what_makes_no_sense_has_no_effect_and_lies_with_the_bad_ones() {
     ship.stop();
 }
 
+/// Brings a batch of one message into a folder, described as a site describes it.
+fn describe(folder: &Path, number: u64, subject: &str, end: &str) {
+    let text = by_hand(&["fred@ship.example"], &format!("Subject: {subject}\n\nx"));
+    let stem = format!("ship-{number:08}");
+    let part = format!("{stem}.bsmtp");
+    fs::write(folder.join(format!("{stem}.{end}")), &text).expect("a file");
+    let sum = shell(&format!("sha256sum < {stem}.{end}"), folder);
+    let sum = sum.split(' ').next().expect("a sum");
+    let head = format!("# sluice batch 1\n# link: ship\n# number: {number}\n# messages: 1\n");
+    fs::write(folder.join(format!("{stem}.manifest")), format!("{head}# whole: {sum}\n{sum}  {part}\n"))
+        .expect("a file");
+}
+
+#[test]
+fn a_number_that_was_skipped_is_asked_for_and_a_batch_of_a_known_number_is_not_lost() {
+    let (sink, carrier) = (Sink::start(), carrier());
+    let mut ship = reader("no-wire-skipped", carrier.path(), "", &sink);
+    let brought = carrier.path().join("to-ship");
+    describe(&brought, 1, "one anew", "bsmtp");
+    describe(&brought, 3, "three", "bsmtp");
+    // An older batch of the number 1 still lies in the channel's own folder: the other site has begun anew.
+    let own = ship.folder().join("state/bsin_hub/in");
+    fs::create_dir_all(&own).expect("a folder");
+    describe(&own, 1, "one of old", "whole");
+    ship.start();
+    let arrived = sink.wait(3, SOON);
+    let mut subjects: Vec<String> = arrived
+        .iter()
+        .flat_map(|one| String::from_utf8_lossy(&one.content).lines().map(str::to_owned).collect::<Vec<_>>())
+        .filter(|line| line.starts_with("Subject:"))
+        .collect();
+    subjects.sort();
+    assert_eq!(subjects, ["Subject: one anew", "Subject: one of old", "Subject: three"]);
+    let want = carrier.path().join("to-hub/ship-00000002.want");
+    wait_for("the second is asked for", SOON, || read(&want) == "ship-00000002.manifest\n");
+    ship.stop();
+}
+
 #[test]
 fn a_batch_that_comes_by_mail_goes_in() {
     let (sink, carrier) = (Sink::start(), carrier());

@@ -8,7 +8,7 @@
 //! author could not read, no pipe that would never end; and no more of it than is asked for.
 //!
 //! # Invariants
-//! No file is ever written over. A failure leaves nothing behind but, at worst, a file with a hidden name.
+//! No file is ever written into once it has its name: [`replace`] moves a whole one over it. A failure leaves nothing behind but, at worst, a file with a hidden name.
 //! # Not here
 //! What is in the files, and in which folders they lie: that is each plugin's own.
 #![forbid(unsafe_code)]
@@ -113,10 +113,9 @@ fn place(
     fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     over: bool,
 ) -> Result<(), Trouble> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let hidden = above(path).join(format!("{HIDDEN}{}-{number}", std::process::id()));
-    let written = fill_synced(&hidden, fill)
+    let (hidden, file) =
+        make_hidden(above(path)).map_err(|error| Trouble::new("cannot write", path, error))?;
+    let written = fill_synced(file, fill)
         .map_err(|error| Trouble::new("cannot write", path, error))
         .and_then(|()| if over { move_over(&hidden, path) } else { rename(&hidden, path) });
     if written.is_err() {
@@ -126,10 +125,26 @@ fn place(
     written
 }
 
-fn fill_synced(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    // One of the same process number, before a crash, may have left the name.
-    drop(fs::remove_file(path));
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+/// How many hidden names this copy of the code has given. A process has several copies, each in a library of its own.
+static COUNT: AtomicU64 = AtomicU64::new(0);
+
+fn hidden_name(number: u64) -> String {
+    // The address is that of this copy alone.
+    format!("{HIDDEN}{}-{:x}-{number}", std::process::id(), std::ptr::from_ref(&COUNT).addr())
+}
+
+/// Makes a file with a hidden name that nobody has: another writer may be at work on one that is there, or a crash has left it.
+fn make_hidden(folder: &Path) -> io::Result<(PathBuf, File)> {
+    loop {
+        let path = folder.join(hidden_name(COUNT.fetch_add(1, Ordering::Relaxed)));
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            opened => return Ok((path, opened?)),
+        }
+    }
+}
+
+fn fill_synced(file: File, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let mut out = BufWriter::with_capacity(64 << 10, file);
     fill(&mut out)?;
     out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
@@ -363,6 +378,19 @@ mod tests {
         replace(&path, |out| out.write_all(b"two")).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(listing(root.path()), ["a"]);
+    }
+
+    #[test]
+    fn a_hidden_name_that_somebody_has_is_left_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let next = COUNT.load(Ordering::Relaxed);
+        // Other tests of this process take names, too.
+        let theirs: Vec<PathBuf> =
+            (next..next + 200).map(|number| root.path().join(hidden_name(number))).collect();
+        theirs.iter().for_each(|path| fs::write(path, "theirs").unwrap());
+        write(&root.path().join("a"), |out| out.write_all(b"mine")).unwrap();
+        assert_eq!(fs::read(root.path().join("a")).unwrap(), b"mine");
+        assert!(theirs.iter().all(|path| fs::read(path).is_ok_and(|text| text == b"theirs")));
     }
 
     #[test]

@@ -14,11 +14,11 @@
 //!
 //! A batch is known by its number and its checksum: a site that has lost its state and begins with 1 again is heard.
 
+mod answers;
 mod by_mail;
 
-use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -40,8 +40,6 @@ use crate::work::{Fate, Work};
 const NAMES_MAX: usize = 100_000;
 /// How long messages are brought in before the host is asked again: a hub that stops has promised to do so within ten seconds.
 const TURN_MAX: Duration = Duration::from_secs(4);
-/// Numbers that are asked for when more are missing.
-const MISSING_MAX: u64 = 100;
 /// Room in which files are copied.
 const BUFFER: usize = 64 << 10;
 
@@ -137,6 +135,8 @@ impl Incoming {
         self.forget("carrier");
         let names = sluice_durable::names(&self.carrier, NAMES_MAX)?;
         let names: Vec<&str> = names.iter().filter_map(|name| name.to_str()).collect();
+        // Before later ones are taken: the largest number that was taken tells then what was skipped.
+        self.ask_for_missing(&names)?;
         for name in &names {
             if self.waits(name) {
                 continue;
@@ -159,7 +159,6 @@ impl Incoming {
                 return Ok(More::Yes);
             }
         }
-        self.ask_for_missing(&names)?;
         self.answer()?;
         Ok(More::No)
     }
@@ -288,25 +287,28 @@ impl Incoming {
             Err(Unread::Failed(trouble)) => return Err(trouble),
             Err(why) => Err(why.to_string()),
         };
-        let mut file = match opened {
-            Ok((file, _)) => file,
+        let (file, size) = match opened {
+            Ok(opened) => opened,
             Err(why) => {
                 self.put_bad(&[name.to_owned()], &why)?;
                 return Ok(None);
             }
         };
         let read = |error| Trouble { what: "cannot read", path: path.clone(), error };
-        let changed = file.metadata().map_err(read)?.mtime();
-        let sum = sum_of(&mut file).map_err(read)?;
-        let id = format!("hand-{}-{changed}", &sum[..16]);
+        let id = id_by_hand(&file, size).map_err(read)?;
         if self.has_taken(&id) {
             self.clear(&[name.to_owned()])?;
             return Ok(None);
         }
         sluice_durable::replace(&self.file(&id, "manifest"), |out| writeln!(out, "by hand: {name}"))?;
         let copied = sluice_durable::write(&self.file(&id, "whole"), |out| {
-            let mut file = File::open(&path)?.take(self.limits.batch);
-            io::copy(&mut file, out).map(|_| ())
+            // The file that was looked at: another may have its name by now.
+            let mut file = &file;
+            file.seek(SeekFrom::Start(0))?;
+            match io::copy(&mut file.take(size.saturating_add(1)), out)? == size {
+                true => Ok(()),
+                false => Err(io::Error::new(io::ErrorKind::InvalidData, format!("{name} is being written"))),
+            }
         });
         match copied {
             Err(trouble) if !trouble.is_taken() => Err(trouble),
@@ -351,7 +353,10 @@ impl Incoming {
                 if let Source::Described(manifest) = &source {
                     self.owe(id, "ack", &ack(manifest))?;
                 }
-                self.clear(&source.carrier_names())?;
+                // Another batch of that name, which nobody has read, may have come meanwhile.
+                if self.is_on_carrier(&source, id) {
+                    self.clear(&source.carrier_names())?;
+                }
                 self.log.write(Level::Info, &format!("batch {} has been brought in", source.name(id)));
             }
             Fate::Bad(why) => {
@@ -383,6 +388,26 @@ impl Incoming {
             return Ok(Source::ByHand(name.trim_end_matches('\n').to_owned()));
         }
         Manifest::parse(&text, &format!("{id}.manifest")).map(Source::Described)
+    }
+
+    /// Whether what the carrier has by that name is this batch.
+    fn is_on_carrier(&self, source: &Source, id: &str) -> bool {
+        match source {
+            Source::Described(manifest) => {
+                let name = format!("{id}.manifest");
+                let text = sluice_durable::read(&self.carrier.join(&name), manifest::SIZE_MAX);
+                text.is_ok_and(|text| {
+                    let there = Manifest::parse(&String::from_utf8_lossy(&text), &name);
+                    there.is_ok_and(|there| there.whole == manifest.whole)
+                })
+            }
+            Source::ByHand(name) => {
+                let opened = sluice_durable::open(&self.carrier.join(name));
+                opened.is_ok_and(|(file, size)| {
+                    size <= self.limits.batch && id_by_hand(&file, size).is_ok_and(|there| there == id)
+                })
+            }
+        }
     }
 
     /// Refuses a batch: its files go to the bad ones, and the other site is told.
@@ -422,7 +447,8 @@ impl Incoming {
             // It has gone already; when it comes back its batches are known.
             return Ok(());
         }
-        for name in names {
+        // The manifest last: as long as it is there, the rest is found again.
+        for name in names.iter().rev() {
             let path = self.carrier.join(name);
             let cleared = match &self.done {
                 Some(folder) => sluice_durable::put_away(&path, folder).map(|_| ()),
@@ -431,54 +457,6 @@ impl Incoming {
             match cleared {
                 Err(trouble) if !trouble.is_missing() => return Err(trouble),
                 _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes an answer down that the other site is to get.
-    fn owe(&self, stem: &str, kind: &str, text: &str) -> Result<(), Trouble> {
-        if self.answers.is_none() {
-            return Ok(());
-        }
-        sluice_durable::replace(&self.file(stem, &format!("{kind}.owed")), |out| {
-            out.write_all(text.as_bytes())
-        })
-    }
-
-    /// Gives the answers that are owed, if there is somewhere to write them.
-    fn answer(&self) -> Result<(), Trouble> {
-        let Some(folder) = self.answers.as_ref().filter(|folder| folder.is_dir()) else { return Ok(()) };
-        for name in self.own("owed")? {
-            let owed = self.file(&name, "owed");
-            let read = |error| Trouble { what: "cannot read", path: owed.clone(), error };
-            let text = fs::read(&owed).map_err(read)?;
-            sluice_durable::replace(&folder.join(&name), |out| out.write_all(&text))?;
-            sluice_durable::remove(&owed)?;
-        }
-        Ok(())
-    }
-
-    /// Asks for numbers that were skipped: later batches of their link are here or have been taken.
-    fn ask_for_missing(&self, names: &[&str]) -> Result<(), Trouble> {
-        let mut here: HashMap<&str, HashSet<u64>> = HashMap::new();
-        for name in names {
-            if let Some((link, number, ".manifest")) = manifest::parts_of(name) {
-                here.entry(link).or_default().insert(number);
-            }
-        }
-        for (link, numbers) in here {
-            let Some(last) = self.last_of(link) else { continue };
-            let most = numbers.iter().copied().max().unwrap_or(0);
-            for number in (last + 1..most).take(usize::try_from(MISSING_MAX).unwrap_or(100)) {
-                let stem = manifest::stem(link, number);
-                if numbers.contains(&number) || self.waits(&stem) {
-                    continue;
-                }
-                let manifest = format!("{stem}.manifest");
-                if self.wait(&stem, format!("batch {stem} is missing, and later ones are here")) {
-                    self.owe(&stem, "want", &format!("{manifest}\n"))?;
-                }
             }
         }
         Ok(())
@@ -578,7 +556,14 @@ fn ack(manifest: &Manifest) -> String {
     format!("# whole: {}\n{} messages\n", manifest.whole, manifest.messages)
 }
 
-fn sum_of(file: &mut File) -> io::Result<String> {
+/// By what a batch that was made by hand is known: its first `size` octets, and when it was written.
+fn id_by_hand(file: &File, size: u64) -> io::Result<String> {
+    let changed = file.metadata()?.mtime();
+    let sum = sum_of(&mut file.take(size))?;
+    Ok(format!("hand-{}-{changed}", &sum[..16]))
+}
+
+fn sum_of(file: &mut impl Read) -> io::Result<String> {
     let (mut sum, mut buffer) = (Sha256::new(), vec![0; BUFFER]);
     loop {
         match file.read(&mut buffer)? {

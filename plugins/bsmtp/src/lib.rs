@@ -138,6 +138,11 @@ impl Channel for Bsmtp {
             );
             return Err(CreateError::refused(text));
         }
+        if written.out_dir.is_some() && !text::greets(&host) {
+            let text =
+                format!("`{host}` is no name that a batch can begin with: it is that of the local channel");
+            return Err(CreateError::refused(text));
+        }
         if written.keep && written.answer_dir.is_none() {
             return Err(CreateError::refused("KEEP=1 needs ANSWER_DIR, where acknowledgements are found"));
         }

@@ -105,7 +105,13 @@ impl Outgoing {
             let text = format!("the carrier is not there: {} is no folder", self.carrier.display());
             return settle(deliveries, &Outcome::deferred(Status::new(4, 4, 1), text));
         }
-        let mut left = deliveries;
+        // What the reader of a batch refuses must not come between others: the whole batch would be refused for it.
+        let (mut left, odd): (Vec<_>, Vec<_>) = deliveries.into_iter().partition(|delivery| {
+            let to = delivery.recipients().map(|recipient| recipient.address);
+            text::fits(delivery.sender(), to, delivery.smtputf8())
+        });
+        let text = "an address of it cannot stand in a batch";
+        settle(odd, &Outcome::failed(Status::new(5, 1, 3), text));
         while !left.is_empty() {
             let some = self.place.alone().map_err(|error| error.to_string()).and_then(|_alone| {
                 let some = self.put_some(&left).map_err(|trouble| trouble.to_string());
@@ -553,8 +559,12 @@ fn whole_messages(file: &File) -> io::Result<(u64, u64)> {
             }
             Err(text::Unreadable::Failed(error)) => return Err(error),
             // Behind the last message: its end, `QUIT`, or what a crash has left of another.
-            Ok(None) | Err(text::Unreadable::Bad(..)) => {
+            Ok(None) | Err(text::Unreadable::Ends(..)) => {
                 return Ok((messages, end.unwrap_or_else(|| reader.head())));
+            }
+            // No crash leaves that, and what stands behind it has been settled: nothing is cut off.
+            Err(why @ text::Unreadable::Bad(..)) => {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, why.to_string()));
             }
         }
     }
@@ -563,4 +573,30 @@ fn whole_messages(file: &File) -> io::Result<(u64, u64)> {
 /// Octets as hexadecimal digits.
 pub(crate) fn digits(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(batch: &str) -> io::Result<(u64, u64)> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(batch.as_bytes()).unwrap();
+        whole_messages(&file)
+    }
+
+    #[test]
+    fn only_what_a_crash_has_left_is_cut_off() {
+        let one = "EHLO h\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nx\r\n.\r\n";
+        let whole = one.len() as u64;
+        // A crash within the second message, after each of its octets.
+        for count in 0..one.len() - 1 {
+            assert_eq!(found(&format!("{one}{}", &one[..count])).unwrap(), (1, whole), "{count}");
+        }
+        assert_eq!(found("EHLO h\r\nMAIL").unwrap(), (0, 8));
+        let long = format!("{one}MAIL FROM:<a@b>\r\nRCPT TO:<{}@d>\r\nDATA\r\n.\r\n", "x".repeat(600));
+        for odd in [long, format!("{one}SOMETHING\r\n{one}"), format!("EHLO h\u{fc}\r\n{one}")] {
+            assert_eq!(found(&odd).unwrap_err().kind(), io::ErrorKind::InvalidData, "{odd}");
+        }
+    }
 }

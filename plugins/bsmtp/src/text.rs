@@ -50,6 +50,8 @@ pub(crate) struct Parcel {
 pub(crate) enum Unreadable {
     /// It says something that makes no sense there, on this line.
     Bad(u64, String),
+    /// It ends where it must not, on this line: what a crash leaves of a message that was being written.
+    Ends(u64, &'static str),
     /// The file cannot be read, or its compression is broken.
     Failed(io::Error),
 }
@@ -58,9 +60,22 @@ impl std::fmt::Display for Unreadable {
     fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Unreadable::Bad(line, why) => write!(to, "line {line}: {why}"),
+            Unreadable::Ends(line, why) => write!(to, "line {line}: {why}"),
             Unreadable::Failed(error) => write!(to, "it cannot be read: {error}"),
         }
     }
+}
+
+/// Whether an envelope can be written so that a reader of batches understands it: a path has fewer octets than an address may have.
+pub(crate) fn fits<'a>(sender: &str, mut recipients: impl Iterator<Item = &'a str>, smtputf8: bool) -> bool {
+    let utf8 = if smtputf8 { " SMTPUTF8" } else { "" };
+    command::parse(format!("MAIL FROM:<{sender}>{utf8}").as_bytes()).is_ok()
+        && recipients.all(|to| command::parse(format!("RCPT TO:<{to}>").as_bytes()).is_ok())
+}
+
+/// Whether a batch can begin with the name of this host.
+pub(crate) fn greets(host: &str) -> bool {
+    matches!(command::parse(format!("EHLO {host}").as_bytes()), Ok(Command::Ehlo(_)))
 }
 
 /// Writes the beginning of a batch.
@@ -179,6 +194,9 @@ impl<R: BufRead> Reader<R> {
                 Ok(_) => return Err(bad(format!("`{}` has no place in a batch", shown(trimmed)))),
                 // Words of older batches that ask for nothing (`TICK`, `VERB`).
                 Err(_) if [&b"TICK"[..], b"VERB"].iter().any(|word| starts_with_word(trimmed, word)) => {}
+                Err(_) if !line.ends_with(b"\n") => {
+                    return Err(Unreadable::Ends(self.line, "the batch ends within a line"));
+                }
                 Err(Mistake::Answer(reply)) => {
                     return Err(bad(format!("`{}`: {reply}", shown(trimmed))));
                 }
@@ -188,7 +206,7 @@ impl<R: BufRead> Reader<R> {
             }
         }
         match parcel {
-            Some(_) => Err(Unreadable::Bad(self.line, "the batch ends within a message".to_owned())),
+            Some(_) => Err(Unreadable::Ends(self.line, "the batch ends within a message")),
             None => Ok(None),
         }
     }
@@ -198,10 +216,10 @@ impl<R: BufRead> Reader<R> {
         let (mut content, mut line) = (Vec::new(), Vec::new());
         loop {
             if !self.read_line(&mut line)? {
-                return Err(Unreadable::Bad(self.line, "the batch ends within a message".to_owned()));
+                return Err(Unreadable::Ends(self.line, "the batch ends within a message"));
             }
             let Some(text) = line.strip_suffix(b"\n") else {
-                return Err(Unreadable::Bad(self.line, "the batch ends within a line".to_owned()));
+                return Err(Unreadable::Ends(self.line, "the batch ends within a line"));
             };
             let text = text.strip_suffix(b"\r").unwrap_or(text);
             if text == b"." {
@@ -318,6 +336,17 @@ mod tests {
             "<a@b> to c@d: x|"
         );
         assert_eq!(told(""), "");
+    }
+
+    #[test]
+    fn what_a_reader_would_refuse_is_known_before_it_is_written() {
+        let long = format!("{}@ship.example", "x".repeat(600));
+        assert!(fits("", ["a@b", "j\u{fc}@b"].into_iter(), true));
+        assert!(fits("s@a", ["a@b"].into_iter(), false));
+        assert!(!fits("s@a", ["a@b", &long].into_iter(), false));
+        assert!(!fits(&long, ["a@b"].into_iter(), false));
+        assert!(greets("hub.example") && greets("[192.0.2.1]"));
+        assert!(!greets("h\u{fc}b.example") && !greets(&"x".repeat(2000)));
     }
 
     #[test]

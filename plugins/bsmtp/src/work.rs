@@ -216,7 +216,7 @@ impl Work<'_> {
 
 fn unreadable(why: Unreadable) -> Fate {
     match why {
-        Unreadable::Bad(..) => Fate::Bad(why.to_string()),
+        Unreadable::Bad(..) | Unreadable::Ends(..) => Fate::Bad(why.to_string()),
         // What is compressed and cannot be read was damaged before it came here.
         Unreadable::Failed(error) => match error.kind() {
             io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {

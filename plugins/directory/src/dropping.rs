@@ -44,7 +44,12 @@ impl Dropping {
     pub(crate) fn put(&self, delivery: &Delivery<'_>) -> Outcome {
         let first = delivery.recipients().next().map_or(0, |recipient| recipient.index);
         let name = format!("{:013}-{}-{first}", delivery.arrived_ms(), delivery.id());
-        match self.write(delivery, &name) {
+        let written = match self.write(delivery, &name) {
+            // Whoever wrote it may not have come to make its name durable.
+            Err(trouble) if trouble.is_taken() => sluice_durable::sync_folder(&self.folder).and(Err(trouble)),
+            written => written,
+        };
+        match written {
             Ok(()) => Outcome::delivered(format!("dropped as {name}.eml")),
             Err(trouble) if trouble.is_taken() => {
                 Outcome::delivered(format!("dropped before, as {name}.eml"))
