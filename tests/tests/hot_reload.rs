@@ -376,3 +376,17 @@ fn plugins_are_listed_and_shown_by_the_hub_and_without_it() {
     });
     hub.stop();
 }
+
+#[test]
+fn the_hub_opens_no_library_of_an_isolated_channel_to_make_it_anew() {
+    let (mut hub, ledger) = hub_with_ledger("reload-isolated", "isolated", Duration::ZERO);
+    hub.start();
+    let maps = || {
+        let pid = hub.id().expect("the hub runs");
+        fs::read_to_string(format!("/proc/{pid}/maps")).expect("a map of its memory")
+    };
+    let name = ledger.file().file_name().and_then(|name| name.to_str()).expect("the plugin's file");
+    // Nothing was delivered yet, so no process has had a look at it.
+    assert_eq!(reload(&hub)["generation"], 1);
+    assert!(!maps().contains(name), "the hub has it");
+}

@@ -1,6 +1,7 @@
 //! Channel instances whose plugins run in processes of their own (`isolated`), by the `isolate` crate.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -48,8 +49,11 @@ fn option((name, is_path): &(String, bool)) -> PluginOption {
 }
 
 /// Those that were started, by channel; of several generations the newest.
-#[derive(Default)]
-pub(crate) struct IsolatedChannels(Mutex<BTreeMap<String, Started>>);
+pub(crate) struct IsolatedChannels {
+    all: Mutex<BTreeMap<String, Started>>,
+    /// Folders of the hub's own.
+    own: Vec<PathBuf>,
+}
 
 struct Started {
     /// The plugin as the configuration names it.
@@ -60,6 +64,10 @@ struct Started {
 }
 
 impl IsolatedChannels {
+    pub(crate) fn new(own: Vec<PathBuf>) -> Self {
+        Self { all: Mutex::default(), own }
+    }
+
     /// Starts one. Waits until a first process has looked at the plugin.
     ///
     /// # Errors
@@ -77,37 +85,41 @@ impl IsolatedChannels {
             cpu_percent: isolation.cpu_percent,
             read: isolation.read.clone(),
             write: isolation.write.clone(),
+            own: self.own.clone(),
         };
         let channel = spec.channel.clone();
         let isolated = Isolated::start(host, &Program::this_one(), plugin, spec, limits, events)?;
         let isolated = Arc::new(isolated);
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         let generation = 1 + all.get(&channel).map_or(0, |before| before.generation);
         let started = Started { plugin: plugin.to_owned(), isolated: Arc::downgrade(&isolated), generation };
         all.insert(channel, started);
         Ok(Arc::new(Instance(isolated)))
     }
 
-    /// Has a process look at the file of a plugin that runs so; `None` for one that does not.
-    pub(crate) fn look(&self, host: &Host, plugin: &str) -> Option<Result<NextGeneration, String>> {
+    /// Has a process look at the file of a plugin.
+    ///
+    /// # Errors
+    /// The whole reason in one line why it cannot be run.
+    pub(crate) fn look(&self, host: &Host, plugin: &str) -> Result<NextGeneration, String> {
         let generation = {
-            let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
             let users = all.values().filter(|started| started.plugin == plugin);
-            users.map(|started| started.generation + 1).max()?
+            users.map(|started| started.generation).max().unwrap_or(0) + 1
         };
         let looked = Isolated::look(host, &Program::this_one(), plugin);
-        Some(looked.map(|(ready, file)| NextGeneration {
+        looked.map(|(ready, file)| NextGeneration {
             generation,
             version: ready.version,
             file: file.display().to_string(),
             plugin: None,
-        }))
+        })
     }
 
     /// The plugins that run so, each with its channels, and with the processes that there are.
     pub(crate) fn plugins(&self) -> Vec<PluginInfo> {
         let mut rows: Vec<PluginInfo> = Vec::new();
-        let channels = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let channels = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         for (channel, started) in channels.iter() {
             let Some(isolated) = started.isolated.upgrade() else { continue };
             let (plugin, file) = (isolated.plugin(), isolated.file().display().to_string());

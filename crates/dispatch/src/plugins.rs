@@ -33,10 +33,11 @@ impl std::fmt::Debug for Plugins {
 }
 
 impl Plugins {
-    /// Plugins that this host finds.
+    /// Plugins that this host finds. Of the folders `own`, the hub's, nothing is opened to a process of a plugin whose
+    /// option names a path above them that is not there.
     #[must_use]
-    pub fn new(host: Host) -> Self {
-        Self { host, asked: Mutex::new(HashMap::new()), isolated: IsolatedChannels::default() }
+    pub fn new(host: Host, own: Vec<PathBuf>) -> Self {
+        Self { host, asked: Mutex::new(HashMap::new()), isolated: IsolatedChannels::new(own) }
     }
 }
 
@@ -101,10 +102,9 @@ impl Runners for Plugins {
         Ok(Arc::new(self.instance(plugin, instance, events)))
     }
 
-    fn load_next(&self, plugin: &str) -> Result<NextGeneration, String> {
-        let is_inside = self.asked.lock().is_ok_and(|asked| asked.contains_key(plugin));
-        if !is_inside && let Some(next) = self.isolated.look(&self.host, plugin) {
-            return next;
+    fn load_next(&self, plugin: &str, in_hub: bool) -> Result<NextGeneration, String> {
+        if !in_hub {
+            return self.isolated.look(&self.host, plugin);
         }
         let plugin = self.host.load_next(plugin).map_err(|error| chain(&error))?;
         Ok(NextGeneration {

@@ -88,7 +88,7 @@ pub(crate) struct Prepared {
 
 impl Handle {
     /// Loads what is in the file of a plugin now, and has the channels that use it go over to that. `plugins` are the names by
-    /// which the configuration has this plugin; `settings` gives what an instance is to be started with in place of what it
+    /// which the configuration has this plugin, and `in_hub` whether it has it for anything but isolated channels; `settings` gives what an instance is to be started with in place of what it
     /// was; old instances get `drain` to finish what they hold. Waits until it is done, on the caller's thread; one at a
     /// time, and none while a configuration is being reloaded.
     ///
@@ -97,6 +97,7 @@ impl Handle {
     pub fn renew(
         &self,
         plugins: &[String],
+        in_hub: bool,
         settings: impl Fn(Instance) -> Instance,
         drain: Duration,
     ) -> Result<Renewed, NotRenewed> {
@@ -104,7 +105,7 @@ impl Handle {
             return Err(NotRenewed::NotLoaded("the configuration has no such plugin".to_owned()));
         };
         let runners = &self.shared.runners;
-        let next = runners.load_next(plugin).map_err(NotRenewed::NotLoaded)?;
+        let next = runners.load_next(plugin, in_hub).map_err(NotRenewed::NotLoaded)?;
         let names = plugins.to_vec();
         let planned = ask(|done| self.tell(Event::PlanRenewal { plugins: names, done }))?;
         let mut prepared = Vec::with_capacity(planned.len());

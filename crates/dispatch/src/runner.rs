@@ -219,11 +219,13 @@ pub trait Runners: Send + Sync + 'static {
     /// # Errors
     /// The whole reason in one line, for the log and for `channel list`.
     fn start(&self, instance: &Instance, events: Events) -> Result<Arc<dyn Runner>, String>;
-    /// Loads what is in the file of a plugin now, beside what is loaded. Nothing is started with it yet. May take its time.
+    /// Loads what is in the file of a plugin now, beside what is loaded; where it is not to run `in_hub`, a process of its own
+    /// has a look at it. Nothing is started with it yet. May take its time.
     ///
     /// # Errors
     /// The whole reason in one line; everything is as it was.
-    fn load_next(&self, plugin: &str) -> Result<NextGeneration, String> {
+    fn load_next(&self, plugin: &str, in_hub: bool) -> Result<NextGeneration, String> {
+        let _ = in_hub;
         Err(format!("the plugin {plugin} cannot be loaded anew here"))
     }
     /// [`Runners::start`] with a generation that is not in force yet. It begins to make its channel at once.

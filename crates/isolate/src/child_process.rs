@@ -43,6 +43,7 @@ impl Child {
             let mut state = shared.state.lock();
             (state.over, state.retire, state.answer, state.stopped) = (false, false, None, None);
             state.frames.clear();
+            state.life += 1;
         }
         let mut process = Process::start(&shared.program)
             .map_err(|error| format!("no process could be started: {error}"))?;

@@ -54,6 +54,8 @@ pub struct Limits {
     pub read: Vec<PathBuf>,
     /// What it may read and write, beside the paths that its options name.
     pub write: Vec<PathBuf>,
+    /// Folders of the hub's own: no folder that one of these lies in is opened for a path that is not there yet.
+    pub own: Vec<PathBuf>,
 }
 
 /// Memory of a child that only looks.
@@ -92,6 +94,8 @@ pub(crate) struct State {
     pub(crate) leases: usize,
     /// Whole frames that wait to be written.
     pub(crate) frames: Vec<u8>,
+    /// Which child they are for: the first is 1.
+    pub(crate) life: u64,
     pub(crate) answer: Option<Result<Ready, String>>,
     /// The child will say nothing more.
     pub(crate) over: bool,
@@ -119,6 +123,7 @@ impl State {
             ledger: Ledger::default(),
             leases: 0,
             frames: Vec::new(),
+            life: 0,
             answer: None,
             over: false,
             retire: false,
@@ -171,7 +176,17 @@ impl Isolated {
             Arc::new(make(spec.clone(), Limits { write: Vec::new(), ..limits.clone() }, Ready::default()));
         let looked = Child::start(&looking, true)?.looked;
         let mut limits = limits;
-        limits.write.extend(paths_of(&spec, &looked));
+        let (named, missing) = paths_of(&spec, &looked, &limits.own);
+        limits.write.extend(named);
+        for path in missing {
+            tracing::warn!(
+                channel = spec.channel,
+                plugin = looked.plugin,
+                "{} is not there, and what lies above it is not opened to the plugin's process: make it, and then \
+                 the channel anew",
+                path.display()
+            );
+        }
         tracing::info!(
             channel = spec.channel,
             plugin = looked.plugin,
@@ -195,18 +210,7 @@ impl Isolated {
     /// The whole reason why the plugin cannot be run, in one line.
     pub fn look(host: &Host, program: &Program, plugin: &str) -> Result<(Ready, PathBuf), String> {
         let file = host.locate(plugin).map_err(|error| error.to_string())?;
-        let shared = Arc::new(Shared {
-            spec: Spec::new("look", Vec::new()),
-            channel: "look".into(),
-            limits: Limits { memory: Some(LOOK_MEMORY), ..Limits::default() },
-            events: Arc::new(|_| {}),
-            host: host.clone(),
-            program: program.clone(),
-            file: file.clone(),
-            looked: Ready::default(),
-            state: Mutex::new(State::new()),
-            changed: Condvar::new(),
-        });
+        let shared = Arc::new(Shared::to_look(host, program, file.clone()));
         Ok((Child::start(&shared, true)?.looked, file))
     }
 
@@ -302,26 +306,49 @@ impl std::fmt::Debug for Isolated {
     }
 }
 
-/// Paths that options of the plugin's table name, or the nearest folder above what is not there.
-fn paths_of(spec: &Spec, plugin: &Ready) -> Vec<PathBuf> {
+/// Paths that options of the plugin's table name, or the nearest folder above what is not there; and those that are not
+/// there below a folder that is not the plugin's alone.
+fn paths_of(spec: &Spec, plugin: &Ready, own: &[PathBuf]) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let fact =
         |name: &str| spec.settings.iter().find(|one| one.kind == SettingKind::Fact && one.name == name);
     let folder = fact("folder").map_or(Path::new("/"), |fact| Path::new(&fact.value));
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let kept: Vec<PathBuf> = own.iter().map(|path| real(path)).chain([real(folder)]).collect();
     let holds_path = |name: &str| {
         plugin.options.iter().any(|(option, is_path)| *is_path && option.eq_ignore_ascii_case(name))
     };
     let options = spec.settings.iter().filter(|one| one.kind == SettingKind::Option);
-    let named = options.filter(|one| holds_path(&one.name) && !one.value.trim().is_empty());
-    let paths = named.filter_map(|one| {
-        let path = folder.join(one.value.trim());
-        let there = path.ancestors().find(|path| path.exists())?;
-        // A path of which nothing is there would open everything.
-        (there != Path::new("/")).then(|| there.to_owned())
-    });
-    paths.collect()
+    let (mut named, mut missing) = (Vec::new(), Vec::new());
+    for option in options.filter(|one| holds_path(&one.name) && !one.value.trim().is_empty()) {
+        let path = folder.join(option.value.trim());
+        let Some(there) = path.ancestors().find(|path| path.exists()) else { continue };
+        let is_kept = |there: PathBuf| kept.iter().any(|kept| kept.starts_with(&there));
+        if there == Path::new("/") || (there != path && is_kept(real(there))) {
+            missing.push(path);
+        } else {
+            named.push(there.to_owned());
+        }
+    }
+    (named, missing)
 }
 
 impl Shared {
+    /// For a child that only looks, of no channel.
+    pub(crate) fn to_look(host: &Host, program: &Program, file: PathBuf) -> Shared {
+        Shared {
+            spec: Spec::new("look", Vec::new()),
+            channel: "look".into(),
+            limits: Limits { memory: Some(LOOK_MEMORY), ..Limits::default() },
+            events: Arc::new(|_| {}),
+            host: host.clone(),
+            program: program.clone(),
+            file,
+            looked: Ready::default(),
+            state: Mutex::new(State::new()),
+            changed: Condvar::new(),
+        }
+    }
+
     pub(crate) fn send(&self, event: HostEvent) {
         (self.events)(event);
     }
@@ -378,5 +405,37 @@ impl Shared {
         let pause = pause.min(self.spec.pause_max);
         state.resume = Some(Instant::now() + pause);
         pause
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluice_host::Setting;
+    use std::fs;
+
+    #[test]
+    fn what_is_not_there_opens_nothing_of_the_hubs() {
+        let top = tempfile::tempdir().unwrap();
+        let at = |name: &str| top.path().join(name);
+        for folder in ["conf/made", "lib/sluice", "spool/sluice"] {
+            fs::create_dir_all(at(folder)).unwrap();
+        }
+        let named = |value: &str| {
+            let options = [("FOLDER", value.to_owned()), ("COMMAND", at("other").display().to_string())];
+            let mut settings = vec![Setting::fact("folder", at("conf").display().to_string())];
+            settings.extend(options.iter().map(|(name, value)| Setting::option(*name, value)));
+            let looked = Ready { options: vec![("FOLDER".to_owned(), true)], ..Ready::default() };
+            paths_of(&Spec::new("x", settings), &looked, &[at("spool/sluice")])
+        };
+        let opens = |value: &str, path: &str| assert_eq!(named(value), (vec![at(path)], vec![]), "{value}");
+        opens("made", "conf/made");
+        opens("made/deep/below", "conf/made");
+        opens(&at("lib/sluice/box/of").display().to_string(), "lib/sluice");
+        for value in ["outbox", "../spool/new", "made/../outbox", "../spool/sluice/x", "/sluice-not-there"] {
+            assert_eq!(named(value), (vec![], vec![at("conf").join(value)]), "{value}");
+        }
+        // One that is there was meant.
+        opens("../spool/sluice", "conf/../spool/sluice");
     }
 }

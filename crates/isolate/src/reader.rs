@@ -256,16 +256,20 @@ impl Reader<'_> {
         if coming.recipients.is_empty() {
             return Err(Bad("it brings in a message for nobody"));
         }
-        self.shared.state.lock().submissions += 1;
+        let life = {
+            let mut state = self.shared.state.lock();
+            state.submissions += 1;
+            state.life
+        };
         let shared = Arc::clone(self.shared);
         let request = coming.request;
         let work = move || {
             let answers = submit(&shared, &coming);
-            answer(&shared, coming.request, answers);
+            answer(&shared, life, coming.request, answers);
         };
         let name = format!("{}-enqueue", self.shared.channel).replace('\0', "?");
         if thread::Builder::new().name(name).spawn(work).is_err() {
-            answer(self.shared, request, None);
+            answer(self.shared, life, request, None);
         }
         Ok(())
     }
@@ -291,12 +295,16 @@ fn submit(shared: &Shared, coming: &Coming) -> Option<Vec<Outcome>> {
     })
 }
 
-fn answer(shared: &Shared, request: u32, mut answers: Option<Vec<Outcome>>) {
+/// A child's answer is for nobody when it has died meanwhile: the next one counts its requests from 1 again.
+fn answer(shared: &Shared, life: u64, request: u32, mut answers: Option<Vec<Outcome>>) {
     if let Some(answers) = answers.as_mut().filter(|answers| answers.len() > ANSWERED_IN_FULL) {
         answers.iter_mut().for_each(shorten);
     }
     let mut state = shared.state.lock();
     state.submissions = state.submissions.saturating_sub(1);
+    if state.life != life {
+        return;
+    }
     ToChild::Answer(request, answers).write(&mut state.frames);
     shared.changed.notify_all();
 }
@@ -307,5 +315,28 @@ fn shorten(outcome: &mut Outcome) {
     | Outcome::Failed { text, peer, .. }) = outcome;
     for text in [text, peer] {
         text.truncate(text.floor_char_boundary(SHORT));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::instance::Program;
+    use sluice_host::Host;
+
+    #[test]
+    fn an_answer_that_comes_after_the_childs_death_is_not_for_the_next_one() {
+        let shared = Shared::to_look(&Host::new(Vec::new()), &Program::this_one(), "/none".into());
+        {
+            let mut state = shared.state.lock();
+            (state.life, state.submissions) = (2, 3);
+        }
+        answer(&shared, 1, 1, Some(Vec::new()));
+        assert!(shared.state.lock().frames.is_empty(), "that child has died");
+        answer(&shared, 2, 1, Some(Vec::new()));
+        let state = shared.state.lock();
+        let mut expected = Vec::new();
+        ToChild::Answer(1, Some(Vec::new())).write(&mut expected);
+        assert_eq!((&state.frames, state.submissions), (&expected, 1));
     }
 }

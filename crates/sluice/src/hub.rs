@@ -91,7 +91,7 @@ impl Hub {
         last_calls.iter().for_each(|recorder| host.record_in(Arc::clone(recorder)));
         let door = Arc::new(InnerDoor::default());
         host.open_door(Arc::clone(&door) as Arc<dyn FrontDoor>);
-        let runners = Arc::new(Plugins::new(host));
+        let runners = Arc::new(Plugins::new(host, vec![folder.to_owned()]));
         let parts = Parts {
             loaded: Arc::new(loaded),
             spool,

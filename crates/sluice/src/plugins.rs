@@ -90,6 +90,15 @@ pub(crate) fn of_same_file(host: &Host, config: &Config, name: &str) -> Vec<Stri
     std::iter::once(name.to_owned()).chain(others.cloned()).collect()
 }
 
+/// Whether the configuration has a plugin, under any of its names, for anything but isolated channels.
+fn runs_in_hub(config: &Config, users: &[String]) -> bool {
+    let inside = config.channels.iter().filter(|channel| !channel.settings.isolated);
+    let of_channels = inside.filter_map(|channel| channel.plugin.as_ref());
+    let filters = config.filters.iter().map(|filter| &filter.options.plugin);
+    let mut others = of_channels.chain(&config.options.routine_plugins).chain(filters);
+    others.any(|name| users.contains(name))
+}
+
 /// A plugin, loaded if it was not yet.
 pub(crate) fn looked_at(host: &Host, name: &str, channels: Vec<String>) -> PluginInfo {
     match host.load(name) {
@@ -117,7 +126,12 @@ pub(crate) fn reload(hub: &Hub, name: &str, drain: Option<Duration>) -> Result<R
         let config = &loaded.config;
         let host = hub::plugin_host(config);
         let place = host.place(name).map_err(|error| NotRenewed::NotLoaded(error.to_string()))?;
-        trial(&place).map_err(NotRenewed::NotLoaded)?;
+        let users = of_same_file(&host, config, name);
+        let in_hub = runs_in_hub(config, &users);
+        // A process of an isolated channel has a look at it, which is more of a trial.
+        if in_hub {
+            trial(&place).map_err(NotRenewed::NotLoaded)?;
+        }
         let mut remarks = Vec::new();
         let fresh = load::read(configuration).loaded;
         if fresh.is_none() {
@@ -134,7 +148,7 @@ pub(crate) fn reload(hub: &Hub, name: &str, drain: Option<Duration>) -> Result<R
         let in_force = host.loaded().into_iter().find(|plugin| plugin.place() == place);
         let before = in_force.map_or(0, |plugin| plugin.generation());
         let drain = drain.unwrap_or(config.options.delivery_deadline);
-        let renewed = hub.dispatcher().renew(&of_same_file(&host, config, name), settings, drain)?;
+        let renewed = hub.dispatcher().renew(&users, in_hub, settings, drain)?;
         if renewed.generation == before {
             remarks.push(
                 "its file is the one that was loaded before: only the channels were made anew".to_owned(),
