@@ -139,3 +139,19 @@ fn copies_behind_an_alias_end_here() {
     assert_eq!(files(&site.folder().join("kept")).len(), 2);
     site.stop();
 }
+
+#[test]
+fn a_copy_that_was_sent_is_not_sent_again_while_another_waits() {
+    let sink = Sink::start();
+    let mut site = hub("archive-once", &sink, "RULES=archive.rules\n");
+    site.write("archive.rules", "* * good@keeper.example, nobody@nowhere.invalid\n");
+    site.start();
+    let sent = site.talk().deliver("me@origin.example", &["ann@next.example"], &message(1, 300));
+    assert_eq!(sent.expect("an answer").code, 250);
+    wait_for("it has been tried four times", SOON, || {
+        site.json(&["queue", "list"]).iter().any(|row| row["attempts"].as_u64() >= Some(4))
+    });
+    let copies = sink.arrived().iter().filter(|one| one.to == ["good@keeper.example"]).count();
+    assert_eq!(copies, 1, "the other address is refused, and the mail waits for it");
+    site.stop();
+}

@@ -47,6 +47,23 @@ fn text(path: &Path) -> String {
 }
 
 #[test]
+fn a_file_whose_name_is_too_long_lies_with_the_bad_ones() {
+    let sink = Sink::start();
+    let mut site = hub("pickup-long", &sink, "", "");
+    let name = format!("{}.eml", "x".repeat(246));
+    put(&site, &name, "From: me@next.example\nTo: you@next.example\n\nx\n");
+    site.start();
+    let bad = pickup(&site).join("bad");
+    wait_for("it lies there with its reason", SOON, || names(&bad).len() == 2);
+    let reason = names(&bad).into_iter().find(|name| name.ends_with(".reason")).expect("a reason");
+    assert_eq!(
+        (names(&bad).contains(&name), text(&bad.join(reason)).trim_end()),
+        (true, "its name is too long")
+    );
+    site.stop();
+}
+
+#[test]
 fn mail_is_dropped_with_its_envelope() {
     let sink = Sink::start();
     let mut site = hub("drop", &sink, "", "");

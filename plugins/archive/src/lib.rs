@@ -17,8 +17,9 @@
 mod keeping;
 mod rules;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sluice_sdk::{
@@ -53,6 +54,9 @@ enum Then {
 /// How long a worker sits in one call for the next delivery. It changes nothing that can be seen.
 const WAIT: Duration = Duration::from_secs(60);
 
+/// Copies that are remembered. When there are more, all are forgotten, and some may be sent twice.
+const SENT_MAX: usize = 100_000;
+
 /// A channel that keeps copies.
 #[derive(Debug)]
 pub struct Archive {
@@ -61,6 +65,8 @@ pub struct Archive {
     then: Then,
     /// Records of envelopes are read and written again, by one worker at a time.
     turn: Mutex<()>,
+    /// Copies that were sent of deliveries that have to wait, by delivery and address: a delivery that is made again sends them not again.
+    sent: Mutex<HashSet<(String, String)>>,
 }
 
 impl Channel for Archive {
@@ -87,7 +93,13 @@ impl Channel for Archive {
             }
             None => Rules::all_into(written.archive_dir),
         };
-        Ok(Archive { rules, keeping: Keeping, then: written.then, turn: Mutex::new(()) })
+        Ok(Archive {
+            rules,
+            keeping: Keeping,
+            then: written.then,
+            turn: Mutex::new(()),
+            sent: Mutex::default(),
+        })
     }
 
     fn run(&self, worker: &mut Worker<'_>) -> Result<(), RunError> {
@@ -109,11 +121,20 @@ impl Archive {
             }
             return;
         }
+        let waits = self.go_on(worker, delivery);
+        if !waits {
+            let key = key(delivery);
+            self.sent().retain(|(sent, _)| *sent != key);
+        }
+    }
+
+    /// The mail itself, when its copies are safe. Whether any of it has to wait.
+    fn go_on(&self, worker: &Worker<'_>, delivery: &Delivery<'_>) -> bool {
         if self.then == Then::Ends {
             for recipient in delivery.take_recipients() {
                 recipient.delivered("archived");
             }
-            return;
+            return false;
         }
         let mut submission = Submission::again(delivery).as_original();
         for recipient in delivery.recipients() {
@@ -121,9 +142,11 @@ impl Archive {
         }
         match worker.enqueue(&submission) {
             Ok(answers) => {
+                let waits = answers.iter().any(|answer| matches!(answer, Outcome::Deferred { .. }));
                 for (recipient, answer) in delivery.take_recipients().zip(answers) {
                     recipient.settle(answer);
                 }
+                waits
             }
             Err(error) => {
                 let outcome = Outcome::deferred(Status::new(4, 3, 2), error.to_string());
@@ -133,6 +156,7 @@ impl Archive {
                 for recipient in delivery.take_recipients() {
                     recipient.settle(outcome.clone());
                 }
+                true
             }
         }
     }
@@ -153,7 +177,7 @@ impl Archive {
         for (target, recipients) in wanted {
             match target {
                 Target::Folder(pattern) => {
-                    let _alone = self.turn.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    let _alone = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
                     self.keeping.put(delivery, pattern, &recipients).map_err(|trouble| {
                         let detail = if trouble.is_full() { 1 } else { 0 };
                         Outcome::deferred(
@@ -162,11 +186,30 @@ impl Archive {
                         )
                     })?;
                 }
-                Target::Address(address) => send_copy(worker, delivery, address)?,
+                Target::Address(address) => {
+                    let copy = (key(delivery), address.clone());
+                    if !self.sent().contains(&copy) {
+                        send_copy(worker, delivery, address)?;
+                        let mut sent = self.sent();
+                        if sent.len() >= SENT_MAX {
+                            sent.clear();
+                        }
+                        sent.insert(copy);
+                    }
+                }
             }
         }
         Ok(())
     }
+
+    fn sent(&self) -> MutexGuard<'_, HashSet<(String, String)>> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// By what a delivery is known when it is made again.
+fn key(delivery: &Delivery<'_>) -> String {
+    format!("{}-{}-{}", delivery.arrived_ms(), delivery.id(), delivery.domain())
 }
 
 /// Sends a copy, with the null reverse-path: what becomes of it is not the sender's business.

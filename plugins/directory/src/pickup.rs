@@ -30,6 +30,8 @@ use crate::letter::{self, Letter};
 const NAMES_MAX: usize = 100_000;
 /// How long files are taken before the host is asked again.
 const TURN_MAX: Duration = Duration::from_secs(20);
+/// Octets of a name: files of names made of it lie beside it, and 255 are all that a name may have.
+const NAME_MAX: usize = 200;
 /// The most that a file of answers may hold.
 const ANSWERED_MAX: u64 = 8 << 20;
 
@@ -151,6 +153,9 @@ impl Pickup {
     /// One file: taken, brought in, put where it belongs.
     fn take(&self, worker: &Worker<'_>, folder: &Path, name: &OsStr) -> Fate {
         let path = folder.join(name);
+        if name.len() > NAME_MAX && !path.is_dir() {
+            return self.put_bad(&path, "its name is too long");
+        }
         let (file, length) = match sluice_durable::open(&path) {
             Ok(opened) => opened,
             Err(Unread::Failed(trouble)) if trouble.is_missing() => return Fate::Nothing,
@@ -177,6 +182,10 @@ impl Pickup {
                 true => "another file of that name has not been brought in yet".to_owned(),
                 false => trouble.to_string(),
             });
+        }
+        // A program may have put another file under the name between the two looks: what was moved then is not the one that is open.
+        if !sluice_durable::is_at(&file, &mine) {
+            return Fate::Nothing;
         }
         let letter = match sluice_durable::read_open(&file, length, &mine, self.size_max) {
             Ok(content) => match letter::read(&content, self.sender.as_deref()) {
@@ -281,6 +290,12 @@ impl Pickup {
             Err(trouble) => return Fate::Later(format!("{why}; {trouble}")),
         };
         let mut beside = new.as_os_str().to_owned();
+        if new.file_name().is_some_and(|name| name.len() + ".reason".len() > 255) {
+            // The system takes no longer name.
+            let name = new.file_name().unwrap_or_default().to_string_lossy();
+            let short: String = name.chars().take(NAME_MAX / 4).collect();
+            beside = new.with_file_name(short).into_os_string();
+        }
         beside.push(".reason");
         let told = sluice_durable::replace(Path::new(&beside), |out| writeln!(out, "{why}"));
         if let Err(trouble) = told {
