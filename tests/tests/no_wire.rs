@@ -255,9 +255,14 @@ fn what_is_lost_or_damaged_on_the_way_is_asked_for_and_sent_again() {
     // The acknowledgement goes back, and the batch is forgotten.
     let ack = there.path().join("to-hub/ship-00000001.ack");
     wait_for("it is acknowledged", SOON, || ack.exists());
+    let state = hub.folder().join("state/bsout_ship");
+    // Half copied, it says nothing.
+    fs::write(here.path().join("to-hub/ship-00000001.ack"), "").expect("a file");
+    assert_eq!(hub.command(&["trigger", "#bsout_ship"]).code, 0);
+    wait_for("it is passed over", SOON, || hub.log().contains("ship-00000001.ack is passed over"));
+    assert!(names(&state).contains(&"00000001.packed".to_owned()), "{:?}", names(&state));
     fs::copy(&ack, here.path().join("to-hub/ship-00000001.ack")).expect("a copy");
     assert_eq!(hub.command(&["trigger", "#bsout_ship"]).code, 0);
-    let state = hub.folder().join("state/bsout_ship");
     wait_for("it is forgotten", SOON, || names(&state) == ["last"]);
     assert_eq!(names(&out), [""; 0]);
     // Brought once more, it is known.

@@ -407,6 +407,11 @@ impl Outgoing {
             }
             let path = folder.join(name);
             let heard = match sluice_durable::read(&path, ANSWER_MAX) {
+                // Half a file, perhaps: a carrier may still be writing it.
+                Ok(text) if kind != ".want" && !text.starts_with(b"# whole: ") => {
+                    self.say(name, format!("{name} is passed over: it does not say which batch it is about"));
+                    continue;
+                }
                 Ok(text) => self.hear(number, kind, &String::from_utf8_lossy(&text)),
                 Err(Unread::Failed(trouble)) => Err(trouble),
                 Err(why) => {
