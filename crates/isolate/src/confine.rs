@@ -162,17 +162,23 @@ const REFUSED: &[libc::c_long] = &[
     libc::SYS_ioperm,
 ];
 
+/// Flags of `clone` for name spaces of its own: mounts, groups, names, messages, users, processes, network. That for time
+/// is only for calls that are refused.
+const NAME_SPACES: &[u64] =
+    &[0x0002_0000, 0x0200_0000, 0x0400_0000, 0x0800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000];
+
 fn system_calls(hub: u32) -> Result<String, String> {
     let failed = |error: &dyn std::fmt::Display| format!("seccomp: {error}");
     let Ok(machine) = std::env::consts::ARCH.try_into() else {
         return Ok("no seccomp (not known for this kind of machine)".to_owned());
     };
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
-    let first_is = |value: u64| {
-        SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
+    let first = |compared: SeccompCmpOp, value: u64| {
+        SeccompCondition::new(0, SeccompCmpArgLen::Dword, compared, value)
             .and_then(|condition| SeccompRule::new(vec![condition]))
             .map_err(|error| failed(&error))
     };
+    let first_is = |value: u64| first(SeccompCmpOp::Eq, value);
     let negative = |number: u32| u64::from(number.wrapping_neg());
     // Everybody, the hub, its process group.
     rules.insert(
@@ -180,16 +186,52 @@ fn system_calls(hub: u32) -> Result<String, String> {
         vec![first_is(negative(1))?, first_is(hub.into())?, first_is(negative(hub))?],
     );
     rules.insert(libc::SYS_tgkill, vec![first_is(hub.into())?]);
-    rules.insert(libc::SYS_prlimit64, vec![first_is(hub.into())?]);
+    // Of its own limits alone: every thread of another has a number that does for this call.
+    rules.insert(libc::SYS_prlimit64, vec![first(SeccompCmpOp::Ne, 0)?]);
+    // A name space of any kind.
+    let spaces: Result<Vec<SeccompRule>, String> =
+        NAME_SPACES.iter().map(|bit| first(SeccompCmpOp::MaskedEq(*bit), *bit)).collect();
+    rules.insert(libc::SYS_clone, spaces?);
     let errno = SeccompAction::Errno(rustix::io::Errno::PERM.raw_os_error().cast_unsigned());
-    let filter =
-        SeccompFilter::new(rules, SeccompAction::Allow, errno, machine).map_err(|error| failed(&error))?;
-    let program = BpfProgram::try_from(filter).map_err(|error| failed(&error))?;
-    match seccompiler::apply_filter(&program) {
-        Ok(()) => Ok("seccomp".to_owned()),
-        Err(seccompiler::Error::Seccomp(error)) if error.raw_os_error() == Some(22) => {
-            Ok("no seccomp (the kernel has none)".to_owned())
+    // Its flags lie in memory, where no filter sees them; the C library uses the old call where this one is not there.
+    let absent = SeccompAction::Errno(rustix::io::Errno::NOSYS.raw_os_error().cast_unsigned());
+    let clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+    for (rules, answer) in [(clone3, absent), (rules, errno)] {
+        let filter = SeccompFilter::new(rules, SeccompAction::Allow, answer, machine)
+            .map_err(|error| failed(&error))?;
+        let program = BpfProgram::try_from(filter).map_err(|error| failed(&error))?;
+        match seccompiler::apply_filter(&program) {
+            Ok(()) => {}
+            Err(seccompiler::Error::Seccomp(error)) if error.raw_os_error() == Some(22) => {
+                return Ok("no seccomp (the kernel has none)".to_owned());
+            }
+            Err(error) => return Err(failed(&error)),
         }
-        Err(error) => Err(failed(&error)),
+    }
+    Ok("seccomp".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::{getpid, getrlimit, prlimit};
+
+    #[test]
+    fn limits_of_others_are_refused_and_threads_and_programs_start() {
+        // The filter is this thread's, and of what it starts.
+        let tried = std::thread::spawn(|| {
+            let words = system_calls(1).unwrap();
+            let now = getrlimit(Resource::Nofile);
+            let other = prlimit(Some(getpid()), Resource::Nofile, now).map(|_| ());
+            let own = prlimit(None, Resource::Nofile, now).is_ok();
+            let thread = std::thread::spawn(|| 7).join().unwrap();
+            let program = std::process::Command::new("true").status().unwrap().success();
+            (words, other, own, thread, program)
+        });
+        let (words, other, own, thread, program) = tried.join().unwrap();
+        assert!(own && thread == 7 && program);
+        if words == "seccomp" {
+            assert_eq!(other, Err(rustix::io::Errno::PERM));
+        }
     }
 }

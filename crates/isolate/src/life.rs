@@ -9,7 +9,7 @@ use crate::instance::{Shared, State};
 use crate::socket::send;
 use crate::watch::Known;
 use crate::wire::{ToChild, encode_lease};
-use sluice_host::{Cause, Delivery, Failure, HostEvent, Offer, StopReason};
+use sluice_host::{Cause, Delivery, Failure, HostEvent, Offer, Recipient, StopReason};
 use std::collections::VecDeque;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 const OWN_STOP: Duration = Duration::from_secs(10);
 /// Octets of leases that are put together before they are written.
 const AT_ONCE: usize = 256 << 10;
+/// Octets of a lease that go into one frame, as estimated: well below the 64 MiB that one may have.
+const FRAME: usize = 16 << 20;
 /// How often it is looked whether segments have gone.
 const TIDY: Duration = Duration::from_secs(1);
 
@@ -36,6 +38,8 @@ struct Pending {
 pub(crate) struct Life {
     shared: Arc<Shared>,
     pending: VecDeque<Pending>,
+    /// When it was last looked whether segments have gone.
+    tidied: Instant,
 }
 
 /// What a child is to do next.
@@ -47,7 +51,7 @@ enum Next {
 
 impl Life {
     pub(crate) fn of(shared: Arc<Shared>) -> Life {
-        Life { shared, pending: VecDeque::new() }
+        Life { shared, pending: VecDeque::new(), tidied: Instant::now() }
     }
 
     /// From the first offer to the last word.
@@ -149,9 +153,11 @@ impl Life {
 
     /// Waits for something to do, and does it.
     fn next(&mut self, child: &mut Child) -> Next {
+        let shared = Arc::clone(&self.shared);
         let mut out = Vec::new();
+        self.tidy(child, &mut out);
         let offers = {
-            let mut state = self.shared.state.lock();
+            let mut state = shared.state.lock();
             loop {
                 if state.over {
                     return Next::Over;
@@ -173,8 +179,8 @@ impl Life {
                     break;
                 }
                 state.wants_empty = !self.pending.is_empty();
-                if self.shared.changed.wait_for(&mut state, TIDY).timed_out() {
-                    child.files.gone().into_iter().for_each(|key| ToChild::Forget(key).write(&mut out));
+                if shared.changed.wait_for(&mut state, TIDY).timed_out() {
+                    self.tidy(child, &mut out);
                 }
             }
             out.append(&mut state.frames);
@@ -194,6 +200,14 @@ impl Life {
             return Next::Over;
         }
         Next::Work
+    }
+
+    /// Has the child forget segments that have gone, each second, whether or not it has much to do.
+    fn tidy(&mut self, child: &mut Child, out: &mut Vec<u8>) {
+        if self.tidied.elapsed() >= TIDY {
+            self.tidied = Instant::now();
+            child.files.gone().into_iter().for_each(|key| ToChild::Forget(key).write(out));
+        }
     }
 
     /// Whether some of what waits may go to the child now.
@@ -234,7 +248,7 @@ impl Life {
             let Some(first) = self.pending.front_mut() else { break };
             let count = match first.deliveries.front() {
                 Some(delivery) if delivery.suspect => 1,
-                _ => first.deliveries.iter().take_while(|delivery| !delivery.suspect).count(),
+                _ => fitting(&first.deliveries),
             };
             let mut part: Vec<Delivery> = first.deliveries.drain(..count).collect();
             let (lease, poll) = (first.lease, std::mem::take(&mut first.poll));
@@ -264,6 +278,18 @@ impl Life {
                 }
                 false => 0,
             };
+            // Told first, for a child that does not take the others ends this.
+            for (delivery, error) in lost {
+                let id = &delivery.id;
+                tracing::error!(channel = %self.shared.channel, id, %error, "its content cannot be lent to a process");
+                let event = {
+                    let mut state = self.shared.state.lock();
+                    let event = state.ledger.untouched(lease, &delivery, Cause::WorkerEnded);
+                    state.leases -= usize::from(event.lease_done().is_some());
+                    event
+                };
+                self.shared.send(event);
+            }
             for shipment in before {
                 if let Shipment::File(key, length, file) = shipment {
                     // In the order in which they are needed, so what was put together goes first.
@@ -282,17 +308,6 @@ impl Life {
                 if let Shipment::Forget(key) = shipment {
                     ToChild::Forget(key).write(out);
                 }
-            }
-            for (delivery, error) in lost {
-                let id = &delivery.id;
-                tracing::error!(channel = %self.shared.channel, id, %error, "its content cannot be lent to a process");
-                let event = {
-                    let mut state = self.shared.state.lock();
-                    let event = state.ledger.untouched(lease, &delivery, Cause::WorkerEnded);
-                    state.leases -= usize::from(event.lease_done().is_some());
-                    event
-                };
-                self.shared.send(event);
             }
             if out.len() > AT_ONCE {
                 send(&child.handle.socket, out, None)?;
@@ -382,9 +397,73 @@ fn untouched(lease: u64, delivery: &Delivery, cause: Cause) -> HostEvent {
     HostEvent::Finished { token, lease, outcomes: Vec::new(), unsettled, cause, lease_done: false }
 }
 
+/// How many deliveries from the front go into one frame, at least one: none behind a suspect, and as many octets as
+/// [`FRAME`].
+fn fitting(deliveries: &VecDeque<Delivery>) -> usize {
+    let mut octets = 0;
+    let fits = |delivery: &&Delivery| {
+        octets += size(delivery);
+        !delivery.suspect && octets <= FRAME
+    };
+    deliveries.iter().take_while(fits).count().max(1)
+}
+
+/// About how many octets a delivery has in a frame, and not fewer.
+fn size(delivery: &Delivery) -> usize {
+    let one = |recipient: &Recipient| {
+        let wishes = &recipient.wishes;
+        64 + recipient.address.len() + recipient.original.len() + wishes.original.len()
+    };
+    let texts = delivery.id.len() + delivery.sender.len() + delivery.domain.len();
+    4096 + texts + delivery.recipients.iter().map(one).sum::<usize>()
+}
+
 /// It has recipients, and none of them twice.
 fn is_usable(delivery: &Delivery) -> bool {
     let mut indexes: Vec<u32> = delivery.recipients.iter().map(|one| one.index).collect();
     indexes.sort_unstable();
     !indexes.is_empty() && indexes.windows(2).all(|pair| pair[0] != pair[1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluice_mail::{Priority, RecipientWishes, Time, Wishes};
+
+    #[test]
+    fn a_large_lease_goes_in_parts_that_fit_into_frames() {
+        let long = Recipient {
+            index: 0,
+            address: "a".repeat(FRAME / 3),
+            original: String::new(),
+            wishes: RecipientWishes::default(),
+        };
+        let one = Delivery {
+            token: 1,
+            id: String::new(),
+            sender: String::new(),
+            source_channel: "x".into(),
+            domain: "x".into(),
+            recipients: vec![long],
+            content: Arc::new(Vec::new()),
+            attempts: 0,
+            arrived: Time(0),
+            priority: Priority::Normal,
+            eight_bit: false,
+            smtputf8: false,
+            wishes: Wishes::default(),
+            more_follows: false,
+            next_hop: None,
+            suspect: false,
+        };
+        let small = Delivery { recipients: Vec::new(), ..one.clone() };
+        let huge = Delivery { recipients: vec![one.recipients[0].clone(); 4], ..one.clone() };
+        let suspect = Delivery { suspect: true, ..small.clone() };
+        let count =
+            |deliveries: &[&Delivery]| fitting(&deliveries.iter().map(|one| (*one).clone()).collect());
+        assert_eq!(count(&[&small; 5]), 5);
+        assert_eq!(count(&[&one; 5]), 2);
+        assert_eq!(count(&[&huge, &small]), 1, "at least one");
+        assert_eq!(count(&[&small, &suspect, &small]), 1);
+    }
 }

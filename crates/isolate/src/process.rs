@@ -10,11 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
+use rustix::net::sockopt::{
+    Timeout, set_socket_recv_buffer_size, set_socket_send_buffer_size, set_socket_timeout,
+};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// What the socket may hold in each direction; the system may give less.
 const BUFFER: usize = 1 << 20;
+
+/// How long one call may take to write to a child: one that reads nothing for so long is as good as dead.
+const SEND: Duration = Duration::from_secs(60);
 
 /// Variables that a child has of the hub's: what the linker, the C library and people who debug need.
 const ENVIRONMENT: &[&str] =
@@ -45,6 +50,7 @@ impl Process {
             let _ = set_socket_send_buffer_size(socket, BUFFER);
             let _ = set_socket_recv_buffer_size(socket, BUFFER);
         }
+        set_socket_timeout(&ours, Timeout::Send, Some(SEND))?;
         let (output, theirs_too) = io::pipe()?;
         let mut command = Command::new(&program.path);
         command.args(&program.arguments).env_clear();

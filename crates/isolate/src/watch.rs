@@ -6,7 +6,7 @@ use crate::instance::{Limits, Shared};
 use crate::process::Handle;
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process_group};
 use sluice_host::{LINE_MAX, one_line};
 use std::fs;
 use std::io::{PipeReader, Read};
@@ -22,6 +22,8 @@ const LOOK_CPU: Duration = Duration::from_millis(100);
 const SAVED_MAX: Duration = Duration::from_secs(2);
 /// Lines of a child in a second; those beyond are counted.
 const LINES_MAX: u32 = 200;
+/// How often the pipe of a dead child is read from, 4 KiB at a time: a pipe that was made larger may be cut short.
+const LAST_READS: u32 = 64;
 /// The kernel counts processor time in these (`USER_HZ`).
 const TICK: Duration = Duration::from_millis(10);
 /// A child that has work and has finished none for its deadline and this is ended, at least.
@@ -123,11 +125,18 @@ pub(crate) fn watch(shared: &Shared, handle: &Handle, mut output: Option<PipeRea
             break;
         }
     }
-    // What it wrote before its end is there; others who have the pipe are not waited for.
-    while let Some(pipe) = &mut output
-        && wait_for(handle, Some(pipe), Duration::ZERO).1
-        && said.take(shared, pipe)
-    {}
+    // What it has started goes with it. Nobody has waited for it yet, so the number of its group is still its own.
+    if let Some(group) = Pid::from_raw(handle.pid.cast_signed()) {
+        // Fails when nobody is in it, or it had none yet.
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    // What it wrote before its end is there; others who have the pipe and write on are not waited for.
+    for _ in 0..LAST_READS {
+        let Some(pipe) = &mut output else { break };
+        if !wait_for(handle, Some(pipe), Duration::ZERO).1 || !said.take(shared, pipe) {
+            break;
+        }
+    }
     said.end(shared);
     // The reader takes what is in the socket, and then finds its end, whoever else has it open.
     let _ = handle.socket.shutdown(Shutdown::Both);
