@@ -22,7 +22,8 @@ use sluice_mail::header_edit::{Change, HeaderEdit};
 use sluice_mail::{RecipientWishes, Refusal, Status, Time};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Most changes of the header in one call.
@@ -31,6 +32,8 @@ const EDITS_MAX: usize = 1000;
 const EDIT_OCTETS_MAX: usize = 256 * 1024;
 /// Most recipients that one call adds.
 const ADDED_MAX: usize = 100;
+/// How long whoever drops a filter waits for its `destroy`.
+const DESTROY_MAX: Duration = Duration::from_secs(1);
 /// How often one call is told in the log that it uses a function wrongly.
 const COMPLAINTS_MAX: usize = 5;
 
@@ -167,16 +170,32 @@ impl FilterError {
     }
 }
 
-/// A filter that is ready to be asked. Its plugin's `destroy` is called when it is dropped and no call is going on.
+/// A filter that is ready to be asked. Its plugin's `destroy` is called when it is dropped and no call is going on, on a thread of
+/// its own: whoever drops the filter waits a second for it and no longer.
 pub struct Filter {
     plugin: Arc<Plugin>,
-    created: Arc<Created>,
+    /// There until it is dropped.
+    created: Option<Arc<Created>>,
     calls: Aside,
 }
 
 impl std::fmt::Debug for Filter {
     fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         to.debug_struct("Filter").field("plugin", &self.plugin).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Filter {
+    fn drop(&mut self) {
+        let created = self.created.take();
+        let (over, is_over) = mpsc::sync_channel::<()>(1);
+        let destroy = thread::Builder::new().name("destroy".to_owned()).spawn(move || {
+            drop(created);
+            drop(over);
+        });
+        if destroy.is_ok() {
+            let _ = is_over.recv_timeout(DESTROY_MAX);
+        }
     }
 }
 
@@ -198,6 +217,9 @@ impl Filter {
                 }
             }
         }
+        if let Some(needed) = plugin.missing_option(&spec.settings) {
+            return Err(FilterError::Refused(format!("option {needed} is not set and has no default")));
+        }
         let calls = Aside::new("filter");
         let spec = spec.clone().within_limits();
         let deadline = spec.create_deadline;
@@ -214,7 +236,7 @@ impl Filter {
             NotCreated::Refused(text) => FilterError::Refused(text),
             NotCreated::Failed(text) | NotCreated::Panicked(text) => FilterError::NotCreated(text),
         })?;
-        Ok(Filter { plugin: plugin.clone(), created: Arc::new(created), calls })
+        Ok(Filter { plugin: plugin.clone(), created: Some(Arc::new(created)), calls })
     }
 
     /// The plugin.
@@ -238,7 +260,8 @@ impl Filter {
             changes: Mutex::new(Some(Changes::default())),
         });
         let (created, call) = (self.created.clone(), state.clone());
-        let answer = self.calls.call(time, move || filter(&created, &shown, &call, time));
+        let answer =
+            self.calls.call(time, move || created.and_then(|created| filter(&created, &shown, &call, time)));
         // From here on the call is over for whoever still speaks.
         let changes = state.changes.lock().take().unwrap_or_default();
         let number = answer.map_err(|why| match why {

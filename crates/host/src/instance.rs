@@ -444,15 +444,10 @@ impl Inner {
                 return Err(NotCreated::Refused(problem.to_string()));
             }
         }
-        for needed in self.plugin.options().iter().filter(|option| option.required) {
-            if !options().any(|option| option.name.eq_ignore_ascii_case(&needed.name)) {
-                let text = format!(
-                    "option {} of plugin {} is not set and has no default",
-                    needed.name,
-                    self.plugin.name()
-                );
-                return Err(NotCreated::Refused(text));
-            }
+        if let Some(needed) = self.plugin.missing_option(&self.spec.settings) {
+            let text =
+                format!("option {needed} of plugin {} is not set and has no default", self.plugin.name());
+            return Err(NotCreated::Refused(text));
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use crate::aside::Aside;
 use crate::generations::Line;
 use crate::library::Functions;
+use crate::spec::{Setting, SettingKind};
 use sluice_abi as abi;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -214,6 +215,15 @@ impl Plugin {
     /// Names of the routines that rules may call, in its own order.
     pub fn routines(&self) -> &[String] {
         &self.routines
+    }
+
+    /// The first option that the plugin needs and that is not among these settings.
+    pub(crate) fn missing_option(&self, settings: &[Setting]) -> Option<&str> {
+        let is_set = |name: &str| {
+            settings.iter().any(|set| set.kind == SettingKind::Option && set.name.eq_ignore_ascii_case(name))
+        };
+        let missing = self.options.iter().find(|option| option.required && !is_set(&option.name));
+        missing.map(|option| option.name.as_str())
     }
 
     /// Is `value` a good line for option `name`? Names are compared without regard to case.

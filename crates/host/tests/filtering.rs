@@ -219,3 +219,23 @@ fn a_channel_is_no_filter() {
     let answer = Filter::create(&plugin, &Spec::new("spamfilter1", Vec::new()));
     assert_eq!(answer.err(), Some(FilterError::NoFilter("bitbucket".to_owned())));
 }
+
+#[test]
+fn a_destroy_that_does_not_return_holds_nobody_up() {
+    let kit = kit(&[("TAG", "stays")]).unwrap();
+    assert!(kit.header("nothing").contains("Subject: one"));
+    let begun = Instant::now();
+    drop(kit.filter);
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_filter_is_not_made_without_an_option_that_it_needs() {
+    let folder = tempfile::tempdir().unwrap();
+    compile(folder.path(), "filter.c", "filter", &["TAG_FLAGS=1"]);
+    let plugin = Host::new(vec![folder.path().to_owned()]).load("filter").unwrap();
+    let make = |settings| Filter::create(&plugin, &Spec::new("spamfilter1", settings));
+    let refused = make(vec![Setting::fact("TAG", "a fact is no option")]).err().unwrap();
+    assert!(refused.is_final() && refused.to_string().contains("option TAG is not set"), "{refused}");
+    make(vec![Setting::option("tag", "set")]).unwrap();
+}

@@ -38,8 +38,17 @@ pub(crate) struct Named {
 
 enum State {
     Untried,
-    Ready { filter: Arc<Filter>, looked: Instant },
-    Resting { until: Instant, failures: u32, why: String },
+    Ready {
+        filter: Arc<Filter>,
+        looked: Instant,
+        /// A generation of its plugin of which it could not be made.
+        not: Option<Arc<Plugin>>,
+    },
+    Resting {
+        until: Instant,
+        failures: u32,
+        why: String,
+    },
     Refused(String),
 }
 
@@ -88,7 +97,7 @@ impl Named {
         let mut settings: Vec<Setting> = options.collect();
         settings.push(Setting::fact("filter", number.to_string()));
         settings.push(Setting::fact("official_host", &config.channels.local().official_host));
-        settings.push(Setting::fact("configuration_folder", config.folder.to_string_lossy()));
+        settings.push(Setting::fact("folder", config.folder.to_string_lossy()));
         Named {
             plugin: plugin.clone(),
             host: host.clone(),
@@ -138,10 +147,10 @@ impl Named {
         // Who comes meanwhile would have to make it as well, and waits.
         let mut state = self.state.lock();
         let failures = match &mut *state {
-            State::Ready { filter, looked } => {
+            State::Ready { filter, looked, not } => {
                 if looked.elapsed() >= LOOK {
                     *looked = Instant::now();
-                    self.follow(filter);
+                    self.follow(filter, not);
                 }
                 return Ok(filter.clone());
             }
@@ -153,7 +162,7 @@ impl Named {
         let (why, is_final) = match self.make() {
             Ok(filter) => {
                 let filter = Arc::new(filter);
-                *state = State::Ready { filter: filter.clone(), looked: Instant::now() };
+                *state = State::Ready { filter: filter.clone(), looked: Instant::now(), not: None };
                 return Ok(filter);
             }
             Err(failed) => failed,
@@ -168,10 +177,13 @@ impl Named {
         Err(why)
     }
 
-    /// Takes the generation of the plugin that is in force by now. The old one goes on where the new one cannot be made.
-    fn follow(&self, filter: &mut Arc<Filter>) {
+    /// Takes the generation of the plugin that is in force by now. The old one goes on where the new one cannot be made, which is
+    /// tried once.
+    fn follow(&self, filter: &mut Arc<Filter>, not: &mut Option<Arc<Plugin>>) {
         let Ok(plugin) = self.host.load(self.plugin()) else { return };
-        if Arc::ptr_eq(&plugin, filter.plugin()) {
+        let is_known = Arc::ptr_eq(&plugin, filter.plugin())
+            || not.as_ref().is_some_and(|failed| Arc::ptr_eq(&plugin, failed));
+        if is_known {
             return;
         }
         let (number, name) = (self.plugin.options.number, self.plugin());
@@ -187,6 +199,7 @@ impl Named {
             }
             Err(why) => {
                 tracing::error!(filter = number, plugin = name, %why, "a filter goes on with the old generation of its plugin");
+                *not = Some(plugin);
             }
         }
     }
