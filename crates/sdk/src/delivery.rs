@@ -61,7 +61,8 @@ pub enum Priority {
 /// One recipient of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recipient<'d> {
-    /// What [`Delivery::settle`] wants. Ascending, not necessarily consecutive.
+    /// Its number in the message, for comparing with [`Delivery::unsettled`] and in logs; nobody is settled by it. Ascending, not
+    /// necessarily consecutive.
     pub index: u32,
     /// The address to use with the next hop, without angle brackets; it may have a source route.
     pub address: &'d str,
@@ -275,31 +276,12 @@ impl<'w> Delivery<'w> {
         Claims { delivery: self, position: 0 }
     }
 
-    /// The right to settle the recipient with this index: given once, `None` ever after, and for an index that is not
-    /// in this delivery. A claim that is dropped unused leaves the recipient to be deferred.
-    #[must_use]
-    pub fn claim(&self, index: u32) -> Option<Claim<'_>> {
-        self.claim_at(self.raw.position_of(index)?)
-    }
-
     fn claim_at(&self, position: usize) -> Option<Claim<'_>> {
         let taken = self.claimed[position].swap(true, Ordering::Relaxed);
         (!taken).then(|| Claim { raw: &self.raw, recipient: self.raw.recipient(position) })
     }
 
-    /// Settles the recipient with this index, for a channel that knows its recipients by number; [`take_recipients`](Self::take_recipients)
-    /// has the compiler watch over it. What was settled before stays as it was: then, and for an index that is not in this
-    /// delivery, a warning is logged and nothing changes.
-    pub fn settle(&self, index: u32, outcome: Outcome) {
-        match self.claim(index) {
-            Some(claim) => claim.settle(outcome),
-            None => {
-                self.log(Level::Warn, &format!("recipient {index} cannot be settled (again) as {outcome:?}"));
-            }
-        }
-    }
-
-    /// Indexes of the recipients that nobody has settled or claimed.
+    /// Indexes of the recipients that nobody has taken.
     #[must_use]
     pub fn unsettled(&self) -> Vec<u32> {
         let open = self.claimed.iter().enumerate().filter(|(_, claimed)| !claimed.load(Ordering::Relaxed));

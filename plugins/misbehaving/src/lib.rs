@@ -233,7 +233,9 @@ impl Misbehaving {
             Mode::PanicOnDelivery => panic!("a panic on {}", delivery.id()),
             Mode::PanicOnce if self.panicked.fetch_add(1, Ordering::Relaxed) == 0 => {
                 // Half done: the first recipient has been settled, the others have not.
-                delivery.settle(first, done);
+                if let Some(recipient) = delivery.take_recipients().next() {
+                    recipient.settle(done);
+                }
                 panic!("a panic after the first recipient");
             }
             Mode::Hang => thread::sleep(self.pause),
@@ -249,7 +251,7 @@ impl Misbehaving {
                 delivery.settle_unguarded(first, &done);
                 delivery
                     .settle_unguarded(first, &Outcome::failed(Status::new(5, 0, 0), "on second thoughts"));
-                delivered_rest(delivery, first);
+                delivered_rest(delivery);
             }
             Mode::SettlesWrongIndex => {
                 delivery.settle_unguarded(u32::MAX, &done);
@@ -400,8 +402,8 @@ fn delivered(delivery: Delivery<'_>) {
     delivery.settle_all(&Outcome::delivered("done"));
 }
 
-fn delivered_rest(delivery: Delivery<'_>, first: u32) {
-    let _settled_unguarded = delivery.claim(first);
+fn delivered_rest(delivery: Delivery<'_>) {
+    let _settled_unguarded = delivery.take_recipients().next();
     delivered(delivery);
 }
 

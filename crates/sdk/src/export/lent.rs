@@ -55,20 +55,6 @@ impl RawDelivery<'_> {
         self.at(position).index
     }
 
-    /// The host promises ascending indexes.
-    pub(crate) fn position_of(&self, index: u32) -> Option<usize> {
-        let (mut low, mut high) = (0, self.recipient_count());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            match self.index_at(middle).cmp(&index) {
-                std::cmp::Ordering::Less => low = middle + 1,
-                std::cmp::Ordering::Greater => high = middle,
-                std::cmp::Ordering::Equal => return Some(middle),
-            }
-        }
-        None
-    }
-
     pub(crate) fn recipient(&self, position: usize) -> Recipient<'_> {
         let one = self.at(position);
         Recipient {
