@@ -374,6 +374,9 @@ fn plugins_are_listed_and_shown_by_the_hub_and_without_it() {
         let rows = hub.json(&["plugin", "show", "misbehaving"]);
         rows[0]["channels"][0]["failures"].as_u64().is_some_and(|failures| failures > 0)
     });
+    // The configuration calls it by a path; it has a name all the same.
+    let ran = hub.command(&["plugin", "reload", "misbehaving"]);
+    assert!(ran.code == 0 && ran.out.starts_with("misbehaving: generation 1, "), "{}{}", ran.out, ran.err);
     hub.stop();
 }
 

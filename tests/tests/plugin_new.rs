@@ -69,6 +69,24 @@ fn delivers(project: &Path, host: &str) {
     drop(hub);
 }
 
+/// `sluice plugin check` finds nothing in the library. Each message costs two syncs, so that the great numbers are left out.
+fn keeps_the_contract(project: &Path) {
+    fs::create_dir(project.join("tried")).unwrap();
+    let checks = ["options", "recipients", "order", "poll", "empty", "hostile", "addresses", "big"];
+    let more = ["later-hub", "older-hub", "taken-away", "stop", "hundred"];
+    let only: Vec<&str> = checks.into_iter().chain(more).flat_map(|name| ["--only", name]).collect();
+    let settings = ["--config", "sample", "--channel", "bell", "--option", "FOLDER=../tried"];
+    let checked =
+        sluice(project, &[&["plugin", "check", "libsluice_bell.so"][..], &settings[..], &only[..]].concat());
+    let text = said(&checked);
+    assert_eq!(checked.status.code(), Some(0), "{text}");
+    let passed = text.lines().filter(|line| line.starts_with("ok      ")).count();
+    assert_eq!(passed, 3 + checks.len() + more.len(), "{text}");
+    // It was given mail that it could write.
+    assert!(text.lines().any(|line| line == "ok      one: 1 delivered"), "{text}");
+    assert!(text.ends_with("the plugin keeps the contract, as far as this can tell\n"), "{text}");
+}
+
 /// False; a line of the log that says that the plugin was not loaded ends the wait with its words.
 fn panic_when_ended(log: &Path) -> bool {
     let text = fs::read_to_string(log).unwrap_or_default();
@@ -107,6 +125,7 @@ fn a_project_in_c_builds_and_delivers() {
     );
     assert!(run(&project, "make", &["check"]).contains("all is well"));
     delivers(&project, "bell");
+    keeps_the_contract(&project);
 }
 
 #[test]

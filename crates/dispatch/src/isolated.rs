@@ -109,6 +109,7 @@ impl IsolatedChannels {
         };
         let looked = Isolated::look(host, &Program::this_one(), plugin);
         looked.map(|(ready, file)| NextGeneration {
+            name: ready.plugin,
             generation,
             version: ready.version,
             file: file.display().to_string(),

@@ -108,6 +108,7 @@ impl Runners for Plugins {
         }
         let plugin = self.host.load_next(plugin).map_err(|error| chain(&error))?;
         Ok(NextGeneration {
+            name: plugin.name().to_owned(),
             generation: plugin.generation(),
             version: plugin.version().to_owned(),
             file: plugin.file().display().to_string(),

@@ -27,6 +27,8 @@ use crate::runner::{Instance, NextGeneration, Runner};
 /// What a plugin's renewal came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Renewed {
+    /// The name that it gives itself.
+    pub name: String,
     /// The generation that is in force now.
     pub generation: u32,
     /// The version that it says it has.
@@ -131,9 +133,10 @@ impl Handle {
             prepared.iter().for_each(|one| one.runner.stop(Duration::ZERO));
             return Err(NotRenewed::NotStarted { channel, why });
         }
-        let (generation, version, file) = (next.generation, next.version.clone(), next.file.clone());
+        let (generation, name) = (next.generation, next.name.clone());
+        let (version, file) = (next.version.clone(), next.file.clone());
         let channels = ask(|done| self.tell(Event::Renew { prepared, next, drain, done }))?;
-        Ok(Renewed { generation, version, file, channels })
+        Ok(Renewed { name, generation, version, file, channels })
     }
 }
 

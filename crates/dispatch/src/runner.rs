@@ -134,6 +134,8 @@ pub trait Runner: Send + Sync {
 /// A generation of a plugin that has been loaded and is not in force yet.
 #[derive(Debug, Clone)]
 pub struct NextGeneration {
+    /// The name that the plugin gives itself.
+    pub name: String,
     /// Its number, from 1 on.
     pub generation: u32,
     /// The version that it says it has.

@@ -84,8 +84,10 @@ pub struct PluginChannel {
 /// A plugin that was made anew.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PluginReloaded {
-    /// The name that the configuration uses.
+    /// The name that the configuration uses, which may be a path.
     pub plugin: String,
+    /// The name that the plugin gives itself.
+    pub name: String,
     /// The shared library it came from.
     pub file: String,
     /// Its own version.

@@ -22,7 +22,7 @@ pub(crate) fn plugin_reload(reload: &PluginReload) -> Result<Exit, Failure> {
             if before == 0 || before == now { String::new() } else { format!(" in the place of {before}") };
         line(&format!(
             "{}: generation {now}{was}, version {}, from {}",
-            text("plugin"),
+            row["name"].as_str().unwrap_or(text("plugin")),
             text("version"),
             text("file")
         ))?;

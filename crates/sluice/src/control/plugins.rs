@@ -43,6 +43,7 @@ pub(super) fn reload(hub: &Hub, plugin: &str, drain: Option<Duration>, row: Rows
                 row,
                 &PluginReloaded {
                     plugin: name,
+                    name: reloaded.renewed.name,
                     file: reloaded.renewed.file,
                     version: reloaded.renewed.version,
                     generation: reloaded.renewed.generation,
