@@ -350,6 +350,10 @@ fn a_segment_in_quarantine_is_brought_back_by_command_and_its_mail_goes_once() {
     fs::create_dir_all(&aside).unwrap();
     fs::rename(&segment, aside.join(&name)).unwrap();
     fs::copy(aside.join(&name), aside.join(format!("{name}.0000000000.bytes"))).unwrap();
+    let list = aside.join(format!("{name}.settled.txt"));
+    let without = hub.command(&["spool", "bring-back", "--dry-run"]);
+    assert!(without.code == 65 && without.err.contains("settled.txt is not there"), "{}", without.err);
+    fs::write(&list, "").unwrap();
     let look = hub.command(&["spool", "bring-back", "--dry-run", "--format", "json"]);
     let rows = look.json();
     assert!(look.code == 0 && rows.len() == 12, "{}{}", look.out, look.err);

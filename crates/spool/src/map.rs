@@ -46,6 +46,8 @@ pub struct Map {
     raw: Option<MmapRaw>,
     /// In place of a map: a copy of what could be read.
     salvaged: Vec<u8>,
+    /// Behind the last block that could not be read; 0 when there was none.
+    pub(crate) unread_end: usize,
 }
 
 /// What is read at a time of a file that cannot be read whole; a disk fails by blocks of this size or smaller ones.
@@ -57,21 +59,24 @@ impl Map {
     pub fn salvage(file: &File) -> io::Result<Map> {
         let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
         let mut salvaged = vec![0; length];
+        let mut unread_end = 0;
         for (number, block) in salvaged.chunks_mut(SALVAGE_BLOCK).enumerate() {
             let offset = (number * SALVAGE_BLOCK) as u64;
             if file.read_exact_at(block, offset).is_err() {
                 block.fill(0);
+                unread_end = number * SALVAGE_BLOCK + block.len();
             }
         }
-        Ok(Map { raw: None, salvaged })
+        Ok(Map { raw: None, salvaged, unread_end })
     }
 
     /// Maps a file as long as it is now. The file may be closed afterwards.
     pub fn of(file: &File) -> io::Result<Map> {
         if file.metadata()?.len() == 0 {
-            return Ok(Map { raw: None, salvaged: Vec::new() });
+            return Ok(Map { raw: None, salvaged: Vec::new(), unread_end: 0 });
         }
-        Ok(Map { raw: Some(MmapOptions::new().map_raw_read_only(file)?), salvaged: Vec::new() })
+        let raw = Some(MmapOptions::new().map_raw_read_only(file)?);
+        Ok(Map { raw, salvaged: Vec::new(), unread_end: 0 })
     }
 
     /// It is a map, not a copy.

@@ -58,6 +58,11 @@ pub(crate) fn keep_from(
     let copy = match storage.create(&name, 0) {
         Ok(copy) => copy,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            // Damage that has grown since: the copy of what came to it goes beside the first.
+            let known = storage.map(&name)?.len();
+            if 0 < known && known < bytes.len() {
+                return keep_from(storage, from, file, offset + known, &bytes[known..], what);
+            }
             return Ok(Some((storage.path(&name), false)));
         }
         Err(error) => return Err(error),
@@ -86,37 +91,58 @@ fn fill(mut file: Box<dyn crate::storage::File>, bytes: &[u8]) -> io::Result<()>
 }
 
 /// The name of the list of what had been settled when a segment was found to be kept back in part.
-fn settled_name(segment: &str) -> String {
+pub(crate) fn settled_name(segment: &str) -> String {
     format!("quarantine/{segment}.settled.txt")
 }
 
 /// Writes down which entries had been settled by then: of a segment that the disk does not give back whole, nobody can know later
 /// which of its messages were dealt with. An older list stays part of it.
 pub(crate) fn note_settled(storage: &dyn Storage, segment: &str, ids: &HashSet<EntryId>) -> io::Result<()> {
-    let mut all: Vec<EntryId> = settled(storage, segment)?.union(ids).copied().collect();
+    let mut all: Vec<EntryId> = settled(storage, segment)?.unwrap_or_default().union(ids).copied().collect();
     all.sort_unstable();
     let text: String = all.iter().map(|id| format!("{id}\n")).collect();
-    let name = settled_name(segment);
+    write_anew(storage, &settled_name(segment), &text)
+}
+
+fn write_anew(storage: &dyn Storage, name: &str, text: &str) -> io::Result<()> {
     let temporary = format!("{name}.new");
     match storage.remove(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     fill(storage.create(&temporary, 0)?, text.as_bytes())?;
-    storage.rename(&temporary, &name)?;
+    storage.rename(&temporary, name)?;
     storage.sync_dir()
 }
 
-/// What such a list has; nothing where there is none.
-pub(crate) fn settled(storage: &dyn Storage, segment: &str) -> io::Result<HashSet<EntryId>> {
+/// The mark of a journal that the disk did not give back whole.
+fn mark_name(journal: &str) -> String {
+    format!("quarantine/{journal}.kept-back.txt")
+}
+
+/// Leaves a mark that a journal was not read whole, so that a later start has it set aside as well.
+pub(crate) fn mark_journal(storage: &dyn Storage, journal: &str) -> io::Result<()> {
+    if storage.path(&mark_name(journal)).exists() {
+        return Ok(());
+    }
+    write_anew(storage, &mark_name(journal), "the disk did not give back all of this journal\n")
+}
+
+/// Whether a start has left word that a segment or journal is to be set aside.
+pub(crate) fn goes_aside(storage: &dyn Storage, file: &str) -> bool {
+    storage.path(&settled_name(file)).exists() || storage.path(&mark_name(file)).exists()
+}
+
+/// What such a list has; `None` where there is none.
+pub(crate) fn settled(storage: &dyn Storage, segment: &str) -> io::Result<Option<HashSet<EntryId>>> {
     let map = match storage.map(&settled_name(segment)) {
         Ok(map) => map,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashSet::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
     map.fetch(0..map.len())?;
     let text = String::from_utf8_lossy(map.slice(0..map.len()).unwrap_or_default());
-    Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
+    Ok(Some(text.lines().filter_map(|line| line.parse().ok()).collect()))
 }
 
 /// How many bytes of damage there are at the start of `bytes`: the whole record when its head is good, else up to the
@@ -168,6 +194,21 @@ pub(crate) fn keep_damaged(shared: &Shared, at: Location, what: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn damage_that_grows_is_copied_as_far_as_it_reaches_now() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = crate::testing::CrashStorage::new(folder.path()).unwrap();
+        let bytes: Vec<u8> = (1..=100).collect();
+        for length in [30, 20, 30, 70, 100, 100] {
+            keep(&disk, "segment-0000000001", 8, &bytes[..length], "why").unwrap();
+        }
+        let copy = |offset: usize| {
+            let name = format!("quarantine/segment-0000000001.{offset:010}.bytes");
+            std::fs::read(folder.path().join(name)).unwrap()
+        };
+        assert_eq!([copy(8), copy(38), copy(78)].concat(), bytes);
+    }
 
     #[test]
     fn zeros_at_the_end_are_not_counted() {

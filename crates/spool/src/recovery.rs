@@ -181,6 +181,7 @@ impl Recovery {
         let mut index = Index::new(base, &mut self.next);
         index.apply(&facts, &mut self.next);
         self.scan(&mut index)?;
+        self.still_aside();
         self.note_settled(&index);
         self.check_segments(&mut index);
         Ok(index)
@@ -359,6 +360,7 @@ impl Recovery {
                 // What the disk keeps back today it may give back another day.
                 self.aside.insert(*number);
             }
+            let unread_end = map.unread_end;
             file.give(map);
             let bytes = file.view(&*self.storage, 0).map_err(|error| open_error(error, &file))?;
             let (start, walked) = if *number == scan.segment {
@@ -370,6 +372,9 @@ impl Recovery {
                 (FILE_HEADER_LEN, walk_file(FileKind::Segment, bytes, file.stamp(), self.later))
             };
             let void = index.void_segments.get(number).copied().unwrap_or(usize::MAX);
+            // What ends in a block that was not read may have had more records there than the zeros in its place show.
+            let unread_until = |end: usize| end.max(unread_end).min(void).min(bytes.len());
+            let mut is_torn = false;
             for found in walked {
                 match found {
                     Found::Record(offset, _) if offset >= void => {}
@@ -385,11 +390,21 @@ impl Recovery {
                         }
                     }
                     Found::Newer(found) => return Err(self.newer(&name, u16::from(found))),
-                    Found::End(end) => self.found.scanned_bytes += (end - start.min(end)) as u64,
+                    Found::End(end) => {
+                        self.found.scanned_bytes += (end - start.min(end)) as u64;
+                        let until = unread_until(end);
+                        if !is_torn && end < until && end < unread_end {
+                            self.torn(FileKind::Segment, *number, end, &bytes[end..until]);
+                        }
+                    }
                     Found::Damage(range, what) if range.start < void => {
+                        // What was refused is nobody's, also when it comes back.
+                        let range = range.start..range.end.min(void);
                         self.damage(FileKind::Segment, *number, range.start, &bytes[range], what, None);
                     }
                     Found::Torn(range) if range.start < void => {
+                        is_torn = true;
+                        let range = range.start..unread_until(range.end);
                         self.torn(FileKind::Segment, *number, range.start, &bytes[range]);
                     }
                     Found::Damage(..) | Found::Torn(_) => {}
@@ -465,12 +480,30 @@ impl Recovery {
         Ok(())
     }
 
-    /// Leaves word of what was settled beside segments that will be set aside.
-    fn note_settled(&self, index: &Index) {
+    /// What an earlier start could not read whole goes aside though this one could: the list or the mark in quarantine says so.
+    fn still_aside(&mut self) {
+        let has_mark =
+            |kind: FileKind, number: &u32| quarantine::goes_aside(&*self.storage, &kind.name(*number));
+        self.aside.extend(self.segments.keys().filter(|number| has_mark(FileKind::Segment, number)));
+        self.journals_aside.extend(self.journals.keys().filter(|number| has_mark(FileKind::Journal, number)));
+    }
+
+    /// Leaves word of what was settled beside segments that will be set aside, and of what is known of them: the segment goes only
+    /// when that is settled too. Without that word the segment stays where it is.
+    fn note_settled(&mut self, index: &Index) {
         for number in &self.aside {
             let name = FileKind::Segment.name(*number);
-            if let Err(error) = quarantine::note_settled(&*self.storage, &name, &index.removed) {
+            let known = index.entries.iter().filter(|live| live.at.segment == *number).map(|live| live.id);
+            let ids: HashSet<EntryId> = index.removed.iter().copied().chain(known).collect();
+            if let Err(error) = quarantine::note_settled(&*self.storage, &name, &ids) {
                 tracing::error!(%error, file = name, "cannot write down which of its messages were settled");
+                self.keep.insert(*number);
+            }
+        }
+        for number in &self.journals_aside {
+            let name = FileKind::Journal.name(*number);
+            if let Err(error) = quarantine::mark_journal(&*self.storage, &name) {
+                tracing::error!(%error, file = name, "cannot write down that it could not be read whole");
             }
         }
     }

@@ -462,6 +462,9 @@ impl Storage for CrashStorage {
         if let Some(bad) = self.world.lock().bad_blocks.get(name) {
             let end = content.len().min(bad + BLOCK);
             content[*bad..end].fill(0);
+            let mut map = Map::salvage(&self.nameless(&content)?)?;
+            map.unread_end = end;
+            return Ok(map);
         }
         Map::salvage(&self.nameless(&content)?)
     }

@@ -467,7 +467,7 @@ fn what_the_disk_gives_back_later_is_brought_back_once() {
     let ids = set_aside(folder.path(), false);
     let before = fates(folder.path());
     assert_eq!(before.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ids);
-    assert_eq!([&before[0].1, &before[1].1, &before[2].1], [&Fate::Gone, &Fate::Gone, &Fate::Missing]);
+    assert_eq!([&before[0].1, &before[1].1, &before[2].1], [&Fate::Settled, &Fate::Settled, &Fate::Missing]);
     let look = Look::alone(folder.path(), Later::Refuse).unwrap();
     let aside = look.aside(1).unwrap();
     let missing = aside.missing().count() as u64;
@@ -538,4 +538,69 @@ fn a_journal_that_the_disk_keeps_back_is_set_aside_and_not_removed() {
     spool.close();
     assert!(!folder.path().join(name).exists(), "a checkpoint has what is known of it");
     assert!(fs::read(folder.path().join("quarantine").join(name)).unwrap() == before);
+}
+
+#[test]
+fn what_the_disk_keeps_back_at_the_very_end_leaves_its_place_and_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, _) = open(folder.path());
+    let sizes = [4096 - 64, 100, 200];
+    let messages: Vec<EntryId> =
+        sizes.iter().map(|size| commit(&spool, b"e", &[&bytes(*size as u64, *size)]).unwrap().0).collect();
+    spool.close();
+    let storage = CrashStorage::new(folder.path()).unwrap();
+    storage.bad_block("segment-0000000001", 4096);
+    let (spool, recovered) = open_on(Arc::new(storage)).unwrap();
+    for live in &recovered.entries {
+        support::remove(&spool, live.id, live.at).unwrap();
+    }
+    spool.close();
+    let fates = fates(folder.path());
+    for id in &messages[1..] {
+        assert!(fates.contains(&(*id, Fate::Missing)), "{id}: {fates:?}");
+    }
+}
+
+#[test]
+fn a_segment_goes_aside_also_when_the_next_start_could_read_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, _) = open(folder.path());
+    let bodies = [1000, 2000, 1500, 3000].map(|length| bytes(length, usize::try_from(length).unwrap()));
+    let messages: Vec<EntryId> = bodies.iter().map(|body| commit(&spool, b"e", &[body]).unwrap().0).collect();
+    spool.close();
+    let storage = CrashStorage::new(folder.path()).unwrap();
+    storage.bad_block("segment-0000000001", 4096);
+    let (spool, _) = open_on(Arc::new(storage)).unwrap();
+    spool.close();
+    // The disk gives all of it back by now, and each message is settled.
+    let (spool, recovered) = open(folder.path());
+    for live in &recovered.entries {
+        support::remove(&spool, live.id, live.at).unwrap();
+    }
+    spool.close();
+    let fates = fates(folder.path());
+    assert_eq!(fates.len(), messages.len());
+    for (id, fate) in fates {
+        let had = recovered.entries.iter().any(|live| live.id == id);
+        assert_eq!(fate, if had { Fate::Settled } else { Fate::Missing }, "{id}");
+    }
+}
+
+#[test]
+fn a_segment_without_its_list_and_one_that_is_still_unread_are_told_from_whole_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let _ids = set_aside(folder.path(), false);
+    let aside = folder.path().join("quarantine").join("segment-0000000001");
+    let look = Look::alone(folder.path(), Later::Refuse).unwrap();
+    assert!(look.aside(1).unwrap().is_whole);
+    // The head of the record is wrong, so that it is not even known that a message is there.
+    let mut octets = fs::read(&aside).unwrap();
+    octets[3100..4500].fill(0xff);
+    fs::write(&aside, &octets).unwrap();
+    assert!(!look.aside(1).unwrap().is_whole);
+    let copied = fs::read_dir(folder.path().join("quarantine")).unwrap();
+    let copies: Vec<_> = copied.map(|one| one.unwrap().file_name()).collect();
+    assert!(copies.iter().any(|name| name.to_string_lossy().ends_with(".bytes")), "{copies:?}");
+    fs::remove_file(aside.with_extension("settled.txt")).unwrap();
+    assert!(matches!(look.aside(1), Err(AsideError::NoList(_))));
 }

@@ -41,7 +41,16 @@ pub(crate) fn bring_back(asked: &SpoolBringBack) -> Result<Exit, Failure> {
             }
         }
     }
-    let exit = if damaged == 0 { Exit::Ok } else { Exit::Data };
+    for aside in asides.iter().filter(|aside| !aside.is_whole) {
+        let path = aside.path.display();
+        crate::complain(&format!("{path} still cannot be read whole: more mail may be in it, and it stays"));
+    }
+    if asides.iter().any(|aside| aside.has_unread_journal) {
+        crate::complain(
+            "a journal in quarantine cannot be read whole: settled mail may be among what can be brought back",
+        );
+    }
+    let exit = if damaged == 0 && asides.iter().all(|aside| aside.is_whole) { Exit::Ok } else { Exit::Data };
     let counted = format!("{missing} messages can be brought back, {damaged} are still damaged");
     if asked.dry_run || missing == 0 {
         crate::complain(&format!("{counted}; nothing was done"));
@@ -57,7 +66,7 @@ pub(crate) fn bring_back(asked: &SpoolBringBack) -> Result<Exit, Failure> {
     let mut count = 0;
     for aside in asides.iter().filter(|aside| aside.missing().next().is_some()) {
         // What is still damaged in it may be whole another day.
-        let is_done = !aside.messages.iter().any(is_damaged);
+        let is_done = aside.is_whole && !aside.messages.iter().any(is_damaged);
         count += open(common, alone)?.bring_back(aside, is_done, Options::default()).map_err(failed)?;
     }
     crate::complain(&format!("{count} messages are in the spool again, and wait like new ones"));
@@ -89,7 +98,7 @@ fn in_words(message: &AsideMessage, row: &Value) -> String {
     let what = match &message.fate {
         Fate::Missing => "can be brought back".to_owned(),
         Fate::There => "is in the spool".to_owned(),
-        Fate::Settled => "was settled before the disk failed".to_owned(),
+        Fate::Settled => "the spool had it, or it was settled".to_owned(),
         Fate::Gone => "could be read then, and has gone its way".to_owned(),
         Fate::Damaged(why) => format!("is still damaged: {why}"),
     };
@@ -101,7 +110,7 @@ fn in_words(message: &AsideMessage, row: &Value) -> String {
 fn failed(error: AsideError) -> Failure {
     match error {
         AsideError::Open(error) => unusable(error),
-        error @ AsideError::NotThere(_) => Failure::new(Exit::Data, error),
+        error @ (AsideError::NotThere(_) | AsideError::NoList(_)) => Failure::new(Exit::Data, error),
         error => Failure::new(Exit::Temporary, error),
     }
 }

@@ -22,21 +22,27 @@ use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 
 use super::Look;
-use crate::error::{OpenError, SealError};
+use crate::error::{OpenError, ReadError, SealError};
 use crate::ids::{EntryId, Location};
+use crate::journal::Fact;
 use crate::quarantine;
 use crate::record::{FileKind, Kind, Stamp};
 use crate::recovery::walk::{Found, walk_file, whole};
 use crate::segment::{MessageHead, SegmentFile};
 use crate::spool::{Options, Spool};
 use crate::storage::map_whole;
-use crate::stored::{self, Segments, Stored};
+use crate::stored::{self, Segments};
 
 /// A segment in quarantine, and what of it is of interest.
 pub struct Aside {
     name: String,
     /// Where it is.
     pub path: PathBuf,
+    /// All that a start could not read is understood now. Else more messages may be in it than are named here.
+    pub is_whole: bool,
+    /// A journal in quarantine still cannot be read whole: settled mail may be among what is missing.
+    pub has_unread_journal: bool,
+    segments: Segments,
     /// Its messages, by their place.
     pub messages: Vec<AsideMessage>,
 }
@@ -51,7 +57,7 @@ pub struct AsideMessage {
     pub body_len: u64,
     /// What may be done about it.
     pub fate: Fate,
-    stored: Option<Stored>,
+    at: Location,
 }
 
 /// What may be done about a message in a segment that was set aside.
@@ -61,7 +67,7 @@ pub enum Fate {
     Missing,
     /// The spool has it.
     There,
-    /// It was settled.
+    /// The spool had it, or it was settled.
     Settled,
     /// It could be read when the segment was set aside, and has gone its way since.
     Gone,
@@ -75,6 +81,9 @@ pub enum AsideError {
     /// There is no such segment in quarantine.
     #[error("{} is not there", .0.display())]
     NotThere(PathBuf),
+    /// Nothing says which of its messages had been settled.
+    #[error("{} is not there, which says what had been settled: its mail might go a second time", .0.display())]
+    NoList(PathBuf),
     /// The spool could not be opened.
     #[error("cannot open the spool")]
     Open(#[from] OpenError),
@@ -85,6 +94,14 @@ pub enum AsideError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// A message that was whole cannot be read any more. Those before it are in the spool.
+    #[error("cannot read message {id} any more")]
+    Read {
+        /// The message.
+        id: EntryId,
+        /// Why.
+        source: ReadError,
     },
     /// A message could not be written. Those before it are in the spool.
     #[error("cannot write message {id} into the spool")]
@@ -148,11 +165,25 @@ impl Look {
                 unread.push(offset..offset + length);
             }
         }
-        let settled =
-            quarantine::settled(&*self.storage, &file_name).map_err(|source| failed(&folder, source))?;
+        let list = self.storage.path(&quarantine::settled_name(&file_name));
+        let mut settled = quarantine::settled(&*self.storage, &file_name)
+            .map_err(|source| failed(&list, source))?
+            .ok_or(AsideError::NoList(list))?;
+        let mut has_unread_journal = false;
+        for journal in &names {
+            let Some((FileKind::Journal, number)) = FileKind::of_name(journal) else { continue };
+            let journal = format!("quarantine/{journal}");
+            has_unread_journal |= self
+                .removed_in(&journal, number, &mut settled)
+                .map_err(|source| failed(&self.storage.path(&journal), source))?;
+        }
         let there: HashSet<EntryId> = self.looked.found.entries.iter().map(|live| live.id).collect();
-        let (map, _) = map_whole(&*self.storage, &name).map_err(|source| failed(&path, source))?;
+        let (map, flaw) = map_whole(&*self.storage, &name).map_err(|source| failed(&path, source))?;
         let stamp = Stamp::new(self.looked.spool_id, FileKind::Segment, number);
+        let mut is_whole = flaw.is_none();
+        let overlaps = |range: &Range<usize>| {
+            unread.iter().any(|one| (range.start as u64) < one.end && one.start < range.end as u64)
+        };
         let found: Vec<(u32, EntryId, Vec<u8>, u64)> =
             walk_file(FileKind::Segment, whole(&map), stamp, self.later)
                 .into_iter()
@@ -160,6 +191,10 @@ impl Look {
                     Found::Record(offset, record) if record.kind == Kind::Message => {
                         let head = MessageHead::decode(record.head)?;
                         Some((u32::try_from(offset).ok()?, head.id, head.envelope.to_vec(), head.body_len))
+                    }
+                    Found::Damage(range, _) => {
+                        is_whole &= !overlaps(&range);
+                        None
                     }
                     _ => None,
                 })
@@ -171,19 +206,39 @@ impl Look {
         file.give(map);
         segments.write().insert(number, Arc::new(file));
         let messages = found.into_iter().map(|(offset, id, envelope, body_len)| {
-            let stored = stored::read_from(&*self.storage, &segments, Location { segment: number, offset });
+            let at = Location { segment: number, offset };
+            let stored = stored::read_from(&*self.storage, &segments, at);
             let was_unread = unread.iter().any(|range| range.contains(&u64::from(offset)));
-            let (fate, stored) = match stored {
-                _ if there.contains(&id) => (Fate::There, None),
-                _ if settled.contains(&id) => (Fate::Settled, None),
-                _ if !was_unread => (Fate::Gone, None),
-                Ok(stored) => (Fate::Missing, Some(stored)),
-                Err(error) => (Fate::Damaged(error.to_string()), None),
+            let fate = match stored {
+                _ if there.contains(&id) => Fate::There,
+                _ if settled.contains(&id) => Fate::Settled,
+                _ if !was_unread => Fate::Gone,
+                Ok(_) => Fate::Missing,
+                Err(error) => Fate::Damaged(error.to_string()),
             };
-            AsideMessage { id, envelope, body_len, fate, stored }
+            AsideMessage { id, envelope, body_len, fate, at }
         });
-        let messages = messages.collect();
-        Ok(Aside { name: file_name, path, messages })
+        let messages: Vec<AsideMessage> = messages.collect();
+        Ok(Aside { name: file_name, path, is_whole, has_unread_journal, segments, messages })
+    }
+
+    /// Adds what a journal says was settled. Whether some of it cannot be read.
+    fn removed_in(&self, name: &str, number: u32, settled: &mut HashSet<EntryId>) -> io::Result<bool> {
+        let (map, flaw) = map_whole(&*self.storage, name)?;
+        let stamp = Stamp::new(self.looked.spool_id, FileKind::Journal, number);
+        let mut has_flaw = flaw.is_some();
+        for found in walk_file(FileKind::Journal, whole(&map), stamp, self.later) {
+            match found {
+                Found::Record(_, record) => {
+                    if let Some(Fact::Removed { id, .. }) = Fact::decode(record.kind, record.head) {
+                        settled.insert(id);
+                    }
+                }
+                Found::End(_) => {}
+                Found::Damage(..) | Found::Torn(_) | Found::Newer(_) => has_flaw = true,
+            }
+        }
+        Ok(has_flaw)
     }
 
     /// Brings back what is missing into the spool that was looked at. When that was all of it (`is_done`), the segment gets another
@@ -198,9 +253,17 @@ impl Look {
         let spool_disk = disk;
         let disk = |source| AsideError::Disk { path: aside.path.clone(), source };
         let (spool, _) = Spool::open(Arc::new(spool_disk.clone()), options)?;
-        let mut count = 0;
+        let mut came = HashSet::new();
+        let mut outcome = Ok(());
         for message in aside.missing() {
-            let Some(stored) = &message.stored else { continue };
+            // Read again, right before it is touched: somebody may have thought about it for an hour.
+            let stored = match stored::read_from(&*storage, &aside.segments, message.at) {
+                Ok(stored) => stored,
+                Err(source) => {
+                    outcome = Err(AsideError::Read { id: message.id, source });
+                    break;
+                }
+            };
             let body = stored.pieces().collect::<Vec<_>>().concat();
             let (sender, receiver) = mpsc::sync_channel(1);
             spool.draft_of(message.id).commit(message.envelope.clone(), body, move |result| {
@@ -208,13 +271,18 @@ impl Look {
                 let _ = sender.send(result);
             });
             let result = receiver.recv().unwrap_or(Err(SealError::Closed));
-            result.map_err(|source| AsideError::Write { id: message.id, source })?;
-            count += 1;
+            if let Err(source) = result {
+                outcome = Err(AsideError::Write { id: message.id, source });
+                break;
+            }
+            came.insert(message.id);
         }
         spool.close();
+        // Before anything else can fail: what came may be settled before the segment is looked at again.
+        let noted = quarantine::note_settled(&spool_disk, &aside.name, &came).map_err(disk);
+        outcome.and(noted)?;
+        let count = came.len() as u64;
         if !is_done {
-            let came: HashSet<EntryId> = aside.missing().map(|message| message.id).collect();
-            quarantine::note_settled(&spool_disk, &aside.name, &came).map_err(disk)?;
             return Ok(count);
         }
         let mut done = aside.path.clone().into_os_string();
