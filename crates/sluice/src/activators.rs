@@ -279,6 +279,8 @@ impl Activators {
     /// A run of one that is marked as running.
     async fn run(hub: &Arc<Hub>, activator: &Activator) {
         let outcome = run::run(hub, activator).await;
+        // Else the next look would move by a jump that has happened already what is planned here by the new time.
+        hub.activators().watch_clock(SystemClock.reading());
         hub.activators().ended(activator, outcome, now());
         hub.activators().tell_kept(hub.dispatcher());
     }
