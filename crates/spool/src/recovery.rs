@@ -480,14 +480,6 @@ impl Recovery {
         Ok(())
     }
 
-    /// What an earlier start could not read whole goes aside though this one could: the list or the mark in quarantine says so.
-    fn still_aside(&mut self) {
-        let has_mark =
-            |kind: FileKind, number: &u32| quarantine::goes_aside(&*self.storage, &kind.name(*number));
-        self.aside.extend(self.segments.keys().filter(|number| has_mark(FileKind::Segment, number)));
-        self.journals_aside.extend(self.journals.keys().filter(|number| has_mark(FileKind::Journal, number)));
-    }
-
     /// Leaves word of what was settled beside segments that will be set aside, and of what is known of them: the segment goes only
     /// when that is settled too. Without that word the segment stays where it is.
     fn note_settled(&mut self, index: &Index) {
