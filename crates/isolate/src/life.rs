@@ -397,7 +397,7 @@ fn untouched(lease: u64, delivery: &Delivery, cause: Cause) -> HostEvent {
     HostEvent::Finished { token, lease, outcomes: Vec::new(), unsettled, cause, lease_done: false }
 }
 
-/// How many deliveries from the front go into one frame, at least one: none behind a suspect, and as many octets as
+/// How many deliveries from the front go into one frame, at least one if there is one: none behind a suspect, and as many octets as
 /// [`FRAME`].
 fn fitting(deliveries: &VecDeque<Delivery>) -> usize {
     let mut octets = 0;
@@ -405,7 +405,7 @@ fn fitting(deliveries: &VecDeque<Delivery>) -> usize {
         octets += size(delivery);
         !delivery.suspect && octets <= FRAME
     };
-    deliveries.iter().take_while(fits).count().max(1)
+    deliveries.iter().take_while(fits).count().max(1).min(deliveries.len())
 }
 
 /// About how many octets a delivery has in a frame, and not fewer.
@@ -461,6 +461,7 @@ mod tests {
         let suspect = Delivery { suspect: true, ..small.clone() };
         let count =
             |deliveries: &[&Delivery]| fitting(&deliveries.iter().map(|one| (*one).clone()).collect());
+        assert_eq!(count(&[]), 0, "a poll alone");
         assert_eq!(count(&[&small; 5]), 5);
         assert_eq!(count(&[&one; 5]), 2);
         assert_eq!(count(&[&huge, &small]), 1, "at least one");
