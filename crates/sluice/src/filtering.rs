@@ -37,7 +37,7 @@ mod copies;
 /// Most octets of all messages that wait for verdicts.
 const HELD_OCTETS_MAX: usize = 256 << 20;
 /// So many messages are looked at at once; others wait for their turn.
-const TURNS: usize = 64;
+const TURNS: usize = 32;
 /// How long the spool may take for a piece of a message.
 const STORE_MAX: Duration = Duration::from_secs(300);
 

@@ -119,7 +119,7 @@ impl Incoming {
         self.read_taken()?;
         // What was begun goes first: it needs no carrier.
         for name in self.own("whole")? {
-            match self.go_on(worker, &name, until)? {
+            match self.go_on(worker, &name, until).unwrap_or_else(|trouble| self.put_off(&name, &trouble)) {
                 More::No => {}
                 more => return Ok(more),
             }
@@ -141,19 +141,9 @@ impl Incoming {
             if self.waits(name) {
                 continue;
             }
-            let lower = name.to_ascii_lowercase();
-            let id = match manifest::parts_of(name) {
-                Some((_, _, ".manifest")) => self.fetch(name)?,
-                None if lower.ends_with(".bsmtp") || lower.ends_with(".bsmtp.gz") => {
-                    self.fetch_plain(name)?
-                }
-                _ => None,
-            };
-            if let Some(id) = id {
-                match self.go_on(worker, &id, until)? {
-                    More::No => {}
-                    more => return Ok(more),
-                }
+            match self.take(worker, name, until).unwrap_or_else(|trouble| self.put_off(name, &trouble)) {
+                More::No => {}
+                more => return Ok(more),
             }
             if Instant::now() >= until {
                 return Ok(More::Yes);
@@ -161,6 +151,23 @@ impl Incoming {
         }
         self.answer()?;
         Ok(More::No)
+    }
+
+    /// What one name on the carrier calls for.
+    fn take(&self, worker: &Worker<'_>, name: &str, until: Instant) -> Result<More, Trouble> {
+        let lower = name.to_ascii_lowercase();
+        let id = match manifest::parts_of(name) {
+            Some((_, _, ".manifest")) => self.fetch(name)?,
+            None if lower.ends_with(".bsmtp") || lower.ends_with(".bsmtp.gz") => self.fetch_plain(name)?,
+            _ => None,
+        };
+        id.map_or(Ok(More::No), |id| self.go_on(worker, &id, until))
+    }
+
+    /// A batch with which something is wrong waits, and others go on.
+    fn put_off(&self, name: &str, trouble: &Trouble) -> More {
+        self.wait(name, format!("{name} waits: {trouble}"));
+        More::No
     }
 
     /// Copies a batch to our own disk. Gives its name there if it is to be brought in now.
@@ -360,11 +367,13 @@ impl Incoming {
                 self.log.write(Level::Info, &format!("batch {} has been brought in", source.name(id)));
             }
             Fate::Bad(why) => {
-                self.remember(&source.key(id))?;
                 match &source {
                     Source::Described(manifest) => self.refuse(manifest, &why)?,
                     Source::ByHand(name) => self.put_bad(std::slice::from_ref(name), &why)?,
                 }
+                // What is known and still here would count as taken, and be acknowledged: hence the last step.
+                self.remove_own(id)?;
+                self.remember(&source.key(id))?;
             }
             Fate::Later(why) => {
                 self.wait(id, format!("batch {} waits: {why}", source.name(id)));
@@ -374,11 +383,17 @@ impl Incoming {
             Fate::Gone => return Ok(More::Gone),
         }
         self.forget(id);
+        self.remove_own(id)?;
+        self.answer()?;
+        Ok(if Instant::now() >= until { More::Yes } else { More::No })
+    }
+
+    /// Removes our own files of a batch.
+    fn remove_own(&self, id: &str) -> Result<(), Trouble> {
         for kind in ["record", "whole", "manifest"] {
             sluice_durable::remove(&self.file(id, kind))?;
         }
-        self.answer()?;
-        Ok(if Instant::now() >= until { More::Yes } else { More::No })
+        Ok(())
     }
 
     fn source(&self, id: &str) -> Result<Source, String> {

@@ -1,7 +1,7 @@
 //! One batch that has been copied to our own disk, from beginning to end.
 //!
 //! It is read twice: first to see that it is whole, makes sense and keeps to the limits, so that half a batch has no effect; then message by
-//! message. After each message a line is appended to its record and synced: `12` for a message that is done, `12 3` for its
+//! message. When it has been seen to be whole its record begins with the line `whole`. After each message a line is appended to its record and synced: `12` for a message that is done, `12 3` for its
 //! recipient 3 while others have to wait. A crash doubles at most the message whose line was not written yet.
 
 use std::collections::HashSet;
@@ -58,23 +58,29 @@ impl Work<'_> {
             Ok(record) => record,
             Err(error) => return Fate::Later(format!("cannot open {}: {error}", self.record.display())),
         };
-        if record.is_new
-            && let Err(fate) = self.check()
-        {
-            return fate;
+        if record.is_new {
+            if let Err(fate) = self.check() {
+                return fate;
+            }
+            if let Err(error) = record.checked() {
+                return Fate::Later(format!("cannot write {}: {error}", self.record.display()));
+            }
         }
         let mut reader = match self.reader() {
             Ok(reader) => reader,
             Err(error) => return Fate::Later(error.to_string()),
         };
         let mut index = 0;
+        // However long it took to get here: without one message in each turn a large batch would never end.
+        let mut has_brought = false;
         loop {
             match reader.next() {
                 Ok(None) => return Fate::Done,
                 Err(why) => return unreadable(why),
                 Ok(Some(_)) if record.done.contains(&index) => {}
-                Ok(Some(_)) if Instant::now() >= until => return Fate::More,
+                Ok(Some(_)) if has_brought && Instant::now() >= until => return Fate::More,
                 Ok(Some(parcel)) => {
+                    has_brought = true;
                     if let Err(fate) = self.bring_in(worker, index, &parcel, &mut record) {
                         return fate;
                     }
@@ -266,11 +272,18 @@ impl Record {
             let _ = match (numbers.next(), numbers.next()) {
                 (Some(Ok(message)), None) => record.done.insert(message),
                 (Some(Ok(message)), Some(Ok(recipient))) => record.answered.insert((message, recipient)),
-                // Nothing else is ever written.
+                // The line `whole`; nothing else is ever written.
                 _ => false,
             };
         }
         Ok(record)
+    }
+
+    /// It has been seen to be whole, which need not be seen again.
+    fn checked(&mut self) -> io::Result<()> {
+        self.is_new = false;
+        self.file.write_all(b"whole\n")?;
+        self.file.sync_data()
     }
 
     fn finish(&mut self, message: u64) -> io::Result<()> {
@@ -300,6 +313,11 @@ mod tests {
         let path = root.path().join("record");
         let mut record = Record::open(&path).unwrap();
         assert!(record.is_new);
+        record.checked().unwrap();
+        assert!(
+            !Record::open(&path).unwrap().is_new,
+            "what was seen to be whole is not looked through again"
+        );
         record.finish(0).unwrap();
         record.answer(1, &[0, 2]).unwrap();
         drop(record);
