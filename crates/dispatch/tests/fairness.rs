@@ -87,6 +87,15 @@ fn a_site_with_many_channels_does_not_keep_one_of_the_same_pool_waiting() {
         send(&house, 12, &[&format!("tcp_site{n}!a@site{n}.example")]);
     }
     (0..=CHANNELS).for_each(|n| house.act(&format!("tcp_site{n}"), Act::Keep));
+    let last = format!("site{CHANNELS}.example");
+    // Its plugin runs already: how long that takes is not what is counted.
+    send(&house, 1, &[&format!("tcp_site{CHANNELS}!first@{last}")]);
+    assert_eq!(ask(&house, "192.0.2.2", &last).messages, 13);
+    for _ in 0..13 {
+        house.wait(|| house.kept() > 0, || "a delivery under way".to_owned());
+        house.finish_kept(&Act::Deliver);
+    }
+    send(&house, 12, &[&format!("tcp_site{CHANNELS}!a@{last}")]);
     for n in 0..CHANNELS {
         ask(&house, "192.0.2.1", &format!("site{n}.example"));
     }
@@ -94,7 +103,6 @@ fn a_site_with_many_channels_does_not_keep_one_of_the_same_pool_waiting() {
         house.wait(|| house.kept() > 0, || "a delivery under way".to_owned());
         house.finish_kept(&Act::Deliver);
     }
-    let last = format!("site{CHANNELS}.example");
     assert_eq!(ask(&house, "192.0.2.2", &last).messages, 12);
     let before = before(&house, &last);
     assert!(before <= A_SECOND, "{before} deliveries went before it");
