@@ -115,18 +115,18 @@ impl Room {
     /// Mounts it read-only, as an operator does, or so that it can be written again.
     ///
     /// # Panics
-    /// When the system does not do it: somebody has a file of it open for writing.
+    /// When the system does not do it within [`SOON`]: somebody has a file of it open for writing.
     pub fn remount(&self, how: &str) {
         let target = format!("--target={}", self.keeper.id());
         let inside =
             ["/usr/bin/nsenter", &target, "--user", "--mount", "--preserve-credentials", "/bin/mount"];
-        let output = Command::new(inside[0])
-            .args(&inside[1..])
-            .args(["-o", &format!("remount,{how}")])
-            .arg(&self.spool)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "remount,{how}: {}", String::from_utf8_lossy(&output.stderr));
+        let step = format!("remount,{how}");
+        // Who has just started may have a file open for a moment.
+        wait_for(&step, SOON, || {
+            let mut mount = Command::new(inside[0]);
+            mount.args(&inside[1..]).args(["-o", &step]).arg(&self.spool).stderr(Stdio::null());
+            mount.status().unwrap().success()
+        });
     }
 
     /// Gives back what [`Room::fill`] took.

@@ -194,7 +194,9 @@ fn a_disk_that_is_mounted_read_only_under_a_running_hub_is_well_when_it_can_be_w
     hub.talk().want("ETRN site7.example", 253);
     hub.wait_for_waiting(None, 0, SOON);
     assert_eq!(numbers(&sink.arrived()).into_iter().collect::<BTreeSet<usize>>(), accepted);
-    assert!(status(&hub).1["unwritten"].as_u64().is_some_and(|count| count >= 20), "{}", status(&hub).1);
+    wait_for("what was delivered waits to be written down", SOON, || {
+        status(&hub).1["unwritten"].as_u64().is_some_and(|count| count >= 20)
+    });
     room.remount("rw");
     wait_for("the disk is well again", SOON, || is_well(&hub));
     accepted.extend(all_accepted(&hub, 200, 20, 5000));

@@ -87,7 +87,7 @@ impl Hub {
         }
         let filters = Filters::new(&loaded.config);
         let host = plugin_host(&loaded.config);
-        let last_calls = last_calls::begin(folder);
+        let last_calls = last_calls::begin(&options.control_socket);
         last_calls.iter().for_each(|recorder| host.record_in(Arc::clone(recorder)));
         let door = Arc::new(InnerDoor::default());
         host.open_door(Arc::clone(&door) as Arc<dyn FrontDoor>);

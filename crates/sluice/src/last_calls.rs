@@ -1,23 +1,23 @@
-//! What the plugins in this process did last: a file in the spool folder, for the start after one that had no stop.
+//! What the plugins in this process did last: a file beside the control socket, for the start after one that had no stop.
 //!
 //! A plugin in the hub's own process can end the hub: by a signal, by `abort` or `exit`. No mail is lost by that, but the log
 //! of the next start is where somebody will look for the reason. `docs/internals/isolation.md` has the layout.
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
 use sluice_host::{Call, Recorder};
 
-/// Name of the file in the spool folder.
+/// Name of the file. It is not the spool's: as long as the hub has it mapped, the file system that it is on cannot be mounted read-only.
 const NAME: &str = "last-calls";
 
 /// Says what the plugins of the last hub did when it ended without stopping, and begins to record those of this one. Without a
 /// recorder the hub runs as well; nobody is told then.
-pub(crate) fn begin(spool: &Path) -> Option<Arc<Recorder>> {
-    let path = spool.join(NAME);
+pub(crate) fn begin(socket: &Path) -> Option<Arc<Recorder>> {
+    let path = socket.with_file_name(NAME);
     let begun = open(&path).and_then(|file| {
         tell(&file);
         Recorder::begin(&file)
@@ -32,8 +32,18 @@ pub(crate) fn begin(spool: &Path) -> Option<Arc<Recorder>> {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    // The folder is ours alone, so this is our own file or none.
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let file = options.open(path)?;
+    // Others may have rights in that folder: what they have put there, or linked to, is not written to.
+    let (about, named) = (file.metadata()?, std::fs::symlink_metadata(path)?);
+    let is_named = (about.dev(), about.ino()) == (named.dev(), named.ino());
+    let is_ours = is_named && about.is_file() && about.nlink() == 1;
+    if is_ours && about.uid() == std::fs::metadata("/proc/self")?.uid() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("it is not a file of our own"))
+    }
 }
 
 fn tell(file: &File) {
