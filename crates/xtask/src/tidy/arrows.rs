@@ -273,7 +273,9 @@ mod tests {
         let wrong = package("crates/smtpd", "sluice-smtpd", &[("memmap2", None), ("tokio", None)]);
         assert_eq!(
             found(&[wrong]),
-            ["crates/smtpd/Cargo.toml: sluice-smtpd uses memmap2, whose home is sluice-spool"]
+            [
+                "crates/smtpd/Cargo.toml: sluice-smtpd uses memmap2, whose home is sluice-spool, sluice-host, sluice-isolate"
+            ]
         );
     }
 
