@@ -51,7 +51,7 @@ fn a_channel_is_shown_with_the_places_of_its_keywords_and_the_way_of_a_message()
         "  notices 1 2 4 7                              pmdf.cnf:6 (defaults)",
         "  daemon dial.example.net                      pmdf.cnf:14 (block)",
         "  MAX_MX_RECORDS 2                             tcp_dialup_option:1 (plugin)",
-        "  ALLOW_ETRNS_PER_SESSION 3                    tcp_dialup_option:2 (server)",
+        "  ALLOW_ETRNS_PER_SESSION 3                    tcp_dialup_option:2 (hub)",
         "  site7.example.net $U%site7.example.net@TCP-DIALUP pmdf.cnf:2 (rule)",
         "  waits for the periodic service (every 2 h), an operator or ETRN",
         "  the sender is warned after 1 d, 2 d, 4 d, and it is returned after 7 d",

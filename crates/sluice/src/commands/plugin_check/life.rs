@@ -8,7 +8,7 @@ use super::stage::{Held, Stage, Tried, delivery};
 
 const ONE: &str = "fred@check.example";
 /// Memory that may be added by each message, in bytes, before it is a leak; and how much there must be of it in all, in KiB.
-const BYTES_OF_A_LEAK: u64 = 128;
+const BYTES_OF_A_LEAK: u64 = 256;
 const KIB_OF_A_LEAK: u64 = 512;
 /// Rounds of messages, of which the first ones fill what is kept for good reasons.
 const ROUNDS: usize = 7;
