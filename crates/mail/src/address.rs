@@ -4,6 +4,7 @@
 //! Which host counts first and where the address goes (`rewrite`), angle brackets and ESMTP parameters (`smtp`),
 //! display names and comments of header addresses.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -63,6 +64,23 @@ impl Address {
     pub fn without_route(text: &str) -> &str {
         let colon = text.starts_with('@').then(|| end_of_route(text)).flatten();
         colon.map_or(text, |colon| &text[colon + 1..])
+    }
+
+    /// The text that the local part stands for: a quoted one without its quotes and backslashes, which are not part of it
+    /// (RFC 5321 section 4.1.2).
+    pub fn local_text(&self) -> Cow<'_, str> {
+        let Some(inner) = self.local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+            return Cow::Borrowed(&self.local);
+        };
+        let mut text = String::with_capacity(inner.len());
+        let mut chars = inner.chars();
+        while let Some(c) = chars.next() {
+            match c {
+                '\\' => text.extend(chars.next()),
+                c => text.push(c),
+            }
+        }
+        Cow::Owned(text)
     }
 
     /// The null path `<>`, or an address of no text.
@@ -317,6 +335,14 @@ mod tests {
         ] {
             assert_eq!(Address::without_route(text), left);
         }
+    }
+
+    #[test]
+    fn a_local_part_is_read_as_the_text_it_stands_for() {
+        let text = |address: &str| Address::parse(address).unwrap().local_text().into_owned();
+        assert_eq!(text("ann@b.example"), "ann");
+        assert_eq!(text(r#""ann lee"@b.example"#), "ann lee");
+        assert_eq!(text(r#""a\"b\c"@b.example"#), r#"a"b\c"#);
     }
 
     #[test]

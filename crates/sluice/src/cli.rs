@@ -134,7 +134,7 @@ pub(crate) enum Command {
     Queue(Queue),
     /// Looks into a spool folder without a hub: is it whole, what is in it, what of a damaged one can be saved.
     ///
-    /// The folder is that of the configuration, or of `--spool`. Nothing in it is changed, by any of these commands.
+    /// The folder is that of the configuration, or of `--spool`. Nothing in it is changed, except by `bring-back`.
     #[command(subcommand)]
     Spool(Spool),
     /// Shows what releases have come to: who asked, what was promised, what was delivered.
@@ -153,7 +153,7 @@ pub(crate) enum Command {
     Suspend(Suspend),
     /// Ends a suspension: what is due is delivered. Exit status 65 when there is none of that name.
     Resume(Resume),
-    /// Shows the plugins.
+    /// Plugins: shows and reloads those of the configuration, makes new ones, checks any.
     #[command(subcommand)]
     Plugin(Plugin),
     /// Says who may log in: the users of the password file.

@@ -107,7 +107,7 @@ impl Mailboxes {
         if !address.route.is_empty() {
             return Err("the address has a source route and names no mailbox here".to_owned());
         }
-        let mut name = unquoted(&address.local);
+        let mut name = address.local_text().into_owned();
         if self.strip_subaddress
             && let Some(at) = name.find('+')
         {
@@ -133,22 +133,6 @@ impl Mailboxes {
         }
         Ok(Mailbox { name, folder: PathBuf::from(folder) })
     }
-}
-
-/// The text a quoted local part stands for (RFC 5321 section 4.1.2: quotes and backslashes are not part of it).
-fn unquoted(local: &str) -> String {
-    let Some(inner) = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
-        return local.to_owned();
-    };
-    let mut text = String::with_capacity(inner.len());
-    let mut chars = inner.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => text.extend(chars.next()),
-            c => text.push(c),
-        }
-    }
-    text
 }
 
 /// One path component and no more.

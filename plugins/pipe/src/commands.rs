@@ -69,9 +69,11 @@ pub(crate) struct Values<'d> {
 
 impl<'d> Values<'d> {
     pub(crate) fn of(sender: &'d str, id: &'d str, recipient: &Recipient<'d>) -> Values<'d> {
-        let local = Address::parse(recipient.address).map(|address| address.local).unwrap_or_default();
+        let user = Address::parse(recipient.address)
+            .map(|address| address.local_text().into_owned())
+            .unwrap_or_default();
         let Recipient { address, original, domain, .. } = *recipient;
-        Values { sender, id, user: unquoted(&local), domain, address, original }
+        Values { sender, id, user, domain, address, original }
     }
 }
 
@@ -301,22 +303,6 @@ pub(crate) fn variables(each: &[Values<'_>], account: Option<&Account>) -> Vec<(
         variables.push(("ORIGINAL_RECIPIENT", clean(one.original)));
     }
     variables
-}
-
-/// The text a quoted local part stands for (RFC 5321 section 4.1.2: quotes and backslashes are not part of it).
-pub(crate) fn unquoted(local: &str) -> String {
-    let Some(inner) = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
-        return local.to_owned();
-    };
-    let mut text = String::with_capacity(inner.len());
-    let mut chars = inner.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => text.extend(chars.next()),
-            c => text.push(c),
-        }
-    }
-    text
 }
 
 #[cfg(test)]

@@ -163,7 +163,7 @@ impl Pipe {
         let address = Address::parse(recipient.address)
             .map_err(|error| Outcome::failed(Status::new(5, 1, 3), format!("this is no address: {error}")))?;
         let host = address.host.as_deref().unwrap_or(recipient.domain);
-        self.commands.of(&commands::unquoted(&address.local), host).ok_or_else(|| {
+        self.commands.of(&address.local_text(), host).ok_or_else(|| {
             Outcome::failed(Status::new(5, 1, 1), "no command belongs to this address".to_owned())
         })
     }

@@ -28,8 +28,8 @@ pub(crate) fn plugin_list(common: &Common) -> Result<Exit, Failure> {
             ("channels", "Channels"),
             ("pids", "Processes"),
             ("file", "File"),
-            ("options", "Options"),
             ("error", "Error"),
+            ("options", "Options"),
         ],
     );
     let socket = load::control_socket(common)?;
