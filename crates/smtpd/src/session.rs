@@ -23,7 +23,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::delivery::{self, Arrival, Progress};
-use crate::farewell::{LINGER, linger};
+use crate::farewell::{LINGER, last_words, linger};
 use crate::intake::{Admission, Connection, EtrnAnswer, Intake, Lookup, MailParams, Orders, Origin, Session};
 use crate::protection::{Underway, policy};
 use crate::tls::Wire;
@@ -562,15 +562,17 @@ impl Talk {
     }
 
     async fn close(&mut self) -> io::Result<()> {
-        self.flush().await?;
         // Who has said QUIT says no more, so there is nothing to wait for, and the close reaches the client behind 221.
         // Only the LF of that line may still be on its way.
         let has_quit =
             self.last_code == GOODBYE && self.input.unused().is_empty() && !self.lines.expects_lf();
-        match &mut self.stream {
-            Some(Wire::Plain(_)) if has_quit => {}
-            Some(stream) => linger(stream).await,
-            None => {}
+        if let Some(Wire::Plain(stream)) = self.stream.as_ref().filter(|_| has_quit) {
+            last_words(stream);
+            return self.flush().await;
+        }
+        self.flush().await?;
+        if let Some(stream) = &mut self.stream {
+            linger(stream).await;
         }
         Ok(())
     }

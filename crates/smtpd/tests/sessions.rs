@@ -137,6 +137,21 @@ fn an_lf_that_comes_behind_the_reply_to_quit_resets_nothing() {
 }
 
 #[test]
+fn the_end_of_a_connection_comes_with_the_reply_to_quit() {
+    let site = Site::new(Fake::default());
+    for _ in 0..200 {
+        let mut client = site.client();
+        client.send("QUIT\r\n");
+        let mut octets = [0; 512];
+        let read = client.stream.read(&mut octets).unwrap();
+        assert!(octets[..read].starts_with(b"221 "));
+        // Not a moment later.
+        client.stream.set_nonblocking(true).unwrap();
+        assert_eq!(client.stream.read(&mut octets).unwrap(), 0);
+    }
+}
+
+#[test]
 fn a_command_must_be_there_in_time_even_if_it_trickles() {
     let site = with_limits(|limits| limits.command_timeout = Duration::from_millis(300));
     let mut client = site.client();
