@@ -6,7 +6,8 @@
 //! are in wire form already (RFC 5321 section 4.5.2) and [`terminator`] closes them.
 //!
 //! The commands of a transaction go out in groups where PIPELINING is offered (RFC 2920), one by one where not. RSET is
-//! sent only where the server may still hold a transaction, in the same group as the next MAIL.
+//! sent only where the server may still hold a transaction, in the same group as the next MAIL. The envelope of the next
+//! message may go with the message at hand ([`Client::begin_next`]).
 //!
 //! With a store of mailboxes it speaks LMTP (RFC 2033, [`Hello::Lhlo`]): the same dialogue, but that a message has as many
 //! replies as recipients, each with a verdict of its own.
@@ -22,12 +23,15 @@
 //! # Not here
 //! Choosing the peer, timeouts, sockets, TLS itself, trying again elsewhere (the tcp plugin).
 
+mod ahead;
 mod guard;
 mod offers;
 mod request;
 mod transaction;
 mod verdict;
 
+#[cfg(test)]
+mod ahead_tests;
 #[cfg(test)]
 mod guard_tests;
 #[cfg(test)]
@@ -41,6 +45,7 @@ use sluice_mail::{Outcome, RecipientWishes, Status, Wishes};
 
 use crate::reply::{Reply, ReplyReader};
 
+use ahead::Ahead;
 pub use guard::{Demand, Safety};
 pub use offers::Offers;
 pub use request::{Request, Trouble};
@@ -131,7 +136,7 @@ pub enum Step {
     StartTls,
     /// The connection stands and is free for [`Client::begin`] or [`Client::quit`].
     Ready,
-    /// Write the message and its [`terminator`], or [`Client::chunk`] and the message with its stuffing taken off when
+    /// Write the message, its [`terminator`] and [`Client::envelope_ahead`], or [`Client::chunk`] and the message with its stuffing taken off when
     /// there is one; then call [`Client::content_sent`].
     Content,
     /// The transaction is over; the connection is Ready or Over.
@@ -274,7 +279,9 @@ pub struct Client {
     trouble: Option<Trouble>,
     replies: u64,
     transaction: Transaction,
-    settled: Option<Settled>,
+    ahead: Ahead,
+    /// Transactions that are over and not yet told of: the one at hand, and one whose envelope went ahead.
+    settled: VecDeque<Settled>,
     /// Transactions that were begun here, the one at hand included.
     begun: u32,
     needs_reset: bool,
@@ -308,7 +315,8 @@ impl Client {
             trouble: None,
             replies: 0,
             transaction: Transaction::default(),
-            settled: None,
+            ahead: Ahead::default(),
+            settled: VecDeque::new(),
             begun: 0,
             needs_reset: false,
         }
@@ -354,7 +362,7 @@ impl Client {
         if !self.output.is_empty() {
             return Step::Write;
         }
-        if let Some(settled) = self.settled.take() {
+        if let Some(settled) = self.settled.pop_front() {
             return Step::Settled(settled);
         }
         match (&self.phase, self.asked.front()) {
@@ -390,13 +398,17 @@ impl Client {
                 self.asked.extend(self.transaction.accepted.iter().map(|&recipient| Asked::DotOf(recipient)));
             } else {
                 self.asked.push_back(Asked::Dot(true));
+                self.ahead_sent();
             }
         }
     }
 
-    /// Starts a transaction on a connection that is [`Step::Ready`]. On any other it settles all recipients as
-    /// deferred, to be tried on a new connection.
+    /// Starts a transaction on a connection that is [`Step::Ready`], or goes on with the one that [`Client::begin_next`] has begun. On any
+    /// other it settles all recipients as deferred, to be tried on a new connection.
     pub fn begin<'a, T: Into<To<'a>>>(&mut self, mail: &Mail<'_>, recipients: impl IntoIterator<Item = T>) {
+        if self.was_begun() {
+            return;
+        }
         let usable = self.phase == Phase::Ready;
         self.begun = self.begun.saturating_add(1);
         self.start(mail, recipients);
@@ -609,6 +621,7 @@ impl Client {
             let stale = self.begun > 1 && !self.transaction.mail_answered;
             self.settle(&outcome, stale);
         }
+        self.forget_ahead();
         self.output.clear();
         self.asked.clear();
         self.phase = Phase::Over(Ending { outcome, polite });

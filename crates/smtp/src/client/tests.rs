@@ -18,11 +18,13 @@ pub(super) const BASE: Mail<'static> = Mail {
 pub(super) struct Case<'a> {
     manner: Manner,
     mails: Vec<(Mail<'a>, Vec<&'a str>)>,
+    /// Envelopes go with the message before, where they may.
+    ahead: bool,
 }
 
 pub(super) fn case<'a>(recipients: &[&'a str]) -> Case<'a> {
     let manner = Manner { name: "me.example".into(), peer: "mx".into(), ..Manner::default() };
-    Case { manner, mails: vec![(BASE, recipients.to_vec())] }
+    Case { manner, mails: vec![(BASE, recipients.to_vec())], ahead: false }
 }
 
 impl<'a> Case<'a> {
@@ -33,6 +35,11 @@ impl<'a> Case<'a> {
 
     pub(super) fn then(mut self, recipients: &[&'a str]) -> Self {
         self.mails.push((BASE, recipients.to_vec()));
+        self
+    }
+
+    pub(super) fn ahead(mut self) -> Self {
+        self.ahead = true;
         self
     }
 
@@ -62,6 +69,7 @@ impl<'a> Case<'a> {
         let mut seen: Vec<String> = Vec::new();
         let mut mails = self.mails.iter();
         let mut current: &[&str] = &[];
+        let mut has_begun = false;
         loop {
             assert!(seen.len() < 500, "this goes round: {seen:?}");
             match client.step() {
@@ -101,6 +109,12 @@ impl<'a> Case<'a> {
                         client.chunk().map(|line| String::from_utf8_lossy(line).trim_end().to_owned());
                     seen.extend(chunk.map(|line| format!("C: {line}")));
                     seen.push("C: (message)".into());
+                    if let Some((mail, recipients)) = mails.clone().next().filter(|_| self.ahead) {
+                        has_begun = client.begin_next(mail, recipients.iter().copied());
+                        assert_eq!(client.has_begun_next(), has_begun);
+                    }
+                    let ahead = String::from_utf8(client.envelope_ahead().concat()).unwrap();
+                    seen.extend(ahead.split_terminator("\r\n").map(|line| format!("C: {line}")));
                     if script.get(seen.len()) == Some(&"! cut") {
                         seen.push("! cut".into());
                         client.lost(&Loss::Failed("broken pipe".into()));
@@ -124,6 +138,13 @@ impl<'a> Case<'a> {
                     }
                     if settled.stale {
                         seen.push("= stale".into());
+                    }
+                    if std::mem::take(&mut has_begun)
+                        && let Some((mail, recipients)) = mails.next()
+                    {
+                        current = recipients;
+                        client.begin(mail, recipients.iter().copied());
+                        assert!(!client.has_begun_next());
                     }
                 }
                 Step::Ready if script.get(seen.len()).is_some_and(|line| line.starts_with("! ")) => {

@@ -283,6 +283,7 @@ impl Client {
             outcome => outcome,
         };
         self.settle(&outcome, false);
+        self.next_is_at_hand();
     }
 
     /// The reply of LMTP about one recipient. What it delivers to is the mailbox itself, so that there is nobody else to tell the
@@ -324,7 +325,7 @@ impl Client {
                 None => Verdict::of(outcome.clone()),
             })
             .collect();
-        self.settled = Some(Settled { verdicts, stale });
+        self.settled.push_back(Settled { verdicts, stale });
         if !matches!(self.phase, Phase::Over(_)) {
             self.phase = Phase::Ready;
         }
@@ -345,6 +346,37 @@ impl Transaction {
         self.rcpt_ends = old.rcpt_ends;
         self.verdicts = old.verdicts;
         self.accepted = old.accepted;
+    }
+
+    /// The server takes no more recipients.
+    pub(super) fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Whether it can be sent before its time: nothing was refused by us, and it is one group.
+    pub(super) fn goes_ahead(&self, bytes_max: usize, recipients_max: usize) -> bool {
+        self.mail_refused.is_none()
+            && self.verdicts.iter().all(Option::is_none)
+            && !self.rcpt.is_empty()
+            && self.rcpt_ends.len() <= recipients_max
+            && self.mail.len() + self.rcpt.len() <= bytes_max
+    }
+
+    /// MAIL, with its line end.
+    pub(super) fn mail(&self) -> &[u8] {
+        &self.mail
+    }
+
+    /// All RCPT commands.
+    pub(super) fn rcpt(&self) -> &[u8] {
+        &self.rcpt
+    }
+
+    /// All of it is on its way. How many recipients that is.
+    pub(super) fn mark_sent(&mut self) -> usize {
+        self.mail_sent = true;
+        self.rcpt_sent = self.rcpt_ends.len();
+        self.rcpt_sent
     }
 
     fn command(&self, recipient: usize) -> &[u8] {
