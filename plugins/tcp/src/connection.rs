@@ -5,7 +5,8 @@
 //! not from the last byte, or a peer could keep us for days with one byte now and then.
 //!
 //! A message is written with one system call where it fits: all its pieces, mapped from the spool, and the closing dot
-//! together. Nothing of it is copied or looked at here; it is in wire form (debug builds make sure).
+//! together, and the envelope of the next message where that is known. Nothing of it is copied or looked at here; it is in wire form
+//! (debug builds make sure).
 //!
 //! # Not here
 //! The dialogue (`sluice_smtp::client`), which address to connect to (`targets`), how long to keep it (`outbox`).
@@ -40,6 +41,8 @@ const QUIT_TIME: Duration = Duration::from_millis(250);
 /// A message as the worker hands it over.
 #[derive(Clone)]
 pub(crate) struct Message<'a> {
+    /// Its queue id, as the host lends it.
+    pub(crate) id: &'a str,
     /// The batch it came in.
     pub(crate) lease: u64,
     /// Destination domain of all recipients.
@@ -223,7 +226,7 @@ impl Connection {
         if implicit_tls {
             connection.secure();
         }
-        match connection.pump(None) {
+        match connection.pump(None, None) {
             Step::Over(ending) => {
                 let outcome = outward(ending.outcome);
                 if connection.no_handshake || connection.client.ended_at_etrn() {
@@ -275,36 +278,36 @@ impl Connection {
     }
 
     /// Sends a message to some of its recipients. Always ends in a verdict for each of them.
-    pub(crate) fn transact(&mut self, message: &Message<'_>, recipients: &[usize]) -> Settled {
+    ///
+    /// The envelope of `next` goes with it where that may be; [`Connection::awaits_next`] says so, and then this connection carries that message
+    /// and no other.
+    pub(crate) fn transact(
+        &mut self,
+        message: &Message<'_>,
+        recipients: &[usize],
+        next: Option<&Message<'_>>,
+    ) -> Settled {
         let chunk = if self.client.takes_chunks() { plain(&message.pieces) } else { None };
-        let mail = Mail {
-            sender: message.sender,
-            size: Some(message.size),
-            eight_bit: message.eight_bit,
-            smtputf8: message.smtputf8,
-            chunk,
-            wishes: Some(message.wishes),
-        };
         let remove_route = self.remove_route;
-        let written = |&at: &usize| To {
-            address: match message.recipients[at] {
-                address if remove_route => Address::without_route(address),
-                address => address,
-            },
-            wishes: message.of_recipients.get(at),
-        };
-        self.client.begin(&mail, recipients.iter().map(written));
-        let step = self.pump(Some(message));
+        self.client.begin(&mail(message, chunk), recipients.iter().map(|&at| to(message, at, remove_route)));
+        let step = self.pump(Some(message), next);
         self.used = Instant::now();
         match step {
             Step::Settled(settled) => {
-                // What is left is a reply to something that does not concern the message.
-                self.pump(None);
+                if !self.client.has_begun_next() {
+                    // What is left is a reply to something that does not concern the message.
+                    self.pump(None, None);
+                }
                 settled
             }
             // The client settles every transaction it has begun before it says anything else.
             step => unreachable!("a transaction ended in {step:?}"),
         }
+    }
+
+    /// The envelope of the next message went with the last one.
+    pub(crate) fn awaits_next(&self) -> bool {
+        self.client.has_begun_next()
     }
 
     /// Whether the server offers 8BITMIME.
@@ -362,12 +365,12 @@ impl Connection {
     /// Says QUIT where that makes sense, and hangs up.
     pub(crate) fn quit(mut self) {
         self.client.quit();
-        self.pump(None);
+        self.pump(None, None);
         self.stream.say_end();
     }
 
     /// Does what the client says until it is free, has results, or is over.
-    fn pump(&mut self, message: Option<&Message<'_>>) -> Step {
+    fn pump(&mut self, message: Option<&Message<'_>>, next: Option<&Message<'_>>) -> Step {
         let mut replies = self.client.replies();
         let mut since = Instant::now();
         let mut part = false;
@@ -396,7 +399,14 @@ impl Connection {
                 }
                 Step::Content => {
                     let sent = match message {
-                        Some(message) if (message.ours)() => self.write_content(message),
+                        Some(message) if (message.ours)() => {
+                            if let Some(next) = next {
+                                let remove_route = self.remove_route;
+                                let all = (0..next.recipients.len()).map(|at| to(next, at, remove_route));
+                                self.client.begin_next(&mail(next, None), all);
+                            }
+                            self.write_content(message)
+                        }
                         _ => {
                             Err(Loss::Failed("the time that the hub allows for this delivery is over".into()))
                         }
@@ -485,9 +495,14 @@ impl Connection {
             return write_all(&mut self.stream, &mut self.set.1, &mut slices, self.times.data, &self.halt);
         }
         let end = terminator(last_two(&message.pieces).as_slice());
-        let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(message.pieces.len() + 1);
+        let ahead = self.client.envelope_ahead();
+        let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(message.pieces.len() + 1 + ahead.len());
         slices.extend(message.pieces.iter().map(|piece| IoSlice::new(piece)));
         slices.push(IoSlice::new(end));
+        for part in ahead {
+            self.trace.sent(part);
+            slices.push(IoSlice::new(part));
+        }
         write_all(&mut self.stream, &mut self.set.1, &mut slices, self.times.data, &self.halt)
     }
 
@@ -510,6 +525,29 @@ impl Connection {
             self.set.0 = Some(time);
         }
         Ok(())
+    }
+}
+
+/// What MAIL says of a message.
+fn mail<'m>(message: &Message<'m>, chunk: Option<u64>) -> Mail<'m> {
+    Mail {
+        sender: message.sender,
+        size: Some(message.size),
+        eight_bit: message.eight_bit,
+        smtputf8: message.smtputf8,
+        chunk,
+        wishes: Some(message.wishes),
+    }
+}
+
+/// What RCPT says of the recipient at a place.
+fn to<'m>(message: &Message<'m>, at: usize, remove_route: bool) -> To<'m> {
+    To {
+        address: match message.recipients[at] {
+            address if remove_route => Address::without_route(address),
+            address => address,
+        },
+        wishes: message.of_recipients.get(at),
     }
 }
 

@@ -40,6 +40,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sluice_mail::{RecipientWishes, Wishes};
 use sluice_sdk::{Channel, Claim, Context, CreateError, Delivery, Next, OptionSpec, RunError, Worker};
 
 use connection::Message;
@@ -89,10 +90,19 @@ impl Channel for Tcp {
 
     fn run(&self, worker: &mut Worker<'_>) -> Result<(), RunError> {
         let mut outbox = Outbox::new(&self.shared);
+        let mut known = None;
         loop {
             let wait = outbox.until_idle().unwrap_or(WAIT_MAX);
-            match worker.next(wait) {
-                Next::Delivery(delivery) => deliver(&mut outbox, &delivery, &self.shared.settings),
+            match known.take().unwrap_or_else(|| worker.next(wait)) {
+                Next::Delivery(delivery) => {
+                    // One after the other, but the envelope of the next may go with the message at hand.
+                    known = delivery.more_follows().then(|| worker.next(Duration::ZERO));
+                    let next = match &known {
+                        Some(Next::Delivery(next)) if next.lease() == delivery.lease() => Some(next),
+                        _ => None,
+                    };
+                    deliver(&mut outbox, &delivery, next, &self.shared.settings);
+                }
                 Next::Poll => outbox.poll(),
                 Next::Idle => {}
                 Next::Stop => {
@@ -109,18 +119,49 @@ impl Channel for Tcp {
     }
 }
 
-fn deliver(outbox: &mut Outbox<'_>, delivery: &Delivery<'_>, settings: &Settings) {
+fn deliver(
+    outbox: &mut Outbox<'_>,
+    delivery: &Delivery<'_>,
+    next: Option<&Delivery<'_>>,
+    settings: &Settings,
+) {
     let mut claims: Vec<Option<Claim<'_>>> = delivery.take_recipients().map(Some).collect();
-    let recipients = delivery.recipients().map(|one| one.address).collect();
-    let wishes = wishes::of(delivery, settings.passes_priority);
-    let of_recipients = wishes::of_recipients(delivery);
-    let message = Message {
+    let said = Said::of(delivery, settings);
+    let said_of_next = next.map(|next| (next, Said::of(next, settings)));
+    let ours = || !delivery.remaining().is_zero();
+    let ours_of_next = || next.is_some_and(|next| !next.remaining().is_zero());
+    let next = said_of_next.as_ref().map(|(next, said)| message(next, said, &ours_of_next));
+    outbox.deliver(&message(delivery, &said, &ours), next.as_ref(), &mut |recipient, outcome| {
+        if let Some(claim) = claims[recipient].take() {
+            claim.settle(outcome);
+        }
+    });
+}
+
+/// What the sender has said about a message beside its content.
+struct Said {
+    wishes: Wishes,
+    of_recipients: Vec<RecipientWishes>,
+}
+
+impl Said {
+    fn of(delivery: &Delivery<'_>, settings: &Settings) -> Said {
+        Said {
+            wishes: wishes::of(delivery, settings.passes_priority),
+            of_recipients: wishes::of_recipients(delivery),
+        }
+    }
+}
+
+fn message<'d>(delivery: &'d Delivery<'_>, said: &'d Said, ours: &'d dyn Fn() -> bool) -> Message<'d> {
+    Message {
+        id: delivery.id(),
         lease: delivery.lease(),
         domain: delivery.domain(),
         sender: delivery.sender(),
-        recipients,
-        wishes: &wishes,
-        of_recipients: &of_recipients,
+        recipients: delivery.recipients().map(|one| one.address).collect(),
+        wishes: &said.wishes,
+        of_recipients: &said.of_recipients,
         pieces: delivery.pieces().collect(),
         size: delivery.body_size(),
         eight_bit: delivery.eight_bit(),
@@ -128,13 +169,8 @@ fn deliver(outbox: &mut Outbox<'_>, delivery: &Delivery<'_>, settings: &Settings
         next_hop: delivery.next_hop(),
         more_follows: delivery.more_follows(),
         time_left: delivery.remaining(),
-        ours: &|| !delivery.remaining().is_zero(),
-    };
-    outbox.deliver(&message, &mut |recipient, outcome| {
-        if let Some(claim) = claims[recipient].take() {
-            claim.settle(outcome);
-        }
-    });
+        ours,
+    }
 }
 
 sluice_sdk::export_channel!(Tcp);

@@ -94,6 +94,15 @@ pub(crate) struct Outbox<'s> {
     /// belongs to the dialogue.
     until: Instant,
     round: Round,
+    /// The connection over which the envelope of the next message has gone with the last one.
+    ahead: Option<(Identity, Connection)>,
+}
+
+/// Which message it is, of those that a worker holds at a time: where the host lends its id, which no two of them share.
+type Identity = *const u8;
+
+fn identity(message: &Message<'_>) -> Identity {
+    message.id.as_ptr()
 }
 
 /// What came of the hosts of a destination, tried one after the other.
@@ -107,11 +116,24 @@ struct Round {
 
 impl<'s> Outbox<'s> {
     pub(crate) fn new(shared: &'s Shared) -> Outbox<'s> {
-        Outbox { shared, batch: Batch::default(), until: Instant::now(), round: Round::default() }
+        Outbox {
+            shared,
+            batch: Batch::default(),
+            until: Instant::now(),
+            round: Round::default(),
+            ahead: None,
+        }
     }
 
-    /// Delivers a message: `settle` is called once for each recipient, by position.
-    pub(crate) fn deliver(&mut self, message: &Message<'_>, settle: &mut dyn FnMut(usize, Outcome)) {
+    /// Delivers a message: `settle` is called once for each recipient, by position. `next` is the message that is delivered after it, where
+    /// that is known: its envelope may go with this one.
+    pub(crate) fn deliver(
+        &mut self,
+        message: &Message<'_>,
+        next: Option<&Message<'_>>,
+        settle: &mut dyn FnMut(usize, Outcome),
+    ) {
+        let mut ahead = self.taken_ahead(message);
         self.batch.begin(message.lease);
         self.until = Instant::now() + message.time_left / 2;
         let hop = match message.next_hop.map(Hop::read).transpose() {
@@ -125,6 +147,7 @@ impl<'s> Outbox<'s> {
         // A turned session waits for the end of the connection.
         let last_of_turned = matches!(hop, Some(Hop::Unix(_))) && !message.more_follows;
         let settings = &self.shared.settings;
+        let next = next.filter(|next| self.goes_the_same_way(message, next, &key));
         let mut fitted: Option<Fitted> = None;
         let mut left: Vec<usize> = (0..message.recipients.len()).collect();
         self.shared.step(|| {
@@ -134,7 +157,7 @@ impl<'s> Outbox<'s> {
         // Each turn either settles at least one recipient, or replaces a stale connection by a new one, which is not
         // stale at its first transaction.
         while !left.is_empty() {
-            let mut connection = match self.connect(&key, to) {
+            let mut connection = match ahead.take().map_or_else(|| self.connect(&key, to), Ok) {
                 Ok(connection) => connection,
                 Err(outcome) => {
                     left.drain(..).for_each(|recipient| settle(recipient, outcome.clone()));
@@ -162,7 +185,8 @@ impl<'s> Outbox<'s> {
                     }
                 }
             };
-            let settled = connection.transact(message, &left);
+            let next = next.filter(|next| self.may_follow(&connection, next));
+            let settled = connection.transact(message, &left, next);
             if settled.stale && !self.shared.halt.is_told() {
                 continue;
             }
@@ -184,8 +208,35 @@ impl<'s> Outbox<'s> {
             }
             let ends = last_of_turned && surplus.is_empty();
             left = surplus;
-            self.leave(&key, connection, ends);
+            match next.filter(|_| connection.awaits_next()) {
+                Some(next) => self.ahead = Some((identity(next), connection)),
+                None => self.leave(&key, connection, ends),
+            }
         }
+    }
+
+    /// The connection over which the envelope of this message has gone already. It is no use for any other message.
+    fn taken_ahead(&mut self, message: &Message<'_>) -> Option<Connection> {
+        let (whose, connection) = self.ahead.take()?;
+        (whose == identity(message)).then_some(connection)
+    }
+
+    /// Whether the next message goes where this one goes, over a connection that is kept.
+    fn goes_the_same_way(&self, message: &Message<'_>, next: &Message<'_>, key: &str) -> bool {
+        let settings = &self.shared.settings;
+        message.next_hop.is_none()
+            && next.next_hop.is_none()
+            && !settings.times.idle.is_zero()
+            && !self.shared.halt.is_told()
+            && destination(settings, next, None).0 == key
+    }
+
+    /// Whether the envelope of the next message may go over this connection with the message at hand.
+    fn may_follow(&self, connection: &Connection, next: &Message<'_>) -> bool {
+        let settings = &self.shared.settings;
+        // The message at hand may not be counted yet.
+        settings.transactions_max.is_none_or(|most| connection.transactions() + 1 < most)
+            && fitting::needs(settings, connection.takes_eight_bit(), next).is_none()
     }
 
     /// Keeps the connection, or ends it when somebody at its other end waits for that.

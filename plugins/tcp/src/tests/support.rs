@@ -200,6 +200,7 @@ static NO_WISHES: Wishes = Wishes { returned: None, envelope_id: String::new(), 
 /// A message of one line.
 pub(super) fn message<'a>(recipients: &[&'a str]) -> Message<'a> {
     Message {
+        id: "1",
         lease: 1,
         domain: "site.example",
         sender: "s@a.example",
@@ -219,8 +220,17 @@ pub(super) fn message<'a>(recipients: &[&'a str]) -> Message<'a> {
 
 /// Delivers and shows what was settled, in the order of the recipients.
 pub(super) fn deliver(outbox: &mut Outbox<'_>, message: &Message<'_>) -> Vec<String> {
+    deliver_before(outbox, message, None)
+}
+
+/// The same, with the message that is delivered next.
+pub(super) fn deliver_before(
+    outbox: &mut Outbox<'_>,
+    message: &Message<'_>,
+    next: Option<&Message<'_>>,
+) -> Vec<String> {
     let mut settled: Vec<Option<String>> = vec![None; message.recipients.len()];
-    outbox.deliver(message, &mut |recipient, outcome| {
+    outbox.deliver(message, next, &mut |recipient, outcome| {
         let before = settled[recipient].replace(told(&outcome));
         assert_eq!(before, None, "settled twice");
     });
