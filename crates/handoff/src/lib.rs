@@ -17,17 +17,18 @@
 //! What is in the queues, and in which order their reader takes it.
 #![forbid(unsafe_code)]
 
+mod gathering;
 #[cfg(test)]
 mod rehearsal;
 mod sync;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use sync::{AtomicBool, Mutex, PoisonError, channel, fence, thread};
+use sync::{AtomicBool, Mutex, Ordering, PoisonError, channel, fence, thread};
 
+pub use gathering::Gathering;
 pub use sync::channel::{Receiver, SendError, TrySendError};
 
 /// Wakes one reader.
@@ -175,13 +176,17 @@ impl<T> Sender<T> {
     /// The reader has gone; the thing comes back.
     pub fn send_in_time(&self, thing: T, patience: &Patience) -> Result<(), SendError<T>> {
         self.queue.send(thing)?;
+        self.ring_in_time(patience);
+        Ok(())
+    }
+
+    fn ring_in_time(&self, patience: &Patience) {
         // Pairs with the fence in `wait`, which comes behind the end of patience: either the reader's last look finds the thing, or it
         // is seen here that its patience has ended.
         fence(Ordering::SeqCst);
         if !patience.0.load(Ordering::Relaxed) {
             self.bell.ring();
         }
-        Ok(())
     }
 
     /// Puts something in without waking the reader: for who rings a moment later.

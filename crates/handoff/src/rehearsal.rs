@@ -84,7 +84,7 @@ pub(crate) mod doubles {
     }
 }
 
-use crate::{Bell, Patience, Receiver, Sender};
+use crate::{Bell, Gathering, Patience, Receiver, Sender};
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -257,5 +257,87 @@ fn a_note_that_is_made_when_the_reader_has_dealt_with_it_already_is_found_out() 
             noted.swap(false, Ordering::AcqRel);
             bell.wait(LONG, || seen < 2 && things.count() == seen);
         }
+    });
+}
+
+/// Some who say that they are on their way, and of whom one gives up; and a reader that sleeps for several of them at once, as the spool's
+/// writer does. `arrive` is how one hands over what he has, `wait` the reader's sleep for several.
+fn gather(
+    arrive: impl Fn(&Sender<u8>, &Gathering) + Copy + Send + Sync + 'static,
+    wait: impl Fn(&Gathering, &Bell),
+) {
+    const ALL: usize = 3;
+    let bell = Bell::new();
+    let gathering = Arc::new(Gathering::of(ALL - 1));
+    let (sender, things): (Sender<u8>, Receiver<u8>) = bell.bounded(ALL);
+    for number in 0..=ALL {
+        let (sender, gathering) = (sender.clone(), Arc::clone(&gathering));
+        gathering.begins();
+        shuttle::thread::spawn(move || match number {
+            ALL => {
+                if gathering.ends() {
+                    sender.ring();
+                }
+            }
+            _ => arrive(&sender, &gathering),
+        });
+    }
+    let mut taken = 0;
+    loop {
+        while things.try_recv().is_ok() {
+            gathering.is_taken();
+            taken += 1;
+        }
+        if taken == ALL {
+            return;
+        }
+        // With nothing to wait for there would be nobody to wake it, and no time passes.
+        if gathering.arrived() > 0 {
+            wait(&gathering, &bell);
+        }
+        bell.wait(LONG, || things.is_empty());
+    }
+}
+
+fn arrive(sender: &Sender<u8>, gathering: &Gathering) {
+    sender.try_send_gathered(0, gathering).expect("there is room");
+    if gathering.ends() {
+        sender.ring();
+    }
+}
+
+#[test]
+fn who_waits_for_several_is_woken_by_the_last_of_them() {
+    every_order(|| {
+        gather(arrive, |gathering, bell| {
+            let _ = gathering.wait(bell, LONG);
+        });
+    });
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_last_one_who_does_not_ring_is_found_out() {
+    every_order(|| {
+        let arrive = |sender: &Sender<u8>, gathering: &Gathering| {
+            sender.try_send_gathered(0, gathering).expect("there is room");
+            let _ = gathering.ends();
+        };
+        gather(arrive, |gathering, bell| {
+            let _ = gathering.wait(bell, LONG);
+        });
+    });
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_reader_that_looks_for_several_before_everybody_knows_that_it_sleeps_is_found_out() {
+    every_order(|| {
+        gather(arrive, |gathering, bell| {
+            gathering.patience.begins();
+            let is_complete = gathering.is_complete();
+            bell.wait(LONG, || !is_complete);
+            gathering.patience.ends();
+        });
     });
 }

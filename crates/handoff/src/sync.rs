@@ -8,7 +8,7 @@
 #[cfg(not(test))]
 pub(crate) use {
     crossbeam_channel as channel,
-    std::sync::atomic::{AtomicBool, fence},
+    std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence},
     std::sync::{Mutex, PoisonError},
     std::thread,
 };
@@ -17,6 +17,6 @@ pub(crate) use {
 pub(crate) use {
     crate::rehearsal::doubles::{channel, thread},
     shuttle::sync::Mutex,
-    shuttle::sync::atomic::{AtomicBool, fence},
+    shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence},
     std::sync::PoisonError,
 };
