@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::checkpoint::LiveRow;
+use crate::draft::DraftState;
 use crate::error::SealError;
 use crate::ids::Location;
 use crate::request::Promise;
-use crate::spool::DraftState;
 
 enum Slice {
     Arena(Range<usize>),

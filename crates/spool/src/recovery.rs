@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use sluice_handoff::Patience;
+use sluice_handoff::{Gathering, Patience};
 
 use self::index::{Base, Index, JournalFact, Next, read_checkpoint, voids};
 use self::walk::{Found, shortness, walk, walk_file, whole};
@@ -30,6 +30,7 @@ use crate::books::Books;
 use crate::checkpoint::{Begin, Checkpointer, LiveRow};
 use crate::error::{OpenError, ReadError};
 use crate::found::FoundState;
+use crate::gathering;
 use crate::ids::{EntryId, Location};
 use crate::journal::Fact;
 use crate::map::Map;
@@ -580,6 +581,7 @@ impl Recovery {
                 aside: self.journals_aside,
             }),
             patience: Patience::default(),
+            gathering: Gathering::of(gathering::ENOUGH),
             checkpoint_running: AtomicBool::new(false),
         };
         let (next_segment, next_journal) = (self.next.segment, self.next.journal);

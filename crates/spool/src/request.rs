@@ -8,11 +8,12 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use crate::checkpoint::Line;
+use crate::draft::{DraftState, Part};
 use crate::error::SealError;
 use crate::ids::{EntryId, Location};
 use crate::journal::Fact;
 use crate::record::{self, FileKind};
-use crate::spool::{Done, DraftState, Durability, Part};
+use crate::spool::{Done, Durability};
 
 /// A callback that is called exactly once: by [`Promise::keep`], or with `Closed` when the promise is dropped.
 pub(crate) struct Promise<T>(Option<Callback<T>>);

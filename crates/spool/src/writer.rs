@@ -36,6 +36,7 @@ use crate::batch::{Batch, Committing};
 use crate::books::Books;
 use crate::checkpoint::{Begin, Line};
 use crate::error::SealError;
+use crate::gathering::Chances;
 use crate::ids::{EntryId, Location};
 use crate::quarantine;
 use crate::record::{FILE_HEADER_LEN, FileKind, Stamp};
@@ -156,8 +157,21 @@ impl Requests {
 /// The body of the thread.
 pub(crate) fn run(start: Start, requests: &Requests) {
     let mut writer = Writer::new(start, Instant::now());
+    let mut chances = Chances::default();
     while writer.turn(requests, Instant::now()) == Turn::More {
-        requests.bell.wait(writer.timeout(), || requests.are_none());
+        let gathering = &writer.shared.gathering;
+        // Where several are on their way at once, all of them are slept for at once.
+        let mut has_gathered = gathering.on_their_way() > 1 && chances.take();
+        if has_gathered {
+            writer.gather(requests, &mut chances);
+        }
+        if requests.are_none() {
+            requests.bell.wait(writer.timeout(), || requests.are_none());
+            has_gathered = false;
+        }
+        if !has_gathered && gathering.arrived() > 0 && !gathering.is_complete() && chances.take() {
+            writer.gather(requests, &mut chances);
+        }
     }
 }
 
@@ -236,6 +250,12 @@ impl Writer {
         self.step_forward(now);
         let waiting = self.pending.len() as u64;
         self.shared.counters.transitions_waiting.store(waiting, Ordering::Relaxed);
+    }
+
+    /// Sleeps until those who are on their way have arrived, enough of them, or a moment has passed.
+    fn gather(&self, requests: &Requests, chances: &mut Chances) {
+        let time = self.shared.options.company.min(self.timeout());
+        chances.was_taken(self.shared.gathering.wait(&requests.bell, time));
     }
 
     fn timeout(&self) -> Duration {
@@ -327,6 +347,7 @@ impl Writer {
                 }
             }
             Work::Commit { draft, envelope, tail, parts, chunked, done } => {
+                self.shared.gathering.is_taken();
                 let tail = Arc::new(tail);
                 let result = if chunked {
                     self.append_chunks(&draft, &tail, &parts)

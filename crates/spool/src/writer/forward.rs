@@ -25,9 +25,9 @@ use parking_lot::Mutex;
 
 use super::Writer;
 use crate::checkpoint::LiveRow;
+use crate::draft::{DraftPieces, DraftState, parts};
 use crate::error::SealError;
 use crate::ids::{EntryId, Location};
-use crate::spool::{DraftPieces, DraftState, parts};
 use crate::stored::{self, Stored};
 
 /// A segment is nearly empty when at most one part in so many is live.

@@ -21,6 +21,7 @@ pub fn small() -> Options {
         lazy_delay: Duration::from_millis(1),
         retry_delay: Duration::from_millis(2),
         rest: Duration::from_secs(60),
+        company: Duration::from_micros(500),
         queue_length: 64,
     }
 }
