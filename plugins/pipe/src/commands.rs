@@ -14,7 +14,7 @@ use std::ffi::OsString;
 use sluice_mail::Address;
 use sluice_sdk::{Context, CreateError, Recipient, SettingKind, Status};
 
-use crate::account::Account;
+use sluice_programs::Account;
 
 /// Longest command, in octets, and the most of them.
 const COMMAND_MAX: usize = 8192;

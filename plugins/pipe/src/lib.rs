@@ -5,8 +5,8 @@
 //! read; what comes from an address fills a word and never makes one, and no shell sees any of it unless USE_SHELL asks for one.
 //!
 //! # Reading order
-//! `commands`: from an address to the words of a command. `account`: who runs it. `program`: running it within limits.
-//! `verdict`: from its end to an outcome.
+//! `commands`: from an address to the words of a command. `mailbox_line`: the line in front. `verdict`: from the end of a program to
+//! an outcome.
 //! # Invariants
 //! A recipient is delivered only when the program has ended with 0. A program that is late, prints without end, or is in the way of
 //! a stopping hub is ended with everything in its process group, and its recipients are deferred.
@@ -14,27 +14,33 @@
 //! What the operator has to mend (no such program, no rights) defers; what the program says by its exit code counts as
 //! `sysexits.h` means it.
 //! # Not here
-//! Which addresses reach this channel: rewriting and aliases decide that.
+//! Which addresses reach this channel: rewriting and aliases decide that. Running a program within limits (`sluice_programs`).
 #![forbid(unsafe_code)]
 
-mod account;
 mod commands;
-mod program;
+mod mailbox_line;
 mod verdict;
 
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use sluice_mail::Address;
+use sluice_programs::{Account, Job, NoAccount};
 use sluice_sdk::{
-    Channel, Claim, Context, CreateError, Delivery, Next, OptionSpec, Options, Outcome, Recipient, RunError,
-    Status, Worker,
+    Channel, Claim, Context, CreateError, Delivery, Next, OptionSpec, OptionWord, Options, Outcome,
+    Recipient, RunError, Status, Worker,
 };
 
-use account::Account;
 use commands::{Command, Commands, Values};
-use program::{Job, LineEnd};
+
+/// How lines end in what a program reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, OptionWord)]
+enum LineEnd {
+    Lf,
+    Crlf,
+}
 
 /// The options of the channel's option file, beside its lines for addresses.
 #[derive(Debug, Options)]
@@ -103,7 +109,10 @@ impl Channel for Pipe {
         let written: Written = context.options()?;
         let user = written.user.as_deref().or_else(|| context.setting("user")).map(str::trim);
         Ok(Pipe {
-            account: account::find(user)?,
+            account: sluice_programs::find(user).map_err(|why| match why {
+                NoAccount::Refused(text) => CreateError::refused(text),
+                NoAccount::Unknown(text) => CreateError::failed(text),
+            })?,
             commands: Commands::read(&context, &written)?,
             folder: written.work_dir,
             line_end: written.line_end,
@@ -190,7 +199,6 @@ impl Pipe {
             variables: &commands::variables(&each, self.account.as_ref()),
             account: self.account.as_ref(),
             folder: &self.folder,
-            first_line: self.from_line.then(|| program::from_line(delivery.sender(), SystemTime::now())),
             time,
             output_max: self.output_max,
         };
@@ -198,7 +206,9 @@ impl Pipe {
         if self.line_end == LineEnd::Lf {
             reader = reader.lf_only();
         }
-        let ran = program::run(&job, &mut reader, &self.stopping);
+        let first = self.from_line.then(|| mailbox_line::from_line(delivery.sender(), SystemTime::now()));
+        let first = first.unwrap_or_default();
+        let ran = sluice_programs::run(&job, &mut first.as_bytes().chain(reader), &self.stopping);
         verdict::outcome(&words[0].to_string_lossy(), &ran)
     }
 }

@@ -4,13 +4,8 @@
 //! machine, and not of the message or the recipient, defer: the operator mends that, and no mail is lost by it. A program may say
 //! more precisely what it means with an RFC 3463 status code of the same class as the first word that it prints.
 
+use sluice_programs::{End, Ran};
 use sluice_sdk::{Outcome, Status};
-
-use crate::program::{End, Ran};
-
-/// Lines, and octets of them, that are told on.
-const LINES_MAX: usize = 5;
-const TEXT_MAX: usize = 800;
 
 /// What becomes of a recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +38,7 @@ const EXITS: [(i32, &str, Fate, u16, u16); 17] = [
 
 /// What a run means for its recipients. `program` is named to whoever reads about it.
 pub(crate) fn outcome(program: &str, ran: &Ran) -> Outcome {
-    let said = first_lines(&ran.output);
+    let said = ran.said();
     let told = |what: String| match said.as_str() {
         "" => format!("{program}: {what}"),
         said => format!("{program}: {what}: {said}"),
@@ -89,18 +84,6 @@ fn own_status(said: &str, class: u8) -> Option<Status> {
     (own == u16::from(class) && parts.next().is_none()).then(|| Status::new(class, subject, detail))
 }
 
-/// The first lines that were printed, as one line.
-fn first_lines(output: &[u8]) -> String {
-    let text = String::from_utf8_lossy(output);
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty()).take(LINES_MAX);
-    let mut said = lines.collect::<Vec<_>>().join("; ");
-    if said.len() > TEXT_MAX {
-        said.truncate(said.floor_char_boundary(TEXT_MAX));
-        said.push('…');
-    }
-    said
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,14 +127,5 @@ mod tests {
         ] {
             assert_eq!(told(end, ""), expected);
         }
-    }
-
-    #[test]
-    fn what_is_told_on_has_a_limit() {
-        let lines: String = (0..100).map(|line| format!("line {line}\r\n")).collect();
-        assert_eq!(first_lines(lines.as_bytes()), "line 0; line 1; line 2; line 3; line 4");
-        let long = first_lines("\u{e9}".repeat(2000).as_bytes());
-        assert!(long.len() <= TEXT_MAX + 3 && long.ends_with('…'), "{}", long.len());
-        assert_eq!(first_lines(b"\xff\xfe"), "\u{fffd}\u{fffd}");
     }
 }

@@ -64,6 +64,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sluice-sdk-derive", &[]),
     ("sluice-sdk-tracing", &["sluice-sdk"]),
     ("sluice-durable", &[]),
+    ("sluice-programs", &[]),
     ("sluice-testkit", &[]),
     ("sluice-xtask", &["sluice-testkit"]),
     (
@@ -84,8 +85,15 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// What a channel plugin may compile in.
-const PLUGIN: &[&str] =
-    &["sluice-sdk", "sluice-abi", "sluice-mail", "sluice-sasl", "sluice-smtp", "sluice-durable"];
+const PLUGIN: &[&str] = &[
+    "sluice-sdk",
+    "sluice-abi",
+    "sluice-mail",
+    "sluice-sasl",
+    "sluice-smtp",
+    "sluice-durable",
+    "sluice-programs",
+];
 
 /// What any crate may use for its own tests, besides what it uses anyway.
 const FOR_TESTS: &[&str] = &["sluice-testkit"];
@@ -105,13 +113,13 @@ const HOMES: &[(&str, &[&str])] = &[
     ("seccompiler", &["sluice-isolate"]),
     ("libc", &["sluice-isolate"]),
     ("crc32c", &["sluice-spool"]),
-    // The test fixtures and `pipe` send signals to the programs they start, and `misbehaving` to itself.
+    // The test fixtures and `programs` send signals to the programs they start, and `misbehaving` to itself.
     (
         "rustix",
         &[
             "sluice-spool",
             "sluice-testkit",
-            "sluice-pipe",
+            "sluice-programs",
             "sluice-durable",
             "sluice-host",
             "sluice-isolate",

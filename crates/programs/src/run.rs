@@ -6,7 +6,7 @@
 //! that none stays behind as a zombie.
 //!
 //! # Not here
-//! What its end means for the recipient (`verdict`).
+//! What its end means for the recipient: the plugins.
 
 use std::ffi::OsString;
 use std::io::{self, PipeReader, Read, Write};
@@ -15,13 +15,11 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
-
-use sluice_sdk::OptionWord;
 
 use crate::account::Account;
 
@@ -31,6 +29,9 @@ const GRACE: Duration = Duration::from_secs(5);
 const GRACE_STOPPING: Duration = Duration::from_secs(2);
 /// So long a program may go on when the hub is told to stop.
 const STOP_MAX: Duration = Duration::from_secs(4);
+/// Lines, and octets of them, that are told on.
+const LINES_MAX: usize = 5;
+const TEXT_MAX: usize = 800;
 /// How long a program that SIGKILL does not end at once (it waits for a disk, say) is waited for here.
 const DEAD_MAX: Duration = Duration::from_secs(2);
 /// The longest wait in which nobody looks whether the hub is stopping.
@@ -40,40 +41,38 @@ const KEPT_MAX: usize = 4096;
 /// Octets that are handed over at once.
 const CHUNK: usize = 64 << 10;
 
-/// How lines end in what a program reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, OptionWord)]
-pub(crate) enum LineEnd {
-    Lf,
-    Crlf,
-}
-
 /// What is to be run.
 #[derive(Debug)]
-pub(crate) struct Job<'a> {
-    /// The program and its arguments.
-    pub(crate) words: &'a [OsString],
+pub struct Job<'a> {
+    /// The program and its arguments; not empty.
+    pub words: &'a [OsString],
     /// Its whole environment.
-    pub(crate) variables: &'a [(&'static str, OsString)],
-    pub(crate) account: Option<&'a Account>,
-    pub(crate) folder: &'a Path,
-    /// A line in front of the message.
-    pub(crate) first_line: Option<String>,
-    pub(crate) time: Duration,
-    pub(crate) output_max: u64,
+    pub variables: &'a [(&'a str, OsString)],
+    /// By whose rights, if not by the hub's.
+    pub account: Option<&'a Account>,
+    /// The folder that it starts in.
+    pub folder: &'a Path,
+    /// How long it may take.
+    pub time: Duration,
+    /// Octets that it may print.
+    pub output_max: u64,
 }
 
 /// What came of it.
 #[derive(Debug)]
-pub(crate) struct Ran {
-    pub(crate) end: End,
+pub struct Ran {
+    /// How it ended.
+    pub end: End,
     /// The beginning of what it printed.
-    pub(crate) output: Vec<u8>,
+    pub output: Vec<u8>,
 }
 
 /// How a program ended.
 #[derive(Debug)]
-pub(crate) enum End {
+pub enum End {
+    /// By itself, with this status.
     Exit(i32),
+    /// By a signal that was not ours.
     Signal(i32),
     /// It was ended: not done in this time.
     Late(Duration),
@@ -81,24 +80,44 @@ pub(crate) enum End {
     Endless(u64),
     /// It was ended: the hub is stopping.
     Stopped,
+    /// It cannot be started.
     NotStarted(io::Error),
     /// The system did not let us wait for it; it was ended.
     Lost(io::Error),
 }
 
+impl Ran {
+    /// The first lines that it printed, as one line of a bounded length: for logs and notices.
+    #[must_use]
+    pub fn said(&self) -> String {
+        first_lines(&self.output)
+    }
+}
+
+/// The first lines that were printed, as one line.
+fn first_lines(output: &[u8]) -> String {
+    let text = String::from_utf8_lossy(output);
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty()).take(LINES_MAX);
+    let mut said = lines.collect::<Vec<_>>().join("; ");
+    if said.len() > TEXT_MAX {
+        said.truncate(said.floor_char_boundary(TEXT_MAX));
+        said.push('…');
+    }
+    said
+}
+
 /// Runs a program with `message` as its standard input, until it ends or has to be ended.
-pub(crate) fn run(job: &Job<'_>, message: &mut dyn Read, stopping: &AtomicBool) -> Ran {
+pub fn run(job: &Job<'_>, message: &mut dyn Read, stopping: &AtomicBool) -> Ran {
     let (mut child, output) = match start(job) {
         Ok(started) => started,
         Err(error) => return Ran { end: End::NotStarted(error), output: Vec::new() },
     };
-    let first = job.first_line.clone().unwrap_or_default().into_bytes();
     let mut watch = Watch {
         // The kernel gives no process the id 0, and none beyond this type.
         group: Pid::from_raw(i32::try_from(child.id()).unwrap_or(0)),
         stdin: child.stdin.take(),
         child: Some(child),
-        feed: Feed { ready: first, taken: 0 },
+        feed: Feed { ready: Vec::new(), taken: 0 },
         output: Some(output),
         kept: Vec::new(),
         printed: 0,
@@ -321,7 +340,7 @@ impl Watch {
     /// A thread waits for the program from now on, so that it does not become a zombie.
     fn leave(&mut self) {
         if let Some(mut child) = self.child.take() {
-            let waiting = std::thread::Builder::new().name(format!("pipe-{}", child.id()));
+            let waiting = std::thread::Builder::new().name(format!("program-{}", child.id()));
             // Without a thread it is a zombie until the hub ends; nothing else is wrong with it.
             drop(waiting.spawn(move || child.wait()));
         }
@@ -358,21 +377,6 @@ impl Feed {
     }
 }
 
-/// The line in front of a message in a Unix mailbox: `From sender Mon Nov 30 16:41:16 2026`, in UTC.
-pub(crate) fn from_line(sender: &str, now: SystemTime) -> String {
-    let millis = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    let date = sluice_mail::rfc5322_date(sluice_mail::Time(u64::try_from(millis).unwrap_or(0)));
-    let words: Vec<&str> = date.split([' ', ',']).filter(|word| !word.is_empty()).collect();
-    let sender: String = sender.chars().filter(|c| !c.is_control() && *c != ' ').collect();
-    let sender = if sender.is_empty() { "MAILER-DAEMON" } else { &sender };
-    match words[..] {
-        [weekday, day, month, year, time, ..] => {
-            format!("From {sender} {weekday} {month} {:>2} {time} {year}\n", day.trim_start_matches('0'))
-        }
-        _ => format!("From {sender} {date}\n"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -388,7 +392,6 @@ mod tests {
             variables: &variables,
             account: None,
             folder: Path::new("/"),
-            first_line: None,
             time,
             output_max,
         };
@@ -461,7 +464,6 @@ mod tests {
             variables: &[],
             account: None,
             folder: Path::new("/"),
-            first_line: None,
             time: LONG,
             output_max: 1,
         };
@@ -478,7 +480,6 @@ mod tests {
             variables: &[],
             account: None,
             folder: Path::new("/"),
-            first_line: None,
             time: LONG,
             output_max: 1,
         };
@@ -503,10 +504,11 @@ mod tests {
     }
 
     #[test]
-    fn the_line_in_front_is_that_of_a_mailbox() {
-        let at = |secs| UNIX_EPOCH + Duration::from_secs(secs);
-        assert_eq!(from_line("a@b", at(1_793_465_676)), "From a@b Sat Oct 31 16:54:36 2026\n");
-        assert_eq!(from_line("", at(0)), "From MAILER-DAEMON Thu Jan  1 00:00:00 1970\n");
-        assert_eq!(from_line("\"a b\"@c\n", at(0)), "From \"ab\"@c Thu Jan  1 00:00:00 1970\n");
+    fn what_is_told_on_has_a_limit() {
+        let lines: String = (0..100).map(|line| format!("line {line}\r\n")).collect();
+        assert_eq!(first_lines(lines.as_bytes()), "line 0; line 1; line 2; line 3; line 4");
+        let long = first_lines("\u{e9}".repeat(2000).as_bytes());
+        assert!(long.len() <= TEXT_MAX + 3 && long.ends_with('…'), "{}", long.len());
+        assert_eq!(first_lines(b"\xff\xfe"), "\u{fffd}\u{fffd}");
     }
 }

@@ -5,39 +5,55 @@
 
 use std::path::PathBuf;
 
-use sluice_sdk::CreateError;
-
 const PASSWD: &str = "/etc/passwd";
 
 /// An account of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Account {
-    pub(crate) name: String,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    pub(crate) home: PathBuf,
+pub struct Account {
+    /// Its name.
+    pub name: String,
+    /// The number of the user.
+    pub uid: u32,
+    /// The number of its group.
+    pub gid: u32,
+    /// Its folder.
+    pub home: PathBuf,
     /// Its rights are others than the hub's, which have to be given up.
-    pub(crate) changes: bool,
+    pub changes: bool,
+}
+
+/// Why no program can be run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoAccount {
+    /// The operator has to write something else.
+    #[error("{0}")]
+    Refused(String),
+    /// The system does not tell.
+    #[error("{0}")]
+    Unknown(String),
 }
 
 /// The account that programs run as; `None` for the hub's own when that is not root.
-pub(crate) fn find(name: Option<&str>) -> Result<Option<Account>, CreateError> {
+///
+/// # Errors
+/// [`NoAccount`]: also when the hub runs as root and none is named.
+pub fn find(name: Option<&str>) -> Result<Option<Account>, NoAccount> {
     let own = rustix::process::geteuid().as_raw();
     let Some(name) = name.filter(|name| !name.is_empty()) else {
         if own == 0 {
             let text = "the hub runs as root, and programs are not to: name an account by the keyword `user` or the option USER";
-            return Err(CreateError::refused(text));
+            return Err(NoAccount::Refused(text.to_owned()));
         }
         return Ok(None);
     };
     let text = std::fs::read_to_string(PASSWD)
-        .map_err(|error| CreateError::failed(format!("cannot read {PASSWD}: {error}")))?;
+        .map_err(|error| NoAccount::Unknown(format!("cannot read {PASSWD}: {error}")))?;
     let account = in_passwd(&text, name, own)
-        .ok_or_else(|| CreateError::refused(format!("there is no account `{name}` in {PASSWD}")))?;
+        .ok_or_else(|| NoAccount::Refused(format!("there is no account `{name}` in {PASSWD}")))?;
     if own != 0 && account.changes {
         let text =
             format!("programs cannot run as `{name}`: only a hub that runs as root can change accounts");
-        return Err(CreateError::refused(text));
+        return Err(NoAccount::Refused(text));
     }
     Ok(Some(account))
 }
@@ -70,6 +86,9 @@ mod tests {
     #[test]
     fn an_account_that_is_not_there_is_refused() {
         let error = find(Some("no such account")).unwrap_err();
-        assert_eq!(error, CreateError::refused("there is no account `no such account` in /etc/passwd"));
+        assert_eq!(
+            error,
+            NoAccount::Refused("there is no account `no such account` in /etc/passwd".to_owned())
+        );
     }
 }
