@@ -13,6 +13,7 @@
 
 mod address;
 mod domain;
+pub mod encoding;
 mod envelope;
 pub mod field;
 pub mod header;

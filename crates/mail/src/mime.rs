@@ -6,7 +6,7 @@
 //! # Invariants
 //! No octets make anything here panic.
 //! # Not here
-//! Encodings of bodies ([`crate::seven_bit`] makes them), texts and charsets.
+//! Encodings of bodies ([`crate::encoding`]), texts and charsets.
 
 use std::ops::Range;
 

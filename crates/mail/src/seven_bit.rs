@@ -13,12 +13,11 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use crate::encoding::{base64, quoted_printable};
 use crate::mime::{field, lines, parameter, split};
 
 /// Parts within parts, at most: deeper ones come of no mail program.
 const DEPTH_MAX: usize = 20;
-/// Characters of a line of quoted-printable and base64 (RFC 2045 sections 6.7 and 6.8).
-const LINE_MAX: usize = 76;
 
 /// What the peer does not take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -222,53 +221,6 @@ fn relabelled_with(header: &[u8], encoding: &str, added: &str, out: &mut Vec<u8>
     }
     out.extend_from_slice(added.as_bytes());
     out.extend_from_slice(format!("Content-Transfer-Encoding: {encoding}\r\n\r\n").as_bytes());
-}
-
-const HEX: &[u8; 16] = b"0123456789ABCDEF";
-
-fn quoted_printable(text: &[u8], out: &mut Vec<u8>) {
-    for Range { start: from, end: to } in lines(text) {
-        let line = &text[from..to];
-        let (line, end) = match line.strip_suffix(b"\r\n") {
-            Some(line) => (line, &b"\r\n"[..]),
-            None => (line, &b""[..]),
-        };
-        let mut width = 0;
-        for (at, &octet) in line.iter().enumerate() {
-            let is_last = at + 1 == line.len();
-            let is_plain =
-                matches!(octet, b'!'..=b'<' | b'>'..=b'~') || (matches!(octet, b' ' | b'\t') && !is_last);
-            let takes = if is_plain { 1 } else { 3 };
-            // One place is kept for the `=` of a soft line break.
-            if width + takes > LINE_MAX - usize::from(!is_last) {
-                out.extend_from_slice(b"=\r\n");
-                width = 0;
-            }
-            if is_plain {
-                out.push(octet);
-            } else {
-                out.extend_from_slice(&[b'=', HEX[usize::from(octet >> 4)], HEX[usize::from(octet & 15)]]);
-            }
-            width += takes;
-        }
-        out.extend_from_slice(end);
-    }
-}
-
-const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-fn base64(octets: &[u8], out: &mut Vec<u8>) {
-    for line in octets.chunks(LINE_MAX / 4 * 3) {
-        for group in line.chunks(3) {
-            let [a, b, c] = [group[0], *group.get(1).unwrap_or(&0), *group.get(2).unwrap_or(&0)];
-            let bits = u32::from_be_bytes([0, a, b, c]);
-            for place in 0..4 {
-                let letter = BASE64[(bits >> (18 - 6 * place) & 63) as usize];
-                out.push(if place <= group.len() { letter } else { b'=' });
-            }
-        }
-        out.extend_from_slice(b"\r\n");
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::encoding::LINE_MAX;
 
 const SEVEN: Needs = Needs { seven_bit: true, line_max: None };
 
