@@ -398,6 +398,24 @@ codes! {
         "mail on a service channel goes on as it is"
         "In the products this channel changes a message before it goes on. That service does not exist here; what is queued to \
          the channel is brought in again, as by the channel `reprocess`, so that nothing is kept from its recipients."
+    BAD_CONVERSION Error "bad-conversion"
+        "a clause of the file `conversions` cannot be read"
+        "An entry is made of clauses `parameter=value;`, as many on a line as there is room for. It ends with a line that does not end in a semicolon, \
+         or in front of a blank line. A value with blanks, semicolons or quotes stands in double quotes, with a backslash in front of quotes and \
+         backslashes in it."
+    CONVERSION_WITHOUT_EFFECT Warning "conversion-without-effect"
+        "something about conversions does nothing"
+        "An entry of the file `conversions` needs `in-type`, and `command` or `delete=1`. Entries with `relabel`, `service-command` or a tag are for \
+         services of the products that do not exist here, and are skipped. A parameter that nobody knows is passed over, as in the products. A channel \
+         `conversion` without entries passes mail on as it is."
+    NO_CONVERSION_CHANNEL Warning "no-conversion-channel"
+        "conversions are asked for, and there is no channel for them"
+        "The mapping table `CONVERSIONS` leads mail to the channel `conversion`, where the entries of the file `conversions` are looked through. \
+         Without that channel mail goes on as it is. Other channels of the kind, `conversion_*`, which `Channel=` names, do not make up for it."
+    BAD_CONVERSION_ANSWER Warning "bad-conversion-answer"
+        "the table `CONVERSIONS` answers with something that is not understood"
+        "Its answers are `Yes`, `No`, or `Channel=name` for another channel than `conversion`, with commas and no blanks between several words. \
+         A word that is none of these is passed over; a channel that does not exist is replaced by `conversion`."
     NO_DEFRAGMENT_CHANNEL Warning "no-defragment-channel"
         "large messages cannot be cut into pieces"
         "The keywords `maxblocks` and `maxlines` lead mail over the channel `defragment`. Without a channel of that name \

@@ -17,6 +17,7 @@
 mod aliases;
 mod books;
 mod codes;
+mod conversions;
 mod databases;
 mod etrn_hosts;
 mod files;
@@ -49,6 +50,10 @@ mod written;
 pub use aliases::{Alias, Aliases, ListParameter, Member, list_parameters};
 pub use books::sources;
 pub use codes::codes;
+pub use conversions::{
+    CONVERSIONS, ConversionAnswer, ConversionEntry, ConversionParameter, ConversionUse, ConversionValue,
+    Conversions, conversion_parameters,
+};
 pub use databases::{
     DATABASES, Database, DatabaseError, Databases, Image, Unavailable, damaged_databases, read_database,
 };
@@ -59,8 +64,8 @@ pub use header_options::{HeaderOption, HeaderOptions};
 pub use keyword::{Arguments, KeywordInfo, Origin, Status, keyword, keywords};
 pub use mappings::{MappingEntry, MappingTable, Mappings, read_mappings, read_mappings_and_databases};
 pub use model::{
-    Atrn, Channel, Channels, Config, DEFRAGMENT, HostName, Keyword, OptionValue, Pool, Rule, Service,
-    is_local_name,
+    Atrn, CONVERSION, Channel, Channels, Config, DEFRAGMENT, HostName, Keyword, OptionValue, Pool, Rule,
+    Service, is_local_name,
 };
 pub use options::{Isolation, LOG_DIR, OptionInfo, OptionKind, Options, OtherOption, ServerOptions};
 pub use print::print;
@@ -70,7 +75,8 @@ pub use reading::{
     site_file_of,
 };
 pub use reference::{
-    reference_diagnostics, reference_keywords, reference_options, reference_sites, reference_without_effect,
+    reference_conversions, reference_diagnostics, reference_keywords, reference_options, reference_sites,
+    reference_without_effect,
 };
 pub use settings::{
     AddressStyle, Alternate, Copies, DEFAULT_POOL, Demand, Direction, Ehlo, EnvelopeToField, EtrnPolicy,

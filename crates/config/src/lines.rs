@@ -42,6 +42,8 @@ impl Manner {
     };
     /// `sites.cnf`, which the products do not have.
     pub(crate) const SITES: Manner = Manner { line_length_max: 16_384, ..Manner::ORDINARY };
+    /// The file `conversions`: commands are long (Messaging Server 6 reads 1024 characters of a line).
+    pub(crate) const CONVERSIONS: Manner = Manner { line_length_max: 1024, ..Manner::ORDINARY };
     /// Text databases: their own limits are on keys and values.
     pub(crate) const DATABASE: Manner = Manner { line_length_max: 1024, ..Manner::ORDINARY };
     /// Files of `NAME=value` lines: comments begin with `!`, `#` or `;` (Messaging Server Administration Guide, "Option

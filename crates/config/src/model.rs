@@ -4,6 +4,7 @@
 //! whole when the folder is read again.
 
 use crate::aliases::Aliases;
+use crate::conversions::Conversions;
 use crate::databases::Databases;
 use crate::etrn_hosts::EtrnHost;
 use crate::filters::FilterPlugin;
@@ -23,6 +24,9 @@ use std::sync::Arc;
 
 /// The channel where pieces of messages are put together, and messages are cut into pieces.
 pub const DEFRAGMENT: &str = "defragment";
+
+/// The channel where parts of messages are converted.
+pub const CONVERSION: &str = "conversion";
 
 /// A whole configuration, free of errors.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +57,8 @@ pub struct Config {
     pub aliases: Aliases,
     /// The tables of `mappings`; none when there is no such file.
     pub mappings: Mappings,
+    /// The file `conversions`; no entries when there is none.
+    pub conversions: Conversions,
     /// Some channel has `loopcheck`: then our server says who it is.
     pub checks_loops: bool,
 }
@@ -286,6 +292,13 @@ impl Channel {
     pub fn defragments(&self) -> bool {
         self.name == DEFRAGMENT
             || self.name.strip_prefix(DEFRAGMENT).is_some_and(|rest| rest.starts_with('_'))
+    }
+
+    /// Whether parts of messages are converted on the channel: `conversion` and `conversion_*`.
+    #[must_use]
+    pub fn converts(&self) -> bool {
+        self.name == CONVERSION
+            || self.name.strip_prefix(CONVERSION).is_some_and(|rest| rest.starts_with('_'))
     }
 
     /// Whether mail on the channel waits for an operator, and goes on when it is released: `hold` and `hold_*`.

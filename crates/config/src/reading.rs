@@ -1,6 +1,7 @@
 //! Reading a whole folder: all files, what they say together, and the checks that need more than one place.
 
 use crate::codes;
+use crate::conversions::{self, CONVERSION_FILE};
 use crate::etrn_hosts;
 use crate::files::{Files, Names, Place, plain_name};
 use crate::filters;
@@ -35,8 +36,7 @@ const HEADER_OPTIONS_SUFFIX: &str = "headers.opt";
 const SYSTEM_ZONE: &str = "/etc/localtime";
 const ZONES: &str = "/usr/share/zoneinfo";
 /// Channels of the products that run a service on mail before it goes on. Here it goes on as it is.
-const PASSING_THROUGH: [(&str, &str); 2] =
-    [("conversion", "body parts are not converted"), ("directory", "no directory is asked")];
+const PASSING_THROUGH: [(&str, &str); 1] = [("directory", "no directory is asked")];
 
 /// Reads a configuration. There is one unless some diagnostic is an error.
 ///
@@ -182,6 +182,9 @@ fn read_all(reader: &mut Reader<'_>, folder: &Path, main: &Path, whole_folder: b
         Some(text) => mappings::tables(&text, reader),
         None => Mappings::default(),
     };
+    let conversions = reader.read_optional_as(&neighbour(CONVERSION_FILE), Manner::CONVERSIONS);
+    let conversions = conversions.map(|text| conversions::read(&text, reader));
+    conversions::check(conversions.as_ref(), &mappings, &channels, reader);
     let filters = filters::read(&options, &channels, reader);
     let etrn_hosts = etrn_hosts::read(&options, reader);
     let sites = match reader.read_optional_as(&neighbour(SITE_FILE), Manner::SITES) {
@@ -224,6 +227,7 @@ fn read_all(reader: &mut Reader<'_>, folder: &Path, main: &Path, whole_folder: b
         databases,
         aliases,
         mappings,
+        conversions: conversions.unwrap_or_default(),
         checks_loops,
     })
 }
@@ -526,6 +530,7 @@ fn built_in_plugin(name: &str) -> Option<&'static str> {
         "bitbucket" | "filter_discard" => Some("bitbucket"),
         _ if name.starts_with("tcp_") => Some("tcp"),
         _ if is_of_family(name, "defragment") => Some("defragment"),
+        _ if is_of_family(name, "conversion") => Some("conversion"),
         _ if is_of_family(name, "http") => Some("http"),
         _ if is_of_family(name, "pipe") => Some("pipe"),
         _ if is_of_family(name, "bsin") || is_of_family(name, "bsout") => Some("bsmtp"),

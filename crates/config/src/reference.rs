@@ -2,6 +2,7 @@
 //!
 //! A test compares them with the files; `UPDATE_REFERENCE=1 cargo test -p sluice-config` writes them.
 
+use crate::conversions::{ConversionUse, ConversionValue, conversion_parameters};
 use crate::keyword::{KeywordInfo, Origin, Status, keywords};
 use crate::sites::{SiteSection, site_options};
 use crate::tables::option_tables;
@@ -156,6 +157,37 @@ pub fn reference_sites() -> String {
                 ""
             };
             let _ = write!(page, "\n### {}\n\n{} {}{again}\n", option.name, option.help, option.long);
+        }
+    }
+    page
+}
+
+/// The table of parameters on the page of the file `conversions`.
+#[must_use]
+pub fn reference_conversions() -> String {
+    let mut page = String::new();
+    for (part, heading) in [
+        (ConversionUse::Condition, "For which parts"),
+        (ConversionUse::Action, "What is done"),
+        (ConversionUse::Elsewhere, "Of the products: an entry with one of these is skipped"),
+        (ConversionUse::PassedOver, "Of the products: passed over"),
+    ] {
+        let _ = write!(page, "\n### {heading}\n\n| Parameter | Value | Meaning |\n|---|---|---|\n");
+        for one in conversion_parameters().iter().filter(|one| one.part == part) {
+            let mut name = format!("`{}{}`", one.name, if one.name.ends_with('-') { "N" } else { "" });
+            if !one.also.is_empty() {
+                let _ = write!(name, ", `{}`", one.also);
+            }
+            let value = match one.value {
+                ConversionValue::Pattern => "pattern".to_owned(),
+                ConversionValue::Token => "word".to_owned(),
+                ConversionValue::Text => "text".to_owned(),
+                ConversionValue::Switch => "0 or 1".to_owned(),
+                ConversionValue::HeaderFile => "0, 1 or 2".to_owned(),
+                ConversionValue::Variable => "name".to_owned(),
+                ConversionValue::Words(words) => words.join(", "),
+            };
+            let _ = writeln!(page, "| {name} | {value} | {} |", cell(one.meaning));
         }
     }
     page

@@ -63,3 +63,15 @@ fn list_parameters() {
     }
     compare("aliases.md", &page);
 }
+
+/// The tables of parameters stand in the middle of the page of the channel `conversion`.
+#[test]
+fn conversions() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/channel-conversion.md");
+    let mut page = std::fs::read_to_string(&path).unwrap();
+    let (head, tail) = ("<!-- parameters -->\n", "\n<!-- end of parameters -->");
+    let start = page.find(head).unwrap() + head.len();
+    let end = page.find(tail).unwrap_or_else(|| page.find(tail.trim()).unwrap());
+    page.replace_range(start..end.max(start), &sluice_config::reference_conversions());
+    compare("channel-conversion.md", &page);
+}

@@ -20,6 +20,7 @@ use sluice_queue::{EntryView, QueueSummary, Selector};
 use sluice_spool::{EntryId, Health, ReadError, SealError, Spool, Stats};
 
 use crate::closed::{Closing, ClosingDone, ClosingError};
+use crate::conversions;
 use crate::event::{Answer, ChannelReport, Event, Loaded, Question};
 use crate::order::{Order, ReleaseId, Released};
 use crate::pieces::{self, Head};
@@ -54,6 +55,9 @@ pub enum CommitError {
     /// No recipient in the envelope: there would be nothing to do.
     #[error("the envelope has no recipients")]
     NoRecipients,
+    /// The table `CONVERSIONS` asks a database that does not answer.
+    #[error("the table CONVERSIONS asks a database that does not answer")]
+    Unanswered,
     /// The spool did not take it.
     #[error("the spool did not take the message")]
     Seal(#[from] SealError),
@@ -71,6 +75,7 @@ impl CommitError {
             Self::Stopping | Self::Seal(SealError::Closed) => {
                 Refusal::new(421, status(4, 3, 2), "system is shutting down, try again")
             }
+            Self::Unanswered => Refusal::new(451, status(4, 3, 0), "a database does not answer, try again"),
             Self::NoRecipients => Refusal::new(554, status(5, 5, 1), "no valid recipients"),
             Self::Seal(SealError::Full { .. }) => {
                 Refusal::new(452, status(4, 3, 1), "insufficient system storage, try again")
@@ -118,6 +123,8 @@ pub struct Draft {
     lines: u64,
     /// Its beginning, where any channel wants to know whether it is a piece of a message.
     head: Option<Head>,
+    /// The channel that brings it in, whatever it says that it comes from.
+    brought_by: Option<String>,
 }
 
 impl fmt::Debug for Draft {
@@ -131,6 +138,13 @@ impl Draft {
     #[must_use]
     pub fn id(&self) -> EntryId {
         self.draft.id()
+    }
+
+    /// A channel brings it in: mail that comes from where parts are converted is not converted again.
+    #[must_use]
+    pub fn brought_by(mut self, channel: &str) -> Draft {
+        self.brought_by = Some(channel.to_owned());
+        self
     }
 
     /// Appends to the content (wire form). `done` says when to bring more.
@@ -167,7 +181,7 @@ impl Handle {
     #[must_use]
     pub fn draft(&self) -> Draft {
         let head = Head::wanted(&self.shared.loaded.load().config).then(Head::default);
-        Draft { draft: self.shared.spool.draft(), size: 0, lines: 0, head }
+        Draft { draft: self.shared.spool.draft(), size: 0, lines: 0, head, brought_by: None }
     }
 
     /// Ends a message: `tail` is the rest of its content. `done` with `Ok` means that it is on the disk and in the
@@ -192,13 +206,23 @@ impl Handle {
         }
         let loaded = shared.loaded.load_full();
         let mut envelope = envelope;
-        let Draft { draft, size, lines, head } = draft;
+        let Draft { draft, size, lines, head, brought_by } = draft;
         let size = size + tail.len() as u64;
         let all_lines = || lines + lines_in(&tail);
         divert(&mut envelope, size, all_lines, &loaded.config);
-        if let Some(mut head) = head {
+        let is_piece = head.is_some_and(|mut head| {
             head.take(&tail);
-            pieces::lead(&mut envelope, &head, size, all_lines, &loaded.config);
+            head.is_piece()
+        });
+        if is_piece {
+            pieces::lead_piece(&mut envelope, &loaded.config);
+        }
+        if conversions::lead(&mut envelope, brought_by.as_deref(), is_piece, &loaded).is_err() {
+            shared.permits.fetch_add(1, Ordering::AcqRel);
+            return done(Err(CommitError::Unanswered));
+        }
+        if !is_piece {
+            pieces::lead_large(&mut envelope, size, all_lines, &loaded.config);
         }
         let bytes = envelope.encode();
         let records = record::queued(&envelope, size, &loaded.config);

@@ -26,6 +26,7 @@ mod aside;
 mod choose;
 mod clock;
 mod closed;
+mod conversions;
 mod core;
 mod crashes;
 mod desk;

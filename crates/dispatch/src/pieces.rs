@@ -33,7 +33,8 @@ impl Head {
         self.0.extend_from_slice(&octets[..octets.len().min(room)]);
     }
 
-    fn is_piece(&self) -> bool {
+    /// Whether it is a piece of a message.
+    pub(crate) fn is_piece(&self) -> bool {
         Partial::of(sluice_mail::mime::split(&self.0).0).is_some()
     }
 }
@@ -42,25 +43,34 @@ fn is_limited(channel: &Channel) -> bool {
     channel.settings.piece_octets.is_some() || channel.settings.piece_lines.is_some()
 }
 
-/// Leads recipients over the channel `defragment` where they need it.
-pub(crate) fn lead(
-    envelope: &mut Envelope,
-    head: &Head,
-    size: u64,
-    lines: impl Fn() -> u64,
-    config: &Config,
-) {
+/// Whether mail of this envelope may be led to the channel `defragment`.
+fn may_lead(envelope: &Envelope, config: &Config) -> bool {
     let source = config.channels.by_name(&envelope.source_channel);
-    if source.is_some_and(Channel::defragments) || config.channels.by_name(DEFRAGMENT).is_none() {
+    !source.is_some_and(Channel::defragments) && config.channels.by_name(DEFRAGMENT).is_some()
+}
+
+/// Leads a piece of a message over the channel `defragment` for recipients whose channels want it put together.
+pub(crate) fn lead_piece(envelope: &mut Envelope, config: &Config) {
+    if !may_lead(envelope, config) {
         return;
     }
-    let is_piece = head.is_piece();
+    for recipient in &mut envelope.recipients {
+        if config.channels.by_name(&recipient.channel).is_some_and(|channel| channel.settings.defragment) {
+            DEFRAGMENT.clone_into(&mut recipient.channel);
+        }
+    }
+}
+
+/// Leads a message that is no piece over the channel `defragment` for recipients whose channels want it cut. What is to be converted
+/// is cut, or not, when it comes back.
+pub(crate) fn lead_large(envelope: &mut Envelope, size: u64, lines: impl Fn() -> u64, config: &Config) {
+    if !may_lead(envelope, config) {
+        return;
+    }
     for recipient in &mut envelope.recipients {
         let Some(channel) = config.channels.by_name(&recipient.channel) else { continue };
         let settings = &channel.settings;
-        if is_piece && settings.defragment {
-            DEFRAGMENT.clone_into(&mut recipient.channel);
-        } else if !is_piece
+        if !channel.converts()
             && (settings.piece_octets.is_some_and(|most| size > most)
                 || settings.piece_lines.is_some_and(|most| lines() > most))
         {

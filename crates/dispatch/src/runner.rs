@@ -18,6 +18,7 @@ use sluice_config::{Channel, Config, Demand, Isolation};
 use sluice_host::{Content, Events, Offer, Place, Plugin, PluginOption, Report};
 use sluice_spool::Stored;
 
+use crate::conversions;
 use crate::pieces;
 
 /// What an instance of a channel is started with. Two that are equal need no restart.
@@ -29,7 +30,8 @@ pub struct Instance {
     pub plugin: String,
     /// Facts about the channel and the house: `channel`, `official_host`, `local_host`, `folder`, the folder of the
     /// configuration, where relative paths in option files start, `spool`, the folder of the spool, with `loopcheck` the
-    /// [`loop_mark`], and for `defragment` the limits of the channels that messages are cut for (`cut_limits`).
+    /// [`loop_mark`], for `defragment` the limits of the channels that messages are cut for (`cut_limits`), and for `conversion` what
+    /// is to be converted (`conversions`).
     pub facts: BTreeMap<String, String>,
     /// Channel keywords in force, with their arguments joined by one blank.
     pub keywords: BTreeMap<String, String>,
@@ -73,6 +75,9 @@ impl Instance {
         facts.insert("sasl_client".to_owned(), demand(channel.settings.sasl_client).to_owned());
         if channel.defragments() {
             facts.insert("cut_limits".to_owned(), pieces::cut_limits(config));
+        }
+        if channel.converts() {
+            facts.insert("conversions".to_owned(), conversions::entries(config));
         }
         if channel.has("loopcheck") {
             facts.insert("loop_mark".to_owned(), loop_mark().to_owned());

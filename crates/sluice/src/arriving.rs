@@ -47,6 +47,8 @@ pub(crate) struct Arriving {
     login: Option<String>,
     /// It has come in before, and what is done to headers of its source channel has been done.
     again: bool,
+    /// The channel that brings it in, where it does not come from a client.
+    brought_by: Option<String>,
     copies: Vec<Copy>,
     /// The recipients as the client gave them, where the source channel puts them into a header that has none.
     given: Vec<String>,
@@ -156,6 +158,7 @@ impl Arriving {
             client: (session.origin == Origin::Client).then(|| name_of_client(session)),
             login: login_address(&loaded, session),
             again: session.origin == Origin::Again,
+            brought_by: (session.origin != Origin::Client).then(|| session.connection.channel.to_string()),
             loaded,
             copies,
             given,
@@ -545,7 +548,10 @@ impl Incoming for Arriving {
                 answers.take(Err(Refusal::new(451, Status::new(4, 3, 0), "internal error, try again later")));
                 continue;
             };
-            let (_, draft) = self.drafts.remove(at);
+            let (_, mut draft) = self.drafts.remove(at);
+            if let Some(channel) = &self.brought_by {
+                draft = draft.brought_by(channel);
+            }
             let answers = Arc::clone(&answers);
             self.hub.dispatcher().commit(draft, envelope, tail, move |taken| {
                 answers.take(taken.map(|_| ()).map_err(|error| error.refusal()));

@@ -31,6 +31,11 @@ const GENERATED: &[Generated] = &[
         variable: "UPDATE_REFERENCE",
     },
     Generated {
+        what: "docs/reference/channel-conversion.md, its options from the plugin's table (its parameters are config's)",
+        package: "sluice-conversion",
+        variable: "UPDATE_REFERENCE",
+    },
+    Generated {
         what: "docs/reference/channel-defragment.md, from the plugin's option table",
         package: "sluice-defragment",
         variable: "UPDATE_REFERENCE",

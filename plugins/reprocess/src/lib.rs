@@ -1,7 +1,7 @@
 //! Channel plugin: brings mail in again, so that its addresses are rewritten and its aliases expanded once more.
 //!
-//! The channels `process`, `reprocess` and `hold` of PMDF and Messaging Server, and those that would do something with a message
-//! before it goes on (`conversion`, `directory`): here it goes on as it is. Mail of `reprocess` appears to come from the channel
+//! The channels `process`, `reprocess` and `hold` of PMDF and Messaging Server, and `directory`, which would ask a directory before a
+//! message goes on: here it goes on as it is. Mail of `reprocess` appears to come from the channel
 //! that it first came in by; mail of the others from the channel itself. Mail of `hold` gets here when an operator has released it.
 //!
 //! # Invariants
@@ -13,7 +13,7 @@
 //! is here waits.
 //! # Not here
 //! Rewriting, aliases and access tables: the hub does that when the message comes in. Putting pieces of messages
-//! together: the channel `defragment` has a plugin of its own.
+//! together, converting parts of them: the channels `defragment` and `conversion` have plugins of their own.
 #![forbid(unsafe_code)]
 
 use sluice_sdk::{

@@ -300,7 +300,7 @@ pub(crate) fn check(rewriter: &sluice_rewrite::Rewriter) -> Vec<Diagnostic> {
 /// Tables that nobody asks and whose name is nearly that of one that the hub asks.
 fn check_names(config: &Config, found: &mut Vec<Diagnostic>) {
     let asked = TABLES.into_iter().map(|(name, _)| name);
-    let asked: Vec<&str> = asked.chain(["INTERNAL_IP"]).collect();
+    let asked: Vec<&str> = asked.chain(["INTERNAL_IP", "CONVERSIONS"]).collect();
     for table in config.mappings.iter() {
         let name = table.name.to_uppercase();
         let Some(near) = nearest(&name, asked.iter().copied()).filter(|near| *near != name) else { continue };

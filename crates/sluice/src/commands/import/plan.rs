@@ -32,7 +32,7 @@ const PLUGINS: [(&str, &str); 14] = [
     ("pipe", "pipe"),
     ("reprocess", "reprocess"),
     ("process", "reprocess"),
-    ("conversion", "reprocess"),
+    ("conversion", "conversion"),
     ("defragment", "defragment"),
 ];
 
@@ -110,7 +110,7 @@ pub(crate) fn plan(files: &dyn Files, product: Product, from: &Path, to: &Path) 
             "dispatcher.cnf" => Role::Dispatcher,
             "job_controller.cnf" => Role::JobController,
             "aliases" => Role::Aliases,
-            "mappings" | "option.dat" => Role::Other,
+            "mappings" | "option.dat" | "conversions" => Role::Other,
             name if TEXT_DATABASES.contains(&name) || name.ends_with("_option") => Role::Other,
             _ => continue,
         };
@@ -368,9 +368,6 @@ fn left_behind(name: &str, real: &str) -> Option<Finding> {
         )));
     }
     match name {
-        "conversions" => {
-            dropped("parts of messages are not converted; conversion channels pass them on as they are")
-        }
         "imta_tailor" | "pmdf_tailor" => {
             dropped("where the products keep their files; option.dat says it here")
         }

@@ -179,7 +179,7 @@ fn aliases_mappings_and_option_files_go_along() {
         ("MAPPINGS.", "PORT_ACCESS\n\n  * $Y\n\nOUR_OWN\n\n  a b\n"),
         ("OPTION.DAT", "SPOOL_DIR=/tmp/x\nLOG_HEADER=1\n"),
         ("TCP_LOCAL_OPTION", "BANNER_HOST=hub.example\n"),
-        ("CONVERSIONS.", "x\n"),
+        ("CONVERSIONS.", "in-type=text; delete=1\n"),
         ("ALIASESDB.DAT", "\0"),
         ("pmdf.cnf.bak", "x"),
     ]);
@@ -189,6 +189,7 @@ fn aliases_mappings_and_option_files_go_along() {
         all,
         [
             "aliases",
+            "conversions",
             "internet.rules",
             "mappings",
             "more.aliases",
@@ -202,7 +203,6 @@ fn aliases_mappings_and_option_files_go_along() {
     assert_eq!(found(&plan, Kind::Works, "aliases"), "aliases:0 3 aliases", "{:?}", plan.findings);
     assert_eq!(found(&plan, Kind::Works, "mapping PORT_ACCESS"), "mappings:1 is asked by the hub");
     assert!(found(&plan, Kind::Dropped, "mapping OUR_OWN").starts_with("mappings:5 "));
-    assert!(found(&plan, Kind::Dropped, "CONVERSIONS.").contains("not converted"));
     assert!(found(&plan, Kind::Decide, "ALIASESDB.DAT").contains("compiled database"));
     assert!(found(&plan, Kind::Decide, "SPOOL_DIR").is_empty());
     assert!(found(&plan, Kind::Dropped, "LOG_HEADER").starts_with("option.dat:2 "));

@@ -17,7 +17,7 @@ use crate::keys;
 /// Ports below this one need a privilege.
 const PRIVILEGED_PORTS: u16 = 1024;
 /// Mapping tables that the hub asks on its own; others act when a rule or another table calls them.
-const TABLES_ASKED: [&str; 9] = [
+const TABLES_ASKED: [&str; 10] = [
     "PORT_ACCESS",
     "FROM_ACCESS",
     "ORIG_SEND_ACCESS",
@@ -27,6 +27,7 @@ const TABLES_ASKED: [&str; 9] = [
     "ETRN_ACCESS",
     "REVERSE",
     "FORWARD",
+    "CONVERSIONS",
 ];
 /// Remarks that are told in other words here.
 const TOLD_OTHERWISE: [&str; 3] = ["keyword-without-effect", "channel-without-plugin", "service-not-served"];
@@ -34,8 +35,7 @@ const TOLD_OTHERWISE: [&str; 3] = ["keyword-without-effect", "channel-without-pl
 /// Remarks that are no mistakes, and that somebody who moves to another system should look at all the same.
 const NEEDS_A_LOOK: [&str; 2] = ["rewrite-channel-not-reached", "alias-positional-parameter"];
 /// Tables that the products ask and the hub does not, each with the reason.
-const TABLES_IDLE: [(&str, &str); 11] = [
-    ("CONVERSIONS", CONVERSIONS_TEXT),
+const TABLES_IDLE: [(&str, &str); 10] = [
     ("CHARSET-CONVERSION", "texts are passed on in the character set that they came in"),
     ("COMMENT_STRINGS", "comments in headers are passed on as they are"),
     ("PERSONAL_NAMES", "names in headers are passed on as they are"),
@@ -47,8 +47,6 @@ const TABLES_IDLE: [(&str, &str); 11] = [
     ("PAGER", GATEWAY_TEXT),
     ("DOMAIN_DC", "no directory is asked"),
 ];
-const CONVERSIONS_TEXT: &str =
-    "parts of messages are not converted; conversion channels pass them on as they are";
 const GATEWAY_TEXT: &str = "for a gateway to another kind of mail, which no plugin of this release is";
 
 /// Looks at the planned files; also tells whether they are free of errors.

@@ -1,0 +1,391 @@
+//! What programs do to parts, and what is done about programs: the channel on a bench, with real programs.
+
+use sluice_conversion::Conversion;
+use sluice_mail::wire::unstuff;
+use sluice_sdk::testing::{Bench, Mail, Report};
+use std::process::Command;
+use std::time::Duration;
+
+/// What is between two parts.
+const TWO: &str = "Subject: two\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"==b\"\r\n\r\npreamble\r\n\
+    --==b\r\nContent-Type: text/plain; charset=us-ascii\r\nX-Mine: kept\r\n\r\nhello world\r\nsecond\r\n\
+    --==b\r\nContent-Type: application/octet-stream; name=\"a b.bin\"\r\nContent-Transfer-Encoding: base64\r\n\
+    Content-Disposition: attachment; filename=\"a b.bin\"\r\nContent-MD5: x\r\n\r\nAAECAwQ=\r\n--==b--\r\nepilogue\r\n";
+
+/// The account that the tests run as: a root must be named.
+fn user() -> String {
+    let said = Command::new("id").arg("-un").output().expect("the program `id`");
+    String::from_utf8_lossy(&said.stdout).trim().to_owned()
+}
+
+fn bench(conversions: &str) -> Bench<Conversion> {
+    Bench::<Conversion>::new()
+        .fact("conversions", conversions)
+        .fact("local_host", "hub.example")
+        .option("user", user())
+}
+
+fn mail(message: &str) -> Mail {
+    // The domain in the queue is what the hub has led it by.
+    Mail::new("a@origin.example").to("fred@tcp_local:l").text(message)
+}
+
+/// Runs one message through, and gives what came in again in the place of it.
+fn converted(conversions: &str, message: &str) -> String {
+    let report = bench(conversions).mail(mail(message)).run();
+    only(&report)
+}
+
+fn only(report: &Report) -> String {
+    report.assert_clean();
+    assert!(report.story().contains(" delivered "), "{} {:?}", report.story(), report.log);
+    let [brought] = &report.submissions[..] else { panic!("{:?}", report.submissions) };
+    assert!(brought.as_original && brought.again);
+    let mut plain = Vec::new();
+    unstuff(&brought.content).for_each(|piece| plain.extend_from_slice(piece));
+    String::from_utf8(plain).expect("a text")
+}
+
+fn story(conversions: &str, message: &str) -> String {
+    let report = bench(conversions).mail(mail(message)).run();
+    report.assert_clean();
+    assert!(report.submissions.is_empty(), "{:?}", report.submissions);
+    report.story()
+}
+
+/// The message with something else in the place of a piece of it.
+fn with(old: &str, new: &str) -> String {
+    assert!(TWO.contains(old), "{old}");
+    TWO.replace(old, new)
+}
+
+#[test]
+fn a_text_part_is_replaced_and_every_other_octet_stays() {
+    let rule = "in-channel=tcp_*\nout-channel=l\nin-type=text\nin-subtype=plain\ncommand=sed s/world/there/ < 'INPUT_FILE' > 'OUTPUT_FILE'\n\n";
+    assert_eq!(converted(rule, TWO), with("hello world", "hello there"));
+    for elsewhere in ["in-channel=l\n", "out-channel=tcp_*\n", "part-number=2\n"] {
+        let rule = rule.replace("in-channel=tcp_*\nout-channel=l\n", elsewhere);
+        assert_eq!(converted(&rule, TWO), TWO, "{elsewhere}");
+    }
+}
+
+#[test]
+fn a_program_that_copies_changes_nothing() {
+    let rule = "in-type=*\nparameter-copy-0=*\ndparameter-copy-0=*\ncommand=cp $INPUT_FILE $OUTPUT_FILE\n\n";
+    assert_eq!(converted(rule, TWO), TWO);
+    let alone = "Subject: x\r\n\r\n.dots\r\n..\r\nend\r\n";
+    assert_eq!(converted(rule, alone), alone);
+}
+
+#[test]
+fn octets_are_decoded_for_the_program_and_encoded_behind_it() {
+    let rule = "in-type=application\nout-type=image\nout-subtype=gif\ncommand=od -An -tx1 'INPUT_FILE' | tr -d ' \\n' > 'OUTPUT_FILE'; printf '\\377' >> 'OUTPUT_FILE'\n\n";
+    let expected =
+        with("Content-Type: application/octet-stream; name=\"a b.bin\"", "Content-Type: image/gif");
+    let expected = expected.replace("Content-MD5: x\r\n", "").replace("AAECAwQ=", "MDAwMTAyMDMwNP8=");
+    assert_eq!(converted(rule, TWO), expected);
+    let keeping = rule.replace("out-type", "parameter-copy-0=NAME\nout-parameter-name-1=size\nout-parameter-value-1=9 \"k\"\nout-disposition=inline\ndparameter-copy-2=*\nout-description=made of 'INPUT-SUBTYPE'\nout-type");
+    let text = converted(&keeping, TWO);
+    assert!(
+        text.contains("Content-Type: image/gif;\r\n\tname=\"a b.bin\";\r\n\tsize=\"9 \\\"k\\\"\"\r\n"),
+        "{text}"
+    );
+    assert!(text.contains("Content-Disposition: inline;\r\n\tfilename=\"a b.bin\"\r\n"), "{text}");
+    assert!(text.contains("Content-Description: made of octet-stream\r\n"), "{text}");
+}
+
+#[test]
+fn the_first_entry_that_fits_counts() {
+    let rules =
+        "in-type=text\ncommand=echo one > $OUTPUT_FILE\n\nin-type=*\ncommand=echo two > $OUTPUT_FILE\n\n";
+    let text = converted(rules, TWO);
+    assert!(
+        text.contains("\r\n\r\none\r\n\r\n--==b") && text.contains("\r\n\r\ndHdvCg==\r\n--==b"),
+        "{text}"
+    );
+}
+
+#[test]
+fn parts_are_taken_out() {
+    let (first, last) =
+        (TWO.find("--==b\r\nContent-Type: text").unwrap(), TWO.find("--==b\r\nContent-Type: app").unwrap());
+    let end = TWO.find("--==b--").unwrap();
+    let without_first = format!("{}{}", &TWO[..first], &TWO[last..]);
+    assert_eq!(converted("in-type=text\ndelete=1\n\n", TWO), without_first);
+    let without_last = format!("{}{}", &TWO[..last], &TWO[end..]);
+    assert_eq!(converted("in-type=application\ndelete=1\n\n", TWO), without_last);
+    // One must be there; it has nothing in it.
+    let none = converted("in-type=*\ndelete=1\n\n", TWO);
+    let empty = "--==b\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n\r\n--==b--\r\nepilogue\r\n";
+    assert!(none.ends_with(empty) && none.matches("--==b").count() == 2, "{none}");
+    assert_eq!(
+        converted(
+            "in-type=*\ndelete=1\n\n",
+            "Subject: x\r\nContent-Type: image/gif\r\nMIME-Version: 1.0\r\n\r\nGIF89\r\n"
+        ),
+        "Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n"
+    );
+}
+
+#[test]
+fn a_program_says_by_its_options_what_is_to_be_done() {
+    let rule = |status: &str| {
+        format!(
+            "in-type=application\noverride-option-file=1\ncommand=echo \"OUTPUT_DIAGNOSTIC='5.7.9 A virus'\" > $OUTPUT_OPTIONS; echo STATUS={status} >> $OUTPUT_OPTIONS; exit 3\n\n"
+        )
+    };
+    assert_eq!(
+        story(&rule("178029946"), TWO),
+        "test-1 fred@tcp_local:l failed 5.7.9 part 2 (application/octet-stream): 5.7.9 A virus\n"
+    );
+    assert_eq!(
+        story(&rule("0x0A9C86B3"), TWO),
+        "test-1 fred@tcp_local:l delivered 2.0.0 a program has thrown it away\n"
+    );
+    assert!(story(&rule("178028698"), TWO).contains(" deferred 4.3.0 "));
+    assert!(story(&rule("12345"), TWO).contains(" deferred 4.3.0 "));
+    assert_eq!(converted(&rule("178030130"), TWO), TWO, "PMDF__FORCEASIS");
+    assert!(!converted(&rule("178030178"), TWO).contains("octet-stream"), "PMDF__FORCEDELETE");
+    let report = bench(&rule("178030098")).mail(mail(TWO)).run();
+    assert_eq!(only(&report), TWO);
+    assert_eq!(report.submissions[0].recipients[0].address, "postmaster@hub.example");
+    // Without the parameter nobody looks at the file.
+    let deaf = rule("178029946").replace("override-option-file=1\n", "");
+    assert!(
+        story(&deaf, TWO)
+            .contains(" deferred 4.3.0 part 2 (application/octet-stream): the program ended with status 3")
+    );
+}
+
+#[test]
+fn a_program_gives_the_part_another_label() {
+    let rule = "in-type=application\noverride-option-file=1\ncommand=cp $INPUT_FILE $OUTPUT_FILE; printf 'OUTPUT_TYPE=text\\nOUTPUT_SUBTYPE=\"x-mine\"\\nOUTPUT_ENCODING=quoted-printable\\nOUTPUT_DISPOSITION=inline\\nOUTPUT_DESCRIPTION=a\\n' > $OUTPUT_OPTIONS\n\n";
+    let text = converted(rule, TWO);
+    for line in [
+        "Content-Type: text/x-mine\r\n",
+        "Content-Disposition: inline\r\n",
+        "Content-Description: a\r\n",
+        "Content-Transfer-Encoding: quoted-printable\r\n",
+        "\r\n\r\n=00=01=02=03=04\r\n--",
+    ] {
+        assert!(text.contains(line), "{line} {text}");
+    }
+}
+
+#[test]
+fn fields_that_a_program_writes_are_fields_of_the_part_and_nothing_else() {
+    let rule = "in-type=application\noverride-header-file=1\ncommand=cp $INPUT_FILE $OUTPUT_FILE; printf 'Content-Type: text/html;\\n charset=utf-8\\nBcc: victim@x.example\\nContent-Transfer-Encoding: 8bit\\nContent-A: b\\rX: y\\nContent-Id: <a@b>\\n\\nSubject: no\\n\\n--==b\\n' > $OUTPUT_HEADERS\n\n";
+    let report = bench(rule).mail(mail(TWO)).run();
+    let text = only(&report);
+    let part = &text[text.rfind("--==b\r\n").unwrap()..];
+    assert_eq!(
+        part,
+        "--==b\r\nContent-Type: text/html;\r\n charset=utf-8\r\nContent-Id: <a@b>\r\nContent-Transfer-Encoding: base64\r\n\r\nAAECAwQ=\r\n--==b--\r\nepilogue\r\n"
+    );
+    let said: String = report.log.iter().map(|line| line.text.as_str()).collect();
+    assert!(said.contains("Bcc: victim@x.example") && said.contains("Content-A: b"), "{said}");
+}
+
+#[test]
+fn a_program_knows_what_it_works_on() {
+    let rule = "in-type=application\noriginal-header-file=1\nmessage-header-file=2\nparameter-symbol-0=NAME\ndparameter-symbol-0=FILENAME\nout-subtype=y\n\
+        command=for v in INPUT_TYPE INPUT_SUBTYPE INPUT_ENCODING INPUT_DISPOSITION INPUT_DESCRIPTION INPUT_CHANNEL OUTPUT_CHANNEL OUTPUT_TYPE OUTPUT_SUBTYPE PART_NUMBER PART_SIZE ENVELOPE_FROM QUEUE_ID NAME FILENAME INPUT_PARAMETER_NAME_0 INPUT_PARAMETER_VALUE_0; do eval echo $v=\\\"\\$$v\\\"; done > $OUTPUT_FILE; echo ---; cat $MESSAGE_HEADERS >> $OUTPUT_FILE; cat $INPUT_HEADERS >> $OUTPUT_FILE\nout-mode=text\nout-encoding=none\n\n";
+    let text = converted(rule, TWO);
+    let expected = "INPUT_TYPE=application\r\nINPUT_SUBTYPE=octet-stream\r\nINPUT_ENCODING=base64\r\nINPUT_DISPOSITION=attachment\r\nINPUT_DESCRIPTION=\r\n\
+        INPUT_CHANNEL=tcp_local\r\nOUTPUT_CHANNEL=l\r\nOUTPUT_TYPE=application\r\nOUTPUT_SUBTYPE=y\r\nPART_NUMBER=2\r\nPART_SIZE=5\r\nENVELOPE_FROM=a@origin.example\r\nQUEUE_ID=test-1\r\n\
+        NAME=a b.bin\r\nFILENAME=a b.bin\r\nINPUT_PARAMETER_NAME_0=name\r\nINPUT_PARAMETER_VALUE_0=a b.bin\r\nSubject: two\r\n";
+    assert!(text.contains(expected), "{text}");
+    assert!(text.contains("\r\n\r\nContent-Type: application/octet-stream; name"), "{text}");
+}
+
+#[test]
+fn what_a_message_says_is_never_a_command() {
+    let evil = with("name=\"a b.bin\"", "name=\"$(touch pwned)`touch pwned`'; touch pwned #\\\"\"");
+    let rule = "in-type=application\nparameter-symbol-0=NAME\nout-mode=text\nout-encoding=7bit\ncommand=printf %s 'NAME' > 'OUTPUT_FILE'; ls >> 'OUTPUT_FILE'\n\n";
+    let text = converted(rule, &evil);
+    assert!(text.contains("$(touch pwned)`touch pwned`'; touch pwned #\""), "{text}");
+    assert!(text.contains("input\r\noutput\r\n") && !text.contains("\r\npwned"), "{text}");
+}
+
+#[test]
+fn a_program_that_does_not_end_well_keeps_the_message_waiting() {
+    for (command, why) in [
+        ("exit 1", "4.3.0 part 1 (text/plain): the program ended with status 1"),
+        (
+            "echo no such font; exit 70",
+            "4.3.0 part 1 (text/plain): the program ended with status 70: no such font",
+        ),
+        ("kill -9 $$", "4.3.0 part 1 (text/plain): the program was ended by signal 9"),
+        ("true", "4.3.0 part 1 (text/plain): the program wrote no file OUTPUT_FILE"),
+        ("/no/such/program", "4.3.5 part 1 (text/plain): the program ended with status 127"),
+        ("mkdir $OUTPUT_FILE", "4.3.0 part 1 (text/plain): the file OUTPUT_FILE of the program is not read"),
+        (
+            "ln -s /etc/passwd $OUTPUT_FILE",
+            "4.3.0 part 1 (text/plain): the file OUTPUT_FILE of the program is not read",
+        ),
+        ("mkfifo $OUTPUT_FILE", "4.3.0 part 1 (text/plain): the file OUTPUT_FILE of the program is not read"),
+        ("exec yes", "4.3.0 part 1 (text/plain): the program printed more than 1048576 octets"),
+    ] {
+        let story = story(&format!("in-type=text\ncommand={command}\n\n"), TWO);
+        assert!(story.starts_with(&format!("test-1 fred@tcp_local:l deferred {why}")), "{command}: {story}");
+    }
+}
+
+#[test]
+fn a_program_has_its_time_and_its_room() {
+    let late =
+        bench("in-type=text\ncommand=exec sleep 60\n\n").option("shell_timeout", "1").mail(mail(TWO)).run();
+    assert!(
+        late.story()
+            .contains(" deferred 4.3.0 part 1 (text/plain): the program was not done within 1 seconds"),
+        "{}",
+        late.story()
+    );
+    let endless = bench("in-type=text\ncommand=exec cat /dev/zero > $OUTPUT_FILE\n\n")
+        .option("file_max", "1000000")
+        .mail(mail(TWO))
+        .run();
+    assert!(
+        endless.story().contains(" deferred 4.3.0 part 1 (text/plain): the program was ended by signal 25"),
+        "{}",
+        endless.story()
+    );
+    let none = mail(TWO).time_left([Duration::from_secs(3)]);
+    let none = bench("in-type=text\ncommand=true\n\n").mail(none).run();
+    assert!(
+        none.story().contains(" deferred 4.3.0 part 1 (text/plain): no time was left"),
+        "{}",
+        none.story()
+    );
+}
+
+#[test]
+fn nothing_is_left_behind() {
+    let place = tempfile::tempdir().expect("a folder");
+    let folder = place.path().to_string_lossy().into_owned();
+    for command in ["touch a; mkdir b; exit 0", "kill -9 $$", "cp $INPUT_FILE $OUTPUT_FILE"] {
+        let bench = bench(&format!("in-type=*\ncommand={command}\n\n"));
+        bench.option("work_dir", folder.as_str()).mail(mail(TWO)).run().assert_clean();
+        assert_eq!(std::fs::read_dir(place.path()).expect("the folder").count(), 0, "{command}");
+    }
+    let report = bench("in-type=*\ncommand=true\n\n")
+        .option("work_dir", format!("{folder}/not/there"))
+        .mail(mail(TWO))
+        .run();
+    assert!(
+        report.story().contains(" deferred 4.3.0 part 1 (text/plain): no folder in "),
+        "{}",
+        report.story()
+    );
+}
+
+#[test]
+fn what_cannot_be_taken_apart_passes_or_waits() {
+    let rule = "in-type=*\ndelete=1\n\n";
+    let bad = "Content-Type: multipart/mixed; boundary=x\r\n\r\n--y\r\n\r\na\r\n--y--\r\n";
+    let many = format!(
+        "Content-Type: multipart/mixed; boundary=x\r\n\r\n{}--x--\r\n",
+        "--x\r\n\r\na\r\n".repeat(10_000)
+    );
+    let mut deep = String::new();
+    for level in 0..100 {
+        deep.push_str(&format!("Content-Type: multipart/mixed; boundary=b{level}x\r\n\r\n--b{level}x\r\n"));
+    }
+    deep.push_str("\r\nin the middle\r\n");
+    let odd = "Content-Type: application/x\r\nContent-Transfer-Encoding: x-uuencode\r\n\r\nbegin\r\n";
+    let command = "in-type=*\ncommand=true\n\n";
+    for (conversions, message, why) in [
+        (rule, bad, "its multipart 1 has no parts"),
+        (rule, many.as_str(), "it has more than 1000 parts"),
+        (rule, deep.as_str(), "it has parts within parts, more than 60 deep"),
+        (command, odd, "nobody knows the encoding `x-uuencode` of part 1 (application/x)"),
+    ] {
+        let report = bench(conversions).mail(mail(message)).run();
+        assert_eq!(only(&report), message, "{why}");
+        assert!(
+            report.log.iter().any(|line| line.text == format!("it goes on as it is: {why}")),
+            "{:?}",
+            report.log
+        );
+        let report = bench(conversions).option("unreadable", "wait").mail(mail(message)).run();
+        assert_eq!(
+            report.story(),
+            format!("test-1 fred@tcp_local:l deferred 4.6.0 it is not taken apart: {why}\n")
+        );
+    }
+    let report = bench(rule).option("max_size", "100").mail(mail(TWO)).run();
+    assert_eq!(only(&report), TWO);
+    // Ten thousand parts are converted where that is wanted.
+    let report = bench("in-type=text\npart-number=10000\ndelete=1\n\n")
+        .option("max_parts", "20000")
+        .mail(mail(&many))
+        .run();
+    assert_eq!(only(&report).matches("--x\r\n").count(), 9_999);
+}
+
+#[test]
+fn what_is_signed_is_left_alone_unless_that_is_said() {
+    let signed = TWO.replace("multipart/mixed", "multipart/signed");
+    assert_eq!(converted("in-type=*\ndelete=1\n\n", &signed), signed);
+    let report = bench("in-type=text\ndelete=1\n\n").option("signed", "convert").mail(mail(&signed)).run();
+    assert!(!only(&report).contains("hello"));
+}
+
+#[test]
+fn a_body_is_never_taken_for_a_boundary() {
+    let rule = "in-type=text\nout-encoding=none\ncommand=printf 'a\\n--==b--\\nb\\n' > $OUTPUT_FILE\n\n";
+    let text = converted(rule, TWO);
+    assert_eq!(text.matches("--==b--").count(), 1, "{text}");
+    assert!(
+        text.contains("Content-Transfer-Encoding: base64\r\n\r\nYQ0KLS09PWItLQ0KYg0K\r\n--==b"),
+        "{text}"
+    );
+}
+
+#[test]
+fn texts_get_the_encoding_that_they_need() {
+    let alone = "Subject: x\r\n\r\nplain\r\n";
+    for (command, expected) in [
+        (
+            "printf 'caf\\303\\251\\n' > $OUTPUT_FILE",
+            "Subject: x\r\nContent-Transfer-Encoding: quoted-printable\r\nMIME-Version: 1.0\r\n\r\ncaf=C3=A9\r\n",
+        ),
+        (
+            "printf 'two\\r\\nlines\\n.\\n' > $OUTPUT_FILE",
+            "Subject: x\r\nMIME-Version: 1.0\r\n\r\ntwo\r\nlines\r\n.\r\n",
+        ),
+        (": > $OUTPUT_FILE", "Subject: x\r\nMIME-Version: 1.0\r\n\r\n"),
+    ] {
+        assert_eq!(converted(&format!("in-type=text\ncommand={command}\n\n"), alone), expected);
+    }
+    let eight = "Subject: x\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\ncaf=C3=A9\r\n";
+    let text =
+        converted("in-type=text\nout-encoding=8bit\ncommand=tr f F < $INPUT_FILE > $OUTPUT_FILE\n\n", eight);
+    assert!(text.ends_with("Content-Transfer-Encoding: 8bit\r\nMIME-Version: 1.0\r\n\r\ncaFé\r\n"), "{text}");
+}
+
+#[test]
+fn mail_that_rules_have_sent_here_goes_on_as_from_the_channel() {
+    let mail = Mail::new("a@origin.example").to("fred@site.example").text(TWO);
+    let report =
+        bench("in-type=text\ndelete=1\n\nin-channel=tcp_*\nin-type=*\ndelete=1\n\n").mail(mail).run();
+    report.assert_clean();
+    assert!(!report.submissions[0].as_original);
+    let text = String::from_utf8_lossy(&report.submissions[0].content).into_owned();
+    assert!(!text.contains("hello") && text.contains("octet-stream"), "{text}");
+}
+
+#[test]
+fn a_hub_that_is_root_has_to_name_an_account_for_programs_alone() {
+    let with = |conversions: &str| {
+        Bench::<Conversion>::new().fact("conversions", conversions).mail(mail(TWO)).run().created
+    };
+    assert_eq!(with("in-type=*\ndelete=1\n\n"), sluice_sdk::testing::Ended::Well);
+    if user() == "root" {
+        let refused = with("in-type=*\ncommand=true\n\n");
+        assert!(
+            matches!(refused, sluice_sdk::testing::Ended::Refused(ref text) if text.contains("USER")),
+            "{refused:?}"
+        );
+    }
+}

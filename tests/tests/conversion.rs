@@ -1,0 +1,174 @@
+//! Parts of messages that programs convert on their way, and mail that waits for programs that fail.
+
+use sluice_testkit::{Sink, Site, below_received, wait_for, watch};
+use sluice_tests::{Destination, SOON, WHILE, configuration, is_root};
+use std::fs;
+
+const TABLE: &str = "CONVERSIONS\n\n  IN-CHAN=tcp_local;OUT-CHAN=tcp_next;CONVERT  Yes\n";
+const TEXT: &str = "From: <me@origin.example>\r\nSubject: text\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"==\"\r\n\r\n\
+    --==\r\nContent-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\ncaf=E9\r\n\
+    --==\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n\r\nAAECAwQ=\r\n--==--\r\n";
+
+/// A hub that converts what goes to `next.example`, and not what goes to `other.example`.
+fn hub(name: &str, sink: &Sink, keywords: &str, conversions: &str, options: &str) -> Site {
+    let site = Site::new(name);
+    let to = [
+        Destination::direct("tcp_next", "next.example", sink.port()),
+        Destination::direct("tcp_other", "other.example", sink.port()),
+    ];
+    let channel = format!("\nconversion backoff pt1s {keywords}\nCONVERSION-DAEMON\n");
+    site.write("sluice.cnf", &format!("{}{channel}", configuration("", &to)));
+    site.write("mappings", TABLE);
+    site.write("conversions", conversions);
+    let user = if is_root() { "USER=root\n" } else { "" };
+    site.write("conversion_option", &format!("{user}{options}"));
+    site
+}
+
+fn send(site: &Site, to: &[&str], content: &str) {
+    let reply = site.talk().deliver("me@origin.example", to, content.as_bytes()).expect("an answer");
+    assert_eq!(reply.code, 250, "{reply}");
+}
+
+fn text(content: &[u8]) -> String {
+    String::from_utf8_lossy(below_received(content)).into_owned()
+}
+
+const ICONV: &str = "in-chan=tcp_*; out-chan=tcp_next; in-type=text; in-subtype=plain;\n  \
+    in-parameter-name-0=charset; in-parameter-value-0=iso-8859-1;\n  \
+    out-parameter-name-0=charset; out-parameter-value-0=utf-8; out-encoding=8bit;\n  \
+    command=\"iconv -f iso-8859-1 -t utf-8 'INPUT_FILE' > 'OUTPUT_FILE'\"\n\n\
+    in-type=application; out-subtype=gzip;\n  command=\"gzip -cn 'INPUT_FILE' > 'OUTPUT_FILE'\"\n";
+
+#[test]
+fn parts_are_converted_on_their_way_to_one_channel_and_not_to_another() {
+    let sink = Sink::start();
+    let mut site = hub("conversion", &sink, "", ICONV, "");
+    let check = site.command(&["check"]);
+    assert!(
+        check.code == 0 && check.out.ends_with("nothing to complain about\n"),
+        "{}{}",
+        check.out,
+        check.err
+    );
+    site.start();
+    send(&site, &["ann@next.example", "bob@other.example", "kim@deep.next.example"], TEXT);
+    wait_for("all have it", SOON, || sink.arrived().iter().map(|one| one.to.len()).sum::<usize>() == 3);
+    site.wait_for_waiting(None, 0, SOON);
+    for one in sink.arrived() {
+        assert_eq!(one.from, "me@origin.example");
+        let content = text(&one.content);
+        if one.to == ["bob@other.example"] {
+            assert_eq!(content, TEXT);
+            continue;
+        }
+        assert!(content.contains("Content-Type: text/plain;\r\n\tcharset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\ncafé\r\n--=="), "{content}");
+        assert!(
+            content
+                .contains("Content-Type: application/gzip\r\nContent-Transfer-Encoding: base64\r\n\r\nH4sI"),
+            "{content}"
+        );
+        let received = String::from_utf8_lossy(&one.content).matches("Received: ").count();
+        assert_eq!(received, 2, "it went over the channel once: {}", String::from_utf8_lossy(&one.content));
+    }
+    watch("none arrives twice", WHILE, || sink.arrived().iter().map(|one| one.to.len()).sum::<usize>() == 3);
+    site.stop();
+}
+
+#[test]
+fn a_scanner_refuses_a_message_and_its_sender_hears_why() {
+    let sink = Sink::start();
+    // As clamscan says it: 0 clean, 1 found, 2 trouble.
+    let scanner = "in-type=*; override-option-file=1;\n  command=\"./scan 'INPUT_FILE'; case $? in 0) cp 'INPUT_FILE' 'OUTPUT_FILE';; \
+        1) echo OUTPUT_DIAGNOSTIC='5.7.1 Eicar found' > 'OUTPUT_OPTIONS'; echo STATUS=178029946 >> 'OUTPUT_OPTIONS';; *) exit 75;; esac\"\n";
+    let mut site = hub("conversion-scan", &sink, "", "in-type=*; delete=1\n", "");
+    let script = site.folder().join("scan.sh");
+    site.write("conversions", &scanner.replace("./scan", &format!("/bin/sh {}", script.display())));
+    fs::write(&script, "grep -q EICAR \"$1\" && exit 1\ngrep -q BROKEN \"$1\" && exit 2\nexit 0\n")
+        .expect("a script");
+    site.start();
+    send(&site, &["ann@next.example"], TEXT);
+    let one = &sink.wait(1, SOON)[0];
+    assert_eq!(text(&one.content), TEXT, "what is clean is not touched");
+    site.write("aliases", "me: me@other.example\n");
+    let bad = TEXT.replace("caf=E9", "EICAR");
+    let reply =
+        site.talk().deliver("me@other.example", &["ann@next.example"], bad.as_bytes()).expect("an answer");
+    assert_eq!(reply.code, 250);
+    let arrived = sink.wait(2, SOON);
+    let notice = arrived.iter().find(|one| one.from.is_empty()).expect("a notice");
+    let said = String::from_utf8_lossy(&notice.content);
+    assert!(
+        notice.to == ["me@other.example"] && said.contains("Eicar found") && said.contains("5.7.1"),
+        "{said}"
+    );
+    // A scanner that fails lets nothing pass.
+    send(&site, &["ann@next.example"], &TEXT.replace("caf=E9", "BROKEN"));
+    site.wait_for_waiting(None, 1, SOON);
+    watch("it waits", WHILE, || sink.count() == 2);
+    fs::write(&script, "exit 0\n").expect("a script");
+    assert!(text(&sink.wait(3, SOON)[2].content).contains("BROKEN"));
+    site.wait_for_waiting(None, 0, SOON);
+    site.stop();
+}
+
+#[test]
+fn a_hub_that_is_killed_while_a_program_runs_loses_nothing() {
+    let sink = Sink::start();
+    let mut site = hub("conversion-killed", &sink, "", "in-type=*; delete=1\n", "");
+    let (mark, go) = (site.folder().join("runs"), site.folder().join("go"));
+    let command = format!(
+        "touch {}; while [ ! -e {} ] && [ -e 'INPUT_FILE' ]; do sleep 0.1; done; cp 'INPUT_FILE' 'OUTPUT_FILE'",
+        mark.display(),
+        go.display()
+    );
+    site.write("conversions", &format!("in-type=text; out-description=seen; command=\"{command}\"\n"));
+    site.start();
+    send(&site, &["ann@next.example"], TEXT);
+    wait_for("the program runs", SOON, || mark.exists());
+    site.kill();
+    fs::write(&go, "").expect("a file");
+    site.start();
+    let arrived = sink.wait(1, SOON);
+    assert!(text(&arrived[0].content).contains("Content-Description: seen\r\n"));
+    site.wait_for_waiting(None, 0, SOON);
+    watch("once", WHILE, || sink.count() == 1);
+    site.stop();
+}
+
+#[test]
+fn an_isolated_channel_converts_too() {
+    let sink = Sink::start();
+    let mut site = hub("conversion-isolated", &sink, "isolated", ICONV, "");
+    site.start();
+    send(&site, &["ann@next.example"], TEXT);
+    let arrived = sink.wait(1, SOON);
+    let content = text(&arrived[0].content);
+    assert!(content.contains("café") && content.contains("application/gzip"), "{content}");
+    site.wait_for_waiting(None, 0, SOON);
+    site.stop();
+}
+
+#[test]
+fn every_mistake_is_shown_with_its_line() {
+    let sink = Sink::start();
+    let site = hub(
+        "conversion-mistakes",
+        &sink,
+        "",
+        "in-type=text; delete=2\n\ntype=x; delete=1\nin-type=a; in-type=b; delete=1\n",
+        "",
+    );
+    let check = site.command(&["check"]);
+    let all = format!("{}{}", check.out, check.err);
+    assert_ne!(check.code, 0, "{all}");
+    for expected in [
+        "error[bad-conversion]: `delete` cannot be `2`",
+        "conversions:1:22",
+        "conversions:3:1",
+        "warning[conversion-without-effect]",
+        "conversions:4:12",
+    ] {
+        assert!(all.contains(expected), "{expected}: {all}");
+    }
+}
