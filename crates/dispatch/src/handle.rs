@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use crossbeam_channel::Receiver;
 use sluice_handoff::{Sender, TrySendError};
-use sluice_mail::{Envelope, Recipient, Refusal, Status, Time};
+use sluice_mail::{Envelope, EnvelopeError, Recipient, Refusal, Status, Time};
 use sluice_queue::{EntryView, QueueSummary, Selector};
-use sluice_spool::{EntryId, Health, ReadError, SealError, Spool, Stats};
+use sluice_spool::{CameBack, EntryId, Health, ReadError, SealError, Spool, Stats};
 
 use crate::closed::{Closing, ClosingDone, ClosingError};
 use crate::conversions;
@@ -37,6 +37,9 @@ pub(crate) const PERMITS: usize = 8192;
 pub(crate) const NOTICES: usize = 256;
 /// Events that may wait in the inbox.
 pub(crate) const INBOX: usize = 4096;
+
+/// How often somebody who brings mail back looks whether there is room for a message.
+const PERMIT_LOOK: Duration = Duration::from_millis(5);
 
 /// The dispatcher has more to do than it can take note of. Try again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -86,6 +89,17 @@ impl CommitError {
             Self::Seal(_) => Refusal::new(451, status(4, 3, 0), "cannot store the message, try again"),
         }
     }
+}
+
+/// Why a message that has come back is not in the queue. It is in the spool.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeBackError {
+    /// Its envelope says nothing that we understand.
+    #[error("its envelope is not understood")]
+    Envelope(#[from] EnvelopeError),
+    /// The next start finds it.
+    #[error("the hub is stopping")]
+    Stopping,
 }
 
 pub(crate) struct Shared {
@@ -254,6 +268,25 @@ impl Handle {
     ) {
         let draft = self.draft();
         self.commit(draft, envelope, content, done);
+    }
+
+    /// Puts a message into the queue that the spool has brought back from quarantine: it waits like one that has just come. Waits for
+    /// room: for threads that may wait.
+    ///
+    /// # Errors
+    /// Its envelope is not understood, or the hub is stopping. The message is in the spool, and the next start looks at it again.
+    pub fn take_back(&self, came: &CameBack) -> Result<(), TakeBackError> {
+        let shared = &self.shared;
+        let envelope = Envelope::decode(&came.envelope)?;
+        let take = |permits: usize| permits.checked_sub(1);
+        while shared.permits.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_err() {
+            if shared.stopping.load(Ordering::Acquire) {
+                return Err(TakeBackError::Stopping);
+            }
+            std::thread::sleep(PERMIT_LOOK);
+        }
+        let ticket = ticket(came.id, came.at, came.body_len, envelope, &shared.loaded.load_full().config);
+        shared.arrivals.send(Event::Accepted(ticket)).map_err(|_| TakeBackError::Stopping)
     }
 
     /// Makes what waits under the order's selectors due now. `done` runs on the dispatcher's thread.

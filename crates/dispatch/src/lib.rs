@@ -74,7 +74,7 @@ pub use closed::{Closing, ClosingDone, ClosingError, REASON_MAX, SUSPENSIONS_MAX
 pub use details::Details;
 pub use early::{Answered, Fate, NoNotice, early_notices};
 pub use event::{Answer, ChannelReport, ChannelStatus, Loaded, Part, Ticket};
-pub use handle::{Busy, CommitError, Draft, Handle, ask};
+pub use handle::{Busy, CommitError, Draft, Handle, TakeBackError, ask};
 pub use last_error::{Deferral, LastError};
 pub use notice::RETURNED_WHOLE_MAX;
 pub use order::{Matched, Order, Peer, ReleaseId, Released, Requester, Via};

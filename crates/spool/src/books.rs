@@ -246,6 +246,22 @@ impl Books {
         unneeded.map(|(number, _)| *number).collect()
     }
 
+    /// Something that was written into these segments is nobody's any more: what is left of them may be worth moving.
+    pub(crate) fn given_up(&mut self, segments: impl IntoIterator<Item = u32>, now: Instant) {
+        for segment in segments {
+            if let Some(book) = self.segments.get_mut(&segment) {
+                book.settled = Some(now);
+            }
+        }
+    }
+
+    /// The next segment behind a number, and which of these entries, sorted by id, are live in it.
+    pub(crate) fn have_behind(&self, behind: u32, ids: &[EntryId]) -> Option<(u32, Vec<EntryId>)> {
+        let (number, book) = self.segments.range(behind.checked_add(1)?..).next()?;
+        let live = book.live().map(|line| book.id(line)).filter(|id| ids.binary_search(id).is_ok());
+        Some((*number, live.collect()))
+    }
+
     /// Closes the book of a segment that was removed.
     pub(crate) fn close(&mut self, segment: u32) {
         self.segments.remove(&segment);

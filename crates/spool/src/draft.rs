@@ -51,26 +51,34 @@ pub(crate) struct DraftPieces {
     pub(crate) broken: bool,
 }
 
-/// A message that is being received. Dropping it gives the message up.
+/// A message that is being received. Dropping it gives the message up: what was written of it is nobody's from then on, and its room is
+/// given back with that of its segments.
 pub struct Draft {
     way: Way,
     state: Arc<DraftState>,
 }
 
 /// What is being received, from its beginning until it has been handed over or given up.
-struct Way(Spool);
+struct Way {
+    spool: Spool,
+    /// Parts of it were sent to the writer, who is told when it is given up.
+    begun: Option<Arc<DraftState>>,
+}
 
 impl Way {
     fn begins(spool: Spool) -> Way {
         spool.shared().gathering.begins();
-        Way(spool)
+        Way { spool, begun: None }
     }
 }
 
 impl Drop for Way {
     fn drop(&mut self) {
-        if self.0.shared().gathering.ends() {
-            self.0.work().ring();
+        if let Some(draft) = self.begun.take() {
+            self.spool.gives_up(draft);
+        }
+        if self.spool.shared().gathering.ends() {
+            self.spool.work().ring();
         }
     }
 }
@@ -90,10 +98,11 @@ impl Draft {
     /// Appends to the body. `done` comes when the bytes are written (not yet synced): the moment to read more from the
     /// client, so that a large body is never in memory as a whole.
     pub fn chunk(&mut self, bytes: Vec<u8>, done: impl FnOnce(Result<(), SealError>) + Send + 'static) {
-        let parts = parts(&bytes, self.way.0.shared().options.piece_max());
+        let parts = parts(&bytes, self.way.spool.shared().options.piece_max());
         let done = Promise::new(Box::new(done));
         let chunk = Work::Chunk { draft: Arc::clone(&self.state), bytes, parts, done };
-        let spool = &self.way.0;
+        self.way.begun = Some(Arc::clone(&self.state));
+        let spool = &self.way.spool;
         spool.is_sent(spool.work().try_send(chunk));
     }
 
@@ -106,12 +115,14 @@ impl Draft {
         tail: Vec<u8>,
         done: impl FnOnce(Result<Location, SealError>) + Send + 'static,
     ) {
-        let Draft { way, state: draft } = self;
-        let longest = way.0.shared().options.piece_max();
+        let Draft { mut way, state: draft } = self;
+        // From here on the writer knows by himself what becomes of it.
+        way.begun = None;
+        let longest = way.spool.shared().options.piece_max();
         let chunked = tail.len() > longest;
         let parts = parts(&tail, longest);
         let done = Promise::new(Box::new(done));
-        way.0.commit(Work::Commit { draft, envelope, tail, parts, chunked, done });
+        way.spool.commit(Work::Commit { draft, envelope, tail, parts, chunked, done });
         // Behind the commit, so that whoever finds nobody on his way finds the message.
         drop(way);
     }
@@ -129,6 +140,9 @@ impl Spool {
             Ok(()) => {}
             Err(TrySendError::Full(work)) => {
                 work.draft().pieces.lock().broken = true;
+                if let Work::Commit { draft, .. } = &work {
+                    self.gives_up(Arc::clone(draft));
+                }
                 self.shared().counters.refused.fetch_add(1, Ordering::Relaxed);
                 work.refuse(SealError::Busy);
             }

@@ -37,6 +37,7 @@
 
 #![deny(unsafe_code)]
 
+mod aside;
 mod batch;
 mod books;
 mod brief;
@@ -64,6 +65,7 @@ mod stored;
 pub mod testing;
 mod writer;
 
+pub use aside::{Aside, AsideError, AsideMessage, CameBack, Fate};
 pub use brief::brief_list;
 pub use checkpoint::Cut;
 pub use disk::Disk;
@@ -72,10 +74,7 @@ pub use envelopes::Envelopes;
 pub use error::{CheckpointError, OpenError, ReadError, SealError};
 pub use found::FoundState;
 pub use ids::{EntryId, Location, NotAnEntryId};
-pub use looking::{
-    Aside, AsideError, AsideMessage, Fate, FileOf, Flaw, Look, Loss, SalvageError, Salvaged, SpoolFile,
-    Standing, What,
-};
+pub use looking::{FileOf, Flaw, Look, Loss, SalvageError, Salvaged, SpoolFile, Standing, What};
 pub use map::{Map, MappedFile, NotMapped};
 pub use quarantine::Damage;
 pub use record::Later;

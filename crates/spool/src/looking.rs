@@ -10,7 +10,6 @@
 //! # Not here
 //! What envelopes and states mean: their owners read them.
 
-mod aside;
 mod salvage;
 mod untouched;
 
@@ -19,7 +18,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use self::aside::{Aside, AsideError, AsideMessage, Fate};
 pub use self::salvage::{SalvageError, Salvaged};
 use self::untouched::Untouched;
 use crate::checkpoint::{self, Begin};
@@ -41,12 +39,12 @@ const LOOKS: usize = 5;
 
 /// A spool folder that is looked at.
 pub struct Look {
-    disk: Disk,
-    storage: Arc<dyn Storage>,
-    later: Later,
-    looked: Looked,
+    pub(crate) disk: Disk,
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) later: Later,
+    pub(crate) looked: Looked,
     /// Nobody else works in the folder.
-    lock: Option<LockGuard>,
+    pub(crate) lock: Option<LockGuard>,
 }
 
 /// The kinds of files that hold records.
@@ -260,11 +258,18 @@ impl Look {
     /// # Errors
     /// As [`Look::at`], and [`OpenError::InUse`].
     pub fn alone(folder: &Path, later: Later) -> Result<Look, OpenError> {
+        let held = |holder| OpenError::InUse { path: folder.to_owned(), holder };
+        let open =
+            || Disk::open(folder).map_err(|source| OpenError::Read { path: folder.to_owned(), source });
+        // Before all of it is read for nothing.
+        if folder.is_dir()
+            && let Ok(Some(holder)) = open()?.holder()
+        {
+            return Err(held(holder));
+        }
         // A folder that is no spool shall get no lock file.
         Look::at(folder, later)?;
-        let disk =
-            Disk::open(folder).map_err(|source| OpenError::Read { path: folder.to_owned(), source })?;
-        let held = |holder| OpenError::InUse { path: folder.to_owned(), holder };
+        let disk = open()?;
         let lock = match disk.lock() {
             Ok(guard) => Some(guard),
             Err(LockFailure::Held(holder)) => return Err(held(holder)),

@@ -167,6 +167,8 @@ struct Recovery {
     /// Segments and journals that the disk did not give back whole.
     aside: HashSet<u32>,
     journals_aside: HashSet<u32>,
+    /// In which segments parts of bodies were found, by their message.
+    parts: HashMap<EntryId, HashSet<u32>>,
     found: Recovered,
 }
 
@@ -387,7 +389,10 @@ impl Recovery {
                             Ok(()) => {
                                 last_good.insert(*number, at.offset);
                             }
-                            Err((id, what)) => bad.push((at, id, what)),
+                            Err((id, what)) => {
+                                self.keep_parts(*number, &record);
+                                bad.push((at, id, what));
+                            }
                         }
                     }
                     Found::Newer(found) => return Err(self.newer(&name, u16::from(found))),
@@ -412,6 +417,7 @@ impl Recovery {
                 }
             }
         }
+        self.keep_parts_of_unread(index);
         // What was copied forward later is whole there: its old record may stand beside others, without the chunks that were
         // in a segment that has gone.
         bad.retain(|(_, id, _)| id.is_none_or(|id| index.entries.get(id).is_none()));
@@ -434,6 +440,33 @@ impl Recovery {
         Ok(())
     }
 
+    /// A message is not whole. When that is because the disk keeps back a part of its body that is elsewhere, all segments that have any of
+    /// it go aside together, for none is of use without the others.
+    fn keep_parts(&mut self, number: u32, record: &Record<'_>) {
+        let head = (record.kind == Kind::Message).then(|| MessageHead::decode(record.head)).flatten();
+        let Some(head) = head else { return };
+        let is_kept_back = head.pieces().any(|piece| {
+            let holder = self.files.read().get(&piece.segment).cloned();
+            let cannot_be_read =
+                |file: &SegmentFile| file.record(&*self.storage, piece.offset as usize).is_err();
+            self.aside.contains(&piece.segment) || holder.is_some_and(|file| cannot_be_read(&file))
+        });
+        if is_kept_back {
+            self.aside.extend(head.pieces().map(|piece| piece.segment).chain([number]));
+        }
+    }
+
+    /// Parts of bodies whose messages are nowhere: the records of these may be what the disk keeps back.
+    fn keep_parts_of_unread(&mut self, index: &Index) {
+        // A record comes behind its parts.
+        let Some(last) = self.aside.iter().max().copied() else { return };
+        for (id, segments) in std::mem::take(&mut self.parts) {
+            if index.entries.get(id).is_none() && !index.removed.contains(&id) {
+                self.aside.extend(segments.into_iter().filter(|number| *number <= last));
+            }
+        }
+    }
+
     /// Takes one good record of a segment that was fetched whole into the index; `bytes` begins where it begins. The error names a message whose body is not good; it names none when
     /// the message is there all the same, because this was a copy of it.
     fn scanned(
@@ -447,6 +480,7 @@ impl Recovery {
         if record.kind == Kind::Chunk {
             if let Some((id, _)) = segment::decode_chunk(record.head) {
                 self.next.saw_id(id);
+                self.parts.entry(id).or_default().insert(at.segment);
             }
             return Ok(());
         }
@@ -583,6 +617,7 @@ impl Recovery {
             patience: Patience::default(),
             gathering: Gathering::of(gathering::ENOUGH),
             checkpoint_running: AtomicBool::new(false),
+            bringing_back: Mutex::new(()),
         };
         let (next_segment, next_journal) = (self.next.segment, self.next.journal);
         (Start { shared: Arc::new(shared), lock, books, next_segment, next_journal }, found)

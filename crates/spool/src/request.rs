@@ -83,6 +83,14 @@ pub(crate) enum Message {
     Transition(Transition),
     /// Close the journal file and tell what is live.
     Cut(Sender<Line>),
+    /// Which of these, sorted, are live in the next segment behind a number; the answer is `None` behind the last segment.
+    Have {
+        ids: Arc<[EntryId]>,
+        behind: u32,
+        reply: Sender<Option<(u32, Vec<EntryId>)>>,
+    },
+    /// A draft that has written parts of a body was given up.
+    GivenUp(Arc<DraftState>),
     /// A reader found damage.
     Damaged {
         at: Location,

@@ -14,7 +14,7 @@
 //! Transitions come from the one owner of the queue, are a few dozen bytes each, and must not be refused; theirs is
 //! unbounded. (Were it bounded, the owner could wait for the writer while the writer's callback waits for the owner.)
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -24,7 +24,7 @@ use parking_lot::{Mutex, RwLock};
 use sluice_handoff::{Bell, Gathering, Patience, Sender};
 
 use crate::checkpoint::{Checkpointer, Cut};
-use crate::draft::Draft;
+use crate::draft::{Draft, DraftState};
 use crate::envelopes::{self, Envelopes};
 use crate::error::{CheckpointError, OpenError, ReadError, SealError};
 use crate::ids::{EntryId, Location};
@@ -178,6 +178,8 @@ pub(crate) struct Shared {
     pub(crate) gathering: Gathering,
     pub(crate) checkpointer: Mutex<Checkpointer>,
     pub(crate) checkpoint_running: AtomicBool,
+    /// Held by who brings mail back from quarantine: one at a time.
+    pub(crate) bringing_back: Mutex<()>,
 }
 
 /// [`Stats`] as it is counted.
@@ -381,6 +383,11 @@ impl Spool {
         Envelopes::new(self)
     }
 
+    /// Tells the writer that a message is not going to be.
+    pub(crate) fn gives_up(&self, draft: Arc<DraftState>) {
+        let _ = self.inner.own.send(Message::GivenUp(draft));
+    }
+
     /// The queue of drafts.
     pub(crate) fn work(&self) -> &Sender<Work> {
         &self.inner.work
@@ -485,6 +492,24 @@ impl Spool {
                 shared.checkpoint_running.store(false, Ordering::Release);
                 Err(CheckpointError::Closed)
             }
+        }
+    }
+
+    /// Which of some entries are live. Waits for the writer, which looks through one segment at a time, between its batches. `None`: the
+    /// spool is closed.
+    pub(crate) fn have(&self, ids: Vec<EntryId>) -> Option<HashSet<EntryId>> {
+        debug_assert!(ids.is_sorted());
+        let ids: Arc<[EntryId]> = ids.into();
+        let mut have = HashSet::new();
+        let mut behind = 0;
+        // An entry that is moved meanwhile goes into a segment of a higher number, which is still to come.
+        loop {
+            let (reply, answer) = crossbeam_channel::bounded(1);
+            self.inner.own.send(Message::Have { ids: Arc::clone(&ids), behind, reply }).ok()?;
+            self.inner.attend();
+            let Some((segment, found)) = answer.recv().ok()? else { return Some(have) };
+            have.extend(found);
+            behind = segment;
         }
     }
 

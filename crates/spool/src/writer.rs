@@ -35,6 +35,7 @@ use self::forward::Forward;
 use crate::batch::{Batch, Committing};
 use crate::books::Books;
 use crate::checkpoint::{Begin, Line};
+use crate::draft::DraftState;
 use crate::error::SealError;
 use crate::gathering::Chances;
 use crate::ids::{EntryId, Location};
@@ -128,6 +129,8 @@ pub(crate) struct Writer {
     lazy_deadline: Option<Instant>,
     retry_at: Option<Instant>,
     forward: Forward,
+    /// A draft that had written parts was given up in this turn.
+    has_given_up: bool,
     /// Room for a journal is known to be kept.
     has_spare: bool,
     /// What the log has of the disk, and when it was last told of trouble.
@@ -200,6 +203,7 @@ impl Writer {
             lazy_deadline: None,
             retry_at: None,
             forward,
+            has_given_up: false,
             has_spare: false,
             told: Health::Ok,
             trouble_told: None,
@@ -246,6 +250,10 @@ impl Writer {
         }
         if self.retry_at.is_some_and(|at| at <= now) {
             self.probe();
+        }
+        if std::mem::take(&mut self.has_given_up) {
+            // Else what clients begin and never end would keep its room until something is settled.
+            self.reap();
         }
         self.step_forward(now);
         let waiting = self.pending.len() as u64;
@@ -296,10 +304,29 @@ impl Writer {
                 // The asker may have gone; then nothing was promised to anybody.
                 let _ = reply.send(line);
             }
+            Message::Have { ids, behind, reply } => {
+                // The asker may have gone.
+                let _ = reply.send(self.books.have_behind(behind, &ids));
+            }
+            Message::GivenUp(draft) => self.give_up(&draft),
             Message::Damaged { at, what } => quarantine::keep_damaged(&self.shared, at, &what),
             Message::Close => return true,
         }
         false
+    }
+
+    /// A message that is not going to be: its parts are nobody's, and what of it still waits is not written.
+    fn give_up(&mut self, draft: &DraftState) {
+        let mut pieces = draft.pieces.lock();
+        pieces.broken = true;
+        let pins = std::mem::take(&mut pieces.pins);
+        drop(pieces);
+        if pins.is_empty() {
+            return;
+        }
+        self.books.given_up(pins.iter().map(|(segment, _)| *segment), self.now);
+        self.forward.settled(self.now, self.shared.options.rest);
+        self.has_given_up = true;
     }
 
     fn take_transition(&mut self, mut transition: Transition) {
@@ -360,6 +387,7 @@ impl Writer {
                     Ok(row) => self.batch.commits.push(Committing { draft, row, done }),
                     Err(error) => {
                         self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
+                        self.give_up(&draft);
                         done.keep(Err(error));
                     }
                 }

@@ -604,3 +604,282 @@ fn a_segment_without_its_list_and_one_that_is_still_unread_are_told_from_whole_o
     fs::remove_file(aside.with_extension("settled.txt")).unwrap();
     assert!(matches!(look.aside(1), Err(AsideError::NoList(_))));
 }
+
+/// The files of the folder that are segments.
+fn segments_in(folder: &Path) -> Vec<String> {
+    files(folder).into_keys().filter(|name| name.starts_with("segment")).collect()
+}
+
+/// A message of three parts in the first two segments, with its record at the end of the second, and one behind it that is whole.
+fn spread(folder: &Path) -> (EntryId, Location) {
+    let (spool, _) = open(folder);
+    let parts: Vec<Vec<u8>> = (0..4).map(|n| bytes(n, 2000)).collect();
+    commit(&spool, b"first", &[&bytes(9, 2000)]).unwrap();
+    let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+    let sent = commit(&spool, b"spread", &parts).unwrap();
+    commit(&spool, b"last", &[&bytes(8, 100)]).unwrap();
+    assert_eq!(sent.1.segment, 2, "{:?}", sent.1);
+    spool.close();
+    sent
+}
+
+#[test]
+fn a_body_that_is_spread_over_segments_goes_aside_and_comes_back_with_all_its_parts() {
+    // The disk keeps back a part, or the record that says where the parts are.
+    for (name, is_record) in [("segment-0000000001", false), ("segment-0000000002", true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let (id, at) = spread(folder.path());
+        let offset = if is_record { at.offset as usize } else { 4096 };
+        let storage = CrashStorage::new(folder.path()).unwrap();
+        storage.bad_block(name, offset);
+        let (spool, recovered) = open_on(Arc::new(storage)).unwrap();
+        assert!(!recovered.entries.iter().any(|live| live.id == id), "{name}: it could be read");
+        for live in &recovered.entries {
+            support::remove(&spool, live.id, live.at).unwrap();
+        }
+        spool.close();
+        assert!(segments_in(folder.path()).is_empty(), "{name}: {:?}", segments_in(folder.path()));
+        // Whole again, and in whichever order they are brought back.
+        let look = || Look::alone(folder.path(), Later::Refuse).unwrap();
+        assert_eq!(look().set_aside().unwrap(), [1, 2], "{name}");
+        let first = look();
+        let aside = first.aside(1).unwrap();
+        first.bring_back(&aside, true, support::small()).unwrap();
+        let second = look();
+        let aside = second.aside(2).unwrap();
+        let fates: Vec<_> = aside.messages.iter().map(|one| (one.id, &one.fate)).collect();
+        assert!(fates.contains(&(id, &Fate::Missing)), "{name}: {fates:?}");
+        second.bring_back(&aside, true, support::small()).unwrap();
+        let (spool, recovered) = open(folder.path());
+        let whole: Vec<u8> = (0..4).flat_map(|n| bytes(n, 2000)).collect();
+        assert!(contents(&spool, &recovered)[&id].1 == whole, "{name}");
+    }
+}
+
+#[test]
+fn what_was_refused_is_not_copied_beside_what_the_disk_keeps_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = CrashStorage::new(folder.path()).unwrap();
+    let (spool, _) = open_on(Arc::new(storage.clone())).unwrap();
+    commit(&spool, b"e", &[&bytes(1, 2000)]).unwrap();
+    commit(&spool, b"e", &[&bytes(2, 2000)]).unwrap();
+    let (kept_back, at) = commit(&spool, b"e", &[&bytes(3, 500)]).unwrap();
+    assert!(at.offset >= 4096 && at.segment == 1, "{at:?}");
+    storage.fail(sluice_spool::testing::Operation::Sync, 0, 1, std::io::ErrorKind::Other);
+    let mut draft = Some(spool.draft());
+    let refused = draft.as_ref().unwrap().id();
+    let draft = draft.take().unwrap();
+    wait(|done| draft.commit(b"e".to_vec(), bytes(4, 500), done)).unwrap_err();
+    // Said in the journal, and elsewhere nothing of it.
+    wait(|done| spool.note(Vec::new(), Durability::Sync, Some(done))).unwrap();
+    spool.close();
+    let storage = CrashStorage::new(folder.path()).unwrap();
+    storage.bad_block("segment-0000000001", 4096);
+    let (spool, recovered) = open_on(Arc::new(storage)).unwrap();
+    for live in &recovered.entries {
+        support::remove(&spool, live.id, live.at).unwrap();
+    }
+    spool.close();
+    let fates = fates(folder.path());
+    assert!(fates.contains(&(kept_back, Fate::Missing)), "{fates:?}");
+    assert!(fates.contains(&(refused, Fate::Gone)), "its octets are in the file, and nobody's: {fates:?}");
+}
+
+#[test]
+fn a_segment_whose_list_cannot_be_written_stays_where_it_is() {
+    let mut without_list = 0;
+    for step in 0..10 {
+        let folder = tempfile::tempdir().unwrap();
+        let (spool, _) = open(folder.path());
+        for (n, length) in [(1, 1000), (2, 2000), (3, 1500), (4, 3000)] {
+            commit(&spool, b"e", &[&bytes(n, length)]).unwrap();
+        }
+        spool.close();
+        let storage = CrashStorage::new(folder.path()).unwrap();
+        storage.bad_block("segment-0000000001", 4096);
+        // Copies of what is damaged are made first, each with its text, and then the list.
+        storage.fail(sluice_spool::testing::Operation::Create, step, 1, std::io::ErrorKind::PermissionDenied);
+        let (spool, recovered) = open_on(Arc::new(storage.clone())).unwrap();
+        let aside = folder.path().join("quarantine");
+        let has_list = aside.join("segment-0000000001.settled.txt").exists();
+        storage.mend();
+        for live in &recovered.entries {
+            support::remove(&spool, live.id, live.at).unwrap();
+        }
+        spool.close();
+        if !has_list {
+            without_list += 1;
+            assert!(!aside.join("segment-0000000001").exists(), "{step}");
+            assert_eq!(
+                segments_in(folder.path()),
+                ["segment-0000000001"],
+                "{step}: it is there, though not needed"
+            );
+        }
+    }
+    assert_eq!(without_list, 1, "one of the steps is the list");
+}
+
+#[test]
+fn a_removal_in_a_journal_that_went_aside_counts_when_the_journal_can_be_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, _) = open(folder.path());
+    let messages: Vec<(EntryId, Location)> = [(1, 1000), (2, 2000), (3, 1500), (4, 3000)]
+        .into_iter()
+        .map(|(n, length)| commit(&spool, b"e", &[&bytes(n, length)]).unwrap())
+        .collect();
+    support::remove(&spool, messages[2].0, messages[2].1).unwrap();
+    spool.close();
+    let storage = CrashStorage::new(folder.path()).unwrap();
+    storage.bad_block("segment-0000000001", 4096);
+    storage.bad_block("journal-0000000001", 0);
+    let (spool, recovered) = open_on(Arc::new(storage)).unwrap();
+    for live in &recovered.entries {
+        support::remove(&spool, live.id, live.at).unwrap();
+    }
+    for _ in 0..2 {
+        spool.checkpoint(Vec::<(EntryId, Location, Vec<u8>)>::new(), Vec::<Vec<u8>>::new()).unwrap();
+    }
+    spool.close();
+    let aside = folder.path().join("quarantine");
+    let list = fs::read_to_string(aside.join("segment-0000000001.settled.txt")).unwrap();
+    assert!(!list.contains(&messages[2].0.to_string()), "the start did not know of it");
+    assert!(aside.join("journal-0000000001").exists());
+    let known = fates(folder.path());
+    assert!(known.contains(&(messages[2].0, Fate::Settled)), "{known:?}");
+    // One that still cannot be read is mentioned.
+    let mut octets = fs::read(aside.join("journal-0000000001")).unwrap();
+    octets[50] ^= 1;
+    fs::write(aside.join("journal-0000000001"), octets).unwrap();
+    let look = Look::alone(folder.path(), Later::Refuse).unwrap();
+    assert!(look.aside(1).unwrap().has_unread_journal);
+}
+
+#[test]
+fn what_came_back_before_something_failed_does_not_come_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, _) = open(folder.path());
+    let sent: Vec<(EntryId, Location)> = [(1, 2000), (2, 1990), (3, 40), (4, 3500)]
+        .into_iter()
+        .map(|(n, length)| commit(&spool, b"e", &[&bytes(n, length)]).unwrap())
+        .collect();
+    spool.close();
+    let storage = CrashStorage::new(folder.path()).unwrap();
+    storage.bad_block("segment-0000000001", 0);
+    let (spool, recovered) = open_on(Arc::new(storage)).unwrap();
+    for live in &recovered.entries {
+        support::remove(&spool, live.id, live.at).unwrap();
+    }
+    let aside = folder.path().join("quarantine/segment-0000000001");
+    until("nobody needs it", || aside.exists());
+    let whole = fs::read(&aside).unwrap();
+    let found = spool.aside(1).unwrap();
+    let missing: Vec<EntryId> = found.missing().map(|message| message.id).collect();
+    assert!(missing.len() >= 2, "{missing:?} of {sent:?}");
+    // The last one cannot be read any more when its turn comes: what is behind the first page was cut off.
+    let file = fs::OpenOptions::new().write(true).open(&aside).unwrap();
+    file.set_len(4096).unwrap();
+    let mut came = Vec::new();
+    let error = spool.bring_back(&found, true, &mut |one| came.push((one.id, one.at))).unwrap_err();
+    assert!(matches!(error, AsideError::Read { .. }), "{error}");
+    assert!(!came.is_empty() && came.len() < missing.len(), "{came:?} of {missing:?}");
+    for (id, at) in &came {
+        support::remove(&spool, *id, *at).unwrap();
+    }
+    assert!(aside.exists(), "it has its name, and may be tried again");
+    fs::write(&aside, &whole).unwrap();
+    let again: Vec<EntryId> = spool.aside(1).unwrap().missing().map(|message| message.id).collect();
+    assert_eq!(again, missing[came.len()..], "those that came are settled");
+    spool.close();
+}
+
+#[test]
+fn a_spool_that_is_open_brings_mail_back_by_itself_while_it_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let ids = set_aside(folder.path(), false);
+    let (spool, _) = open(folder.path());
+    let before = commit(&spool, b"before", &[b"mail"]).unwrap();
+    assert_eq!(spool.set_aside().unwrap(), [1]);
+    let aside = spool.aside(1).unwrap();
+    let missing: Vec<EntryId> = aside.missing().map(|message| message.id).collect();
+    assert!(missing.contains(&ids[2]), "{missing:?}");
+    // Somebody else is quicker: what was looked at before is brought back once all the same.
+    let other = spool.aside(1).unwrap();
+    let mut came = Vec::new();
+    let count = spool.bring_back(&aside, false, &mut |one| came.push(one)).unwrap();
+    assert_eq!(
+        (count as usize, came.iter().map(|one| one.id).collect::<Vec<_>>()),
+        (missing.len(), missing.clone())
+    );
+    assert_eq!(spool.bring_back(&other, true, &mut |one| panic!("{one:?}")).unwrap(), 0);
+    assert!(spool.set_aside().unwrap().is_empty());
+    let third = came.iter().find(|one| one.id == ids[2]).unwrap();
+    let stored = spool.read(third.at).unwrap();
+    assert_eq!((stored.envelope(), body(&stored)), (&b"e"[..], bytes(1500, 1500)));
+    assert_eq!((third.envelope.as_slice(), third.body_len), (&b"e"[..], 1500));
+    let after = commit(&spool, b"after", &[b"mail"]).unwrap();
+    // What it has is known segment by segment.
+    let mut all: Vec<EntryId> = missing.iter().copied().chain([before.0, after.0]).collect();
+    all.sort_unstable();
+    spool.close();
+    let (_spool, recovered) = open(folder.path());
+    assert_eq!(recovered.entries.iter().map(|live| live.id).collect::<Vec<_>>(), all);
+}
+
+/// Waits until a condition holds.
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{what}");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn what_clients_begin_and_never_end_keeps_no_more_than_the_open_segment() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, _) = open(folder.path());
+    let given_up = |count: u64| {
+        let mut draft = spool.draft();
+        for n in 0..count {
+            wait(|done| draft.chunk(bytes(n, 2000), done)).unwrap();
+        }
+    };
+    for _ in 0..10 {
+        // Each takes three segments, and nothing is ever settled.
+        given_up(10);
+        until("the room is given back", || segments_in(folder.path()).len() <= 1);
+    }
+    // One that goes on in several segments keeps them until it ends.
+    let mut draft = spool.draft();
+    for n in 0..10 {
+        wait(|done| draft.chunk(bytes(n, 2000), done)).unwrap();
+    }
+    given_up(10);
+    let (id, at) = {
+        let id = draft.id();
+        (id, wait(|done| draft.commit(b"whole".to_vec(), b"tail".to_vec(), done)).unwrap())
+    };
+    let whole: Vec<u8> = (0..10).flat_map(|n| bytes(n, 2000)).chain(*b"tail").collect();
+    assert!(body(&spool.read(at).unwrap()) == whole);
+    spool.close();
+    let (spool, recovered) = open(folder.path());
+    assert_eq!(contents(&spool, &recovered).keys().copied().collect::<Vec<_>>(), [id]);
+}
+
+#[test]
+fn a_message_that_waits_does_not_keep_the_room_of_what_was_given_up_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, _) = support::open_restless(Arc::new(Disk::open(folder.path()).unwrap())).unwrap();
+    let (id, at) = commit(&spool, b"waits", &[&bytes(1, 300)]).unwrap();
+    let mut draft = spool.draft();
+    for n in 0..6 {
+        wait(|done| draft.chunk(bytes(n, 2000), done)).unwrap();
+    }
+    assert_eq!(segments_in(folder.path()).len(), 2);
+    drop(draft);
+    until("what waits is copied forward", || segments_in(folder.path()) == ["segment-0000000002"]);
+    assert!(body(&spool.read(at).unwrap()) == bytes(1, 300), "and its owner finds it");
+    spool.close();
+    assert_eq!(open(folder.path()).1.entries.iter().map(|live| live.id).collect::<Vec<_>>(), [id]);
+}

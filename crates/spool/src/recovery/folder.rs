@@ -37,6 +37,7 @@ impl Recovery {
             keep: HashSet::new(),
             aside: HashSet::new(),
             journals_aside: HashSet::new(),
+            parts: HashMap::new(),
             found: Recovered::default(),
         };
         for file in listed {
