@@ -270,6 +270,8 @@ impl Activators {
             let names = config.sites.activators().iter().map(|one| &*one.name);
             return Err(RunError::Unknown(sluice_diag::nearest(name, names).map(str::to_owned)));
         };
+        // Else mail that was promised a moment ago would count as late by a clock that was set forward.
+        self.watch_clock(SystemClock.reading());
         self.mark(&config, &activator.name, now())?;
         let row = self.rows(&config).into_iter().find(|row| *row.activator == *activator.name);
         runtime.spawn(async move { Activators::run(&hub, &activator).await });
@@ -307,7 +309,14 @@ impl Activators {
 
     /// A line has come up: those with `ON_LINK_UP` are asked at the next look, whatever they met before. Gives their names.
     pub(crate) fn link_up(&self, config: &Config) -> Vec<String> {
-        let now = now();
+        self.link_up_at(config, SystemClock.reading())
+    }
+
+    fn link_up_at(&self, config: &Config, reading: (Time, Option<Duration>)) -> Vec<String> {
+        // Else what is planned here by the new time would be moved by the jump at the next look, and mail that was promised a moment
+        // ago would count as late.
+        self.watch_clock(reading);
+        let now = reading.0;
         // States are there for all of them then.
         for activator in self.due(config, now) {
             if let Some(state) = self.states.lock().get_mut(&*activator.name) {
@@ -480,12 +489,17 @@ mod tests {
 
     /// An activator that asks each half hour, and its configuration.
     fn half_hourly() -> Config {
+        half_hourly_with("")
+    }
+
+    /// The same with more lines.
+    fn half_hourly_with(lines: &str) -> Config {
         let files = sluice_config::MemoryFiles::new()
             .with("c/sluice.cnf", "h.example $U@h.example\n\nl\nh.example\n\ntcp_local smtp\nTCP-DAEMON\n")
             .with("c/dispatcher.cnf", "[SERVICE=SMTP]\nPORT=2525\n")
             .with(
                 "c/sites.cnf",
-                "[ACTIVATOR=p]\nSERVER=mail.p.example\nNAMES=h.example\nSCHEDULE=every 30m\n",
+                format!("[ACTIVATOR=p]\nSERVER=mail.p.example\nNAMES=h.example\nSCHEDULE=every 30m\n{lines}"),
             );
         let (config, _, diagnostics) = sluice_config::read(&files, &sluice_config::Place::Folder("c".into()));
         config.unwrap_or_else(|| panic!("{diagnostics:?}"))
@@ -542,6 +556,27 @@ mod tests {
         activators.watch_clock((back, Some(minutes(0))));
         assert_eq!(activators.due(&config, back).len(), 1);
         assert_eq!(activators.due(&config, back).len(), 0, "it is being asked");
+    }
+
+    #[test]
+    fn a_line_that_comes_up_right_after_the_clock_was_set_makes_nothing_late() {
+        let began = Time(1_796_202_907_042);
+        let config = half_hourly_with("ON_LINK_UP=1\n");
+        for by in [0, 24 * 60] {
+            let activators = Activators::default();
+            activators.watch_clock((began, Some(minutes(0))));
+            activators.due(&config, began);
+            let promise = Some((None, vec!["h.example".to_owned()], "250 mail follows".to_owned()));
+            let outcome = Outcome { asked: true, promise, ..Outcome::not_asked(Standing::Done, "") };
+            activators.ended(&config.sites.activators()[0], outcome, began);
+            let now = began.plus(minutes(by));
+            assert_eq!(activators.link_up_at(&config, (now, Some(minutes(0)))), ["p"]);
+            let states = activators.states.lock();
+            let state = &states["p"];
+            assert_eq!((state.next, &state.alert), (Some(now), &None), "{by} minutes forward");
+            let left = state.watch.as_ref().map(|watch| watch.until.since(now));
+            assert_eq!(left, Some(config.sites.activators()[0].watch), "{by} minutes forward");
+        }
     }
 
     #[test]
