@@ -361,10 +361,6 @@ fn a_segment_in_quarantine_is_brought_back_by_command_and_its_mail_goes_once() {
     assert!(look.code == 0 && rows.len() == 12, "{}{}", look.out, look.err);
     assert!(rows.iter().all(|row| row["fate"] == "missing" && row["recipients"][0] == "fred@site7.example"));
     assert_eq!(hub.command(&["spool", "bring-back", "77"]).code, 65, "there is no such segment");
-    hub.start();
-    let busy = hub.command(&["spool", "bring-back", "--yes"]);
-    assert_eq!(busy.code, 75, "a hub works in the folder: {}{}", busy.out, busy.err);
-    hub.stop();
     let done = hub.command(&["spool", "bring-back", "--yes"]);
     assert!(
         done.code == 0 && done.err.contains("12 messages are in the spool again"),
@@ -376,6 +372,63 @@ fn a_segment_in_quarantine_is_brought_back_by_command_and_its_mail_goes_once() {
     assert!(again.code == 0 && again.err.contains("no segment in quarantine"), "{}", again.err);
     hub.start();
     assert_eq!(hub.waiting(None), 12);
+    assert_eq!(release(&hub, &sink), accepted);
+    hub.stop();
+}
+
+#[test]
+fn a_running_hub_brings_mail_back_itself_and_goes_on() {
+    let sink = Sink::start();
+    let mut hub = holding("brought-back-running", &sink);
+    let calls = Calls::of(&mut hub);
+    hub.start();
+    // One that is too large for a record, among small ones.
+    let mut accepted = all_accepted(&hub, 0, 30, 3000);
+    accepted.extend(all_accepted(&hub, 100, 1, 700_000));
+    accepted.extend(all_accepted(&hub, 200, 30, 3000));
+    // In no checkpoint.
+    hub.kill();
+    // A start cannot read any of it, and so the segments lie in quarantine.
+    calls.fail("fetch segment- EFAULT\nread segment- EIO");
+    hub.start();
+    calls.mend();
+    assert_eq!(hub.waiting(None), 0, "it could be read");
+    let aside = hub.folder().join("spool/quarantine");
+    let has_gone_aside = || {
+        let whole = |path: &PathBuf| path.extension().is_none();
+        files(&aside, "segment-").iter().any(whole)
+            && files(&hub.folder().join("spool"), "segment-").len() <= 1
+    };
+    all_accepted(&hub, 1000, 5, 3000);
+    assert_eq!(release(&hub, &sink).len(), 5);
+    wait_for("nobody needs them", SOON, has_gone_aside);
+    sink.clear();
+    let ask = |words: &[&str]| hub.command(&[&["spool", "bring-back"], words].concat());
+    assert_eq!(ask(&["77"]).code, 65, "there is no such segment");
+    assert_eq!(ask(&[]).code, 64, "nobody has said yes");
+    let look = ask(&["--dry-run", "--format", "json"]);
+    let missing = look.json().iter().filter(|row| row["fate"] == "missing").count();
+    assert!(look.code == 0 && missing == 61, "{missing}: {}", look.err);
+    assert!(look.err.contains("61 messages can be brought back"), "{}", look.err);
+    // Two at once, while mail comes and goes.
+    let (first, second, more) = std::thread::scope(|scope| {
+        let one = scope.spawn(|| ask(&["--yes"]));
+        let other = scope.spawn(|| ask(&["--yes"]));
+        let more = all_accepted(&hub, 2000, 40, 3000);
+        (one.join().unwrap(), other.join().unwrap(), more)
+    });
+    // Who comes second finds nothing left, or is told that somebody is at it.
+    let said = [&first, &second].map(|ran| format!("{} {}", ran.code, ran.err));
+    assert!([&first, &second].iter().all(|ran| [0, 75].contains(&ran.code)), "{said:?}");
+    assert!([&first, &second].iter().any(|ran| ran.code == 0), "{said:?}");
+    let again = ask(&["--yes"]);
+    assert!(again.code == 0, "{}", again.err);
+    assert_eq!(hub.waiting(None), 61 + 40);
+    assert!(ask(&[]).err.contains("no segment in quarantine"));
+    // It is on the disk, and each goes once.
+    hub.kill();
+    hub.start();
+    accepted.extend(more);
     assert_eq!(release(&hub, &sink), accepted);
     hub.stop();
 }

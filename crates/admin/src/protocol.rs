@@ -5,6 +5,7 @@
 
 mod plugin;
 mod queue;
+mod spool;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,6 +14,7 @@ pub use plugin::{PluginChannel, PluginDetails, PluginOptionRow, PluginReloaded, 
 pub use queue::{
     Act, ActRow, ContentRow, CountRow, Filter, MessageEntry, MessageRecipient, MessageRow, Progress,
 };
+pub use spool::{AsideRow, AsideSegmentRow, BroughtBackRow};
 
 /// What an operator asks of the hub.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,6 +138,18 @@ pub enum Request {
     ReleaseFollow {
         /// Its id; the newest release that is under way, or the newest there is, when left out.
         id: Option<String>,
+    },
+    /// What segments in quarantine have: an [`AsideRow`] for each message, and an [`AsideSegmentRow`] behind those of a segment.
+    SpoolAside {
+        /// Only that segment; all that are in quarantine when left out.
+        segment: Option<u32>,
+    },
+    /// Brings back what they have and nobody else; answers one [`BroughtBackRow`], and [`Progress`] before it.
+    SpoolBringBack {
+        /// As for `spool-aside`.
+        segment: Option<u32>,
+        /// Who wants it, for the log.
+        by: String,
     },
     /// Reads the configuration again; answers its diagnostics, and a fault when the old one stays.
     Reload,
@@ -671,6 +685,14 @@ mod tests {
             (Request::ReleaseList { site: None, limit: 20 }, fields(ReleaseRow::default())),
             (Request::ReleaseShow { id: "01A0C4506C01".into() }, Vec::new()),
             (Request::ReleaseFollow { id: None }, Vec::new()),
+            (
+                Request::SpoolAside { segment: None },
+                [fields(AsideRow::default()), fields(AsideSegmentRow::default())].concat(),
+            ),
+            (
+                Request::SpoolBringBack { segment: Some(7), by: "root".into() },
+                fields(BroughtBackRow::default()),
+            ),
             (Request::Reload, Vec::new()),
             (
                 Request::Ping,

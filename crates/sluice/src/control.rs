@@ -5,6 +5,7 @@
 mod closing;
 mod plugins;
 mod queue;
+mod spool;
 
 pub(crate) use plugins::details;
 
@@ -252,6 +253,8 @@ impl Control for Console {
                 }
                 Ok(())
             }
+            Request::SpoolAside { segment } => spool::aside(&self.hub, segment, row),
+            Request::SpoolBringBack { segment, by } => spool::bring_back(&self.hub, segment, &by, row),
             Request::Reload => self.reload(row),
             Request::Ping => {
                 put(row, &self.hub_row());

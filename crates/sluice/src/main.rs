@@ -41,6 +41,7 @@ mod releases;
 mod report;
 mod routines;
 mod sendmail_cf;
+mod set_aside;
 mod site_arguments;
 mod site_file;
 mod site_keys;

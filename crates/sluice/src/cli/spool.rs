@@ -36,8 +36,9 @@ pub(crate) enum Spool {
     /// `quarantine/segment-N`. When the disk gives back more of it, or a better copy was put in its place, this says of each message in
     /// it what comes of it. A message is brought back, under its id and waiting like a new one, when it could not be read at
     /// that start, is whole now, had not been settled, and is not in the spool. The segment then gets another name, so that
-    /// nothing comes twice. No hub may work in the folder. Asks first; exit status 65 when a message is still damaged, or there is
-    /// no such segment.
+    /// nothing comes twice. Where a hub works in the folder it does all this itself, and goes on with the mail meanwhile. Asks first; exit
+    /// status 65 when a message is still damaged, there is no such segment, or its list of what had been settled is missing; 75 when
+    /// the spool cannot be written, or whoever works in the folder does not answer.
     BringBack(SpoolBringBack),
 }
 

@@ -334,7 +334,7 @@ fn name(act: Act) -> &'static str {
 
 /// The person at the terminal, as the log shall name them. Whoever can open the socket may do everything, so this is for
 /// finding out later and not for permission.
-fn who() -> String {
+pub(crate) fn who() -> String {
     let variable = |name: &str| std::env::var(name).ok().filter(|name| !name.is_empty());
     variable("SUDO_USER").or_else(|| variable("USER")).or_else(|| variable("LOGNAME")).unwrap_or_default()
 }

@@ -1,110 +1,173 @@
 //! `sluice spool bring-back`: what segments in quarantine have, and the spool has not.
+//!
+//! Where a hub works in the folder it is asked to do it, and goes on meanwhile; else this does it alone.
 
 use std::path::Path;
 
-use serde_json::{Value, json};
-use sluice_mail::Envelope;
-use sluice_spool::{Aside, AsideError, AsideMessage, Fate, Later, Look, Options};
+use serde_json::Value;
+use sluice_admin::Request;
+use sluice_admin::protocol::{AsideRow, AsideSegmentRow, BroughtBackRow};
+use sluice_spool::{Aside, AsideError, Later, Look, OpenError, Options};
 
 use crate::cli::Format;
 use crate::cli::spool::SpoolBringBack;
-use crate::commands::spool::{open, unusable};
-use crate::consent;
+use crate::commands::spool::unusable;
+use crate::commands::{queue, remote};
 use crate::exit::{Exit, Failure};
 use crate::output::line;
+use crate::{consent, load, set_aside};
+
+/// What was found, all segments together.
+#[derive(Default)]
+struct Survey {
+    segments: Vec<AsideSegmentRow>,
+}
 
 /// `sluice spool bring-back`.
 pub(crate) fn bring_back(asked: &SpoolBringBack) -> Result<Exit, Failure> {
+    let folder = load::spool_dir(&asked.common)?;
+    match Look::alone(&folder, Later::Refuse) {
+        Ok(look) => alone(asked, &folder, look),
+        Err(OpenError::InUse { .. }) => by_the_hub(asked),
+        Err(error) => Err(unusable(error)),
+    }
+}
+
+/// The hub that works in the folder does it.
+fn by_the_hub(asked: &SpoolBringBack) -> Result<Exit, Failure> {
     let common = &asked.common;
-    let alone = |folder: &Path| Look::alone(folder, Later::Refuse);
-    let look = open(common, alone)?;
+    let mut survey = Survey::default();
+    let request = Request::SpoolAside { segment: asked.segment };
+    let exit = remote::ask(common, &request, |row| survey.take(asked, row))?;
+    if exit != Exit::Ok {
+        return Ok(exit);
+    }
+    if let Some(exit) = survey.answer(asked)? {
+        return Ok(exit);
+    }
+    let mut done = BroughtBackRow::default();
+    let request = Request::SpoolBringBack { segment: asked.segment, by: queue::who() };
+    let exit = remote::ask(common, &request, |row| {
+        match (row["progress"].as_u64(), row["of"].as_u64()) {
+            (Some(progress), Some(of)) => crate::complain(&format!("{progress} of {of} messages")),
+            _ => done = serde_json::from_value(row.clone())?,
+        }
+        Ok(())
+    })?;
+    if exit != Exit::Ok {
+        return Ok(exit);
+    }
+    told(done.brought_back);
+    Ok(if done.damaged == 0 && done.is_whole { Exit::Ok } else { Exit::Data })
+}
+
+/// Nobody works in the folder.
+fn alone(asked: &SpoolBringBack, folder: &Path, look: Look) -> Result<Exit, Failure> {
     let numbers = match asked.segment {
         Some(number) => vec![number],
         None => look.set_aside()?,
     };
-    if numbers.is_empty() {
-        crate::complain("there is no segment in quarantine");
-        return Ok(Exit::Ok);
-    }
-    let asides: Vec<Aside> =
-        numbers.iter().map(|number| look.aside(*number)).collect::<Result<_, _>>().map_err(failed)?;
-    let is_damaged = |message: &AsideMessage| matches!(message.fate, Fate::Damaged(_));
-    let damaged =
-        asides.iter().flat_map(|aside| &aside.messages).filter(|message| is_damaged(message)).count();
-    let missing: usize = asides.iter().map(|aside| aside.missing().count()).sum();
-    for aside in &asides {
+    let mut survey = Survey::default();
+    let mut asides: Vec<Aside> = Vec::new();
+    for number in numbers {
+        let mut aside = look.aside(number).map_err(failed)?;
+        set_aside::doubt_envelopes(&mut aside);
         for message in &aside.messages {
-            let row = row(aside, message);
-            match common.format {
-                Format::Json => line(&row.to_string())?,
-                Format::Text => line(&in_words(message, &row))?,
-            }
+            show(asked, &set_aside::message_row(&aside, message))?;
         }
+        survey.segments.push(set_aside::segment_row(number, &aside));
+        asides.push(aside);
     }
-    for aside in asides.iter().filter(|aside| !aside.is_whole) {
-        let path = aside.path.display();
-        crate::complain(&format!("{path} still cannot be read whole: more mail may be in it, and it stays"));
-    }
-    if asides.iter().any(|aside| aside.has_unread_journal) {
-        crate::complain(
-            "a journal in quarantine cannot be read whole: settled mail may be among what can be brought back",
-        );
-    }
-    let exit = if damaged == 0 && asides.iter().all(|aside| aside.is_whole) { Exit::Ok } else { Exit::Data };
-    let counted = format!("{missing} messages can be brought back, {damaged} are still damaged");
-    if asked.dry_run || missing == 0 {
-        crate::complain(&format!("{counted}; nothing was done"));
+    if let Some(exit) = survey.answer(asked)? {
         return Ok(exit);
-    }
-    let question = format!("{counted}\nput them into the spool?");
-    let otherwise =
-        format!("{counted}; nothing was done: --yes is needed, --dry-run says what would be done");
-    if !asked.yes && !consent::given(&question, &otherwise)? {
-        return Ok(Exit::Usage);
     }
     drop(look);
     let mut count = 0;
     for aside in asides.iter().filter(|aside| aside.missing().next().is_some()) {
-        // What is still damaged in it may be whole another day.
-        let is_done = aside.is_whole && !aside.messages.iter().any(is_damaged);
-        count += open(common, alone)?.bring_back(aside, is_done, Options::default()).map_err(failed)?;
+        let look = Look::alone(folder, Later::Refuse).map_err(unusable)?;
+        let is_done = set_aside::is_done(aside);
+        count += look.bring_back(aside, is_done, Options::default()).map_err(failed)?;
     }
+    told(count);
+    Ok(survey.exit())
+}
+
+impl Survey {
+    /// A row of the hub's answer.
+    fn take(&mut self, asked: &SpoolBringBack, row: &Value) -> std::io::Result<()> {
+        if row["segment"].is_u64() {
+            self.segments.push(serde_json::from_value(row.clone())?);
+            return Ok(());
+        }
+        show(asked, &serde_json::from_value(row.clone())?)
+    }
+
+    fn missing(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.missing).sum()
+    }
+
+    fn damaged(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.damaged).sum()
+    }
+
+    fn exit(&self) -> Exit {
+        let is_whole = self.segments.iter().all(|segment| segment.is_whole);
+        if self.damaged() == 0 && is_whole { Exit::Ok } else { Exit::Data }
+    }
+
+    /// Says what was found, and asks whether it shall be done. `None`: yes.
+    fn answer(&self, asked: &SpoolBringBack) -> Result<Option<Exit>, Failure> {
+        if self.segments.is_empty() {
+            crate::complain("there is no segment in quarantine");
+            return Ok(Some(Exit::Ok));
+        }
+        for segment in self.segments.iter().filter(|segment| !segment.is_whole) {
+            let path = &segment.file;
+            crate::complain(&format!(
+                "{path} still cannot be read whole: more mail may be in it, and it stays"
+            ));
+        }
+        if self.segments.iter().any(|segment| segment.has_unread_journal) {
+            crate::complain(
+                "a journal in quarantine cannot be read whole: settled mail may be among what can be brought back",
+            );
+        }
+        let counted =
+            format!("{} messages can be brought back, {} are still damaged", self.missing(), self.damaged());
+        if asked.dry_run || self.missing() == 0 {
+            crate::complain(&format!("{counted}; nothing was done"));
+            return Ok(Some(self.exit()));
+        }
+        let question = format!("{counted}\nput them into the spool?");
+        let otherwise =
+            format!("{counted}; nothing was done: --yes is needed, --dry-run says what would be done");
+        let is_wanted = asked.yes || consent::given(&question, &otherwise)?;
+        Ok((!is_wanted).then_some(Exit::Usage))
+    }
+}
+
+fn told(count: u64) {
     crate::complain(&format!("{count} messages are in the spool again, and wait like new ones"));
-    Ok(exit)
 }
 
-fn row(aside: &Aside, message: &AsideMessage) -> Value {
-    let (fate, why) = match &message.fate {
-        Fate::Missing => ("missing", None),
-        Fate::There => ("there", None),
-        Fate::Settled => ("settled", None),
-        Fate::Gone => ("gone", None),
-        Fate::Damaged(why) => ("damaged", Some(why)),
-    };
-    let mut row = json!({
-        "id": message.id.to_string(), "file": aside.path, "fate": fate, "content_bytes": message.body_len,
-    });
-    if let Ok(envelope) = Envelope::decode(&message.envelope) {
-        row["sender"] = envelope.sender.into();
-        row["recipients"] = envelope.recipients.iter().map(|one| one.address.clone()).collect();
+fn show(asked: &SpoolBringBack, row: &AsideRow) -> std::io::Result<()> {
+    match asked.common.format {
+        Format::Json => line(&serde_json::to_string(row)?),
+        Format::Text => line(&in_words(row)),
     }
-    if let Some(why) = why {
-        row["what"] = why.clone().into();
-    }
-    row
 }
 
-fn in_words(message: &AsideMessage, row: &Value) -> String {
-    let what = match &message.fate {
-        Fate::Missing => "can be brought back".to_owned(),
-        Fate::There => "is in the spool".to_owned(),
-        Fate::Settled => "the spool had it, or it was settled".to_owned(),
-        Fate::Gone => "could be read then, and has gone its way".to_owned(),
-        Fate::Damaged(why) => format!("is still damaged: {why}"),
+fn in_words(row: &AsideRow) -> String {
+    let what = match row.fate.as_str() {
+        "missing" => "can be brought back".to_owned(),
+        "there" => "is in the spool".to_owned(),
+        "settled" => "the spool had it, or it was settled".to_owned(),
+        "gone" => "could be read then, and has gone its way".to_owned(),
+        _ => format!("is still damaged: {}", row.what.as_deref().unwrap_or_default()),
     };
-    let recipients = row["recipients"].as_array().map_or(0, Vec::len);
-    let sender = row["sender"].as_str().unwrap_or("?");
-    format!("message {} from <{sender}>, {recipients} recipients: {what}", message.id)
+    let recipients = row.recipients.as_ref().map_or(0, Vec::len);
+    let sender = row.sender.as_deref().unwrap_or("?");
+    format!("message {} from <{sender}>, {recipients} recipients: {what}", row.id)
 }
 
 fn failed(error: AsideError) -> Failure {

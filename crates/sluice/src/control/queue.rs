@@ -170,7 +170,7 @@ pub(super) fn act(
             "the reason of a return goes into a status report, which is ASCII (RFC 3464)".to_owned(),
         );
     }
-    let by: String = by.chars().flat_map(char::escape_debug).take(BY_MAX).collect();
+    let by = named(by);
     let filter = filter(written)?;
     let missing = match (filter.ids.as_slice(), filter.selectors.as_slice()) {
         ([id], []) | ([], [Selector::Message(id)]) => Some(*id),
@@ -205,6 +205,11 @@ pub(super) fn act(
         },
     );
     Ok(())
+}
+
+/// Who acts, as the log names them.
+pub(super) fn named(by: &str) -> String {
+    by.chars().flat_map(char::escape_debug).take(BY_MAX).collect()
 }
 
 fn wanted(act: Wanted) -> Act {
@@ -424,15 +429,15 @@ fn choose_first(hub: &Hub, most: usize, filter: Filter, row: Rows<'_>) -> Result
 }
 
 /// Tells how far it is, now and then.
-struct Watch(Instant);
+pub(super) struct Watch(Instant);
 
 impl Watch {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(Instant::now())
     }
 
     /// False when nobody listens any more.
-    fn tell(&mut self, row: Rows<'_>, progress: u64, of: u64) -> bool {
+    pub(super) fn tell(&mut self, row: Rows<'_>, progress: u64, of: u64) -> bool {
         if self.0.elapsed() < PROGRESS {
             return true;
         }
