@@ -14,6 +14,7 @@
 mod entries;
 mod folder;
 mod index;
+mod set_aside;
 pub(crate) mod walk;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -440,33 +441,6 @@ impl Recovery {
         Ok(())
     }
 
-    /// A message is not whole. When that is because the disk keeps back a part of its body that is elsewhere, all segments that have any of
-    /// it go aside together, for none is of use without the others.
-    fn keep_parts(&mut self, number: u32, record: &Record<'_>) {
-        let head = (record.kind == Kind::Message).then(|| MessageHead::decode(record.head)).flatten();
-        let Some(head) = head else { return };
-        let is_kept_back = head.pieces().any(|piece| {
-            let holder = self.files.read().get(&piece.segment).cloned();
-            let cannot_be_read =
-                |file: &SegmentFile| file.record(&*self.storage, piece.offset as usize).is_err();
-            self.aside.contains(&piece.segment) || holder.is_some_and(|file| cannot_be_read(&file))
-        });
-        if is_kept_back {
-            self.aside.extend(head.pieces().map(|piece| piece.segment).chain([number]));
-        }
-    }
-
-    /// Parts of bodies whose messages are nowhere: the records of these may be what the disk keeps back.
-    fn keep_parts_of_unread(&mut self, index: &Index) {
-        // A record comes behind its parts.
-        let Some(last) = self.aside.iter().max().copied() else { return };
-        for (id, segments) in std::mem::take(&mut self.parts) {
-            if index.entries.get(id).is_none() && !index.removed.contains(&id) {
-                self.aside.extend(segments.into_iter().filter(|number| *number <= last));
-            }
-        }
-    }
-
     /// Takes one good record of a segment that was fetched whole into the index; `bytes` begins where it begins. The error names a message whose body is not good; it names none when
     /// the message is there all the same, because this was a copy of it.
     fn scanned(
@@ -513,26 +487,6 @@ impl Recovery {
         };
         index.entries.insert(head.id, row, state);
         Ok(())
-    }
-
-    /// Leaves word of what was settled beside segments that will be set aside, and of what is known of them: the segment goes only
-    /// when that is settled too. Without that word the segment stays where it is.
-    fn note_settled(&mut self, index: &Index) {
-        for number in &self.aside {
-            let name = FileKind::Segment.name(*number);
-            let known = index.entries.iter().filter(|live| live.at.segment == *number).map(|live| live.id);
-            let ids: HashSet<EntryId> = index.removed.iter().copied().chain(known).collect();
-            if let Err(error) = quarantine::note_settled(&*self.storage, &name, &ids) {
-                tracing::error!(%error, file = name, "cannot write down which of its messages were settled");
-                self.keep.insert(*number);
-            }
-        }
-        for number in &self.journals_aside {
-            let name = FileKind::Journal.name(*number);
-            if let Err(error) = quarantine::mark_journal(&*self.storage, &name) {
-                tracing::error!(%error, file = name, "cannot write down that it could not be read whole");
-            }
-        }
     }
 
     /// Names the entries of the checkpoint whose segments are not there any more.

@@ -73,14 +73,6 @@ impl Recovery {
         }
     }
 
-    /// What an earlier start could not read whole goes aside though this one could: the list or the mark in quarantine says so.
-    pub(super) fn still_aside(&mut self) {
-        let has_mark =
-            |kind: FileKind, number: &u32| crate::quarantine::goes_aside(&*self.storage, &kind.name(*number));
-        self.aside.extend(self.segments.keys().filter(|number| has_mark(FileKind::Segment, number)));
-        self.journals_aside.extend(self.journals.keys().filter(|number| has_mark(FileKind::Journal, number)));
-    }
-
     /// A map of a file of which every byte can be touched: where the disk does not give all of it back, a copy of the rest.
     pub(super) fn map(&self, name: &str) -> Result<Map, OpenError> {
         self.map_and_flaw(name).map(|(map, _)| map)
