@@ -347,6 +347,9 @@ pub struct EntryRow {
     pub last_error: Option<String>,
     /// Who said so; `null` when nobody was reached.
     pub peer: Option<String>,
+    /// Why it is held, where a filter or the hub has said so: `null` for what an operator has put on hold, and for what waits.
+    #[serde(default)]
+    pub hold_reason: Option<String>,
     /// Why the message cannot be read from the spool; sender and recipients are then not known.
     pub error: Option<String>,
 }
@@ -602,6 +605,7 @@ mod tests {
             (
                 Request::QueueList { selector: None, filter: Filter::default(), limit: 1000 },
                 fields(EntryRow {
+                    hold_reason: None,
                     id: text(),
                     channel: text(),
                     domain: text(),

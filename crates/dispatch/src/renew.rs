@@ -91,7 +91,8 @@ pub(crate) struct Prepared {
 impl Handle {
     /// Loads what is in the file of a plugin now, and has the channels that use it go over to that. `plugins` are the names by
     /// which the configuration has this plugin, and `in_hub` whether it has it for anything but isolated channels; `settings` gives what an instance is to be started with in place of what it
-    /// was; old instances get `drain` to finish what they hold. Waits until it is done, on the caller's thread; one at a
+    /// was; `others` tries whatever else is made of the plugin, when the channels are ready and before anything changes; old instances get
+    /// `drain` to finish what they hold. Waits until it is done, on the caller's thread; one at a
     /// time, and none while a configuration is being reloaded.
     ///
     /// # Errors
@@ -101,6 +102,7 @@ impl Handle {
         plugins: &[String],
         in_hub: bool,
         settings: impl Fn(Instance) -> Instance,
+        others: impl FnOnce(&NextGeneration) -> Result<(), NotRenewed>,
         drain: Duration,
     ) -> Result<Renewed, NotRenewed> {
         let Some(plugin) = plugins.first() else {
@@ -129,9 +131,13 @@ impl Handle {
         // They make their channels at the same time; here each is waited for.
         let failed =
             prepared.iter().find_map(|one| Some((one.channel().to_owned(), one.runner.ready().err()?)));
-        if let Some((channel, why)) = refused.or(failed) {
+        let tried = match refused.or(failed) {
+            Some((channel, why)) => Err(NotRenewed::NotStarted { channel, why }),
+            None => others(&next),
+        };
+        if let Err(why) = tried {
             prepared.iter().for_each(|one| one.runner.stop(Duration::ZERO));
-            return Err(NotRenewed::NotStarted { channel, why });
+            return Err(why);
         }
         let (generation, name) = (next.generation, next.name.clone());
         let (version, file) = (next.version.clone(), next.file.clone());

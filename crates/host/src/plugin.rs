@@ -218,7 +218,8 @@ impl Plugin {
     }
 
     /// The first option that the plugin needs and that is not among these settings.
-    pub(crate) fn missing_option(&self, settings: &[Setting]) -> Option<&str> {
+    #[must_use]
+    pub fn missing_option(&self, settings: &[Setting]) -> Option<&str> {
         let is_set = |name: &str| {
             settings.iter().any(|set| set.kind == SettingKind::Option && set.name.eq_ignore_ascii_case(name))
         };

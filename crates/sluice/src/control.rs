@@ -229,7 +229,8 @@ impl Control for Console {
                 crate::releases::follow(self.hub.dispatcher(), id.as_deref(), row)
             }
             Request::PluginList => {
-                for plugin in self.hub.dispatcher().plugins() {
+                for mut plugin in self.hub.dispatcher().plugins() {
+                    plugin.channels.extend(self.hub.filters().made_of(&plugin.file));
                     put(row, &plugin_row(plugin));
                 }
                 Ok(())

@@ -52,6 +52,12 @@ enum State {
     Refused(String),
 }
 
+impl State {
+    fn ready(filter: Filter) -> State {
+        State::Ready { filter: Arc::new(filter), looked: Instant::now(), not: None }
+    }
+}
+
 impl Filters {
     /// Those of a configuration.
     pub(crate) fn new(config: &Config) -> Filters {
@@ -79,6 +85,67 @@ impl Filters {
         self.all.read().iter().find(|named| named.plugin.options.number == number).cloned()
     }
 
+    /// Names of the filters that are made of the plugin in this file, `spamfilter1` for the first.
+    pub(crate) fn made_of(&self, file: &str) -> Vec<String> {
+        let all = self.all.read().clone();
+        // One that is being made at the moment is not there yet.
+        let is_made_of = |named: &&Arc<Named>| match named.state.try_lock().as_deref() {
+            Some(State::Ready { filter, .. }) => filter.plugin().file().display().to_string() == file,
+            _ => false,
+        };
+        all.iter().filter(is_made_of).map(|named| named.spec.channel.clone()).collect()
+    }
+
+    /// Makes the filters of a generation that is to be put in force, with the option files of `fresh` where they can be read. Of a filter
+    /// only those change; everything else is as in the configuration in force. `users` are the names of the plugin.
+    ///
+    /// # Errors
+    /// The first that cannot be made, and why. Nothing has changed then.
+    pub(crate) fn next(
+        &self,
+        users: &[String],
+        plugin: &Arc<Plugin>,
+        fresh: Option<&Config>,
+        config: &Config,
+    ) -> Result<Vec<Arc<Named>>, (String, String)> {
+        let before = self.all.read().clone();
+        let concerned = before.iter().filter(|named| users.contains(&named.plugin.options.plugin));
+        let made = concerned.map(|named| {
+            let number = named.plugin.options.number;
+            let is_same = |other: &&FilterPlugin| {
+                (other.options.number, &other.options.plugin) == (number, &named.plugin.options.plugin)
+            };
+            let fresh = fresh.and_then(|fresh| fresh.filters.iter().find(is_same));
+            let option_file = fresh.unwrap_or(&named.plugin).option_file.clone();
+            let next = Named::new(&FilterPlugin { option_file, ..named.plugin.clone() }, &named.host, config);
+            let filter = Filter::create(plugin, &next.spec)
+                .map_err(|why| (next.spec.channel.clone(), why.to_string()))?;
+            *next.state.lock() = State::ready(filter);
+            Ok(Arc::new(next))
+        });
+        made.collect()
+    }
+
+    /// Puts filters that [`next`](Self::next) has made in the place of those of their numbers. Gives their names.
+    pub(crate) fn put_in_force(&self, made: Vec<Arc<Named>>) -> Vec<String> {
+        let mut replaced = Vec::new();
+        let mut names = Vec::new();
+        let mut all = self.all.write();
+        for next in made {
+            let of_number = |named: &&mut Arc<Named>| {
+                (named.plugin.options.number, named.plugin()) == (next.plugin.options.number, next.plugin())
+            };
+            if let Some(place) = all.iter_mut().find(of_number) {
+                names.push(next.spec.channel.clone());
+                replaced.push(std::mem::replace(place, next));
+            }
+        }
+        drop(all);
+        // Ended here, and not where others wait for the list; by whoever uses one of them last.
+        drop(replaced);
+        names
+    }
+
     /// Makes them ready, so that trouble shows early.
     pub(crate) fn prepare(&self) {
         for named in self.all.read().clone() {
@@ -101,7 +168,7 @@ impl Named {
         Named {
             plugin: plugin.clone(),
             host: host.clone(),
-            spec: Spec::new(format!("spamfilter{number}"), settings),
+            spec: Spec::new(name_of(number), settings),
             state: Mutex::new(State::Untried),
         }
     }
@@ -161,9 +228,9 @@ impl Named {
         };
         let (why, is_final) = match self.make() {
             Ok(filter) => {
-                let filter = Arc::new(filter);
-                *state = State::Ready { filter: filter.clone(), looked: Instant::now(), not: None };
-                return Ok(filter);
+                *state = State::ready(filter);
+                let State::Ready { filter, .. } = &*state else { return Err("it is not there".to_owned()) };
+                return Ok(filter.clone());
             }
             Err(failed) => failed,
         };
@@ -211,6 +278,11 @@ impl Named {
     }
 }
 
+/// What a filter is called where channels are named.
+pub(crate) fn name_of(number: u32) -> String {
+    format!("spamfilter{number}")
+}
+
 /// What is wrong with the filters of a configuration that only their plugins know. The hub starts all the same.
 pub(crate) fn check(config: &Config) -> Vec<Diagnostic> {
     let host = hub::plugin_host(config);
@@ -232,6 +304,20 @@ pub(crate) fn check(config: &Config) -> Vec<Diagnostic> {
             }
         };
         found.extend(options(filter, &plugin));
+        let given: Vec<Setting> =
+            filter.option_file.iter().map(|line| Setting::option(&line.name, &line.value)).collect();
+        if let Some(needed) = plugin.missing_option(&given) {
+            let message = format!("filter {number}: option {needed} is not set and has no default");
+            let at =
+                filter.options.config_file.as_ref().map_or(filter.options.plugin_span, |(_, span)| *span);
+            let file = match &filter.options.config_file {
+                Some((file, _)) => format!("write `{needed}=…` into {file}"),
+                None => format!(
+                    "name an option file with `SPAMFILTER{number}_CONFIG_FILE` and write `{needed}=…` into it"
+                ),
+            };
+            found.push(Diagnostic::new(&MISSING_OPTION, message).at(at).help(file));
+        }
     }
     found
 }
@@ -263,7 +349,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Every kind of remark that [`check`] makes.
-pub(crate) static CODES: [&Code; 4] = [&NOT_LOADED, &NOT_A_FILTER, &UNKNOWN_OPTION, &BAD_OPTION];
+pub(crate) static CODES: [&Code; 5] =
+    [&NOT_LOADED, &NOT_A_FILTER, &UNKNOWN_OPTION, &BAD_OPTION, &MISSING_OPTION];
 
 static NOT_LOADED: Code = Code {
     name: "filter-not-loaded",
@@ -295,3 +382,69 @@ static BAD_OPTION: Code = Code {
     explanation: "The plugin's table says what the value must be. The filter is not made with it: mail for it is refused for now (451), or passes \
 without it where `SPAMFILTERn_OPTIONAL` is 1.",
 };
+
+static MISSING_OPTION: Code = Code {
+    name: "filter-missing-option",
+    severity: Severity::Warning,
+    summary: "a filter's plugin needs an option that is not set",
+    explanation: "The plugin's table says that it cannot do without this option, and there is no default. The filter is not made without it: mail for it \
+is refused for now (451), or passes without it where `SPAMFILTERn_OPTIONAL` is 1.",
+};
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::fs;
+    use std::path::Path;
+    use std::process::Command;
+
+    const FIXTURE: &str = include_str!("../../host/tests/fixtures/filter.c");
+
+    fn compile(text: &str, folder: &Path) {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        fs::write(folder.join("filter.c"), text).unwrap();
+        let made = Command::new("cc")
+            .args(["-std=c11", "-fPIC", "-shared", "-I"])
+            .arg(root.join("include"))
+            .arg(folder.join("filter.c"))
+            .arg("-o")
+            .arg(folder.join("libsluice_filter.so"))
+            .status();
+        assert!(made.is_ok_and(|status| status.success()), "a C compiler is needed: apt-get install gcc");
+    }
+
+    #[test]
+    fn a_generation_of_which_no_filter_can_be_made_is_tried_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| folder.path().join(name);
+        compile(FIXTURE, folder.path());
+        let plugin = place("libsluice_filter.so").display().to_string();
+        fs::write(place("sluice.cnf"), "hub.example $U@hub.example\n\nl\nhub.example\n").unwrap();
+        let options = format!("SPAMFILTER1_LIBRARY={plugin}\nSPAMFILTER1_CONFIG_FILE=filter.opt\n");
+        fs::write(place("option.dat"), options).unwrap();
+        // A relative path starts from the folder of the configuration.
+        fs::write(place("filter.opt"), "CALLS=calls\n").unwrap();
+        let config = crate::load::read(&place("sluice.cnf")).loaded.unwrap().config;
+        let filters = Filters::new(&config);
+        let named = filters.get(1).unwrap();
+        let calls = || fs::read_to_string(place("calls")).unwrap_or_default().len();
+        let first = named.ready().unwrap();
+        assert_eq!((calls(), filters.made_of(&plugin)), (1, vec!["spamfilter1".to_owned()]));
+        compile(
+            &FIXTURE
+                .replace("    *channel = filter;\n", "    free(filter);\n    return SLUICE_STATUS_FAILED;\n"),
+            folder.path(),
+        );
+        let host = hub::plugin_host(&config);
+        let next = host.load_next(&plugin).unwrap();
+        assert!(!Arc::ptr_eq(&next, first.plugin()));
+        host.put_in_force(&next);
+        for _ in 0..2 {
+            std::thread::sleep(LOOK + Duration::from_millis(50));
+            assert!(Arc::ptr_eq(&named.ready().unwrap(), &first));
+            assert_eq!(calls(), 2, "create of the new one was called once");
+        }
+        assert!(filters.next(&[plugin], &next, None, &config).is_err_and(|(name, _)| name == "spamfilter1"));
+    }
+}

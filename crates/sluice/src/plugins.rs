@@ -14,14 +14,15 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::{Arc, Weak};
+use std::process::{ChildStderr, Command, Stdio};
+use std::sync::{Arc, Weak, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use sluice_config::Config;
 use sluice_diag::nearest;
-use sluice_dispatch::{Instance, NotRenewed, PluginInfo, Renewed};
+use sluice_dispatch::{Instance, NextGeneration, NotRenewed, PluginInfo, Renewed, RenewedChannel};
 use sluice_host::{FileState, Host, Seen};
 
 use crate::exit::{Exit, Failure};
@@ -36,7 +37,9 @@ const TRIAL: Duration = Duration::from_secs(10);
 /// How often is looked whether it has ended.
 const TRIAL_LOOK: Duration = Duration::from_millis(5);
 /// Most bytes of what it says that are passed on.
-const SAID_MAX: u64 = 4096;
+const SAID_MAX: usize = 4096;
+/// How long is waited for it when the process has ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// What its command is called.
 pub(crate) const TRIAL_COMMAND: &str = "try-load";
 
@@ -148,7 +151,20 @@ pub(crate) fn reload(hub: &Hub, name: &str, drain: Option<Duration>) -> Result<R
         let in_force = host.loaded().into_iter().find(|plugin| plugin.place() == place);
         let before = in_force.map_or(0, |plugin| plugin.generation());
         let drain = drain.unwrap_or(config.options.delivery_deadline);
-        let renewed = hub.dispatcher().renew(&users, in_hub, settings, drain)?;
+        let mut filters = Vec::new();
+        let others = |next: &NextGeneration| {
+            let Some(plugin) = &next.plugin else { return Ok(()) };
+            let made = hub.filters().next(&users, plugin, fresh.as_ref().map(|fresh| &*fresh.config), config);
+            filters = made.map_err(|(channel, why)| NotRenewed::NotStarted { channel, why })?;
+            Ok(())
+        };
+        let mut renewed = hub.dispatcher().renew(&users, in_hub, settings, others, drain)?;
+        let gone_over = hub.filters().put_in_force(filters);
+        renewed.channels.extend(gone_over.into_iter().map(|channel| RenewedChannel {
+            channel,
+            had_instance: true,
+            draining: 0,
+        }));
         if renewed.generation == before {
             remarks.push(
                 "its file is the one that was loaded before: only the channels were made anew".to_owned(),
@@ -193,7 +209,7 @@ fn trial(file: &Path) -> Result<(), String> {
         .stderr(Stdio::piped())
         .spawn()
         .map_err(cannot)?;
-    let said = process.stderr.take();
+    let said = process.stderr.take().map(|from| LastWords::of(from, SAID_MAX));
     let end = Instant::now() + TRIAL;
     let status = loop {
         if let Some(status) = process.try_wait().map_err(cannot)? {
@@ -210,11 +226,7 @@ fn trial(file: &Path) -> Result<(), String> {
     if status.success() {
         return Ok(());
     }
-    let mut words = Vec::new();
-    if let Some(said) = said {
-        said.take(SAID_MAX).read_to_end(&mut words).map_err(cannot)?;
-    }
-    let words = String::from_utf8_lossy(&words);
+    let words = said.map(|said| said.within(LAST_WORDS)).unwrap_or_default();
     match status.code() {
         // Its own words name the file.
         Some(code) if code == Exit::Data as i32 => {
@@ -222,6 +234,41 @@ fn trial(file: &Path) -> Result<(), String> {
             Err(words.to_owned())
         }
         _ => Err(format!("plugin {file_name} kills the process that loads it ({status})")),
+    }
+}
+
+/// What a process says on its standard error, read while it runs, so that it need not wait.
+pub(crate) struct LastWords {
+    said: Arc<Mutex<Vec<u8>>>,
+    /// Ends when nobody has that end open any more.
+    over: mpsc::Receiver<()>,
+}
+
+impl LastWords {
+    /// Reads on a thread, and keeps up to `most` octets.
+    pub(crate) fn of(mut from: ChildStderr, most: usize) -> LastWords {
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let (is_over, over) = mpsc::channel();
+        let kept = said.clone();
+        // Without a thread nothing is told, and the process may wait for a reader until its time is over.
+        let _ = thread::Builder::new().name("last-words".to_owned()).spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = from.read(&mut buffer) {
+                let mut said = kept.lock();
+                let room = most - said.len();
+                said.extend_from_slice(&buffer[..count.min(room)]);
+            }
+            drop(is_over);
+        });
+        LastWords { said, over }
+    }
+
+    /// The words of a process that has ended. A program that it has started may have its standard error open for longer: what has been said
+    /// within `time` is all then.
+    pub(crate) fn within(&self, time: Duration) -> String {
+        // Nothing is ever sent: this is the end, or the time has passed.
+        let _ = self.over.recv_timeout(time);
+        String::from_utf8_lossy(&self.said.lock()).into_owned()
     }
 }
 
@@ -268,8 +315,10 @@ fn look_on(hub: &Weak<Hub>) {
             let name = names(&config).into_iter().find(|name| host.place(name).is_ok_and(|one| one == place));
             if let Some(name) = name {
                 tracing::info!(plugin = %name, file = %place.display(), "the file of a plugin has changed");
-                // What came of it is in the log.
-                let _ = reload(&hub, name, None);
+                // What came of it is in the log. A hub that was busy is asked again at the next look.
+                if let Err(NotRenewed::Busy) = reload(&hub, name, None) {
+                    tried.remove(&place);
+                }
             }
         }
     }

@@ -13,7 +13,8 @@ pub(crate) enum Queue {
     /// Lists waiting messages, oldest first.
     ///
     /// A row is an entry: a message on one channel for one domain. Each JSON line has id, channel, domain, state, sender,
-    /// recipients, bytes, arrived, attempts, due, deferred_at, last_error, peer and error. A list that is cut off by `--limit`
+    /// recipients, bytes, arrived, attempts, due, deferred_at, last_error, peer, hold_reason
+    /// and error. A list that is cut off by `--limit`
     /// goes on with `--cursor`, given the id of its last row.
     List(QueueList),
     /// Counts what waits, a line for each channel and destination domain.

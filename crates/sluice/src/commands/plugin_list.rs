@@ -14,7 +14,7 @@ use crate::control::plugin_row;
 use crate::exit::{Exit, Failure};
 use crate::hub::plugin_folders;
 use crate::output::Table;
-use crate::{commands, load, plugins};
+use crate::{commands, filters, load, plugins};
 
 /// Lists the plugins.
 pub(crate) fn plugin_list(common: &Common) -> Result<Exit, Failure> {
@@ -34,16 +34,22 @@ pub(crate) fn plugin_list(common: &Common) -> Result<Exit, Failure> {
     );
     let socket = load::control_socket(common)?;
     let exit = if Client::connect(&socket).is_ok() {
-        let mut seen = BTreeSet::new();
+        let (mut seen, mut files) = (BTreeSet::new(), BTreeSet::new());
         let exit = commands::remote::ask(common, &Request::PluginList, |row| {
             let channels = row["channels"].as_array().into_iter().flatten();
             seen.extend(channels.filter_map(|channel| channel.as_str().map(str::to_owned)));
+            files.extend(row["file"].as_str().map(str::to_owned));
             table.row(row)
         })?;
         // The hub loads a plugin when its channel first has something to do; the others are looked at here. If the files
         // have mistakes by now, what the hub said is all that can be said.
         for plugin in looked_at(common).unwrap_or_default() {
-            if !plugin.channels.iter().all(|channel| seen.contains(channel)) {
+            // What has routines alone has no channel to be known by.
+            let is_shown = match plugin.channels.is_empty() {
+                true => files.contains(&plugin.file),
+                false => plugin.channels.iter().all(|channel| seen.contains(channel)),
+            };
+            if !is_shown {
                 table.row(&serde_json::to_value(plugin_row(plugin))?)?;
             }
         }
@@ -59,7 +65,7 @@ pub(crate) fn plugin_list(common: &Common) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-/// Loads every plugin that a channel of the configuration uses.
+/// Loads every plugin that the configuration uses: for channels, for filters, which are named like channels, and for routines.
 fn looked_at(common: &Common) -> Result<Vec<PluginInfo>, Failure> {
     let (loaded, _) = load::read_or_fail(&common.config)?;
     let host = Host::new(plugin_folders(&loaded.config));
@@ -69,9 +75,18 @@ fn looked_at(common: &Common) -> Result<Vec<PluginInfo>, Failure> {
             users.entry(plugin).or_default().push(channel.name.clone());
         }
     }
+    for filter in &loaded.config.filters {
+        users.entry(&filter.options.plugin).or_default().push(filters::name_of(filter.options.number));
+    }
+    for plugin in &loaded.config.options.routine_plugins {
+        users.entry(plugin).or_default();
+    }
     let looked_at = |(name, channels): (&str, Vec<String>)| {
-        let mut users = loaded.config.channels.iter().filter(|channel| channels.contains(&channel.name));
-        let isolated = users.all(|channel| channel.settings.isolated);
+        let is_isolated = |user: &String| {
+            loaded.config.channels.by_name(user).is_some_and(|channel| channel.settings.isolated)
+        };
+        let of_routines = loaded.config.options.routine_plugins.iter().any(|plugin| plugin == name);
+        let isolated = !of_routines && channels.iter().all(is_isolated);
         PluginInfo { isolated, ..plugins::looked_at(&host, name, channels) }
     };
     Ok(users.into_iter().map(looked_at).collect())

@@ -35,6 +35,7 @@ const COLUMNS: &[(&str, &str)] = &[
     ("sender", "Sender"),
     ("recipients", "Recipients"),
     ("last_error", "Last error"),
+    ("hold_reason", "Held by"),
     ("error", "Error"),
 ];
 
@@ -96,7 +97,9 @@ fn mailq(common: &Common, filter: Filter) -> Result<Exit, Failure> {
             messages += 1;
             bytes += size;
         }
-        for why in [&row["last_error"], &row["error"]].into_iter().filter(|why| why.is_string()) {
+        for why in
+            [&row["hold_reason"], &row["last_error"], &row["error"]].into_iter().filter(|why| why.is_string())
+        {
             line(&format!("{:>46}({})", "", cell(why)))?;
         }
         for recipient in row["recipients"].as_array().into_iter().flatten() {

@@ -66,11 +66,13 @@ pub(super) fn list(
 
 /// `None` for what was settled since.
 fn entry_row(hub: &Hub, view: &EntryView, last: Option<&Deferral>) -> Option<EntryRow> {
-    let (sender, recipients, error) = match hub.dispatcher().details(view) {
-        Ok(Some((sender, recipients))) => (sender, recipients, None),
-        Ok(None) => return None,
-        Err(error) => (String::new(), Vec::new(), Some(error)),
+    let (envelope, error) = match hub.dispatcher().envelope(view) {
+        Ok(envelope) => (envelope?, None),
+        Err(error) => (Envelope::default(), Some(error)),
     };
+    let open = hub.dispatcher().open(&envelope, view);
+    let recipients = open.map(|recipient| recipient.address.clone()).collect();
+    let Envelope { sender, hold_reason, .. } = envelope;
     Some(EntryRow {
         id: view.id.to_string(),
         channel: view.channel.to_string(),
@@ -86,6 +88,7 @@ fn entry_row(hub: &Hub, view: &EntryView, last: Option<&Deferral>) -> Option<Ent
         deferred_at: last.map(|&(at, _)| rfc3339(at)),
         last_error: last.map(|(_, error)| words(error)),
         peer: last.and_then(|(_, error)| peer(error)),
+        hold_reason: Some(hold_reason).filter(|reason| view.state == State::Held && !reason.is_empty()),
         error,
     })
 }
