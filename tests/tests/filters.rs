@@ -57,6 +57,18 @@ fn next(sink: &Sink) -> Destination<'_> {
     Destination::direct("tcp_next", "next.example", sink.port())
 }
 
+fn other(sink: &Sink) -> Destination<'_> {
+    Destination::direct("tcp_other", "other.example", sink.port())
+}
+
+/// The two, with filter 1 for what goes to the first and filter 2 for what goes to the other.
+fn each_with_a_filter<'a>(sink: &'a Sink, back: &'a Sink) -> [Destination<'a>; 2] {
+    [
+        Destination { keywords: "destinationspamfilter1", ..next(sink) },
+        Destination { keywords: "destinationspamfilter2", ..other(back) },
+    ]
+}
+
 #[test]
 fn each_verdict_is_the_clients_answer_or_the_messages_fate() {
     let sink = Sink::start();
@@ -98,6 +110,11 @@ fn a_message_is_held_with_its_reason_and_changes() {
     let list = hub.json(&["queue", "list"]);
     let id = list[0]["id"].as_str().expect("an id").to_owned();
     assert_eq!(list[0]["state"], "held", "{list:?}");
+    assert_eq!(list[0]["hold_reason"], "filter 1: looks odd to me", "{list:?}");
+    for arguments in [&["queue", "list"][..], &["queue", "list", "--mailq"]] {
+        let shown = hub.command(arguments).out;
+        assert!(shown.contains("filter 1: looks odd to me"), "{shown}");
+    }
     let shown = hub.command(&["queue", "show", &id]);
     assert!(shown.out.contains("filter 1: looks odd to me"), "{}", shown.out);
     // The reason survives, also a hub that is killed.
@@ -112,8 +129,8 @@ fn a_message_is_held_with_its_reason_and_changes() {
 
 #[test]
 fn headers_and_recipients_are_changed_and_the_next_filter_sees_it() {
-    let (sink, other) = (Sink::start(), Sink::start());
-    let to = [next(&sink), Destination::direct("tcp_other", "other.example", other.port())];
+    let (sink, far) = (Sink::start(), Sink::start());
+    let to = [next(&sink), other(&far)];
     let mut hub = filtered(
         "filter-changes",
         "sourcespamfilter1 sourcespamfilter2optin virus,spam",
@@ -146,7 +163,7 @@ fn headers_and_recipients_are_changed_and_the_next_filter_sees_it() {
 
     // An alias is expanded, and the second filter is shown who it stands for.
     deliver(&hub, &["fred@next.example"], &["1: redirect team@hub.example", "2: tell"]);
-    let arrived = one(&other);
+    let arrived = one(&far);
     assert_eq!(arrived.to, ["kim@other.example", "lee@other.example"]);
     assert!(
         field(&arrived, "X-Told")[0]
@@ -154,7 +171,7 @@ fn headers_and_recipients_are_changed_and_the_next_filter_sees_it() {
     );
     deliver(&hub, &["fred@next.example"], &["1: add kim@other.example"]);
     assert_eq!(
-        (one(&sink).to, one(&other).to),
+        (one(&sink).to, one(&far).to),
         (vec!["fred@next.example".to_owned()], vec!["kim@other.example".to_owned()])
     );
     // Whoever cannot be reached is not added; a message that nobody gets is thrown away.
@@ -162,7 +179,7 @@ fn headers_and_recipients_are_changed_and_the_next_filter_sees_it() {
     assert_eq!(one(&sink).to, ["fred@next.example"]);
     assert!(hub.log().contains("a recipient that a filter adds is not taken"));
     assert_eq!(deliver(&hub, &["fred@next.example"], &["1: empty"]).code, 250);
-    watch("it is thrown away", WHILE, || sink.count() + other.count() == 0 && hub.waiting(None) == 0);
+    watch("it is thrown away", WHILE, || sink.count() + far.count() == 0 && hub.waiting(None) == 0);
     hub.stop();
 }
 
@@ -193,7 +210,7 @@ fn hostile_filters_change_nothing_that_they_may_not() {
     hub.start();
     deliver(&hub, &["fred@next.example"], &["1: hostile"]);
     let arrived = one(&sink);
-    assert_eq!(field(&arrived, "X-Hostile"), ["22222222222222222222322222"]);
+    assert_eq!(field(&arrived, "X-Hostile"), ["22222224222222222222322222"]);
     assert!(!String::from_utf8_lossy(&arrived.content).contains("Injected"));
     assert_eq!(arrived.to, ["fred@next.example"]);
     deliver(&hub, &["fred@next.example"], &["1: many"]);
@@ -251,16 +268,13 @@ fn optional_filters_let_mail_pass_when_they_fail() {
 
 #[test]
 fn a_destination_filter_is_about_its_copy_alone() {
-    let (sink, other) = (Sink::start(), Sink::start());
-    let to = [
-        Destination { keywords: "destinationspamfilter1optin strict", ..next(&sink) },
-        Destination::direct("tcp_other", "other.example", other.port()),
-    ];
+    let (sink, far) = (Sink::start(), Sink::start());
+    let to = [Destination { keywords: "destinationspamfilter1optin strict", ..next(&sink) }, other(&far)];
     let mut hub = filtered("filter-destination", "", "", &to);
     hub.start();
     let both = ["fred@next.example", "kim@other.example"];
     assert_eq!(deliver(&hub, &both, &["1: tell"]).code, 250);
-    let (told, untold) = (one(&sink), one(&other));
+    let (told, untold) = (one(&sink), one(&far));
     assert!(field(&told, "X-Told")[0].contains("to=tcp_next opt=strict"), "{told:?}");
     assert!(field(&told, "X-Told")[0].ends_with("[0 fred@next.example tcp_next]"));
     assert!(field(&untold, "X-Told").is_empty() && untold.to == ["kim@other.example"]);
@@ -270,7 +284,7 @@ fn a_destination_filter_is_about_its_copy_alone() {
     assert_eq!(reply.expect("an answer").code, 250);
     let mut arrived = Vec::new();
     wait_for("the copy and the notice", SOON, || {
-        arrived.extend(other.take_arrived());
+        arrived.extend(far.take_arrived());
         arrived.len() == 2
     });
     let notice = arrived.iter().find(|one| one.from.is_empty()).expect("a notice");
@@ -280,16 +294,17 @@ fn a_destination_filter_is_about_its_copy_alone() {
         text.contains("fred@next.example") && text.contains("not here") && text.contains("5.7.9"),
         "{text}"
     );
+    hub.wait_for_waiting(None, 0, SOON);
     // For now: the whole message, of which nothing is queued.
     assert_eq!(deliver(&hub, &both, &["1: refuse-now later"]).code, 450);
     assert_eq!(deliver(&hub, &both, &["1: fail later"]).code, 451);
-    watch("nothing of it comes", WHILE, || sink.count() + other.count() == 0 && hub.waiting(None) == 0);
+    watch("nothing of it comes", WHILE, || sink.count() + far.count() == 0 && hub.waiting(None) == 0);
     // Thrown away: the copy, and not the other.
     assert_eq!(deliver(&hub, &both, &["1: discard"]).code, 250);
-    assert_eq!(one(&other).to, ["kim@other.example"]);
+    assert_eq!(one(&far).to, ["kim@other.example"]);
     // Held: the copy, and not the other.
     assert_eq!(deliver(&hub, &both, &["1: hold odd"]).code, 250);
-    assert_eq!(one(&other).to, ["kim@other.example"]);
+    assert_eq!(one(&far).to, ["kim@other.example"]);
     assert_eq!((hub.waiting(Some("tcp_next")), sink.count()), (1, 0));
     hub.stop();
 }
@@ -304,13 +319,10 @@ fn notices(sink: &Sink, count: usize) -> Vec<String> {
 
 #[test]
 fn who_gets_no_copy_is_told_of_whatever_filters_do_with_the_others() {
-    let (sink, other, back) = (Sink::start(), Sink::start(), Sink::start());
+    let (sink, far, back) = (Sink::start(), Sink::start(), Sink::start());
     let to = [
         Destination { keywords: "destinationspamfilter1", ..next(&sink) },
-        Destination {
-            keywords: "destinationspamfilter2 blocklimit 2",
-            ..Destination::direct("tcp_other", "other.example", other.port())
-        },
+        Destination { keywords: "destinationspamfilter2 blocklimit 2", ..other(&far) },
         Destination::direct("tcp_back", "back.example", back.port()),
     ];
     let mut hub = filtered("filter-told", "missingrecipientpolicy 5", "", &to);
@@ -335,22 +347,15 @@ fn who_gets_no_copy_is_told_of_whatever_filters_do_with_the_others() {
     let notice = &notices(&back, 1)[0];
     assert!(notice.contains("not here") && notice.contains("Subject: old"), "{notice}");
     watch("nothing else comes", WHILE, || {
-        sink.count() + other.count() + back.count() == 0 && hub.waiting(None) == 0
+        sink.count() + far.count() + back.count() == 0 && hub.waiting(None) == 0
     });
     hub.stop();
 }
 
 #[test]
 fn copies_are_held_for_different_reasons() {
-    let (sink, other) = (Sink::start(), Sink::start());
-    let to = [
-        Destination { keywords: "destinationspamfilter1", ..next(&sink) },
-        Destination {
-            keywords: "destinationspamfilter2",
-            ..Destination::direct("tcp_other", "other.example", other.port())
-        },
-    ];
-    let mut hub = filtered("filter-reasons", "", "", &to);
+    let (sink, far) = (Sink::start(), Sink::start());
+    let mut hub = filtered("filter-reasons", "", "", &each_with_a_filter(&sink, &far));
     hub.start();
     let both = ["fred@next.example", "kim@other.example"];
     assert_eq!(deliver(&hub, &both, &["1: hold-as-is one", "2: hold-as-is two"]).code, 250);
@@ -369,21 +374,14 @@ fn copies_are_held_for_different_reasons() {
     }
     reasons.sort_unstable();
     assert_eq!(reasons, ["", "filter 1: one", "filter 1: three", "filter 2: two"]);
-    assert_eq!(sink.count() + other.count(), 0);
+    assert_eq!(sink.count() + far.count(), 0);
     hub.stop();
 }
 
 #[test]
 fn filters_that_send_mail_to_each_other_come_to_an_end() {
-    let (sink, other) = (Sink::start(), Sink::start());
-    let to = [
-        Destination { keywords: "destinationspamfilter1", ..next(&sink) },
-        Destination {
-            keywords: "destinationspamfilter2",
-            ..Destination::direct("tcp_other", "other.example", other.port())
-        },
-    ];
-    let mut hub = filtered("filter-circle", "", "", &to);
+    let (sink, far) = (Sink::start(), Sink::start());
+    let mut hub = filtered("filter-circle", "", "", &each_with_a_filter(&sink, &far));
     hub.start();
     let circle = ["1: redirect kim@other.example", "2: redirect fred@next.example"];
     assert_eq!(deliver(&hub, &["fred@next.example"], &circle).code, 250);
@@ -393,8 +391,8 @@ fn filters_that_send_mail_to_each_other_come_to_an_end() {
         deliver(&hub, &["fred@next.example"], &["1: redirect kim@other.example", "2: last 2"]).code,
         250
     );
-    assert_eq!(field(&one(&other), "X-Last"), ["2"]);
-    watch("it comes once", WHILE, || sink.count() + other.count() == 0 && hub.waiting(None) == 0);
+    assert_eq!(field(&one(&far), "X-Last"), ["2"]);
+    watch("it comes once", WHILE, || sink.count() + far.count() == 0 && hub.waiting(None) == 0);
     hub.stop();
 }
 
@@ -472,4 +470,151 @@ fn filters_that_are_not_there_are_named_and_mail_waits_for_them() {
     assert_eq!(deliver(&hub, &["fred@next.example"], &["1: refuse no"]).code, 250);
     assert_eq!(one(&sink).to, ["fred@next.example"]);
     hub.stop();
+}
+
+#[test]
+fn a_recipient_that_a_filter_adds_is_held_to_the_limits_of_its_channel() {
+    let (sink, far) = (Sink::start(), Sink::start());
+    let to = [next(&sink), Destination { keywords: "linelimit 20", ..other(&far) }];
+    let mut hub = filtered("filter-limits", "sourcespamfilter1", "", &to);
+    hub.start();
+    let deliver = |lines: usize| {
+        let mut content = order(&["1: add kim@other.example"]);
+        content.extend("one more\r\n".repeat(lines).bytes());
+        let reply = hub.talk().deliver("a@origin.example", &["fred@next.example"], &content);
+        assert_eq!(reply.expect("an answer").code, 250);
+        one(&sink)
+    };
+    // Two of the header, the empty line, and two of the body are there already.
+    deliver(15);
+    assert_eq!(one(&far).to, ["kim@other.example"]);
+    assert_eq!(deliver(16).to, ["fred@next.example"]);
+    let said = "a recipient that a filter adds is not taken";
+    let log = hub.log();
+    let line = log.lines().find(|line| line.contains(said)).unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains("kim@other.example") && line.contains("20 lines"), "{line}");
+    watch("nothing comes of it", WHILE, || far.count() == 0 && hub.waiting(None) == 0);
+    hub.stop();
+}
+
+#[test]
+fn copies_that_differ_are_stored_all_or_not_at_all() {
+    let (sink, far) = (Sink::start(), Sink::start());
+    let keywords = "missingrecipientpolicy 6";
+    let mut hub = filtered("filter-whole", keywords, "", &each_with_a_filter(&sink, &far));
+    hub.start();
+    let both = ["fred@next.example", "kim@other.example"];
+    // One copy loses the field without which the hub takes no message: whichever of the two is stored first, nothing is.
+    for lines in [0, 20_000] {
+        for orders in [["1: remove To", "2: nothing"], ["1: nothing", "2: remove To"]] {
+            let mut content = [b"To: all\r\n".to_vec(), order(&orders)].concat();
+            content.extend("some words more\r\n".repeat(lines).bytes());
+            let reply = hub.talk().deliver("a@origin.example", &both, &content).expect("an answer");
+            assert_eq!(reply.code, 554, "{orders:?}: {reply}");
+        }
+    }
+    watch("nothing of it comes", WHILE, || sink.count() + far.count() == 0 && hub.waiting(None) == 0);
+    // Large ones come whole, each with its own header.
+    let mut content = [b"To: all\r\n".to_vec(), order(&["1: last 1", "2: last 2"])].concat();
+    content.extend("some words more\r\n".repeat(20_000).bytes());
+    assert_eq!(hub.talk().deliver("a@origin.example", &both, &content).expect("an answer").code, 250);
+    for (sink, value) in [(&sink, "1"), (&far, "2")] {
+        let arrived = one(sink);
+        assert_eq!(field(&arrived, "X-Last"), [value]);
+        let body = "some words more\r\n".repeat(20_000);
+        assert!(arrived.content.ends_with(format!("body\r\n.dot\r\n{body}").as_bytes()));
+    }
+    hub.stop();
+}
+
+/// Puts another library in the place of the fixture's, made of its text with these words changed.
+fn replace_plugin(hub: &Site, changes: &[(&str, &str)]) {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut text = std::fs::read_to_string(root.join(FIXTURE)).expect("the fixture");
+    for (old, new) in changes {
+        assert!(text.contains(old), "{old}");
+        text = text.replace(old, new);
+    }
+    let source = hub.folder().join("filter.c");
+    std::fs::write(&source, text).expect("a new file");
+    let _ = plugin_in_c(source.to_str().expect("a path"), "filter", hub.folder());
+}
+
+#[test]
+fn a_filter_goes_over_to_a_new_file_that_it_can_be_made_of() {
+    let sink = Sink::start();
+    let options = "SPAMFILTER1_CONFIG_FILE=first.opt\n";
+    let mut hub = filtered("filter-reload", "sourcespamfilter1 sourcespamfilter2", options, &[next(&sink)]);
+    hub.write("first.opt", "TAG=one\nCALLS=calls\n");
+    hub.start();
+    let told = |order: &str| {
+        assert_eq!(deliver(&hub, &["fred@next.example"], &[order]).code, 250);
+        let arrived = one(&sink);
+        (field(&arrived, "X-Told"), field(&arrived, "X-Told-Anew"))
+    };
+    assert!(told("1: tell").0[0].starts_with("tag=one number=1"));
+    // A relative path starts from the folder of the configuration.
+    let calls = || std::fs::read(hub.configuration().join("calls")).map_or(0, |calls| calls.len());
+    assert_eq!(calls(), 1);
+    // What cannot be made of it is said, and everything stays as it was.
+    hub.write("first.opt", "TAG=two\nCALLS=calls\n");
+    replace_plugin(
+        &hub,
+        &[(
+            "    *channel = filter;\n",
+            "    (void)channel;\n    free(filter);\n    return SLUICE_STATUS_FAILED;\n",
+        )],
+    );
+    let refused = hub.command(&["plugin", "reload", "filter"]);
+    assert_eq!(refused.code, 78, "{}{}", refused.out, refused.err);
+    for wanted in ["spamfilter1 cannot be started with it", "what is in force stays in force"] {
+        assert!(refused.err.contains(wanted), "{}", refused.err);
+    }
+    assert!(told("1: tell").0[0].starts_with("tag=one number=1"));
+    assert_eq!(calls(), 2, "it was tried once");
+    // The filters of both numbers go over, with the option files of now.
+    replace_plugin(&hub, &[("\"X-Told\"", "\"X-Told-Anew\"")]);
+    let row = hub.json(&["plugin", "reload", "filter"]);
+    let over: Vec<&str> = row[0]["channels"]
+        .as_array()
+        .expect("channels")
+        .iter()
+        .filter_map(|one| one["channel"].as_str())
+        .collect();
+    assert_eq!(over, ["spamfilter1", "spamfilter2"], "{row:?}");
+    let (old, new) = told("1: tell");
+    assert!(old.is_empty() && new[0].starts_with("tag=two number=1"), "{new:?}");
+    assert!(told("2: tell").1[0].starts_with("tag= number=2"));
+    assert_eq!(calls(), 3);
+    // A list of plugins has it, with what it is for; also while no hub runs.
+    let is_listed = |hub: &Site| {
+        let rows = hub.json(&["plugin", "list"]);
+        let row = rows.iter().find(|row| row["plugin"].as_str().is_some_and(|name| name.contains("filter")));
+        row.map(|row| row["channels"].clone())
+    };
+    assert_eq!(is_listed(&hub), Some(serde_json::json!(["spamfilter1", "spamfilter2"])));
+    hub.stop();
+    assert_eq!(is_listed(&hub), Some(serde_json::json!(["spamfilter1", "spamfilter2"])));
+}
+
+#[test]
+fn an_option_that_a_filter_needs_is_asked_for() {
+    let hub = filtered("filter-needs", "sourcespamfilter1", "", &[]);
+    replace_plugin(&hub, &[("#define TAG_FLAGS 0", "#define TAG_FLAGS SLUICE_OPTION_FLAG_REQUIRED")]);
+    let checked = hub.command(&["check"]);
+    for wanted in
+        ["filter-missing-option", "option TAG is not set and has no default", "SPAMFILTER1_CONFIG_FILE"]
+    {
+        assert!(checked.out.contains(wanted), "{wanted}: {}", checked.out);
+    }
+    let options = std::fs::read_to_string(hub.configuration().join("option.dat")).expect("the file");
+    hub.write(
+        "option.dat",
+        &format!("{options}SPAMFILTER1_CONFIG_FILE=one.opt\nSPAMFILTER2_CONFIG_FILE=one.opt\n"),
+    );
+    hub.write("one.opt", "LIMIT=1\n");
+    let checked = hub.command(&["check"]).out;
+    assert!(checked.contains("write `TAG=…` into one.opt"), "{checked}");
+    hub.write("one.opt", "TAG=x\n");
+    assert!(!hub.command(&["check"]).out.contains("filter-missing-option"));
 }

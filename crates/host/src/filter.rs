@@ -354,9 +354,15 @@ impl CallState {
         }
     }
 
-    /// Octets of the header that a change may still bring.
+    /// A change for which there is no room any more.
+    pub(crate) fn too_many(&self) -> u32 {
+        self.change(|_| Ok(abi::CHANGE_TOO_MANY))
+    }
+
+    /// Octets of the header that changes may still bring.
     pub(crate) fn room(&self) -> usize {
-        EDIT_OCTETS_MAX
+        let changes = self.changes.lock();
+        EDIT_OCTETS_MAX - changes.as_ref().map_or(0, |changes| changes.edit_octets)
     }
 
     pub(crate) fn time_left(&self) -> Duration {

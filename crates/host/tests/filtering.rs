@@ -131,16 +131,16 @@ fn misuse_is_answered_and_has_no_effect() {
     let kit = kit(&[]).unwrap();
     let judged = kit.ask("hostile");
     let header = edited(b"Received: by us\r\n", &judged.edits);
-    // A recipient that is not there is 3; all else is 2.
+    // A recipient that is not there is 3, and a change that is larger than all may be 4; all else is 2.
     assert_eq!(
         String::from_utf8(header).unwrap(),
-        "Received: by us\r\nX-Hostile: 22222222222222222222322222\r\n"
+        "Received: by us\r\nX-Hostile: 22222224222222222222322222\r\n"
     );
     assert_eq!((judged.verdict, judged.added, judged.withdrawn), (Verdict::Accept, vec![], vec![]));
     // In a message that is SMTPUTF8 text of any script is welcome.
     let judged = kit.filter.ask(shown(Arc::new(message("hostile")), true), LONG).unwrap();
     let header = String::from_utf8(edited(b"", &judged.edits)).unwrap();
-    assert_eq!(header, "X-A: ä\r\nX-Hostile: 22222202222222222222322222\r\n");
+    assert_eq!(header, "X-A: ä\r\nX-Hostile: 22222204222222222222322222\r\n");
 }
 
 #[test]

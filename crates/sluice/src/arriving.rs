@@ -14,7 +14,6 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use sluice_config::{Channel, Copies, EnvelopeToField};
 use sluice_dispatch::{Draft, Loaded};
 use sluice_mail::{Address, Envelope, Refusal, Status, header};
@@ -28,6 +27,9 @@ use sluice_smtpd::{Done, Incoming, Origin, Parcel, Session, Transaction};
 use crate::hub::Hub;
 use crate::lookups;
 use crate::notices::{Head, News};
+use gather::Gather;
+
+mod gather;
 
 /// Time for the header of one message. What has not been rewritten by then stays as it is. Rewriting takes microseconds; only
 /// thousands of addresses and tables of a thousand entries together come near this.
@@ -62,6 +64,8 @@ pub(crate) struct Arriving {
     drafts: Vec<(usize, Draft)>,
     /// For notices about recipients who do not get it.
     head: Option<Head>,
+    /// Octets of it have been handed on.
+    is_begun: bool,
 }
 
 /// One kind of copy: those for a channel under one reverse-path.
@@ -167,6 +171,7 @@ impl Arriving {
             refusal: None,
             drafts: vec![(0, draft)],
             head: Head::of(transaction),
+            is_begun: false,
         };
         let unanswered = arriving.loaded.rewriter.lookups().unanswered();
         for index in 0..arriving.copies.len() {
@@ -359,6 +364,19 @@ impl Arriving {
         edited.edits
     }
 
+    /// Reads the header of a message of which nothing has been handed on, and which is `whole`: what is against it is known then, and a
+    /// commit with the same octets goes on from there.
+    ///
+    /// # Errors
+    /// What is against it.
+    pub(crate) fn look(&mut self, whole: &[u8]) -> Result<(), Refusal> {
+        if self.variants.is_empty() {
+            self.read_header(whole, true);
+            self.begin_drafts();
+        }
+        self.refusal.clone().map_or(Ok(()), Err)
+    }
+
     /// The first octets of the message with the header of each variant, in their order.
     fn beginnings(&self, octets: Vec<u8>) -> Vec<Vec<u8>> {
         let rest = &octets[self.prefix_length..];
@@ -472,7 +490,7 @@ impl Incoming for Arriving {
         if let Some(head) = &mut self.head {
             head.remember(&bytes);
         }
-        let mut pieces = if self.variants.is_empty() {
+        let mut pieces = if !std::mem::replace(&mut self.is_begun, true) {
             self.read_header(&bytes, false);
             if let Some(refusal) = &self.refusal {
                 return done(Err(refusal.clone()));
@@ -515,16 +533,15 @@ impl Incoming for Arriving {
             // Discarded: by the operator's order, or because it was itself a notice for nobody.
             return done(Ok(()));
         }
-        let mut tails = if self.variants.is_empty() {
-            self.read_header(&tail, true);
-            self.begin_drafts();
-            self.beginnings(tail)
-        } else {
-            vec![tail; self.variants.len()]
-        };
-        if let Some(refusal) = self.refusal {
+        let is_begun = self.is_begun;
+        let judged = if is_begun { self.refusal.clone().map_or(Ok(()), Err) } else { self.look(&tail) };
+        if let Err(refusal) = judged {
             return done(Err(refusal));
         }
+        let mut tails = match is_begun {
+            true => vec![tail; self.variants.len()],
+            false => self.beginnings(tail),
+        };
         let divided = self.divided(envelopes);
         let mut left = vec![0usize; tails.len()];
         for (variant, _) in &divided {
@@ -571,30 +588,5 @@ fn name_of_client(session: &Session) -> String {
     match session.connection.peer.ip().to_canonical() {
         std::net::IpAddr::V4(address) => format!("[{address}]"),
         std::net::IpAddr::V6(address) => format!("[IPv6:{address}]"),
-    }
-}
-
-/// Makes one answer of several: the last of them, or the first refusal, when all have come.
-struct Gather(Mutex<(usize, Result<(), Refusal>, Option<Done>)>);
-
-impl Gather {
-    fn new(answers: usize, done: Done) -> Arc<Gather> {
-        Arc::new(Gather(Mutex::new((answers, Ok(()), Some(done)))))
-    }
-
-    fn take(&self, answer: Result<(), Refusal>) {
-        let mut state = self.0.lock();
-        state.0 = state.0.saturating_sub(1);
-        if state.1.is_ok() {
-            state.1 = answer;
-        }
-        let done = if state.0 == 0 { state.2.take() } else { None };
-        let result = std::mem::replace(&mut state.1, Ok(()));
-        if let Some(done) = done {
-            drop(state);
-            done(result);
-        } else {
-            state.1 = result;
-        }
     }
 }

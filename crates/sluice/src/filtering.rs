@@ -9,7 +9,9 @@
 //! # Failure
 //! More content than [`HELD_OCTETS_MAX`] waiting for verdicts is refused for now, and so is a message whose verdicts take longer than
 //! its session waits: it is not stored behind the client's back. Whatever goes wrong here, nothing of the
-//! message is queued unless all of it is answered for.
+//! message is queued unless all of it is answered for. Where copies differ, all of them are handed to the spool before the first is
+//! committed, and they share one answer: the first refusal. A disk that fails between two commits leaves a copy behind a
+//! refusal, and that copy comes twice when the client comes again.
 //! # Not here
 //! What becomes of a copy on its way into the spool (`arriving`), making filters and asking them (`filters`).
 
@@ -33,6 +35,8 @@ use copies::{Copies, Filtered, To};
 
 mod content;
 mod copies;
+#[cfg(test)]
+mod tests;
 
 /// Most octets of all messages that wait for verdicts.
 const HELD_OCTETS_MAX: usize = 256 << 20;
@@ -189,8 +193,8 @@ impl Filtering {
     }
 
     fn untouched(self, parcel: Parcel) -> Store {
-        let part = Part { arriving: self.inner, pieces: self.pieces, parcel };
-        Store { id: part.arriving.id(), parts: vec![part], _room: self.room }
+        let content = Content::new(self.pieces, self.room);
+        Store { id: self.inner.id(), parts: vec![Part { arriving: self.inner, content, parcel }] }
     }
 
     /// The message as it is stored after the verdicts: a part for each content.
@@ -275,9 +279,9 @@ impl Filtering {
                 arrived: parcel.arrived,
                 tail: Vec::new(),
             };
-            parts.push((content, arriving, parcel));
+            parts.push(Part { arriving, content, parcel });
         }
-        Store::of(id, parts)
+        Store { id, parts }
     }
 }
 
@@ -328,7 +332,7 @@ impl Incoming for Filtering {
 /// One content, and who gets it.
 struct Part {
     arriving: Box<Arriving>,
-    pieces: Vec<Vec<u8>>,
+    content: Arc<Content>,
     parcel: Parcel,
 }
 
@@ -336,55 +340,61 @@ struct Part {
 struct Store {
     id: String,
     parts: Vec<Part>,
-    _room: Room,
 }
 
 impl Store {
-    fn of(id: String, parts: Vec<(Arc<Content>, Box<Arriving>, Parcel)>) -> Store {
-        let mut made: Vec<Part> = Vec::with_capacity(parts.len());
-        // The last user of a content gets its pieces, and mostly it is the only one.
-        let mut room = Room::default();
-        for (content, arriving, parcel) in parts {
-            let (pieces, of_content) = Content::into_pieces(content);
-            if let Some(of_content) = of_content {
-                room = of_content;
-            }
-            made.push(Part { arriving, pieces, parcel });
-        }
-        Store { id, parts: made, _room: room }
-    }
-
     /// Stores all parts. The answer is the first refusal, or that all is safe. For a thread that may wait.
     fn run(self, done: Done) {
-        let Store { id, parts, _room } = self;
-        let mut promises = Vec::with_capacity(parts.len());
-        for part in parts {
-            match part.store() {
-                Ok(promise) => promises.push(promise),
-                Err(refusal) => return done(Err(refusal)),
-            }
-        }
-        let answers = promises.into_iter().map(kept);
-        let result = answers.collect::<Result<(), Refusal>>();
+        let Store { id, parts } = self;
+        let result = Store::all(parts);
         if let Err(refusal) = &result {
             tracing::warn!(%id, %refusal, "a message is not stored after its filters have seen it");
         }
         done(result);
     }
+
+    fn all(mut parts: Vec<Part>) -> Result<(), Refusal> {
+        let several = parts.len() > 1;
+        parts.iter_mut().try_for_each(|part| part.hand_over(several))?;
+        let mut promises = Vec::with_capacity(parts.len());
+        // What the message takes in memory is counted until all is safe.
+        let mut contents = Vec::with_capacity(parts.len());
+        for part in parts {
+            let (content, safe) = part.commit();
+            if let Ok(Err(refusal)) = safe.try_recv() {
+                // It was refused before anything was asked of the disk: by a database that notices need, for instance.
+                return Err(refusal);
+            }
+            contents.push(content);
+            promises.push(safe);
+        }
+        promises.into_iter().try_for_each(kept)
+    }
 }
 
 impl Part {
-    fn store(self) -> Result<mpsc::Receiver<Result<(), Refusal>>, Refusal> {
-        let Part { mut arriving, mut pieces, parcel } = self;
-        let tail = pieces.pop().unwrap_or_default();
-        for piece in pieces {
+    /// Gives the spool all but the last piece, one after another, and finds out what is against the message where there are `several`
+    /// parts. Nothing of it counts before it is committed.
+    fn hand_over(&mut self, several: bool) -> Result<(), Refusal> {
+        let last = self.content.count().saturating_sub(1);
+        for at in 0..last {
             let (done, taken) = promise();
-            arriving.chunk(piece, done);
+            self.arriving.chunk(Content::hand_on(&mut self.content, at), done);
             kept(taken)?;
         }
+        match last {
+            0 if several => self.arriving.look(&self.content.first()),
+            _ => Ok(()),
+        }
+    }
+
+    fn commit(self) -> (Arc<Content>, mpsc::Receiver<Result<(), Refusal>>) {
+        let Part { arriving, mut content, parcel } = self;
+        let last = content.count().saturating_sub(1);
+        let tail = Content::hand_on(&mut content, last);
         let (done, safe) = promise();
         arriving.commit(Parcel { tail, ..parcel }, done);
-        Ok(safe)
+        (content, safe)
     }
 }
 

@@ -56,6 +56,10 @@ static int32_t give_up(struct line *line, const char *why, int32_t status) {
 }
 
 static int32_t create(const sluice_host *host, const sluice_create *given, void **channel) {
+    /* Whoever called this was built for another contract: nothing of it can be relied on, not even explain. */
+    if (host->abi_version != SLUICE_ABI_VERSION || host->size < 88) {
+        return SLUICE_STATUS_REFUSED;
+    }
     const char *setting = (const char *)given->settings;
     struct line *line = calloc(1, sizeof *line);
     if (line == NULL) {

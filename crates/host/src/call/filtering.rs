@@ -130,8 +130,12 @@ unsafe extern "C" fn edit(call: *const abi::FilterCall, edit: *const abi::Header
         };
         // A value that is not looked at need not be readable.
         let value = if change == Change::Remove { abi::Text::NONE } else { edit.value };
+        let room = state.room();
+        if edit.name.len.saturating_add(value.len) > room {
+            return state.too_many();
+        }
         // SAFETY: the texts live for the length of the call.
-        match unsafe { (bounded(edit.name, state.room()), bounded(value, state.room())) } {
+        match unsafe { (bounded(edit.name, room), bounded(value, room)) } {
             (Ok(name), Ok(value)) => state.edit(change, edit.occurrence, name, value),
             (Err(problem), _) | (_, Err(problem)) => state.bad(problem),
         }

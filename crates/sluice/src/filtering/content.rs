@@ -3,6 +3,7 @@
 //! # Not here
 //! How a header is changed (`mail::header_edit`).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use sluice_mail::header;
@@ -23,7 +24,8 @@ struct Came {
     pieces: Vec<Vec<u8>>,
     /// Length of the header, without the empty line; `None` for one that is longer than the first piece.
     header_end: Option<usize>,
-    room: Room,
+    /// What the pieces take is counted as long as they are here.
+    _room: Room,
 }
 
 impl Content {
@@ -32,7 +34,7 @@ impl Content {
         let first = pieces.first().map_or(&[][..], Vec::as_slice);
         let whole = (pieces.len() == 1).then_some(first.len());
         let header_end = header::end(first).or(whole);
-        Arc::new(Content { came: Arc::new(Came { pieces, header_end, room }), header: None })
+        Arc::new(Content { came: Arc::new(Came { pieces, header_end, _room: room }), header: None })
     }
 
     /// The header is what came.
@@ -68,25 +70,47 @@ impl Content {
         }
     }
 
-    /// The pieces, for the spool. What others have a share in is copied; whoever is the last gets it as it came, with the
-    /// room that it takes.
-    pub(crate) fn into_pieces(content: Arc<Content>) -> (Vec<Vec<u8>>, Option<Room>) {
-        let first = content.header.as_ref().map(|header| [header.as_slice(), content.rest()].concat());
-        let came = match Arc::try_unwrap(content) {
-            Ok(content) => content.came,
-            Err(shared) => Arc::clone(&shared.came),
-        };
-        let (mut pieces, room) = match Arc::try_unwrap(came) {
-            Ok(Came { pieces, room, .. }) => (pieces, Some(room)),
-            Err(shared) => (shared.pieces.clone(), None),
-        };
-        if let Some(first) = first {
-            match pieces.first_mut() {
-                Some(place) => *place = first,
-                None => pieces.push(first),
+    /// Octets and lines of it as they count against the limits of channels: without the hub's own field, and without stuffed dots.
+    pub(crate) fn measure(&self) -> (u64, u32) {
+        let header = self.header.as_deref().unwrap_or(self.rest());
+        let own = header::fields(header).next().map_or(0, |field| field.place.end);
+        let (mut octets, mut lines, mut before, mut skipped) = (0, 0u32, b'\n', own);
+        sluice_host::Content::pieces(self, &mut |piece| {
+            let counted = &piece[skipped.min(piece.len())..];
+            skipped -= piece.len() - counted.len();
+            for &octet in counted {
+                // A stuffed dot is the first octet of its line.
+                octets += u64::from((before, octet) != (b'\n', b'.'));
+                lines = lines.saturating_add(u32::from(octet == b'\n'));
+                before = octet;
             }
+        });
+        (octets, lines)
+    }
+
+    /// How many pieces it has for the spool.
+    pub(crate) fn count(&self) -> usize {
+        self.came.pieces.len()
+    }
+
+    /// The first piece, with the header that it has now.
+    pub(crate) fn first(&self) -> Cow<'_, [u8]> {
+        match &self.header {
+            Some(header) => Cow::Owned([header.as_slice(), self.rest()].concat()),
+            None => Cow::Borrowed(self.rest()),
         }
-        (pieces, room)
+    }
+
+    /// One of the pieces, for the spool. What others have a share in is copied, this piece alone; nobody else's is given as it came, and is
+    /// not here afterwards.
+    pub(crate) fn hand_on(content: &mut Arc<Content>, at: usize) -> Vec<u8> {
+        if at == 0 && content.header.is_some() {
+            return content.first().into_owned();
+        }
+        match Arc::get_mut(content).and_then(|content| Arc::get_mut(&mut content.came)) {
+            Some(came) => came.pieces.get_mut(at).map(std::mem::take).unwrap_or_default(),
+            None => content.came.pieces.get(at).cloned().unwrap_or_default(),
+        }
     }
 }
 
@@ -110,7 +134,8 @@ mod tests {
     fn text(content: &Arc<Content>) -> String {
         let mut all = Vec::new();
         content.pieces(&mut |piece| all.extend_from_slice(piece));
-        let (pieces, _) = Content::into_pieces(Arc::clone(content));
+        let mut content = Arc::clone(content);
+        let pieces: Vec<_> = (0..content.count()).map(|at| Content::hand_on(&mut content, at)).collect();
         assert_eq!(pieces.concat(), all, "what is stored is what was shown");
         String::from_utf8(all).unwrap()
     }
@@ -131,14 +156,36 @@ mod tests {
 
     #[test]
     fn the_last_one_gets_the_pieces_that_came() {
-        let piece = b"A: 1\r\n\r\nbody\r\n".to_vec();
-        let at = piece.as_ptr();
-        let content = Content::new(vec![piece], Room::default());
-        let other = content.edited(&[]);
-        let (copied, room) = Content::into_pieces(content);
-        assert!(copied[0].as_ptr() != at && room.is_none());
-        let (pieces, room) = Content::into_pieces(other);
-        assert!(pieces[0].as_ptr() == at && room.is_some());
+        let came = vec![b"A: 1\r\n\r\nbody\r\n".to_vec(), b"more\r\n".to_vec()];
+        let at = [came[0].as_ptr(), came[1].as_ptr()];
+        let mut content = Content::new(came, Room::default());
+        let add = HeaderEdit::new(Change::AddLast, 0, "X", "2", false).unwrap();
+        let (mut same, mut other) = (content.edited(&[]), content.edited(&[add]));
+        let is_as_came = |piece: &Vec<u8>, index: usize| piece.as_ptr() == at[index];
+        assert_eq!(Content::hand_on(&mut other, 0), b"A: 1\r\nX: 2\r\n\r\nbody\r\n");
+        assert!(!is_as_came(&Content::hand_on(&mut other, 1), 1));
+        drop(other);
+        assert!(!is_as_came(&Content::hand_on(&mut content, 1), 1));
+        drop(content);
+        // A piece at a time: nobody else is left.
+        assert!(
+            is_as_came(&Content::hand_on(&mut same, 1), 1) && is_as_came(&Content::hand_on(&mut same, 0), 0)
+        );
+        assert!(Content::hand_on(&mut same, 2).is_empty());
+    }
+
+    #[test]
+    fn a_message_counts_without_what_the_hub_has_added() {
+        let text = b"Received: us\r\n by\r\nA: 1\r\n\r\n..dot\r\n..\r\n";
+        for cut in [0].into_iter().chain(19..=text.len()) {
+            let pieces = [&text[..cut], &text[cut..]].map(<[u8]>::to_vec).to_vec();
+            let content =
+                Content::new(pieces.into_iter().filter(|piece| !piece.is_empty()).collect(), Room::default());
+            assert_eq!(content.measure(), (17, 4), "{cut}");
+        }
+        let add = HeaderEdit::new(Change::AddLast, 0, "X", "2", false).unwrap();
+        let content = Content::new(vec![b"Received: us\r\nA: 1\r\n\r\n".to_vec()], Room::default());
+        assert_eq!(content.edited(&[add]).measure(), (14, 3));
     }
 
     #[test]

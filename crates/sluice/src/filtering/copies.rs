@@ -16,6 +16,7 @@ use sluice_config::FilterUse;
 use sluice_dispatch::Loaded;
 use sluice_host::{About, Judged, Shown, ShownRecipient, Verdict};
 use sluice_mail::{Address, Envelope, Recipient, Refusal, Status};
+use sluice_smtp::replies;
 use sluice_smtpd::{Accepted, Orders, Session};
 
 use super::content::Content;
@@ -221,7 +222,7 @@ impl Copies<'_> {
                 withdrawn.binary_search(&(position - 1)).is_err()
             });
             for address in added {
-                self.add(sender, &address, number, held.as_ref(), &mut copy.to)?;
+                self.add(sender, &address, number, held.as_ref(), &copy.content, &mut copy.to)?;
             }
             if copy.to.is_empty() {
                 tracing::info!(%id, filter = number, plugin, channel, "thrown away: a filter has left no recipient");
@@ -250,13 +251,15 @@ impl Copies<'_> {
         }
     }
 
-    /// Adds whom an address stands for, as if the client had named it. `held` is somebody whom the same filter holds.
+    /// Adds whom an address stands for, as if the client had named it; not for a channel that takes no message as large as that. `held`
+    /// is somebody whom the same filter holds.
     fn add(
         &self,
         sender: &str,
         path: &str,
         filter: u32,
         held: Option<&To>,
+        content: &Content,
         to: &mut Vec<To>,
     ) -> Result<(), Refusal> {
         let id = &self.about.id;
@@ -283,7 +286,17 @@ impl Copies<'_> {
                 return Ok(());
             }
         };
-        for Accepted { recipient, sender: own, held: on_hold, .. } in accepted {
+        let limited = accepted.iter().any(|one| one.size_max.is_some() || one.lines_max.is_some());
+        let (octets, lines) = if limited { content.measure() } else { (0, 0) };
+        for Accepted { recipient, sender: own, held: on_hold, size_max, lines_max, .. } in accepted {
+            if let Some(most) = size_max.filter(|most| octets > *most) {
+                refused(&replies::too_large_for_recipients(most).into_refusal());
+                continue;
+            }
+            if let Some(most) = lines_max.filter(|most| lines > *most) {
+                refused(&replies::too_long_for_recipients(most).into_refusal());
+                continue;
+            }
             let known = |one: &To| {
                 (&one.recipient.channel, &one.recipient.address) == (&recipient.channel, &recipient.address)
             };

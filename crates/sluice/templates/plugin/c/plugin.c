@@ -54,6 +54,10 @@ static const sluice_option_spec options[] = {
 
 /* Makes a channel of its settings. The hub has compared them with the table above. */
 static int32_t create(const sluice_host *host, const sluice_create *given, void **made) {
+    /* Whoever called this was built for another contract: nothing of it can be relied on, not even explain. */
+    if (host->abi_version != SLUICE_ABI_VERSION || host->size < 88) {
+        return SLUICE_STATUS_REFUSED;
+    }
     struct channel *channel = calloc(1, sizeof *channel);
     if (channel == NULL) {
         host->explain(given->handle, text_of("no memory"));
