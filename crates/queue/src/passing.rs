@@ -36,7 +36,7 @@ impl Queues {
             }
             self.wakes.pop_first();
             let Some(queue) = self.queues.get_mut(key.0) else { continue };
-            queue.wake = NEVER;
+            queue.wake = Due::NEVER;
             let mut in_reach = Vec::new();
             while let Some(&(due, entry)) = queue.due.first() {
                 if due > now {
@@ -123,14 +123,14 @@ impl Queues {
         }
         let due = queue.due.first().map(|&(due, _)| due);
         let grace = queue.run.as_ref().and_then(|run| run.idle_since).map(|since| since.plus(self.grace));
-        let wake = [due, grace].into_iter().flatten().min().unwrap_or(NEVER);
+        let wake = Due::from([due, grace].into_iter().flatten().min().unwrap_or(NEVER));
         if wake != queue.wake {
             let old = std::mem::replace(&mut queue.wake, wake);
-            if old != NEVER {
-                self.wakes.remove(&(old, key));
+            if old != Due::NEVER {
+                self.wakes.remove(&(old.time(), key));
             }
-            if wake != NEVER {
-                self.wakes.insert((wake, key));
+            if wake != Due::NEVER {
+                self.wakes.insert((wake.time(), key));
             }
         }
         if queue.is_empty() && queue.run.is_none() {
@@ -149,8 +149,8 @@ impl Queues {
 
     fn forget(&mut self, key: QueueKey) {
         let Some(queue) = self.queues.remove(key.0) else { return };
-        if queue.wake != NEVER {
-            self.wakes.remove(&(queue.wake, key));
+        if queue.wake != Due::NEVER {
+            self.wakes.remove(&(queue.wake.time(), key));
         }
         let channel = &mut self.channels[queue.channel.0 as usize];
         channel.queues.remove(key, &queue.domain, &self.hasher);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use sluice_mail::{Priority, Time, TransferPriority};
 use sluice_spool::EntryId;
 
-use crate::entry::{EntryKey, NEVER};
+use crate::entry::{Due, EntryKey};
 use crate::index::ChannelKey;
 use crate::place::{Order, Place, levels_of};
 use crate::release::QueueRun;
@@ -60,8 +60,8 @@ pub(crate) struct Queue {
     /// The number of its places there. Those with another are out of date.
     pub(crate) spot: u32,
     pub(crate) order: Order,
-    /// Time under which it is registered with the index, or [`NEVER`].
-    pub(crate) wake: Time,
+    /// Time under which it is registered with the index, or [`Due::NEVER`].
+    pub(crate) wake: Due,
 }
 
 impl Queue {
@@ -86,7 +86,7 @@ impl Queue {
             in_ring: 0,
             spot: 0,
             order: Order::Age,
-            wake: NEVER,
+            wake: Due::NEVER,
         }
     }
 
@@ -186,4 +186,4 @@ fn firsts(shelf: &Shelf, from: Place) -> impl Iterator<Item = Place> {
 }
 
 // There may be one for each of a hundred thousand sites.
-const _: () = assert!(size_of::<Option<Queue>>() <= 176);
+const _: () = assert!(size_of::<Option<Queue>>() <= 160);
