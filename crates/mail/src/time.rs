@@ -59,8 +59,31 @@ pub fn rfc5322_date(time: Time) -> String {
     let at = jiff::tz::Offset::UTC.to_datetime(timestamp);
     let day = DAYS[usize::from(at.weekday().to_monday_zero_offset().unsigned_abs())];
     let month = MONTHS[usize::from(at.month().unsigned_abs()) - 1];
-    let (hour, minute, second) = (at.hour(), at.minute(), at.second());
-    format!("{day}, {:02} {month} {:04} {hour:02}:{minute:02}:{second:02} +0000", at.day(), at.year())
+    let mut date = String::with_capacity(DATE_OCTETS);
+    date.push_str(day);
+    date.push_str(", ");
+    push_two_digits(&mut date, at.day().unsigned_abs());
+    date.push(' ');
+    date.push_str(month);
+    date.push(' ');
+    let year = at.year().unsigned_abs();
+    // Below 10,000, so that both halves are two digits.
+    push_two_digits(&mut date, u8::try_from(year / 100).unwrap_or(99));
+    push_two_digits(&mut date, u8::try_from(year % 100).unwrap_or(99));
+    for (before, part) in [(' ', at.hour()), (':', at.minute()), (':', at.second())] {
+        date.push(before);
+        push_two_digits(&mut date, part.unsigned_abs());
+    }
+    date.push_str(" +0000");
+    date
+}
+
+/// Length of a date as [`rfc5322_date`] writes it: each message has one, so that it is not left to the formatter.
+const DATE_OCTETS: usize = "Sat, 21 Nov 2026 21:30:00 +0000".len();
+
+fn push_two_digits(text: &mut String, number: u8) {
+    text.push(char::from(b'0' + number / 10 % 10));
+    text.push(char::from(b'0' + number % 10));
 }
 
 /// The time that a date in a header field stands for: RFC 5322 section 3.3 with its obsolete forms (two-digit years, zones

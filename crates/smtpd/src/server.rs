@@ -261,10 +261,11 @@ async fn accept(
             name: None,
         };
         let (intake, stopping) = (Arc::clone(&intake), stopping.clone());
-        sessions.spawn(async move {
+        // A session is many thousand octets, and a task is moved a dozen times until it runs, and once more when it has ended.
+        sessions.spawn(Box::pin(async move {
             session::serve(stream, connection, intake, stopping).await;
             drop(place);
-        });
+        }));
     }
     drop(listener);
     let all_ended = async {

@@ -42,48 +42,87 @@ pub(crate) struct Trace<'a> {
 impl Trace<'_> {
     /// The field, folded, each line with CR LF.
     pub(crate) fn field(&self) -> String {
+        // Each message has one: what is not there costs nothing, and the formatter is left out where a text will do.
+        let mut field = String::with_capacity(FIELD_OCTETS);
+        field.push_str("Received: from ");
+        push_cleaned(&mut field, self.helo, is_name_character);
+        field.push_str(" (");
+        // PMDF System Manager's Guide, "identnone" and "forwardchecktag".
+        if let Some(ClientName { name, doubtful }) = self.name {
+            field.push_str(name);
+            field.push_str(if *doubtful { "*" } else { "" });
+        }
+        if self.name.is_none() || !self.name_only {
+            field.push_str(if self.name.is_some() { " [" } else { "[" });
+            push_address(&mut field, self.peer);
+            field.push(']');
+        }
+        field.push(')');
+        // In a comment (RFC 5322 section 3.2.2) of a line that is not too long.
+        if let Some(sender) = self.original_sender.filter(|sender| sender.len() < 500) {
+            field.push_str("\r\n\t(original mail from ");
+            push_cleaned(&mut field, sender, is_plain_in_comment);
+            field.push(')');
+        }
+        field.push_str("\r\n\tby ");
+        field.push_str(self.host);
+        field.push_str(concat!(" (Sluice ", env!("CARGO_PKG_VERSION"), ") with "));
         // RFC 3848 and RFC 6531 section 4.3 name the values of "with". There is none for HELO under TLS.
-        let protocol = match (self.extended, self.smtputf8) {
+        field.push_str(match (self.extended, self.smtputf8) {
             (_, true) => "UTF8SMTP",
             (true, false) => "ESMTP",
             (false, false) => "SMTP",
-        };
+        });
         let extended = self.extended || self.smtputf8;
-        let secured = if self.tls && extended { "S" } else { "" };
-        let with = format!("{protocol}{secured}{}", if self.login && extended { "A" } else { "" });
-        let peer = match self.peer {
-            IpAddr::V4(address) => address.to_string(),
-            IpAddr::V6(address) => format!("IPv6:{address}"),
-        };
-        // PMDF System Manager's Guide, "identnone" and "forwardchecktag".
-        let client = match self.name {
-            None => format!("[{peer}]"),
-            Some(ClientName { name, doubtful }) => {
-                let mark = if *doubtful { "*" } else { "" };
-                if self.name_only { format!("{name}{mark}") } else { format!("{name}{mark} [{peer}]") }
-            }
-        };
-        let helo: String = self.helo.chars().map(|c| if is_name_character(c) { c } else { '?' }).collect();
-        // In a comment (RFC 5322 section 3.2.2) of a line that is not too long.
-        let original = self.original_sender.filter(|sender| sender.len() < 500).map(clean_comment);
-        let original =
-            original.map(|sender| format!("\r\n\t(original mail from {sender})")).unwrap_or_default();
-        let recipient = self.recipient.map(|address| format!("\r\n\tfor <{address}>")).unwrap_or_default();
-        let priority = self.priority.map(|priority| format!("\r\n\tpriority {priority}")).unwrap_or_default();
-        format!(
-            "Received: from {helo} ({client}){original}\r\n\tby {} (Sluice {}) with {with} id {}{recipient}{priority};\r\n\t{}\r\n",
-            self.host,
-            env!("CARGO_PKG_VERSION"),
-            self.id,
-            rfc5322_date(self.now),
-        )
+        field.push_str(if self.tls && extended { "S" } else { "" });
+        field.push_str(if self.login && extended { "A" } else { "" });
+        field.push_str(" id ");
+        field.push_str(self.id);
+        if let Some(address) = self.recipient {
+            field.push_str("\r\n\tfor <");
+            field.push_str(address);
+            field.push('>');
+        }
+        if let Some(priority) = self.priority {
+            field.push_str(&format!("\r\n\tpriority {priority}"));
+        }
+        field.push_str(";\r\n\t");
+        field.push_str(&rfc5322_date(self.now));
+        field.push_str("\r\n");
+        field
     }
 }
 
-/// An address as it may stand in a comment.
-fn clean_comment(address: &str) -> String {
-    let is_plain = |c: &char| !c.is_control() && !matches!(c, '(' | ')' | '\\');
-    address.chars().map(|c| if is_plain(&c) { c } else { '?' }).collect()
+/// Most fields are shorter.
+const FIELD_OCTETS: usize = 320;
+
+/// The address of a client as it stands in an address literal (RFC 5321 section 4.1.3).
+fn push_address(field: &mut String, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => {
+            for (place, part) in address.octets().into_iter().enumerate() {
+                if place > 0 {
+                    field.push('.');
+                }
+                for unit in [100, 10, 1] {
+                    if part >= unit || unit == 1 {
+                        field.push(char::from(b'0' + part / unit % 10));
+                    }
+                }
+            }
+        }
+        IpAddr::V6(address) => field.push_str(&format!("IPv6:{address}")),
+    }
+}
+
+/// Appends a stranger's text with a question mark in the place of what could do harm.
+fn push_cleaned(field: &mut String, text: &str, is_harmless: fn(char) -> bool) {
+    field.extend(text.chars().map(|c| if is_harmless(c) { c } else { '?' }));
+}
+
+/// As it may stand in a comment.
+fn is_plain_in_comment(character: char) -> bool {
+    !character.is_control() && !matches!(character, '(' | ')' | '\\')
 }
 
 /// Others could close a comment or begin another clause of the field.
@@ -94,6 +133,19 @@ fn is_name_character(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_are_written_as_everybody_writes_them() {
+        for part in 0..=255 {
+            let address = IpAddr::from([part, 0, 255 - part, 10]);
+            let mut field = String::new();
+            push_address(&mut field, address);
+            assert_eq!(field, address.to_string());
+        }
+        let mut field = String::new();
+        push_address(&mut field, "2001:db8::1".parse().unwrap());
+        assert_eq!(field, "IPv6:2001:db8::1");
+    }
 
     #[test]
     fn the_field_is_folded_and_a_strangers_name_is_cleaned() {

@@ -35,6 +35,8 @@ use crate::trace::Trace;
 const TICK: Duration = Duration::from_millis(500);
 /// The least time that a connection gets to come about, however little is left of the delivery's.
 const CONNECT_TIME_MIN: Duration = Duration::from_secs(1);
+/// Room for one read of replies. A whole group's fit as a rule.
+const READ_OCTETS: usize = 4096;
 /// How long the reply to QUIT is worth.
 const QUIT_TIME: Duration = Duration::from_millis(250);
 
@@ -101,6 +103,8 @@ pub(crate) struct Connection {
     halt: Arc<Halt>,
     opened: Instant,
     used: Instant,
+    /// Room for one read.
+    input: Box<[u8]>,
     /// What the socket's timeouts are set to.
     set: (Option<Duration>, Option<Duration>),
     /// What TLS needs, and the name that the server's certificate is to have.
@@ -215,6 +219,7 @@ impl Connection {
             halt: Arc::clone(halt),
             opened: now,
             used: now,
+            input: vec![0; READ_OCTETS].into_boxed_slice(),
             set: (None, None),
             tls: settings.tls.config.clone(),
             name: target.name.clone(),
@@ -438,12 +443,11 @@ impl Connection {
             return Err(Loss::Stopping);
         }
         self.set_read_time(left.min(TICK)).map_err(|error| failed(&error))?;
-        let mut bytes = [0; 4096];
-        match self.stream.read(&mut bytes) {
+        match self.stream.read(&mut self.input) {
             Ok(0) => Err(Loss::Closed),
             Ok(count) => {
-                self.trace.received(&bytes[..count]);
-                self.client.receive(&bytes[..count]);
+                self.trace.received(&self.input[..count]);
+                self.client.receive(&self.input[..count]);
                 Ok(())
             }
             Err(error) if is_tick(&error) => Ok(()),
