@@ -17,12 +17,12 @@ use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 use sluice_mail::wire::Unstuffer;
-use sluice_mail::{Address, RecipientWishes, Wishes};
 use sluice_sdk::{Outcome, Status};
-use sluice_smtp::client::{Client, Demand, Loss, Mail, Manner, Safety, Settled, Step, To, Wait, terminator};
+use sluice_smtp::client::{Client, Demand, Loss, Manner, Safety, Settled, Step, Wait, terminator};
 use tokio::runtime::Runtime;
 
 use crate::halt::Halt;
+use crate::message::Message;
 use crate::pieces::{is_wire_form, last_two, plain};
 use crate::pool::Slot;
 use crate::settings::{Settings, Times};
@@ -39,36 +39,6 @@ const CONNECT_TIME_MIN: Duration = Duration::from_secs(1);
 const READ_OCTETS: usize = 4096;
 /// How long the reply to QUIT is worth.
 const QUIT_TIME: Duration = Duration::from_millis(250);
-
-/// A message as the worker hands it over.
-#[derive(Clone)]
-pub(crate) struct Message<'a> {
-    /// Its queue id, as the host lends it.
-    pub(crate) id: &'a str,
-    /// The batch it came in.
-    pub(crate) lease: u64,
-    /// Destination domain of all recipients.
-    pub(crate) domain: &'a str,
-    pub(crate) sender: &'a str,
-    pub(crate) recipients: Vec<&'a str>,
-    /// What the sender wishes about notices.
-    pub(crate) wishes: &'a Wishes,
-    /// What it wants to be told about recipients, in their order; none where it said nothing about any.
-    pub(crate) of_recipients: &'a [RecipientWishes],
-    /// Wire form.
-    pub(crate) pieces: Vec<&'a [u8]>,
-    pub(crate) size: u64,
-    pub(crate) eight_bit: bool,
-    pub(crate) smtputf8: bool,
-    /// Where it goes in place of where the channel would take it.
-    pub(crate) next_hop: Option<&'a str>,
-    /// Another message for the same place follows.
-    pub(crate) more_follows: bool,
-    /// How long the host leaves the message to us.
-    pub(crate) time_left: Duration,
-    /// Whether the host still leaves the message to us. When it has given it to another worker, ours must not go out too.
-    pub(crate) ours: &'a dyn Fn() -> bool,
-}
 
 /// Why a connection is no use.
 #[derive(Debug)]
@@ -294,7 +264,7 @@ impl Connection {
     ) -> Settled {
         let chunk = if self.client.takes_chunks() { plain(&message.pieces) } else { None };
         let remove_route = self.remove_route;
-        self.client.begin(&mail(message, chunk), recipients.iter().map(|&at| to(message, at, remove_route)));
+        self.client.begin(&message.mail(chunk), recipients.iter().map(|&at| message.to(at, remove_route)));
         let step = self.pump(Some(message), next);
         self.used = Instant::now();
         match step {
@@ -407,8 +377,8 @@ impl Connection {
                         Some(message) if (message.ours)() => {
                             if let Some(next) = next {
                                 let remove_route = self.remove_route;
-                                let all = (0..next.recipients.len()).map(|at| to(next, at, remove_route));
-                                self.client.begin_next(&mail(next, None), all);
+                                let all = (0..next.recipients.len()).map(|at| next.to(at, remove_route));
+                                self.client.begin_next(&next.mail(None), all);
                             }
                             self.write_content(message)
                         }
@@ -529,29 +499,6 @@ impl Connection {
             self.set.0 = Some(time);
         }
         Ok(())
-    }
-}
-
-/// What MAIL says of a message.
-fn mail<'m>(message: &Message<'m>, chunk: Option<u64>) -> Mail<'m> {
-    Mail {
-        sender: message.sender,
-        size: Some(message.size),
-        eight_bit: message.eight_bit,
-        smtputf8: message.smtputf8,
-        chunk,
-        wishes: Some(message.wishes),
-    }
-}
-
-/// What RCPT says of the recipient at a place.
-fn to<'m>(message: &Message<'m>, at: usize, remove_route: bool) -> To<'m> {
-    To {
-        address: match message.recipients[at] {
-            address if remove_route => Address::without_route(address),
-            address => address,
-        },
-        wishes: message.of_recipients.get(at),
     }
 }
 

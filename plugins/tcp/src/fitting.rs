@@ -8,7 +8,7 @@ use sluice_mail::seven_bit::{self, Needs};
 use sluice_mail::wire::{self, Unstuffer};
 use sluice_sdk::{Outcome, Status};
 
-use crate::connection::Message;
+use crate::message::Message;
 use crate::settings::Settings;
 
 /// Largest message that is encoded: it is held in memory for that.

@@ -22,6 +22,7 @@ mod connection;
 mod fitting;
 mod halt;
 mod memory;
+mod message;
 mod names;
 mod options;
 mod outbox;
@@ -43,9 +44,9 @@ use std::time::Duration;
 use sluice_mail::{RecipientWishes, Wishes};
 use sluice_sdk::{Channel, Claim, Context, CreateError, Delivery, Next, OptionSpec, RunError, Worker};
 
-use connection::Message;
 use halt::Halt;
 use memory::Rests;
+use message::Message;
 use outbox::{Outbox, Shared};
 use pool::Pool;
 use settings::Settings;

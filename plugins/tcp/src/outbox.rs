@@ -20,10 +20,11 @@ use std::time::{Duration, Instant};
 use sluice_sdk::{Level, Outcome, Status};
 use tokio::runtime::Runtime;
 
-use crate::connection::{Connection, Message, NotOpen};
+use crate::connection::{Connection, NotOpen};
 use crate::fitting::{self, Fitted};
 use crate::halt::Halt;
 use crate::memory::{Batch, Rests};
+use crate::message::Message;
 use crate::names::Names;
 use crate::pool::{Found, Pool, Slot};
 use crate::settings::Settings;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::support::*;
-use crate::connection::Message;
+use crate::message::Message;
 use crate::outbox::{Outbox, Shared};
 
 const CONTENT: &str = "Subject: x||body|..dot|.";

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::support::*;
-use crate::connection::Message;
+use crate::message::Message;
 use crate::outbox::{Outbox, Shared};
 
 fn literal(port: u16, given: &[(&str, &str)]) -> Shared {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use super::support::*;
-use crate::connection::Message;
+use crate::message::Message;
 use crate::names::{Answer, Exchange, Names};
 use crate::outbox::Outbox;
 

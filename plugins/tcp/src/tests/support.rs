@@ -9,9 +9,9 @@ use std::time::Duration;
 use sluice_mail::Wishes;
 use sluice_sdk::Outcome;
 
-use crate::connection::Message;
 use crate::halt::Halt;
 use crate::memory::Rests;
+use crate::message::Message;
 use crate::names::{self, Answer, Exchange, Names};
 use crate::outbox::{Outbox, Shared};
 use crate::pool::Pool;
