@@ -489,6 +489,61 @@ fn one_flipped_bit_in_any_file_costs_at_most_one_message() {
     assert!(flipped > 10, "{flipped} bits were flipped");
 }
 
+#[test]
+fn files_that_are_cut_off_at_any_length_cost_only_what_was_cut_off() {
+    let sink = Sink::start();
+    let mut hub = holding("cut-off", &sink);
+    hub.start();
+    let mut accepted = all_accepted(&hub, 0, 20, 3000);
+    hub.stop();
+    hub.start();
+    let spool = hub.folder().join("spool");
+    wait_for("a checkpoint is written", SOON, || !files(&spool, "checkpoint-").is_empty());
+    accepted.extend(all_accepted(&hub, 100, 10, 3000));
+    assert_eq!(hub.command(&["queue", "hold", "site7.example", "--yes"]).code, 0);
+    assert_eq!(hub.command(&["queue", "release", "site7.example", "--yes"]).code, 0);
+    hub.kill();
+    let whole: Vec<(PathBuf, Vec<u8>)> = files(&spool, "")
+        .into_iter()
+        .filter(|path| path.is_file() && !path.ends_with("lock"))
+        .map(|path| (path.clone(), fs::read(&path).unwrap()))
+        .collect();
+    for kind in ["identity", "segment-", "journal-", "checkpoint-"] {
+        // The last of its kind: what is in it is nowhere else.
+        let (path, content) = whole
+            .iter()
+            .rfind(|(path, _)| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(kind)))
+            .unwrap();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let used = content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        // Nothing, within the first field, within the header, the header alone, within the first record, and within and before the last.
+        for length in [0, 5, 39, 40, 57, used / 2, used.saturating_sub(1)] {
+            let length = length.min(used.saturating_sub(1));
+            fs::remove_dir_all(&spool).unwrap();
+            fs::create_dir(&spool).unwrap();
+            for (path, content) in &whole {
+                fs::write(path, content).unwrap();
+            }
+            fs::write(path, &content[..length]).unwrap();
+            sink.clear();
+            let before = hub.log().len();
+            hub.start();
+            // Of a journal that ends between the two, the hold is known and its end is not.
+            if delivered_but_held(&hub) > 0 {
+                assert_eq!(hub.command(&["queue", "release", "--all", "--yes"]).code, 0);
+                assert_eq!(delivered_but_held(&hub), 0);
+            }
+            let arrived: BTreeSet<usize> = numbers(&sink.arrived()).into_iter().collect();
+            hub.stop();
+            assert!(arrived.is_subset(&accepted), "{name} cut to {length}: {arrived:?}");
+            let least = if kind == "segment-" { 20 } else { accepted.len() };
+            assert!(arrived.len() >= least, "{name} cut to {length}: {} came", arrived.len());
+            let log = &hub.log()[before..];
+            assert!(arrived.len() == accepted.len() || log.contains(&name), "{name} cut to {length}:\n{log}");
+        }
+    }
+}
+
 /// CRC-32C, bit by bit: it is over forty bytes.
 fn crc32c(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0u32, |crc, byte| {
@@ -501,10 +556,14 @@ fn a_spool_of_a_later_release_is_refused_by_name_and_not_touched() {
     let sink = Sink::start();
     let mut hub = holding("newer", &sink);
     hub.start();
-    let accepted = all_accepted(&hub, 0, 10, 3000);
+    let mut accepted = all_accepted(&hub, 0, 10, 3000);
     hub.stop();
+    hub.start();
     let spool = hub.folder().join("spool");
-    for kind in ["identity", "segment-", "checkpoint-"] {
+    wait_for("a checkpoint is written", SOON, || !files(&spool, "checkpoint-").is_empty());
+    accepted.extend(all_accepted(&hub, 100, 5, 3000));
+    hub.kill();
+    for kind in ["identity", "segment-", "journal-", "checkpoint-"] {
         let path = files(&spool, kind).remove(0);
         let good = fs::read(&path).unwrap();
         let mut newer = good.clone();

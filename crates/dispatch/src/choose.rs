@@ -229,6 +229,19 @@ impl Filter {
     }
 }
 
+/// Sorts entries, and drops those behind so many, but for those of the last one's message. So a list of the first thousand out of millions
+/// keeps some thousands.
+fn keep_oldest(entries: &mut Vec<Chosen>, most: usize) {
+    entries.sort_unstable();
+    let Some(last) = most.checked_sub(1).and_then(|last| entries.get(last)).map(|last| last.id) else {
+        if most == 0 {
+            entries.clear();
+        }
+        return;
+    };
+    entries.truncate(entries.partition_point(|one| one.id <= last));
+}
+
 impl Core {
     /// One step of choosing: what the index knows.
     pub(crate) fn choose(&self, filter: &Filter, from: u32, now: Time) -> Page {
@@ -296,7 +309,8 @@ impl Handle {
         self.choose_first(usize::MAX, filter, looked)
     }
 
-    /// The same, but no envelopes are read any more when so many entries are found, with all those of the last one's message.
+    /// The same, but only the oldest so many, with all those of the last one's message, where the index alone decides; and where
+    /// envelopes do, no more of them are read when so many are found.
     ///
     /// # Errors
     /// [`Busy`].
@@ -313,12 +327,19 @@ impl Handle {
             let question = Arc::clone(&filter);
             let page = ask(|done| self.tell(Event::Choose { filter: question, from, done }))?;
             entries.extend(page.found);
+            if !filter.asks_envelopes() && entries.len() > most.saturating_mul(2).max(CHUNK) {
+                keep_oldest(&mut entries, most);
+            }
             match page.next {
                 Some(next) => from = next,
                 None => break,
             }
         }
-        entries.sort_unstable();
+        if filter.asks_envelopes() {
+            entries.sort_unstable();
+        } else {
+            keep_oldest(&mut entries, most);
+        }
         let mut choice = Choice { entries, unreadable: 0 };
         if filter.asks_envelopes() {
             self.read_envelopes(most, &filter, &mut choice, looked)?;

@@ -312,6 +312,12 @@ fn a_page_reads_no_more_envelopes_than_it_shows() {
     assert_eq!(entries[10].id, entries[11].id, "the message of the last one is whole");
     assert_eq!(choose(&house, filter()).len(), 2400);
     assert_eq!(house.handle().choose_first(0, filter(), &mut |_, _| true).unwrap().unreadable, 0);
+    // Without envelopes the same page comes of the index alone, however many there are.
+    let all = choose(&house, Filter::default());
+    for (most, expected) in [(0, 0), (1, 2), (2, 2), (11, 12), (2399, 2400), (9999, 2400)] {
+        let page = house.handle().choose_first(most, Filter::default(), &mut |_, _| true).unwrap().entries;
+        assert_eq!(page, all[..expected], "{most}");
+    }
 }
 
 /// The last errors of a message's entries.

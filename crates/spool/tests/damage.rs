@@ -91,6 +91,121 @@ fn one_flipped_bit_anywhere_costs_at_most_one_message() {
     assert!(surveyed > 400, "{surveyed}");
 }
 
+/// Every file of a folder and of its quarantine but the lock, by its path in it.
+fn all_files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut all = files(folder);
+    all.remove("lock");
+    let aside = folder.join("quarantine");
+    if aside.is_dir() {
+        let kept = files(&aside).into_iter();
+        all.extend(kept.map(|(name, content)| (format!("quarantine/{name}"), content)));
+    }
+    all
+}
+
+/// How often [`bits_that_flip_at_random_in_all_files_cost_no_more_than_they_say`] flips some; more by the variable of this name.
+const FLIPS: u64 = 150;
+
+#[test]
+fn bits_that_flip_at_random_in_all_files_cost_no_more_than_they_say() {
+    // A spool with everything that there can be in one: of a segment and a journal the disk has kept something back, and they lie in
+    // quarantine with copies, texts, list and mark; then two checkpoints, journals, chunks, several segments.
+    let made = tempfile::tempdir().unwrap();
+    let aside = set_aside(made.path(), true);
+    let expected = sample(made.path());
+    let whole = all_files(made.path());
+    for kind in [
+        "identity",
+        "segment-",
+        "journal-",
+        "checkpoint-",
+        "spare",
+        "quarantine/segment-0000000001.settled.txt",
+    ] {
+        assert!(whole.keys().any(|name| name.starts_with(kind)), "{kind}: {:?}", whole.keys());
+    }
+    let rounds = std::env::var("FLIPS").map_or(FLIPS, |rounds| rounds.parse().unwrap());
+    let (mut lost_in_all, mut harmless) = (0, 0);
+    for seed in 0..rounds {
+        let mut random = support::Random(seed);
+        let mut content = whole.clone();
+        let mut flipped = Vec::new();
+        // Few or many; in any file, and as likely in a small one as in a large one.
+        let most = 1 << random.below(6);
+        for _ in 0..=random.below(most) {
+            let name = whole.keys().nth(random.below(whole.len() as u64) as usize).unwrap();
+            let octets = content.get_mut(name).unwrap();
+            let used = octets.iter().rposition(|octet| *octet != 0).map_or(0, |last| last + 1);
+            if used > 0 {
+                let place = random.below(used as u64) as usize;
+                octets[place] ^= 1 << random.below(8);
+                flipped.push((name.clone(), place));
+            }
+        }
+        let told = format!("seed {seed}: {flipped:?}");
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("quarantine")).unwrap();
+        for (name, octets) in &content {
+            fs::write(folder.path().join(name), octets).unwrap();
+        }
+        // Whoever only looks finds the same, and panics as little.
+        if let Ok(look) = Look::at(folder.path(), Later::Refuse) {
+            look.verify(&mut |_, _| {}).unwrap();
+        }
+        let (spool, recovered) = match open_on(Arc::new(CrashStorage::new(folder.path()).unwrap())) {
+            Ok(opened) => opened,
+            // All that says whose the files are is gone.
+            Err(OpenError::Unrecognised { .. }) => continue,
+            Err(error) => panic!("{told}: {error}"),
+        };
+        let mut good = 0;
+        for live in &recovered.entries {
+            let Some((envelope, sent, _)) = expected.get(&live.id) else {
+                // Settled, and the word of that is damaged: it is another one of those that were sent.
+                assert!(live.id < spool.draft().id() && is_named(&recovered), "{told}: {} is new", live.id);
+                continue;
+            };
+            match spool.read(live.at) {
+                Ok(stored) => {
+                    assert!(
+                        stored.envelope() == &envelope[..] && body(&stored) == *sent,
+                        "{told}: {}",
+                        live.id
+                    );
+                    good += 1;
+                }
+                // Named now, as it was not looked at before.
+                Err(ReadError::Damaged { .. }) => {}
+                Err(error) => panic!("{told}: {}: {error}", live.id),
+            }
+        }
+        let found = |id: &EntryId| recovered.entries.iter().any(|live| live.id == *id);
+        let missing: Vec<&EntryId> = expected.keys().filter(|id| !found(id)).collect();
+        assert!(missing.is_empty() || is_named(&recovered), "{told}: {missing:?} without a word");
+        assert!(good + flipped.len() >= expected.len(), "{told}: {good} of {} are good", expected.len());
+        lost_in_all += expected.len() - good;
+        harmless += usize::from(good == expected.len());
+        // What is in quarantine is none of the mail that is there, and nothing that nobody sent.
+        match spool.aside(1) {
+            Ok(found) => {
+                let of_it = |message: &sluice_spool::AsideMessage| aside.contains(&message.id);
+                assert!(found.missing().all(of_it), "{told}");
+                let count = found.missing().count() as u64;
+                let mut came = 0;
+                let outcome = spool.bring_back(&found, false, &mut |_| came += 1);
+                assert!(outcome.is_ok_and(|outcome| outcome == count) && came == count, "{told}");
+            }
+            Err(error) => assert!(matches!(error, AsideError::NoList(_)), "{told}: {error}"),
+        }
+        // And it goes on.
+        let (new, _) = commit(&spool, b"new", &[b"mail"]).unwrap();
+        spool.close();
+        let (_spool, again) = open_on(Arc::new(CrashStorage::new(folder.path()).unwrap())).unwrap();
+        assert!(again.entries.iter().any(|live| live.id == new), "{told}");
+    }
+    assert!(lost_in_all > 0 && harmless > 0, "{lost_in_all} lost, {harmless} rounds without a loss");
+}
+
 #[test]
 fn files_cut_off_anywhere_or_emptied_are_named() {
     let folder = tempfile::tempdir().unwrap();
