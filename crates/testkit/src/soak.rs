@@ -2,13 +2,13 @@
 //!
 //! [`crash`] starts the program of this build on a spool of its own, lets several sessions send to channels of every kind, and
 //! ends it with SIGKILL at moments that a seed decides: under load, while it starts and recovers, while it writes the checkpoint
-//! of a start, while it reads its configuration again, while an operator's command is under way. At the end everything is
+//! of a start, while it reads its configuration again, while an operator holds mail or lets it go again. At the end everything is
 //! opened, and what was acknowledged is compared with what arrived.
 //!
 //! # What is looked for
 //! *Lost*: acknowledged, and it never came. *Invented*: it came and was never sent, was refused, or is another text. *Without
 //! cause*: it came twice, and no kill shortly after the first explains that. *Moved*: it came, though it was on hold, its
-//! domain suspended, or nobody had asked for it.
+//! domain suspended, or nobody had asked for it; or it is on hold, though it was released.
 //!
 //! # Not here
 //! A machine that loses its power: the kernel keeps what a killed process has written. For that the tests of the spool
@@ -45,6 +45,8 @@ mod lanes {
     pub(super) const DIRECT: &str = "direct.example";
     /// Passed on at once, to a peer that defers, breaks off and refuses to greet.
     pub(super) const WEATHER: &str = "weather.example";
+    /// Passed on at once, by a plugin in a process of its own.
+    pub(super) const APART: &str = "apart.example";
     /// Waits until a session asks for it.
     pub(super) const ASKED: &str = "asked.example";
     /// Waits, and nobody asks.
@@ -70,6 +72,7 @@ enum Moment {
     Greeting,
     Reload,
     Hold,
+    Release,
 }
 
 impl Moment {
@@ -78,7 +81,8 @@ impl Moment {
             0..=9 => Moment::Load,
             10..=12 => Moment::Start,
             13..=14 => Moment::Greeting,
-            15..=16 => Moment::Reload,
+            15 => Moment::Reload,
+            16..=17 => Moment::Release,
             _ => Moment::Hold,
         }
     }
@@ -90,6 +94,7 @@ impl Moment {
             Moment::Greeting => "at its first greeting",
             Moment::Reload => "while it read its configuration",
             Moment::Hold => "while mail was put on hold",
+            Moment::Release => "while some of it was released",
         }
     }
 }
@@ -141,6 +146,8 @@ struct Run {
     next: AtomicUsize,
     /// Numbers that an operator's command has put on hold, and when it had said so.
     held: BTreeMap<usize, Instant>,
+    /// Numbers that another command has released after that, and has said so.
+    released: BTreeSet<usize>,
     moved: Vec<String>,
 }
 
@@ -188,6 +195,7 @@ impl Run {
             chance: Chance::of(seed),
             next: AtomicUsize::new(1),
             held: BTreeMap::new(),
+            released: BTreeSet::new(),
             moved: Vec::new(),
         }
     }
@@ -218,6 +226,7 @@ impl Run {
             }
             let chance = self.chance.branch();
             scope.spawn(|| load::ask(server, &stop, chance));
+            let mut released = self.chance.branch();
             let chance = self.chance.branch();
             scope.spawn(|| self.peers.change_weather(&stop, chance));
             std::thread::sleep(Duration::from_millis(50) + self.chance.moment(850));
@@ -228,11 +237,18 @@ impl Run {
                 }
                 Moment::Hold => {
                     put_on_hold(&self.site, &mut self.held);
+                    // What was released before may be among it, or among what the next command reaches.
+                    self.released.clear();
                     // This one is cut off in the middle, and promises nothing.
                     let mut command = Command::new(built("sluice"));
                     let place = self.site.configuration();
                     command.args(["queue", "hold", "--domain", lanes::HELD, "--yes", "--config"]).arg(place);
                     scope.spawn(move || command.stdin(Stdio::null()).output());
+                    std::thread::sleep(self.chance.moment(60));
+                }
+                Moment::Release => {
+                    let most = 1 + released.below(3);
+                    let_go(&self.site, most, &mut self.held, &mut self.released);
                     std::thread::sleep(self.chance.moment(60));
                 }
                 _ => {}
@@ -279,6 +295,8 @@ impl Run {
         self.look();
         let gone = self.held.keys().filter(|number| !waits.contains(number));
         self.moved.extend(gone.map(|number| format!("number {number} was on hold and is no more")));
+        let kept = self.released.intersection(&waits);
+        self.moved.extend(kept.map(|number| format!("number {number} was released and is on hold")));
         for domain in [lanes::KEPT, lanes::SUSPENDED] {
             let waits = numbers_that_wait(&self.site, domain, &[]);
             let gone = self.ledger.acknowledged_for(domain);
@@ -329,6 +347,25 @@ fn put_on_hold(site: &Site, held: &mut BTreeMap<usize, Instant>) {
     }
 }
 
+/// Releases some of what is on hold. What the command has said is so from then on: it may come, and is on hold no more.
+fn let_go(site: &Site, most: usize, held: &mut BTreeMap<usize, Instant>, released: &mut BTreeSet<usize>) {
+    let rows =
+        site.json(&["queue", "list", "--domain", lanes::HELD, "--state", "held", "--limit", "1000000"]);
+    let known = rows.iter().filter_map(|row| {
+        let number = row["sender"].as_str().and_then(numbered).map(|(number, _)| number)?;
+        Some((number, row["id"].as_str()?.to_owned()))
+    });
+    let chosen: Vec<(usize, String)> =
+        known.filter(|(number, _)| held.contains_key(number)).take(most).collect();
+    for (number, id) in chosen {
+        // From the moment on at which it is asked for nobody knows any more, until the answer has come.
+        held.remove(&number);
+        if site.command(&["queue", "release", &id]).code == 0 {
+            released.insert(number);
+        }
+    }
+}
+
 /// The numbers of what waits for a domain.
 fn numbers_that_wait(site: &Site, domain: &str, more: &[&str]) -> BTreeSet<usize> {
     let list = ["queue", "list", "--domain", domain, "--limit", "1000000"];
@@ -343,6 +380,7 @@ fn configuration(peers: &Peers) -> String {
     let channels = [
         (lanes::DIRECT, good, ""),
         (lanes::WEATHER, weather, "backoff PT1S"),
+        (lanes::APART, good, "isolated"),
         (lanes::ASKED, good, "periodic"),
         (lanes::KEPT, good, "periodic"),
         (lanes::SUSPENDED, good, ""),

@@ -11,9 +11,10 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Where letters go, and in how many of a hundred cases.
-const SHARES: [(&[&str], usize); 8] = [
-    (&[lanes::DIRECT], 34),
+const SHARES: [(&[&str], usize); 9] = [
+    (&[lanes::DIRECT], 24),
     (&[lanes::WEATHER], 14),
+    (&[lanes::APART], 10),
     (&[lanes::ASKED], 14),
     (&[lanes::KEPT], 6),
     (&[REFUSED], 8),
