@@ -49,6 +49,18 @@ const KEPT: &[(&str, &[Kept])] = &[
             ("spare", 8192, 0x90444623),
         ],
     ),
+    (
+        "spool-0.1-c",
+        &[
+            ("checkpoint-0000000002", 720, 0x1087ad24),
+            ("checkpoint-0000000003", 720, 0xecebd5d0),
+            ("identity", 40, 0x48674bc7),
+            ("journal-0000000002", 8192, 0x5b3fe437),
+            ("segment-0000000002", 16384, 0x10cae116),
+            ("segment-0000000004", 16384, 0xbbcc5c5b),
+            ("spare", 8192, 0x90444623),
+        ],
+    ),
 ];
 
 /// Small files, so that a spool of a few messages has several.
@@ -201,6 +213,13 @@ fn written() -> House {
     };
     ask(|done| house.handle().close(suspend, done)).unwrap().unwrap();
     house.send(&["tcp_slow!last@slow.example"]);
+    // One that a filter has put on hold, and says why.
+    let filtered = Envelope {
+        held: true,
+        hold_reason: "the filter has its doubts".to_owned(),
+        ..plain(&house, "filtered@filtered.example")
+    };
+    house.submit_content(filtered, b"Subject: filtered\r\n\r\n".to_vec());
     // What is left of a segment is copied forward: the large ones go, and with them most of where the urgent one is.
     house.submit_content(plain(&house, "first@moved.example"), large());
     let urgent = house.submit_content(urgent(&house), b"Subject: urgent\r\n\r\n".to_vec());
@@ -259,7 +278,22 @@ fn is_read(folder: &Path, name: &str) {
     let mut queue =
         vec!["tcp_local/there.example 1", "tcp_slow/held.example 1 held 1", "tcp_slow/slow.example 3"];
     queue.extend(has_more.then_some("tcp_slow/urgent.example 1 held 1"));
+    // What the second has not: a reason for a hold.
+    let has_reason = has_more && name != "spool-0.1-b";
+    if has_reason {
+        queue.insert(1, "tcp_slow/filtered.example 1 held 1");
+    }
     assert_eq!(house.queue(), queue, "{name}");
+    if has_reason {
+        let list = house.list();
+        let filtered = list.iter().find(|view| *view.domain == *"filtered.example").expect(name);
+        let envelope = house.handle().envelope(filtered).unwrap().unwrap();
+        assert_eq!(
+            (envelope.held, envelope.hold_reason.as_str()),
+            (true, "the filter has its doubts"),
+            "{name}"
+        );
+    }
     if has_more {
         is_urgent_read(&house, name);
     }

@@ -597,6 +597,89 @@ fn what_the_disk_gives_back_later_is_brought_back_once() {
     assert!(matches!(look.aside(1), Err(AsideError::NotThere(_))));
 }
 
+/// What a version leaves when the disk has kept back a block of a segment and one of a journal: list, mark, copies and their texts, and both files.
+const QUARANTINE_OF: &[(&str, &[(&str, u32)])] = &[(
+    "quarantine-0.1",
+    &[
+        ("checkpoint-0000000001", 0xb319a29d),
+        ("checkpoint-0000000002", 0x43da26c1),
+        ("identity", 0x48674bc7),
+        ("quarantine/journal-0000000001", 0xea6058d9),
+        ("quarantine/journal-0000000001.kept-back.txt", 0xe34703c6),
+        ("quarantine/segment-0000000001", 0xf11864b1),
+        ("quarantine/segment-0000000001.0000003152.bytes", 0x0c126aab),
+        ("quarantine/segment-0000000001.0000003152.txt", 0x6150eb4b),
+        ("quarantine/segment-0000000001.0000004704.bytes", 0xbb12bc37),
+        ("quarantine/segment-0000000001.0000004704.txt", 0x80ce5a89),
+        ("quarantine/segment-0000000001.settled.txt", 0xb8a9030c),
+        ("spare", 0x98f94189),
+    ],
+)];
+
+/// Such a spool, as this version leaves it; the third message is the one that can be brought back.
+fn set_aside_with_a_journal(folder: &Path) {
+    let (spool, _) = open(folder);
+    let bodies = [1000, 2000, 1500, 3000].map(|length| bytes(length, usize::try_from(length).unwrap()));
+    let sent = bodies.map(|body| commit(&spool, b"e", &[&body]).unwrap());
+    // Settled, and said so in the journal that the disk keeps back.
+    support::remove(&spool, sent[3].0, sent[3].1).unwrap();
+    spool.close();
+    let storage = CrashStorage::new(folder).unwrap();
+    storage.bad_block("segment-0000000001", 4096);
+    storage.bad_block("journal-0000000001", 0);
+    let (spool, recovered) = open_on(Arc::new(storage)).unwrap();
+    for live in &recovered.entries {
+        support::remove(&spool, live.id, live.at).unwrap();
+    }
+    for _ in 0..2 {
+        spool.checkpoint(Vec::<(EntryId, Location, Vec<u8>)>::new(), Vec::<Vec<u8>>::new()).unwrap();
+    }
+    spool.close();
+}
+
+/// Brings back from a copy of it what there is to be brought back.
+fn is_brought_back(folder: &Path) {
+    let copy = tempfile::tempdir().unwrap();
+    fs::create_dir(copy.path().join("quarantine")).unwrap();
+    for (name, content) in all_files(folder) {
+        fs::write(copy.path().join(name), content).unwrap();
+    }
+    let (spool, _) = open(copy.path());
+    let found = spool.aside(1).unwrap();
+    assert!(found.is_whole && !found.has_unread_journal);
+    let fates: Vec<(u64, Fate)> = found.messages.iter().map(|one| (one.id.0, one.fate.clone())).collect();
+    assert_eq!(fates, [(1, Fate::Settled), (2, Fate::Settled), (3, Fate::Missing), (4, Fate::Settled)]);
+    let mut came = Vec::new();
+    spool.bring_back(&found, true, &mut |one| came.push(one)).unwrap();
+    assert_eq!(came.len(), 1);
+    assert!(body(&spool.read(came[0].at).unwrap()) == bytes(1500, 1500));
+}
+
+#[test]
+fn what_an_earlier_version_has_set_aside_is_brought_back() {
+    let made = tempfile::tempdir().unwrap();
+    set_aside_with_a_journal(made.path());
+    is_brought_back(made.path());
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/quarantines");
+    if let Some(name) = std::env::var_os("NEW_QUARANTINE_FIXTURE") {
+        let to = kept.join(name);
+        fs::create_dir_all(to.join("quarantine")).unwrap();
+        for (name, content) in all_files(made.path()) {
+            // A fixture is never written again.
+            assert!(!to.join(&name).exists(), "{name}");
+            fs::write(to.join(&name), &content).unwrap();
+            println!("(\"{name}\", {:#010x}),", crc32c::crc32c(&content));
+        }
+    }
+    for (version, expected) in QUARANTINE_OF {
+        let all = all_files(&kept.join(version));
+        let all: Vec<(&str, u32)> =
+            all.iter().map(|(name, content)| (name.as_str(), crc32c::crc32c(content))).collect();
+        assert_eq!(all, *expected, "{version} was changed; put it back");
+        is_brought_back(&kept.join(version));
+    }
+}
+
 #[test]
 fn what_had_been_settled_is_not_brought_back_though_everybody_else_has_forgotten_that() {
     let folder = tempfile::tempdir().unwrap();
