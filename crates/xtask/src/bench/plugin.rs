@@ -29,6 +29,12 @@ pub(crate) struct PluginOptions {
     /// A look only: fewer messages and turns beside what misbehaves. The results are shown and not kept
     #[arg(long)]
     small: bool,
+    /// Only beside this way of misbehaving, such as `hang`; may be repeated. The results are shown and not kept
+    #[arg(long, value_name = "MODE", conflicts_with = "edge")]
+    mode: Vec<String>,
+    /// Turns beside each way of misbehaving
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    turns: usize,
     /// The profile of the hub in which a plugin misbehaves
     #[arg(long, default_value = "release")]
     profile: String,
@@ -42,19 +48,20 @@ pub(crate) fn plugin(options: &PluginOptions) -> Result<()> {
         Ok(text) => serde_json::from_str(&text).with_context(|| format!("{RESULTS} is no JSON"))?,
         Err(_) => json!({}),
     };
-    if !options.neighbour {
+    let is_part = options.neighbour || !options.mode.is_empty();
+    if !is_part {
         all["edge"] = json!({ "machine": machine(), "rows": edge(&root)? });
     }
     if !options.edge {
         let size = match options.small {
             true => Size { bad: 500, good: 300, turns: 1 },
-            false => Size { bad: 10_000, good: 1000, turns: 3 },
+            false => Size { bad: 10_000, good: 6000, turns: options.turns.max(1) },
         };
-        let mut measured = neighbour(&options.profile, size)?;
+        let mut measured = neighbour(&options.profile, size, &options.mode)?;
         measured["machine"] = machine();
         all["neighbour"] = measured;
     }
-    if options.small {
+    if options.small || !options.mode.is_empty() {
         return Ok(());
     }
     let pretty = serde_json::to_string_pretty(&all).context("results are JSON")?;

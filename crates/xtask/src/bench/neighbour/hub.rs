@@ -1,0 +1,191 @@
+//! A hub with a channel for each way of misbehaving, beside a good one.
+
+use crate::bench::leftovers::{self, Noted};
+use crate::bench::relay::Shape;
+use crate::bench::sinks::FastSink;
+use crate::bench::usage::cpu_seconds;
+use crate::bench::{listening, soon, sources};
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use sluice_testkit::free_port;
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Processor time in one look, in seconds, below which nothing is under way: a tick and a half.
+const QUIET: f64 = 0.015;
+const QUIET_LOOK: Duration = Duration::from_millis(100);
+
+/// The channel for a mode.
+pub(super) fn channel(mode: &str) -> String {
+    format!("tcp_{mode}")
+}
+
+/// Its domain, which may have no `_`.
+pub(super) fn domain(mode: &str) -> String {
+    format!("{}.example", mode.replace('_', "-"))
+}
+
+/// Memory of the hub without what isolated plugins have, in KiB.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Memory {
+    /// Its own, and not the pages of files that it has mapped, which are the system's.
+    pub(super) own: u64,
+}
+
+impl Memory {
+    pub(super) fn larger(self, other: Memory) -> Memory {
+        Memory { own: self.own.max(other.own) }
+    }
+
+    #[allow(clippy::cast_precision_loss)] // KiB of a process
+    pub(super) fn own_mib(self) -> f64 {
+        self.own as f64 / 1024.0
+    }
+}
+
+/// A hub that ends with its value.
+pub(super) struct Hub {
+    child: Child,
+    _noted: Noted,
+    address: SocketAddr,
+    folder: PathBuf,
+    sluice: PathBuf,
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Hub {
+    pub(super) fn start(
+        sluice: &Path,
+        folder: &Path,
+        sink: u16,
+        modes: &[&str],
+        is_isolated: bool,
+    ) -> Result<Hub> {
+        let port = free_port();
+        let write = |name: &str, text: String| {
+            fs::write(folder.join(name), text).with_context(|| format!("cannot write {name}"))
+        };
+        let plugin = sluice.with_file_name("libsluice_misbehaving.so");
+        let isolated = if is_isolated { " isolated" } else { "" };
+        let mut rules = "hub.example $U@hub.example\ngood.example $U%$D@TCP_GOOD\n".to_owned();
+        let mut blocks = format!(
+            "l\nhub.example\n\ntcp_local smtp nomx\nTCP-DAEMON\n\n\
+             tcp_good smtp nomx daemon [127.0.0.1] port {sink} maxjobs 4\nTCP_GOOD\n"
+        );
+        let mut plugins = String::new();
+        for mode in modes {
+            let (channel, domain) = (channel(mode), domain(mode));
+            let host = channel.to_uppercase();
+            let _ = writeln!(rules, "{domain} $U%$D@{host}");
+            let _ = writeln!(blocks, "\n{channel} smtp nomx logging{isolated} maxjobs 2\n{host}");
+            let _ = writeln!(plugins, "[CHANNEL={channel}]\nMASTER_PLUGIN={}", plugin.display());
+            let limits = if is_isolated { "ISOLATED_MEMORY=128M\n" } else { "" };
+            write(&format!("{channel}_option"), format!("MODE={mode}\nPAUSE=1500\n{limits}"))?;
+        }
+        write("sluice.cnf", format!("{rules}\n{blocks}"))?;
+        write("option.dat", "SPOOL_DIR=spool\nDELIVERY_DEADLINE=1s\n".to_owned())?;
+        let service = "INTERFACE_ADDRESS=127.0.0.1\nPARAMETER=CHANNEL=tcp_local\n";
+        write("dispatcher.cnf", format!("[SERVICE=SMTP]\nPORT={port}\n{service}"))?;
+        write("job_controller.cnf", plugins)?;
+        let log = fs::File::create(folder.join("log")).context("no log for the hub")?;
+        let child = Command::new(sluice)
+            .args(["run", "--config"])
+            .arg(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .context("cannot start the hub")?;
+        let noted = leftovers::process(child.id());
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let hub = Hub { child, _noted: noted, address, folder: folder.to_owned(), sluice: sluice.to_owned() };
+        let up = listening(port, "the hub");
+        up.with_context(|| fs::read_to_string(folder.join("log")).unwrap_or_default())?;
+        Ok(hub)
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What its mail log has; empty when there is none yet.
+    pub(super) fn mail_log(&self) -> String {
+        fs::read_to_string(self.folder.join("spool/log/mail.log_current")).unwrap_or_default()
+    }
+
+    /// Runs a command of the operator's; what it says.
+    pub(super) fn run(&self, words: &[&str]) -> Result<String> {
+        let output = Command::new(&self.sluice)
+            .args(words)
+            .args(["--format", "json", "--config"])
+            .arg(&self.folder)
+            .output()
+            .context("cannot ask the hub")?;
+        let told = || format!("{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        ensure!(output.status.success(), told());
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// The same, by rows.
+    pub(super) fn rows(&self, words: &[&str]) -> Result<Vec<Value>> {
+        let said = self.run(words)?;
+        said.lines().map(|line| serde_json::from_str(line).context("a row of an answer")).collect()
+    }
+
+    pub(super) fn order(&self, what: &str, channels: &[&str]) -> Result<()> {
+        self.run(&[&["channel", what], channels].concat()).map(drop)
+    }
+
+    pub(super) fn memory(&self) -> Result<Memory> {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .context("the hub is gone: a plugin has ended it")?;
+        let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        let own = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        Ok(Memory { own: own.context("the hub has ended")? })
+    }
+
+    /// Waits until nothing is under way: neither the hub nor a process of its does anything.
+    pub(super) fn be_quiet(&self, patience: Duration) -> Result<()> {
+        let end = Instant::now() + patience;
+        let mut before = cpu_seconds(self.child.id())?;
+        loop {
+            std::thread::sleep(QUIET_LOOK);
+            // A process that has just ended takes its time with it, until it has been waited for.
+            let now = cpu_seconds(self.child.id())?;
+            if now >= before && now - before < QUIET {
+                return Ok(());
+            }
+            before = now;
+            if Instant::now() >= end {
+                bail!("the hub does not come to rest");
+            }
+        }
+    }
+
+    /// Messages a second that come through the good channel.
+    pub(super) fn rate(&self, sink: &FastSink, good: u32) -> Result<f64> {
+        let wanted = sink.count() + u64::from(good);
+        let shape = Shape { sessions: 4, size: 600, reuse: true };
+        let begun = Instant::now();
+        sources::send(self.address.port(), shape, good, "fred@good.example")?;
+        let all = soon(super::PATIENCE, || (sink.count() >= wanted).then_some(()));
+        all.context("the good channel does not get its mail")?;
+        Ok(f64::from(good) / begun.elapsed().as_secs_f64())
+    }
+
+    /// How many messages wait.
+    pub(super) fn waiting(&self) -> Result<u64> {
+        let rows = self.rows(&["queue", "summarize"])?;
+        Ok(rows.iter().filter_map(|row| row["messages"].as_u64()).sum())
+    }
+}
