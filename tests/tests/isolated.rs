@@ -93,6 +93,30 @@ fn a_plugin_that_ends_its_process_costs_its_own_channel_and_no_mail() {
 }
 
 #[test]
+fn a_plugin_in_a_process_of_its_own_does_not_command_the_hub() {
+    let good = Sink::start();
+    let mut hub = hub_with("commands", "", &good);
+    let socket = hub.folder().join("spool/control.sock");
+    hub.write("tcp_bad_option", &format!("MODE=commands_the_hub\nPLACE={}\n", socket.display()));
+    hub.start();
+    assert!(socket.exists(), "{}", socket.display());
+    Batch::new(hub.address(), "fred@bad.example", 1).send_all();
+    wait_for("it has tried", SOON, || hub.json(&["queue", "list"])[0]["attempts"] == 1);
+    let row = hub.json(&["queue", "list"]).remove(0);
+    let said = row["last_error"].as_str().unwrap_or_default();
+    if hub.log().contains("no seccomp") {
+        eprintln!("this kernel has no seccomp, nothing was tried");
+    } else {
+        assert!(said.contains("may not command the hub"), "{row}");
+        says(&hub, "a client of the control socket is refused");
+    }
+    // What it wanted stopped goes on.
+    Batch::new(hub.address(), "fred@next.example", 1).send_all();
+    good.wait(1, SOON);
+    hub.stop();
+}
+
+#[test]
 fn a_message_that_kills_three_processes_is_held_and_its_channel_goes_on() {
     let good = Sink::start();
     let mut hub = hub_with("culprit", "MODE=aborts_when_addressed\n", &good);

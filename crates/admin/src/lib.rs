@@ -5,7 +5,8 @@
 //! [`Line::End`] or [`Line::Fault`]. `docs/internals/control-protocol.md` has the wire form.
 //!
 //! # Who may ask
-//! Whoever can open the socket: it is made with mode 0600, so that is the account the hub runs under, and root.
+//! Whoever can open the socket: it is made with mode 0600, so that is the account the hub runs under, and root. Processes
+//! of isolated plugins run under that account too, and are refused.
 //! # Limits
 //! A request is at most [`REQUEST_LIMIT`] octets and has to arrive within [`REQUEST_TIMEOUT`]; at most
 //! [`CONNECTIONS_LIMIT`] clients are served at once. Those beyond wait in the listen queue.
@@ -14,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+mod peer;
 pub mod protocol;
 mod reach;
 pub mod server;

@@ -7,13 +7,14 @@
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
+use crate::peer;
 use crate::reach::Reach;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -25,6 +26,9 @@ const ROWS_AHEAD: usize = 256;
 
 /// How long a client may leave a row unread before it is given up.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often clients that are refused are told of.
+const REFUSALS_TOLD: Duration = Duration::from_secs(60);
 
 /// The hub, as the control socket sees it.
 pub trait Control: Send + Sync + 'static {
@@ -129,11 +133,16 @@ impl Drop for Server {
 }
 
 async fn serve(stream: UnixStream, control: Arc<dyn Control>) -> io::Result<()> {
+    let refusal = peer::refusal(&stream);
+    if let Some(why) = refusal {
+        tell_refusal(why);
+    }
     let (read, mut write) = stream.into_split();
     let mut text = Vec::new();
     let mut limited = BufReader::new(read).take(REQUEST_LIMIT as u64 + 1);
     let arrived = tokio::time::timeout(REQUEST_TIMEOUT, limited.read_until(b'\n', &mut text)).await;
     let request = match arrived {
+        _ if refusal.is_some() => Err(Fault::new(FaultKind::Malformed, refusal.unwrap_or_default())),
         Err(_) => Err(Fault::new(FaultKind::Malformed, "the request took too long to arrive")),
         Ok(Err(error)) => return Err(error),
         Ok(Ok(0)) => return Ok(()),
@@ -166,6 +175,16 @@ async fn serve(stream: UnixStream, control: Arc<dyn Control>) -> io::Result<()> 
         tokio::time::timeout(WRITE_TIMEOUT, write.write_all(&out)).await??;
     }
     write.shutdown().await
+}
+
+/// Says so in the log, once in a minute: whoever does that may do it again and again.
+fn tell_refusal(why: &str) {
+    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if last.is_none_or(|last| last.elapsed() >= REFUSALS_TOLD) {
+        *last = Some(Instant::now());
+        tracing::warn!(why, "a client of the control socket is refused");
+    }
 }
 
 fn put(out: &mut Vec<u8>, line: &Line) {

@@ -13,6 +13,8 @@ use sluice_sdk::{
     Channel, Context, CreateError, Delivery, Level, Log, Next, OptionKind, OptionSpec, Outcome, Routine,
     RunError, Status, Submission, Worker,
 };
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -28,6 +30,7 @@ enum Mode {
     PanicOnDelivery,
     PanicOnce,
     PanicInDestroy,
+    PanicWhenStopped,
     Hang,
     HangWhenAddressed,
     HangInStop,
@@ -60,6 +63,7 @@ enum Mode {
     Burns,
     Floods,
     ReachesOut,
+    CommandsTheHub,
     TellsWhere,
 }
 
@@ -71,6 +75,7 @@ const MODES: &[(&str, Mode)] = &[
     ("panic_on_delivery", Mode::PanicOnDelivery),
     ("panic_once", Mode::PanicOnce),
     ("panic_in_destroy", Mode::PanicInDestroy),
+    ("panic_when_stopped", Mode::PanicWhenStopped),
     ("hang", Mode::Hang),
     ("hang_when_addressed", Mode::HangWhenAddressed),
     ("hang_in_stop", Mode::HangInStop),
@@ -103,6 +108,7 @@ const MODES: &[(&str, Mode)] = &[
     ("burns", Mode::Burns),
     ("floods", Mode::Floods),
     ("reaches_out", Mode::ReachesOut),
+    ("commands_the_hub", Mode::CommandsTheHub),
     ("tells_where", Mode::TellsWhere),
 ];
 
@@ -130,7 +136,7 @@ impl Channel for Misbehaving {
         .default_text("delivers_all"),
         OptionSpec::new("PAUSE", OptionKind::Integer, "Milliseconds that hanging and slow modes take.")
             .default_text("60000"),
-        OptionSpec::new("PLACE", OptionKind::Text, "A folder that `reaches_out` tries to write to.")
+        OptionSpec::new("PLACE", OptionKind::Text, "A folder that `reaches_out` tries to write to, and the control socket for `commands_the_hub`.")
             .default_text("/nowhere"),
         OptionSpec::new(
             "FOLDER",
@@ -207,6 +213,7 @@ impl Channel for Misbehaving {
                 }
                 Next::Poll => self.log.write(Level::Info, "polled"),
                 Next::Stop if self.mode == Mode::IgnoresStop => thread::sleep(self.pause),
+                Next::Stop if self.mode == Mode::PanicWhenStopped => panic!("a panic at the end"),
                 Next::Stop => return Ok(()),
             }
         }
@@ -241,6 +248,13 @@ impl Misbehaving {
             Mode::Hang => thread::sleep(self.pause),
             Mode::HangWhenAddressed if delivery.recipients().any(|one| one.address.contains("hang")) => {
                 thread::sleep(self.pause);
+            }
+            Mode::HangWhenAddressed if delivery.recipients().any(|one| one.address.contains("wait")) => {
+                // Until somebody says so.
+                while !self.places[0].join("go-on").exists() {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                delivered(delivery);
             }
             Mode::Slow => {
                 thread::sleep(self.pause);
@@ -302,6 +316,10 @@ impl Misbehaving {
                 delivered(delivery);
             }
             Mode::ReachesOut => self.reach_out(delivery),
+            Mode::CommandsTheHub => {
+                let told = command(&self.places[0]).unwrap_or_else(|error| error.to_string());
+                delivery.settle_all(&Outcome::deferred(Status::new(4, 0, 0), told));
+            }
             Mode::TellsWhere => {
                 let first = delivery.pieces().next().unwrap_or_default();
                 let told = format!("{} at {:p}", delivery.body_size(), first.as_ptr());
@@ -331,6 +349,14 @@ impl Misbehaving {
         told.push(format!("{descriptors} descriptors"));
         delivery.settle_all(&Outcome::delivered(told.join(", ")));
     }
+}
+
+/// What a hub answers, at its control socket, to somebody who wants to stop a channel.
+fn command(socket: &Path) -> std::io::Result<String> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.write_all(b"{\"request\":\"channel-stop\",\"channels\":[\"tcp_next\"]}\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).map(|_| answer)
 }
 
 /// It is addressed to somebody for whom a plugin dies.
