@@ -29,6 +29,7 @@ use crate::jumps::Jumps;
 use crate::last_error::LastErrors;
 use crate::lookout::Lookout;
 use crate::moments::Moments;
+use crate::mute::Mute;
 use crate::notice::NoticeJob;
 use crate::order::ReleaseId;
 use crate::policy::Policy;
@@ -60,6 +61,8 @@ pub(crate) struct Channel {
     pub(crate) poll: bool,
     /// What was last said of deferred deliveries.
     pub(crate) deferrals: Deferrals,
+    /// Deliveries that its plugin has given back, one after the other, without a word about anybody.
+    pub(crate) mute: Mute,
 }
 
 /// What the log has of a channel's deferred deliveries: a peer that is away defers thousands, all for one reason.
@@ -363,6 +366,7 @@ impl Core {
                 pause_until: Time(0),
                 poll: false,
                 deferrals: Deferrals::default(),
+                mute: Mute::default(),
             });
         }
         key

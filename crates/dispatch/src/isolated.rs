@@ -55,12 +55,19 @@ pub(crate) struct IsolatedChannels {
     own: Vec<PathBuf>,
 }
 
+#[derive(Default)]
 struct Started {
     /// The plugin as the configuration names it.
     plugin: String,
-    isolated: Weak<Isolated>,
+    /// Those that may be alive, the newest last: one that is tried at a renewal and refused leaves the one before in force.
+    isolated: Vec<Weak<Isolated>>,
     /// How often the channel was started.
     generation: u32,
+}
+
+/// The newest that is alive.
+fn newest<T>(all: &[Weak<T>]) -> Option<Arc<T>> {
+    all.iter().rev().find_map(Weak::upgrade)
 }
 
 impl IsolatedChannels {
@@ -91,9 +98,11 @@ impl IsolatedChannels {
         let isolated = Isolated::start(host, &Program::this_one(), plugin, spec, limits, events)?;
         let isolated = Arc::new(isolated);
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        let generation = 1 + all.get(&channel).map_or(0, |before| before.generation);
-        let started = Started { plugin: plugin.to_owned(), isolated: Arc::downgrade(&isolated), generation };
-        all.insert(channel, started);
+        let started = all.entry(channel).or_default();
+        plugin.clone_into(&mut started.plugin);
+        started.isolated.retain(|one| one.strong_count() > 0);
+        started.isolated.push(Arc::downgrade(&isolated));
+        started.generation += 1;
         Ok(Arc::new(Instance(isolated)))
     }
 
@@ -122,7 +131,7 @@ impl IsolatedChannels {
         let mut rows: Vec<PluginInfo> = Vec::new();
         let channels = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         for (channel, started) in channels.iter() {
-            let Some(isolated) = started.isolated.upgrade() else { continue };
+            let Some(isolated) = newest(&started.isolated) else { continue };
             let (plugin, file) = (isolated.plugin(), isolated.file().display().to_string());
             let found = rows.iter().position(|row| row.file == file && row.version == plugin.version);
             let at = found.unwrap_or_else(|| {
@@ -144,5 +153,21 @@ impl IsolatedChannels {
             rows[at].processes.extend(isolated.process().map(|pid| (channel.clone(), pid)));
         }
         rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_was_tried_and_refused_hides_nothing() {
+        let (in_force, refused) = (Arc::new(1), Arc::new(2));
+        let all = [Arc::downgrade(&in_force), Arc::downgrade(&refused)];
+        assert_eq!(newest(&all).as_deref(), Some(&2));
+        drop(refused);
+        assert_eq!(newest(&all).as_deref(), Some(&1));
+        drop(in_force);
+        assert_eq!(newest(&all), None);
     }
 }

@@ -41,6 +41,7 @@ mod jumps;
 mod last_error;
 mod lookout;
 mod moments;
+mod mute;
 mod news;
 mod notes;
 mod notice;

@@ -25,6 +25,11 @@ impl Core {
                     // Only work that was done says that all is well: a plugin may start and then refuse its settings.
                     channel.failures = 0;
                     channel.error = None;
+                    if outcomes.is_empty() {
+                        self.said_nothing(key, now);
+                    } else {
+                        channel.mute.spoke();
+                    }
                 }
                 self.delivery_finished(token, outcomes, unsettled, &cause, now);
                 if lease_done {
@@ -39,7 +44,9 @@ impl Core {
                 let name = Arc::clone(self.queues.channel_name(key));
                 tracing::warn!(channel = %name, %failure, ?pause, "a channel's plugin failed; its deliveries are back in the queue");
                 let channel = &mut self.channels[key.index()];
-                if channel.generation == generation {
+                // An old one may fail while it is being stopped, which is no reason for the next one to rest.
+                let lives = matches!(channel.runner, RunnerState::Running(_) | RunnerState::Starting);
+                if channel.generation == generation && lives {
                     channel.error = Some(failure.to_string());
                     channel.pause_until = channel.pause_until.max(now.plus(pause));
                 }
@@ -67,6 +74,17 @@ impl Core {
                 self.failed(key, reason.to_string(), pause, now);
             }
         }
+    }
+
+    /// A plugin has given a delivery back, and said nothing of anybody.
+    fn said_nothing(&mut self, key: ChannelKey, now: Time) {
+        let channel = &mut self.channels[key.index()];
+        let Some(rest) = channel.mute.said_nothing(channel.pause_until, now) else { return };
+        channel.pause_until = now.plus(rest);
+        let error = "its plugin gives deliveries back without a word about any recipient";
+        channel.error = Some(error.to_owned());
+        let name = self.queues.channel_name(key);
+        tracing::warn!(channel = %name, rest_secs = rest.as_secs(), "a channel rests: {error}");
     }
 
     /// All of a lease has come back.

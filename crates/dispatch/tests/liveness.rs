@@ -246,3 +246,42 @@ fn a_refusal_of_a_lease_is_a_pause_and_no_end() {
     house.pass(HOUR);
     house.wait_queue(&[]);
 }
+
+#[test]
+fn a_plugin_that_says_nothing_of_anybody_rests_and_its_mail_waits() {
+    let house = wide(2, "threaddepth 1 maxjobs 2", "");
+    house.act("tcp_site0", Act::Forget);
+    for _ in 0..200 {
+        house.send(&["tcp_site0!a@site0.example"]);
+    }
+    let given = || house.got().iter().filter(|got| got.channel == "tcp_site0").count();
+    let rests = || {
+        let is_so = || {
+            let before = given();
+            house.summary().iter().all(|row| row.active == 0) && given() == before
+        };
+        house.wait(is_so, || format!("{:?}", house.summary()));
+    };
+    // So many are in order; what was leased with the last of them comes back too.
+    house.wait(|| given() >= 10, || format!("{} were given", given()));
+    rests();
+    assert!((10..=12).contains(&given()), "{}", given());
+    let channel = house.channel("tcp_site0");
+    assert!(channel.error.as_deref().is_some_and(|error| error.contains("without a word")), "{channel:?}");
+    // One or two for each rest, which are of 1, 2, 4 … seconds.
+    for (number, seconds) in [(1, 1), (2, 2), (3, 4)] {
+        let before = given();
+        house.pass(Duration::from_secs(seconds));
+        house.wait(|| given() > before, || format!("{} were given", given()));
+        rests();
+        assert!(given() <= 12 + 2 * number, "{} after {number} rests", given());
+    }
+    // Nobody else waits for that.
+    house.send(&["tcp_site1!a@site1.example"]);
+    house.wait(|| house.got().iter().any(|got| got.channel == "tcp_site1"), || "a delivery".to_owned());
+    // When it speaks it goes on at once, whatever it says.
+    house.act("tcp_site0", Act::Defer);
+    house.pass(Duration::from_secs(8));
+    house.wait(|| given() >= 200, || format!("{} were given", given()));
+    assert_eq!(house.channel("tcp_site0").error, None);
+}

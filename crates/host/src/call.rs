@@ -12,7 +12,7 @@
 use crate::door::{ADDRESS_MAX, OCTETS_MAX, PIECES_MAX, RECIPIENTS_MAX, Submission, Submitted};
 use crate::guise::{self, Guise, Later};
 use crate::library::{FEATURES, PROGRAM, Route};
-use crate::log::{LINE_MAX, NAME_MAX, OUTCOME_MAX, REASON_MAX, one_line};
+use crate::log::{LINE_MAX, Lines, NAME_MAX, OUTCOME_MAX, REASON_MAX, one_line};
 use crate::plugin::Plugin;
 use crate::spec::{SettingKind, Spec};
 use crate::work::Delivery;
@@ -37,6 +37,8 @@ pub(crate) use filtering::filter;
 pub(crate) struct Handle {
     channel: String,
     plugin: String,
+    /// Of what it says, and of what is said of its faults.
+    lines: Mutex<Lines>,
 }
 
 impl Handle {
@@ -44,8 +46,29 @@ impl Handle {
         static ALL: Mutex<BTreeMap<(String, String), &'static Handle>> = Mutex::new(BTreeMap::new());
         let key = (channel.to_owned(), plugin.to_owned());
         ALL.lock().entry(key).or_insert_with_key(|(channel, plugin)| {
-            Box::leak(Box::new(Handle { channel: channel.clone(), plugin: plugin.clone() }))
+            let lines = Mutex::default();
+            Box::leak(Box::new(Handle { channel: channel.clone(), plugin: plugin.clone(), lines }))
         })
+    }
+
+    /// Whether one more line is written.
+    pub(crate) fn one_more_line(&self) -> bool {
+        let (is_told, untold) = self.lines.lock().one_more();
+        self.tell(untold);
+        is_told
+    }
+
+    /// Says how many lines were left out, when the time for that has come. Called now and then.
+    pub(crate) fn tell_untold(&self) {
+        let untold = self.lines.lock().over();
+        self.tell(untold);
+    }
+
+    fn tell(&self, untold: u32) {
+        if untold > 0 {
+            let Handle { channel, plugin, .. } = self;
+            tracing::warn!(channel, plugin, untold, "it said more than fits into the log");
+        }
     }
 }
 
@@ -407,10 +430,15 @@ unsafe extern "C" fn deadline(pointer: *const abi::Worker, token: u64) -> u64 {
 
 unsafe extern "C" fn log(handle: *const abi::Channel, level: u32, id: abi::Text, text: abi::Text) {
     guarded((), || {
-        // SAFETY: the plugin gives back the handle that `create` got, which is never freed; texts live for the call.
-        let (handle, id, text) =
-            unsafe { (handle.cast::<Handle>().as_ref(), copied(id, NAME_MAX), copied(text, LINE_MAX)) };
-        let Some(Handle { channel, plugin }) = handle else { return };
+        // SAFETY: the plugin gives back the handle that `create` got, which is never freed.
+        let Some(handle) = (unsafe { handle.cast::<Handle>().as_ref() }) else { return };
+        // What is for finding mistakes, and is shown only where somebody has asked for it, is shown whole.
+        if level <= abi::LOG_INFO && !handle.one_more_line() {
+            return;
+        }
+        let Handle { channel, plugin, .. } = handle;
+        // SAFETY: texts live for the call.
+        let (id, text) = unsafe { (copied(id, NAME_MAX), copied(text, LINE_MAX)) };
         let id = (!id.is_empty()).then_some(id);
         let id = id.as_deref();
         match level {

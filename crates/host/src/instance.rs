@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 
 mod ending;
 
-/// How long workers get to finish when the instance stops because of its own trouble.
+/// How long workers get to finish when the instance stops because its settings were refused.
 const OWN_STOP: Duration = Duration::from_secs(10);
 
 /// A channel that is run by a plugin. Dropping it stops it at once.
@@ -244,7 +244,7 @@ pub(crate) struct Inner {
     pub(crate) spec: Spec,
     pub(crate) channel: Arc<str>,
     pub(crate) plugin: Arc<Plugin>,
-    handle: &'static Handle,
+    pub(crate) handle: &'static Handle,
     events: Events,
     stopping: AtomicBool,
     failures_in_a_row: AtomicUsize,
@@ -367,6 +367,7 @@ impl Inner {
     /// Called by the watchdog now and then. After a failure no worker is started for a while, and leases that were taken
     /// in that time would wait for the workers that are left, however long those are busy.
     pub(crate) fn after_a_rest(self: &Arc<Self>) {
+        self.handle.tell_untold();
         self.start_worker_if_needed(&mut self.state.lock());
     }
 
@@ -526,7 +527,7 @@ impl Inner {
         if *cause == Cause::NotCreated {
             state.not_created = Some(failure.to_string());
         }
-        let stopping = !state.open;
+        let is_open = state.open;
         let hung_now = u32::try_from(state.left_behind).unwrap_or(0);
         let left_over = self.forget(&mut state, worker);
         tracing::error!(
@@ -536,14 +537,15 @@ impl Inner {
             "the plugin failed: {failure}"
         );
         let failed = HostEvent::WorkerFailed { channel: self.channel.clone(), failure, pause };
-        self.report(state, (worker, seized), (left_over, cause), (!stopping).then_some(failed));
-        if hung_now >= self.spec.hung_max && !stopping {
+        self.report(state, (worker, seized), (left_over, cause), Some(failed));
+        if hung_now >= self.spec.hung_max && is_open {
             tracing::error!(
                 channel = %self.channel,
                 plugin = self.plugin.name(),
                 "the channel is stopped: {hung_now} of its workers hang"
             );
-            self.begin_stop(StopReason::TooManyHung(hung_now), OWN_STOP);
+            // Those that do not hang may finish what they hold, as at any stop.
+            self.begin_stop(StopReason::TooManyHung(hung_now), self.spec.deadline);
         }
     }
 

@@ -54,7 +54,7 @@ pub use filter::{About, Filter, FilterError, Judged, Shown, ShownRecipient, Verd
 pub use guise::Guise;
 pub use instance::{Instance, OfferError, Refusal, Report};
 pub use load::{FileState, Host, LoadError, Seen};
-pub use log::{LINE_MAX, NAME_MAX, OUTCOME_MAX, REASON_MAX, one_line};
+pub use log::{LINE_MAX, LINES_MAX, Lines, NAME_MAX, OUTCOME_MAX, REASON_MAX, one_line};
 pub use plugin::{OptionKind, OptionProblem, Plugin, PluginOption};
 pub use recorder::{Call, LastCall, Recorder};
 pub use routine::RoutineError;

@@ -1,6 +1,7 @@
-//! Text from a plugin, made safe to show: bounded, one line, nothing a terminal would obey.
+//! Text from a plugin, made safe to show: bounded, one line, nothing a terminal would obey; and how much of it there may be.
 
 use std::fmt::Write;
+use std::time::{Duration, Instant};
 
 /// Longest log line of a plugin, in bytes.
 pub const LINE_MAX: usize = 2048;
@@ -49,9 +50,68 @@ pub fn one_line(bytes: &[u8], most: usize) -> String {
     }
 }
 
+/// Lines of one plugin on one channel in a second; those beyond are counted. An operator reads no more, and each costs the
+/// hub a write.
+pub const LINES_MAX: u32 = 200;
+const LINES_TIME: Duration = Duration::from_secs(1);
+
+/// How many lines there may be: [`LINES_MAX`] in a second.
+#[derive(Debug)]
+pub struct Lines {
+    since: Instant,
+    told: u32,
+    untold: u32,
+}
+
+impl Default for Lines {
+    fn default() -> Lines {
+        Lines { since: Instant::now(), told: 0, untold: 0 }
+    }
+}
+
+impl Lines {
+    /// Whether one more is told; and how many were not, when their time is over.
+    pub fn one_more(&mut self) -> (bool, u32) {
+        let untold = self.over();
+        let is_told = self.told < LINES_MAX;
+        if is_told {
+            self.told += 1;
+        } else {
+            self.untold += 1;
+        }
+        (is_told, untold)
+    }
+
+    /// How many were not told, when their time is over.
+    pub fn over(&mut self) -> u32 {
+        if self.since.elapsed() < LINES_TIME {
+            return 0;
+        }
+        (self.since, self.told) = (Instant::now(), 0);
+        self.rest()
+    }
+
+    /// How many were not told, whether or not their time is over: there will be no more.
+    pub fn rest(&mut self) -> u32 {
+        std::mem::take(&mut self.untold)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_beyond_the_limit_are_counted() {
+        let mut lines = Lines::default();
+        let told = (0..500).filter(|_| lines.one_more().0).count();
+        assert_eq!((told, lines.over()), (LINES_MAX as usize, 0));
+        lines.since -= Duration::from_secs(2);
+        assert_eq!(lines.one_more(), (true, 300));
+        assert_eq!(lines.one_more(), (true, 0));
+        assert_eq!((0..LINES_MAX).filter(|_| lines.one_more().0).count(), 198);
+        assert_eq!((lines.rest(), lines.rest()), (2, 0), "at the end");
+    }
 
     #[test]
     fn what_a_terminal_would_obey_is_escaped() {

@@ -505,14 +505,20 @@ impl Worker {
         late.then_some(Overdue::Work(spec.deadline))
     }
 
-    /// Says in the log what the plugin did wrong.
+    /// Says in the log what the plugin did wrong, as often as it may say something itself: it may do that with each delivery.
     pub(crate) fn complain(&self, what: &str) {
         let instance = &self.instance;
+        if !instance.handle.one_more_line() {
+            return;
+        }
         tracing::warn!(channel = %instance.channel, plugin = instance.plugin.name(), "the plugin is faulty: {what}");
     }
 
     fn complain_about(&self, id: &str, what: &str) {
         let instance = &self.instance;
+        if !instance.handle.one_more_line() {
+            return;
+        }
         tracing::warn!(channel = %instance.channel, plugin = instance.plugin.name(), id, "the plugin is faulty: {what}");
     }
 }

@@ -3,10 +3,10 @@
 
 mod support;
 
-use sluice_host::{Host, Setting, Spec};
+use sluice_host::{Host, LINES_MAX, Setting, Spec};
 use std::fmt::{Debug, Write};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::*;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -90,6 +90,22 @@ fn lines_of_plugins_are_named_bounded_and_harmless() {
             "{mode}: {:?}",
             lines.with("careless")
         );
+    }
+
+    // Of what goes on and on there is as much as anybody reads, and a word about the rest.
+    let word = "it said more than fits into the log";
+    for (mode, name, deliveries) in
+        [("floods", "flooding_channel", 1), ("settles_twice", "stuttering_channel", 1000)]
+    {
+        let begun = Instant::now();
+        let mut endless = Running::start(&host, &plugin, spec(name, mode, Duration::ZERO));
+        endless.offer(lease(30, &vec![&[0][..]; deliveries]));
+        endless.until_leases_done(1);
+        eventually("a word about the rest", || lines.with(name).iter().any(|line| line.contains(word)));
+        let told = lines.with(name).iter().filter(|line| !line.contains(word)).count();
+        // Each second that the test takes has its lines.
+        let most = LINES_MAX as usize * (begun.elapsed().as_secs() as usize + 1);
+        assert!((LINES_MAX as usize..=most).contains(&told), "{mode}: {told} lines");
     }
 
     compile(folder.path(), "drain.c", "drain", &[]);

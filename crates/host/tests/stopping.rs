@@ -53,6 +53,22 @@ fn a_worker_that_does_not_stop_is_left_behind() {
 }
 
 #[test]
+fn what_a_worker_dies_of_is_told_also_when_it_was_to_end_anyway() {
+    let (_folder, host, plugin) = misbehaving();
+    let mut channel = Running::start(&host, &plugin, spec("c", "panic_when_stopped", LONG));
+    channel.offer(lease(1, &[&[0]]));
+    channel.until_leases_done(1);
+    channel.instance.stop(LONG);
+    channel.until_stopped();
+    assert_eq!(
+        channel.story(),
+        "message 10: 0 delivered 2.0.0 done\nlease 1 done\n\
+         failed: a worker panicked at plugins/misbehaving/src/lib.rs: a panic at the end\n\
+         stopped: asked to stop; 0 left behind"
+    );
+}
+
+#[test]
 fn a_hanging_stop_and_a_panic_in_destroy_do_not_hold_up_the_end() {
     for mode in ["hang_in_stop", "panic_in_destroy"] {
         let (_folder, host, plugin) = misbehaving();

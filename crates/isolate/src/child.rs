@@ -59,8 +59,14 @@ struct Waiting {
 }
 
 impl Outgoing {
-    fn new() -> Arc<Outgoing> {
+    pub(crate) fn new() -> Arc<Outgoing> {
         Arc::new(Outgoing { state: Mutex::default(), something: Condvar::new(), room: Condvar::new() })
+    }
+
+    /// What would be written next.
+    #[cfg(test)]
+    pub(crate) fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.state.lock().octets)
     }
 
     /// Appends what `write` writes.
@@ -213,7 +219,8 @@ fn load(
     recorder: Option<File>,
     outgoing: &Arc<Outgoing>,
 ) -> Result<(Host, Arc<Plugin>, Ready), String> {
-    let log = ToTheHub { outgoing: Arc::clone(outgoing), most: hello.level, spans: AtomicU64::new(1) };
+    let (spans, lines) = (AtomicU64::new(1), Mutex::default());
+    let log = ToTheHub { outgoing: Arc::clone(outgoing), most: hello.level, spans, lines };
     // Fails only where the program has a log already, which then has what is said here.
     let _ = tracing::subscriber::set_global_default(log);
     let recorder = recorder.map(|file| Recorder::begin(&file)).transpose();

@@ -41,7 +41,7 @@ impl Child {
         let recorder = recorder().map_err(|error| format!("no recorder for a process: {error}"))?;
         {
             let mut state = shared.state.lock();
-            (state.over, state.retire, state.answer, state.stopped) = (false, false, None, None);
+            (state.over, state.retire, state.answer, state.stopped) = (false, None, None, None);
             state.frames.clear();
             state.life += 1;
         }

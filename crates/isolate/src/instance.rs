@@ -99,12 +99,14 @@ pub(crate) struct State {
     pub(crate) answer: Option<Result<Ready, String>>,
     /// The child will say nothing more.
     pub(crate) over: bool,
-    /// The child is to be replaced.
-    pub(crate) retire: bool,
+    /// Since when the child is to be replaced, as soon as it has nothing to do.
+    pub(crate) retire: Option<Instant>,
     /// Its last word.
     pub(crate) stopped: Option<(StopReason, u32)>,
-    /// Submissions that wait for an answer.
+    /// Submissions that wait for an answer, and their octets; and how many have had one.
     pub(crate) submissions: usize,
+    pub(crate) submitted: usize,
+    pub(crate) answered: u64,
     /// The thread waits for the ledger to be empty.
     pub(crate) wants_empty: bool,
     pub(crate) pid: Option<u32>,
@@ -126,9 +128,11 @@ impl State {
             life: 0,
             answer: None,
             over: false,
-            retire: false,
+            retire: None,
             stopped: None,
             submissions: 0,
+            submitted: 0,
+            answered: 0,
             wants_empty: false,
             pid: None,
             children: 0,
@@ -380,12 +384,13 @@ impl Shared {
         }
     }
 
-    /// How long the child has had work and finished none. `progress` is what was seen last.
+    /// How long the child has had work and got nothing done: no delivery came back, and no mail of its was answered. `progress` is
+    /// what was seen last.
     pub(crate) fn silent_for(&self, progress: &mut (u64, Instant)) -> Option<Duration> {
         let state = self.state.lock();
-        let came_back = state.ledger.came_back();
-        if state.ledger.is_empty() || came_back != progress.0 || state.submissions > 0 {
-            *progress = (came_back, Instant::now());
+        let done = state.ledger.came_back() + state.answered;
+        if state.ledger.is_empty() || done != progress.0 || state.submissions > 0 {
+            *progress = (done, Instant::now());
             return None;
         }
         Some(progress.1.elapsed())
@@ -400,9 +405,10 @@ impl Shared {
         pause
     }
 
-    /// The child says that the plugin failed and rests.
+    /// The child says that the plugin failed and rests: not shorter than it would by our own count, which goes on when a child is
+    /// replaced.
     pub(crate) fn rests(&self, state: &mut State, pause: Duration) -> Duration {
-        let pause = pause.min(self.spec.pause_max);
+        let pause = self.pause(state).max(pause.min(self.spec.pause_max));
         state.resume = Some(Instant::now() + pause);
         pause
     }
@@ -413,6 +419,23 @@ mod tests {
     use super::*;
     use sluice_host::Setting;
     use std::fs;
+
+    #[test]
+    fn one_that_brings_mail_in_is_not_silent() {
+        let shared = Shared::to_look(&Host::new(Vec::new()), &Program::this_one(), "/none".into());
+        let mut progress = (0, Instant::now());
+        {
+            // A poll that takes its time.
+            let mut state = shared.state.lock();
+            let lease = state.ledger.open(1, 0, true);
+            state.ledger.part(lease, true);
+        }
+        assert!(shared.silent_for(&mut progress).is_some());
+        // Answered between two looks.
+        shared.state.lock().answered += 1;
+        assert_eq!(shared.silent_for(&mut progress), None);
+        assert!(shared.silent_for(&mut progress).is_some());
+    }
 
     #[test]
     fn what_is_not_there_opens_nothing_of_the_hubs() {

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 /// What a child that was told to stop has for its last words, after its workers' deadline.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-/// How long workers get when the child is let go because one of them hangs.
+/// How long a child may take for its end that has nothing to do and is let go because one of its workers hangs.
 const OWN_STOP: Duration = Duration::from_secs(10);
 /// Octets of leases that are put together before they are written.
 const AT_ONCE: usize = 256 << 10;
@@ -47,6 +47,15 @@ enum Next {
     Work,
     Over,
     Stop(Duration),
+}
+
+/// What became of a child that was told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// It says nothing more.
+    Over,
+    /// It was not done in time.
+    Late,
 }
 
 impl Life {
@@ -99,14 +108,11 @@ impl Life {
     fn failed(&self, failure: Failure) {
         let mut state = self.shared.state.lock();
         state.prepare = false;
-        let is_stopping = !state.open;
         let pause = self.shared.pause(&mut state);
         drop(state);
         let (channel, plugin) = (&self.shared.channel, self.shared.plugin_name());
         tracing::error!(channel = %channel, plugin, pause_secs = pause.as_secs_f64(), "the plugin failed: {failure}");
-        if !is_stopping {
-            self.shared.send(HostEvent::WorkerFailed { channel: Arc::clone(channel), failure, pause });
-        }
+        self.shared.send(HostEvent::WorkerFailed { channel: Arc::clone(channel), failure, pause });
     }
 
     /// What never went to a child is back.
@@ -145,10 +151,8 @@ impl Life {
             }
         };
         self.give_back();
-        if let Some(deadline) = stop {
-            self.let_finish(&child, deadline);
-        }
-        self.bury(child, stop.is_some());
+        let end = stop.map(|deadline| self.let_finish(&child, deadline));
+        self.bury(child, end);
     }
 
     /// Waits for something to do, and does it.
@@ -165,8 +169,13 @@ impl Life {
                 if let Some((_, until)) = &state.stop {
                     return Next::Stop(until.saturating_duration_since(Instant::now()));
                 }
-                if state.retire {
-                    return Next::Stop(OWN_STOP);
+                match state.retire {
+                    // One of its workers hangs; what the others have is theirs to finish, and goes on for a while.
+                    Some(_) if state.ledger.is_empty() => return Next::Stop(OWN_STOP),
+                    Some(since) if since.elapsed() >= shared.spec.deadline => {
+                        return Next::Stop(shared.spec.deadline);
+                    }
+                    _ => {}
                 }
                 if std::mem::take(&mut state.prepare) {
                     ToChild::Prepare.write(&mut out);
@@ -178,7 +187,7 @@ impl Life {
                 {
                     break;
                 }
-                state.wants_empty = !self.pending.is_empty();
+                state.wants_empty = !self.pending.is_empty() || state.retire.is_some();
                 if shared.changed.wait_for(&mut state, TIDY).timed_out() {
                     self.tidy(child, &mut out);
                 }
@@ -318,13 +327,13 @@ impl Life {
     }
 
     /// Has the child finish what its workers hold, and answers what they bring in meanwhile.
-    fn let_finish(&self, child: &Child, deadline: Duration) {
+    fn let_finish(&self, child: &Child, deadline: Duration) -> Stop {
         let mut out = Vec::new();
         ToChild::Stop(deadline).write(&mut out);
         let until = Instant::now() + deadline + LAST_WORDS;
         loop {
             if send(&child.handle.socket, &out, None).is_err() {
-                return;
+                return Stop::Over;
             }
             out.clear();
             let mut state = self.shared.state.lock();
@@ -332,18 +341,19 @@ impl Life {
                 if self.shared.changed.wait_until(&mut state, until).timed_out() {
                     let why = "was ended: it did not stop in time".to_owned();
                     Known::ended_because(&child.known, why);
-                    return;
+                    return Stop::Late;
                 }
             }
             if state.over {
-                return;
+                return Stop::Over;
             }
             out.append(&mut state.frames);
         }
     }
 
     /// What becomes of the child's work, and what is told of its end.
-    fn bury(&mut self, mut child: Child, was_told_to_stop: bool) {
+    fn bury(&mut self, mut child: Child, told_to_stop: Option<Stop>) {
+        let was_told_to_stop = told_to_stop.is_some();
         let ended = child.end();
         let mut state = self.shared.state.lock();
         state.pid = None;
@@ -351,7 +361,7 @@ impl Life {
         let asked = was_told_to_stop && !state.open;
         // One that was not in time at its own end has been told so often enough: its work is untouched, as that of a
         // worker in process is that is left behind.
-        let late = was_told_to_stop && child.known.lock().ended_because.is_some();
+        let late = told_to_stop == Some(Stop::Late);
         let in_hand: Vec<u64> = match in_order || late {
             true => Vec::new(),
             false => ended.calls.iter().flat_map(|call| call.held.iter().copied()).collect(),

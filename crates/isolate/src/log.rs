@@ -1,10 +1,13 @@
-//! The log of a child: what is said there, by the plugin or by the host around it, becomes frames for the hub.
+//! The log of a child: what is said there, by the plugin or by the host around it, becomes frames for the hub, no more of them than
+//! the hub would write down.
 //!
 //! # Not here
 //! Spans: nobody in a child uses them.
 
 use crate::child::Outgoing;
 use crate::wire::ToHub;
+use parking_lot::Mutex;
+use sluice_host::Lines;
 use std::fmt::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +21,16 @@ pub(crate) struct ToTheHub {
     /// 1 errors to 5 everything.
     pub(crate) most: u8,
     pub(crate) spans: AtomicU64,
+    /// The hub counts them as well, and ends a child that says much more.
+    pub(crate) lines: Mutex<Lines>,
+}
+
+const WARN: u8 = 2;
+
+impl ToTheHub {
+    fn say(&self, level: u8, id: String, text: String) {
+        self.outgoing.say(&ToHub::Log { level, id, text });
+    }
 }
 
 fn number(level: Level) -> u8 {
@@ -44,11 +57,18 @@ impl Subscriber for ToTheHub {
     fn record_follows_from(&self, _: &Id, _: &Id) {}
 
     fn event(&self, event: &Event<'_>) {
+        let (is_told, untold) = self.lines.lock().one_more();
+        if untold > 0 {
+            self.say(WARN, String::new(), format!("it said more than fits into the log untold={untold}"));
+        }
+        if !is_told {
+            return;
+        }
         let mut line = Line::default();
         event.record(&mut line);
         let Line { mut text, id, fields } = line;
         text.push_str(&fields);
-        self.outgoing.say(&ToHub::Log { level: number(*event.metadata().level()), id, text });
+        self.say(number(*event.metadata().level()), id, text);
     }
 
     fn enter(&self, _: &Id) {}
@@ -87,5 +107,45 @@ impl Visit for Line {
                 let _ = write!(self.fields, " {name}={value:?}");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Frames, TO_HUB_MAX};
+    use sluice_host::LINES_MAX;
+
+    #[test]
+    fn a_child_says_no_more_than_the_hub_writes_down() {
+        let outgoing = Outgoing::new();
+        let log = ToTheHub {
+            outgoing: Arc::clone(&outgoing),
+            most: 3,
+            spans: AtomicU64::new(1),
+            lines: Mutex::default(),
+        };
+        let begun = std::time::Instant::now();
+        tracing::subscriber::with_default(log, || {
+            (0..10_000).for_each(|number| tracing::warn!(number, "another line"));
+            tracing::debug!("nobody wants this");
+        });
+        let seconds = u32::try_from(begun.elapsed().as_secs()).unwrap();
+        let octets = outgoing.take();
+        let mut frames = Frames::new(TO_HUB_MAX);
+        let (mut count, mut from) = (0, 0);
+        while from < octets.len() {
+            let room = frames.room();
+            let some = room.len().min(octets.len() - from);
+            room[..some].copy_from_slice(&octets[from..from + some]);
+            frames.came(some);
+            from += some;
+            while let Some((kind, body)) = frames.next_frame().unwrap() {
+                assert!(matches!(ToHub::read(kind, body).unwrap(), ToHub::Log { level: 2, .. }));
+                count += 1;
+            }
+        }
+        // And a line about the others in each second that it took.
+        assert!((LINES_MAX..=(LINES_MAX + 1) * (seconds + 1)).contains(&count), "{count} frames");
     }
 }

@@ -140,3 +140,19 @@ fn name_of(signal: i32) -> &'static str {
         _ => "another one",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::net::sockopt::socket_timeout;
+
+    #[test]
+    fn one_that_reads_nothing_is_not_written_to_for_ever() {
+        let sleeps = Program { path: "sleep".into(), arguments: vec!["60".into()], environment: Vec::new() };
+        let process = Process::start(&sleeps).unwrap();
+        let socket = &process.handle.socket;
+        assert_eq!(socket_timeout(socket, Timeout::Send), Ok(Some(SEND)));
+        set_socket_timeout(socket, Timeout::Send, Some(Duration::from_millis(50))).unwrap();
+        assert!(crate::socket::send(socket, &vec![0; 16 << 20], None).is_err());
+    }
+}

@@ -5,14 +5,14 @@
 
 use crate::instance::Shared;
 use crate::process::Handle;
-use crate::watch::{Knowledge, Known, Lines};
+use crate::watch::{Knowledge, Known};
 use crate::wire::{self, Bad, Frames, SUBMISSION_MAX, ToChild, ToHub};
-use sluice_host::{Cause, Failure, HostEvent, Origin, StopReason, Submission, Submitted};
+use sluice_host::{Cause, Failure, HostEvent, LINES_MAX, Lines, Origin, StopReason, Submission, Submitted};
 use sluice_mail::{Outcome, RecipientWishes};
 use std::io::Read;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Most recipients of a submission, as for plugins in process; and octets of their texts.
 const RECIPIENTS_MAX: usize = 100_000;
@@ -23,6 +23,11 @@ const SUBMISSIONS_MAX: usize = 64;
 const ANSWERED_IN_FULL: usize = 10_000;
 /// Octets of such an answer.
 const SHORT: usize = 100;
+/// Octets of all submissions of a child that wait for an answer. One too many is answered as if the door were closed.
+const WAITING_MAX: usize = 256 << 20;
+/// Frames in a second that are words for the log, and for failures: more than a child says whose lines are counted on its side, and
+/// whose plugin rests after each failure, with as many workers as there may be.
+const WORDS_MAX: u32 = 5 * LINES_MAX;
 /// How long workers get when the child's plugin has refused its settings.
 const OWN_STOP: Duration = Duration::from_secs(10);
 
@@ -48,14 +53,38 @@ struct Coming {
 struct Reader<'s> {
     shared: &'s Arc<Shared>,
     lines: Lines,
+    words: Words,
     coming: Option<Coming>,
     /// The greeting is over.
     ready: bool,
 }
 
+/// Counts frames that cost the hub more than they are worth.
+struct Words {
+    since: Instant,
+    count: u32,
+}
+
+impl Default for Words {
+    fn default() -> Words {
+        Words { since: Instant::now(), count: 0 }
+    }
+}
+
+impl Words {
+    fn one_more(&mut self, most: u32) -> Result<(), Bad> {
+        if self.since.elapsed() >= Duration::from_secs(1) {
+            *self = Words::default();
+        }
+        self.count += 1;
+        if self.count > most { Err(Bad("it says more than anybody reads")) } else { Ok(()) }
+    }
+}
+
 /// Takes everything that a child says, until it says no more.
 pub(crate) fn read(shared: &Arc<Shared>, handle: &Handle, known: &Knowledge) {
-    let mut reader = Reader { shared, lines: Lines::new(), coming: None, ready: false };
+    let mut reader =
+        Reader { shared, lines: Lines::default(), words: Words::default(), coming: None, ready: false };
     let mut frames = Frames::new(wire::TO_HUB_MAX);
     let mut socket = &handle.socket;
     let mut was_bad = false;
@@ -78,6 +107,7 @@ pub(crate) fn read(shared: &Arc<Shared>, handle: &Handle, known: &Knowledge) {
     if !was_bad && !handle.ends_within(LAST_BREATH) {
         Known::ended_because(known, "was ended: it closed its socket".to_owned());
     }
+    shared.tell_untold(reader.lines.rest());
     // It is not listened to any more.
     handle.kill();
     let mut state = shared.state.lock();
@@ -137,17 +167,26 @@ impl Reader<'_> {
             }
             ToHub::LeaseDone(part) => events.extend(shared.state.lock().ledger.polled(part)?),
             ToHub::Refused(part) => events.extend(shared.state.lock().ledger.refused(part)?),
-            ToHub::Failed { failure, pause } => self.failed(failure, pause, events),
+            ToHub::Failed { failure, pause } => {
+                // Each of its workers may fail before the first rest begins.
+                self.words.one_more(WORDS_MAX.saturating_add(shared.spec.max_workers))?;
+                self.failed(failure, pause, events);
+            }
             ToHub::Stopped { reason, left_behind } => {
                 if let StopReason::Refused(_) = &reason {
                     shared.begin_stop(reason.clone(), OWN_STOP);
                 }
                 let mut state = shared.state.lock();
-                state.retire |= matches!(reason, StopReason::TooManyHung(_));
+                if matches!(reason, StopReason::TooManyHung(_)) {
+                    state.retire.get_or_insert_with(Instant::now);
+                }
                 state.stopped = Some((reason, left_behind));
                 shared.changed.notify_all();
             }
-            ToHub::Log { level, id, text } => self.log(level, &id, &text),
+            ToHub::Log { level, id, text } => {
+                self.words.one_more(WORDS_MAX.saturating_add(shared.spec.max_workers))?;
+                self.log(level, &id, &text);
+            }
             ToHub::Ready(version, ready) => {
                 if version != wire::VERSION {
                     return Err(Bad("it speaks another version"));
@@ -226,8 +265,8 @@ impl Reader<'_> {
         let mut state = shared.state.lock();
         let pause = shared.rests(&mut state, pause);
         // A thread of it will never come back; a new child has all of its own.
-        state.retire |= matches!(failure, Failure::Hung(_) | Failure::CreateHung(_));
-        if state.retire {
+        if matches!(failure, Failure::Hung(_) | Failure::CreateHung(_)) {
+            state.retire.get_or_insert_with(Instant::now);
             shared.changed.notify_all();
         }
         drop(state);
@@ -256,23 +295,38 @@ impl Reader<'_> {
         if coming.recipients.is_empty() {
             return Err(Bad("it brings in a message for nobody"));
         }
-        let life = {
+        let (request, octets) = (coming.request, coming.content.len() + coming.texts);
+        let (life, has_room) = {
             let mut state = self.shared.state.lock();
             state.submissions += 1;
-            state.life
+            state.submitted += octets;
+            (state.life, state.submitted <= WAITING_MAX)
         };
+        let asked = Asked { life, request, octets };
+        if !has_room {
+            answer(self.shared, asked, None);
+            return Ok(());
+        }
         let shared = Arc::clone(self.shared);
-        let request = coming.request;
         let work = move || {
             let answers = submit(&shared, &coming);
-            answer(&shared, life, coming.request, answers);
+            answer(&shared, asked, answers);
         };
         let name = format!("{}-enqueue", self.shared.channel).replace('\0', "?");
         if thread::Builder::new().name(name).spawn(work).is_err() {
-            answer(self.shared, life, request, None);
+            answer(self.shared, asked, None);
         }
         Ok(())
     }
+}
+
+/// A submission that waits for its answer.
+#[derive(Clone, Copy)]
+struct Asked {
+    /// Which child.
+    life: u64,
+    request: u32,
+    octets: usize,
 }
 
 fn submit(shared: &Shared, coming: &Coming) -> Option<Vec<Outcome>> {
@@ -296,16 +350,18 @@ fn submit(shared: &Shared, coming: &Coming) -> Option<Vec<Outcome>> {
 }
 
 /// A child's answer is for nobody when it has died meanwhile: the next one counts its requests from 1 again.
-fn answer(shared: &Shared, life: u64, request: u32, mut answers: Option<Vec<Outcome>>) {
+fn answer(shared: &Shared, asked: Asked, mut answers: Option<Vec<Outcome>>) {
     if let Some(answers) = answers.as_mut().filter(|answers| answers.len() > ANSWERED_IN_FULL) {
         answers.iter_mut().for_each(shorten);
     }
     let mut state = shared.state.lock();
     state.submissions = state.submissions.saturating_sub(1);
-    if state.life != life {
+    state.submitted = state.submitted.saturating_sub(asked.octets);
+    state.answered += 1;
+    if state.life != asked.life {
         return;
     }
-    ToChild::Answer(request, answers).write(&mut state.frames);
+    ToChild::Answer(asked.request, answers).write(&mut state.frames);
     shared.changed.notify_all();
 }
 
@@ -329,14 +385,55 @@ mod tests {
         let shared = Shared::to_look(&Host::new(Vec::new()), &Program::this_one(), "/none".into());
         {
             let mut state = shared.state.lock();
-            (state.life, state.submissions) = (2, 3);
+            (state.life, state.submissions, state.submitted) = (2, 3, 30);
         }
-        answer(&shared, 1, 1, Some(Vec::new()));
+        let asked = |life| Asked { life, request: 1, octets: 10 };
+        answer(&shared, asked(1), Some(Vec::new()));
         assert!(shared.state.lock().frames.is_empty(), "that child has died");
-        answer(&shared, 2, 1, Some(Vec::new()));
+        answer(&shared, asked(2), Some(Vec::new()));
         let state = shared.state.lock();
         let mut expected = Vec::new();
         ToChild::Answer(1, Some(Vec::new())).write(&mut expected);
-        assert_eq!((&state.frames, state.submissions), (&expected, 1));
+        assert_eq!((&state.frames, state.submissions, state.submitted), (&expected, 1, 10));
+    }
+
+    #[test]
+    fn what_waits_for_an_answer_is_bounded_by_octets() {
+        let shared = Arc::new(Shared::to_look(&Host::new(Vec::new()), &Program::this_one(), "/none".into()));
+        shared.state.lock().submitted = WAITING_MAX - 100;
+        let reader = Reader {
+            shared: &shared,
+            lines: Lines::default(),
+            words: Words::default(),
+            coming: None,
+            ready: true,
+        };
+        let coming = |request, size| Coming {
+            request,
+            eight_bit: false,
+            smtputf8: false,
+            as_original: false,
+            origin: None,
+            is_orphan: false,
+            sender: String::new(),
+            recipients: vec![(String::new(), String::new(), RecipientWishes::default())],
+            texts: 0,
+            content: vec![b'x'; size],
+        };
+        // It is answered here and now, and what was in it is gone.
+        reader.bring_in(coming(7, 101)).unwrap();
+        let mut expected = Vec::new();
+        ToChild::Answer(7, None).write(&mut expected);
+        let state = shared.state.lock();
+        assert_eq!((&state.frames, state.submissions, state.submitted), (&expected, 0, WAITING_MAX - 100));
+    }
+
+    #[test]
+    fn words_without_end_end_the_child() {
+        let mut words = Words::default();
+        assert!((0..10).all(|_| words.one_more(10).is_ok()));
+        assert!(words.one_more(10).is_err());
+        words.since -= Duration::from_secs(2);
+        assert!(words.one_more(10).is_ok(), "in the next second there may be more");
     }
 }

@@ -7,7 +7,7 @@ use crate::process::Handle;
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group};
-use sluice_host::{LINE_MAX, one_line};
+use sluice_host::{LINE_MAX, Lines, one_line};
 use std::fs;
 use std::io::{PipeReader, Read};
 use std::net::Shutdown;
@@ -20,8 +20,8 @@ const LOOK: Duration = Duration::from_millis(500);
 const LOOK_CPU: Duration = Duration::from_millis(100);
 /// How much of its share a child may save up, as time.
 const SAVED_MAX: Duration = Duration::from_secs(2);
-/// Lines of a child in a second; those beyond are counted.
-const LINES_MAX: u32 = 200;
+/// What is read in a second of what a child writes, in reads of 4 KiB: one that writes more waits, as at a terminal.
+const READS_MAX: u32 = 64;
 /// How often the pipe of a dead child is read from, 4 KiB at a time: a pipe that was made larger may be cut short.
 const LAST_READS: u32 = 64;
 /// The kernel counts processor time in these (`USER_HZ`).
@@ -45,39 +45,10 @@ impl Known {
     }
 }
 
-/// How many lines of a child there may be.
-pub(crate) struct Lines {
-    since: Instant,
-    told: u32,
-    untold: u32,
-}
-
-impl Lines {
-    pub(crate) fn new() -> Lines {
-        Lines { since: Instant::now(), told: 0, untold: 0 }
-    }
-
-    /// Whether one more is told; and how many were not, when their time is over.
-    pub(crate) fn one_more(&mut self) -> (bool, u32) {
-        let mut untold = 0;
-        if self.since.elapsed() >= Duration::from_secs(1) {
-            untold = std::mem::take(&mut self.untold);
-            (self.since, self.told) = (Instant::now(), 0);
-        }
-        let is_told = self.told < LINES_MAX;
-        if is_told {
-            self.told += 1;
-        } else {
-            self.untold += 1;
-        }
-        (is_told, untold)
-    }
-}
-
 /// Watches a child until its end.
 pub(crate) fn watch(shared: &Shared, handle: &Handle, mut output: Option<PipeReader>, known: &Mutex<Known>) {
     let mut clock = Share::of(&shared.limits);
-    let mut said = Said { line: Vec::new(), lines: Lines::new() };
+    let mut said = Said::default();
     let mut progress = (0, Instant::now());
     let mut next_look = Instant::now();
     loop {
@@ -114,7 +85,11 @@ pub(crate) fn watch(shared: &Shared, handle: &Handle, mut output: Option<PipeRea
             Some(share) => share.next_look(),
             None => next_look.saturating_duration_since(Instant::now()),
         };
-        let is_over = wait_for(handle, output.as_ref(), wait.min(LOOK));
+        let (heard, wait) = match said.holds_back() {
+            None => (output.as_ref(), wait.min(LOOK)),
+            Some(rest) => (None, wait.min(LOOK).min(rest)),
+        };
+        let is_over = wait_for(handle, heard, wait);
         if is_over.1
             && let Some(pipe) = &mut output
             && !said.take(shared, pipe)
@@ -138,6 +113,7 @@ pub(crate) fn watch(shared: &Shared, handle: &Handle, mut output: Option<PipeRea
         }
     }
     said.end(shared);
+    shared.tell_untold(said.lines.rest());
     // The reader takes what is in the socket, and then finds its end, whoever else has it open.
     let _ = handle.socket.shutdown(Shutdown::Both);
 }
@@ -161,12 +137,30 @@ fn wait_for(handle: &Handle, output: Option<&PipeReader>, time: Duration) -> (bo
 struct Said {
     line: Vec<u8>,
     lines: Lines,
+    since: Instant,
+    reads: u32,
+}
+
+impl Default for Said {
+    fn default() -> Said {
+        Said { line: Vec::new(), lines: Lines::default(), since: Instant::now(), reads: 0 }
+    }
 }
 
 impl Said {
+    /// For how long nothing is read: enough was in this second.
+    fn holds_back(&mut self) -> Option<Duration> {
+        let rest = Duration::from_secs(1).saturating_sub(self.since.elapsed());
+        if rest.is_zero() {
+            (self.since, self.reads) = (Instant::now(), 0);
+        }
+        (self.reads >= READS_MAX).then_some(rest)
+    }
+
     /// `false` at its end.
     fn take(&mut self, shared: &Shared, pipe: &mut PipeReader) -> bool {
         let mut octets = [0; 4096];
+        self.reads += 1;
         let count = match pipe.read(&mut octets) {
             Ok(0) => return false,
             Ok(count) => count,
@@ -283,12 +277,13 @@ mod tests {
     }
 
     #[test]
-    fn lines_beyond_the_limit_are_counted() {
-        let mut lines = Lines::new();
-        let told = (0..500).filter(|_| lines.one_more().0).count();
-        assert_eq!(told, LINES_MAX as usize);
-        lines.since -= Duration::from_secs(2);
-        assert_eq!(lines.one_more(), (true, 300));
-        assert_eq!(lines.one_more(), (true, 0));
+    fn who_writes_without_end_is_read_from_in_measure() {
+        let mut said = Said::default();
+        assert_eq!(said.holds_back(), None);
+        said.reads = READS_MAX;
+        assert!(said.holds_back().is_some_and(|rest| rest <= Duration::from_secs(1)));
+        said.since -= Duration::from_secs(1);
+        assert_eq!(said.holds_back(), None, "the next second has begun");
+        assert_eq!(said.reads, 0);
     }
 }

@@ -8,7 +8,7 @@ use sluice_host::{Cause, Content, HostEvent};
 use sluice_isolate::Limits;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use support::{How, Story, be_a_child};
+use support::{How, InFile, Story, be_a_child};
 
 #[test]
 fn child() {
@@ -144,4 +144,80 @@ fn one_that_burns_is_held_to_its_share_and_ended_at_its_deadline() {
     assert!(matches!(&told, HostEvent::Finished { cause: Cause::Hung, .. }), "{told:?}");
     // A tenth of some four seconds, and two tenths that it had saved; a hundred ticks are a second.
     assert!(used < 150, "{used} ticks");
+}
+
+#[test]
+fn it_gets_no_name_space_of_its_own_and_starts_processes_all_the_same() {
+    let story = Story::in_c("escapes.c", How::mode("clones"));
+    let confined = story.channel.plugin().confined.clone();
+    let mut delivery = story.delivery("fred");
+    delivery.recipients.truncate(1);
+    story.offer(1, vec![delivery]);
+    let told = story.story(1).remove(0);
+    assert!(told.contains("plain 0,"), "{told}");
+    if confined.contains("no seccomp") {
+        eprintln!("this kernel has no seccomp, nothing was tried");
+    } else {
+        // EPERM for each of them.
+        assert!(told.contains("spaces 1 1 1 1 1 1 1 1."), "{told}");
+    }
+}
+
+#[test]
+fn a_program_that_outlives_its_starter_holds_nobody_up_and_ends_with_it() {
+    let mut how = How::mode("grandchild");
+    let place = tempfile::tempdir().unwrap();
+    let number = place.path().join("number");
+    how.settings.push(("PLACE", number.display().to_string()));
+    how.limits = Limits { write: vec![place.path().to_owned()], ..Limits::default() };
+    let story = Story::in_c("escapes.c", how);
+    let mut delivery = story.delivery("fred");
+    delivery.recipients.truncate(1);
+    story.offer(1, vec![delivery]);
+    // It writes to the same standard output without end, and yet the death is told.
+    let told = story.story(2);
+    assert!(told[1].starts_with("its process died of signal 9 (SIGKILL)"), "{told:?}");
+    let number = std::fs::read_to_string(number).unwrap();
+    let is_there = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", number.trim())).unwrap_or_default();
+        // One that nobody has waited for yet runs no more.
+        !stat.is_empty() && !stat.contains(") Z ")
+    };
+    let begun = Instant::now();
+    while is_there() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{number} goes on");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(story.end(), ["stopped: asked to stop, 0 left"]);
+}
+
+#[test]
+fn a_file_that_has_gone_keeps_no_room_however_busy_the_child_is() {
+    let story = Story::with(How {
+        settings: vec![("MODE", "slow".into()), ("PAUSE", "20".into())],
+        ..How::mode("slow")
+    });
+    let other = Arc::new(InFile::named(story.folder.path(), "other", 2));
+    let mut first = story.delivery("fred");
+    first.content = Arc::clone(&other) as Arc<dyn Content>;
+    story.offer(1, vec![first]);
+    story.story(1);
+    let maps = |story: &Story| {
+        let pid = story.channel.process().unwrap();
+        std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap()
+    };
+    assert!(maps(&story).contains("/other\n"));
+    std::fs::remove_file(&other.path).unwrap();
+    // One delivery comes back, and another goes there: there is no second in which nothing happens.
+    let begun = Instant::now();
+    (2..5).for_each(|lease| story.offer(lease, vec![story.delivery("fred")]));
+    for lease in 5.. {
+        story.story(1);
+        if !maps(&story).contains("/other (deleted)") {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "it is still mapped");
+        story.offer(lease, vec![story.delivery("fred")]);
+    }
+    assert_eq!(story.channel.children(), 1);
 }

@@ -159,6 +159,35 @@ fn a_worker_that_hangs_costs_the_child_but_not_what_others_do() {
 }
 
 #[test]
+fn a_worker_that_hangs_breaks_off_nobody_and_the_child_goes_on() {
+    let mut how = How::mode("hang_when_addressed");
+    let place = tempfile::tempdir().unwrap();
+    how.settings.push(("PLACE", place.path().display().to_string()));
+    how.change = |spec| {
+        spec.deadline = Duration::from_secs(6);
+        spec.max_workers = 3;
+        spec.pause_first = Duration::from_millis(50);
+    };
+    let story = Story::with(how);
+    story.offer(1, vec![story.delivery("hang")]);
+    // Later, so that its own time is not over when that of the other is.
+    std::thread::sleep(Duration::from_secs(4));
+    story.offer(2, vec![story.delivery("wait")]);
+    let told = story.story(2);
+    assert_eq!(told[0], "1 of 1: not [0, 3] Hung, last");
+    // There is work for the child although it will be replaced, and what it has begun it may finish.
+    story.offer_soon(3, &[story.delivery("fred")]);
+    assert_eq!(story.story(1), ["3 of 3: 0 2.0.0 (done) 3 2.0.0 (done), last"]);
+    std::fs::write(place.path().join("go-on"), "").unwrap();
+    assert_eq!(story.story(1), ["2 of 2: 0 2.0.0 (done) 3 2.0.0 (done), last"]);
+    assert_eq!(story.channel.children(), 1);
+    // Then it has nothing to do, and the next delivery is for a new one.
+    story.offer_soon(4, &[story.delivery("fred")]);
+    assert_eq!(story.story(1), ["4 of 4: 0 2.0.0 (done) 3 2.0.0 (done), last"]);
+    assert_eq!(story.channel.children(), 2);
+}
+
+#[test]
 fn settings_that_the_plugin_refuses_end_the_channel() {
     let story = Story::of("no_such_mode");
     story.offer(1, vec![story.delivery("fred")]);

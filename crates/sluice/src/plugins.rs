@@ -187,11 +187,15 @@ pub(crate) fn reload(hub: &Hub, name: &str, drain: Option<Duration>) -> Result<R
     result
 }
 
-/// The same instance with the options that its channel's file has in another configuration.
+/// The same instance with the options that its channel's file has in another configuration, those for its own process included.
 fn with_options_of(mut instance: Instance, config: &Config) -> Instance {
     let channel = config.channels.iter().find(|channel| channel.name == instance.channel);
     if let Some(fresh) = channel.and_then(|channel| Instance::of(channel, config)) {
         instance.options = fresh.options;
+        // Whether it has a process of its own is a keyword, which a reload of the configuration changes.
+        if instance.isolation.is_some() && fresh.isolation.is_some() {
+            instance.isolation = fresh.isolation;
+        }
     }
     instance
 }

@@ -237,7 +237,8 @@ fn outcome_in_short(index: u32, outcome: &Outcome) -> String {
 
 /// Content that lies in a file, with something of others around it.
 pub(crate) struct InFile {
-    path: PathBuf,
+    number: u32,
+    pub(crate) path: PathBuf,
     octets: Vec<u8>,
 }
 
@@ -245,12 +246,16 @@ impl InFile {
     pub(crate) const TEXT: &'static [u8] = b"Subject: x\r\n\r\nHello.\r\n";
 
     fn new(folder: &Path) -> InFile {
-        let path = folder.join("segment");
+        InFile::named(folder, "segment", 1)
+    }
+
+    pub(crate) fn named(folder: &Path, name: &str, number: u32) -> InFile {
+        let path = folder.join(name);
         let mut octets = b"before".to_vec();
         octets.extend_from_slice(Self::TEXT);
         octets.extend_from_slice(b"after");
         File::create_new(&path).unwrap().write_all(&octets).unwrap();
-        InFile { path, octets }
+        InFile { number, path, octets }
     }
 }
 
@@ -262,7 +267,7 @@ impl Content for InFile {
     }
 
     fn places<'a>(&'a self, take: &mut dyn FnMut(Place<'a>)) -> bool {
-        let place = |offset, length| Place { file: 1, path: &self.path, offset, length };
+        let place = |offset, length| Place { file: self.number, path: &self.path, offset, length };
         take(place(6, 9));
         take(place(15, Self::TEXT.len() as u64 - 9));
         true

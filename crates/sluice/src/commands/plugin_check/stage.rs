@@ -27,7 +27,7 @@ pub(super) type Tried = Result<String, String>;
 const LEASE_MAX: usize = 100;
 /// Worker threads, where a check does not say.
 const WORKERS: u32 = 4;
-/// How long is waited for what a worker died of.
+/// How long is waited for the reason why nobody was settled.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// So many different complaints are told.
 const COMPLAINTS_TOLD: usize = 3;
@@ -172,10 +172,11 @@ impl Stage {
         let mut channel = channel;
         channel.offer(deliveries);
         channel.wait_for_all()?;
-        // A worker that dies gives back what it held first, and what it died of is worth more than that. It may also die behind its
-        // last word, which is told of only while nobody stops the channel.
-        let time = if channel.account.unsettled.is_empty() { LAST_WORDS / 10 } else { LAST_WORDS };
-        channel.until(time, |account| !account.failures.is_empty());
+        // A worker that returns gives back what it held first. That it was not to return is told only while nobody stops the
+        // channel, and worth more than that; what a worker dies of is told then, too.
+        if !channel.account.unsettled.is_empty() {
+            channel.until(LAST_WORDS, |account| !account.failures.is_empty());
+        }
         let ended = channel.end();
         if channel.account.failures.is_empty() {
             ended?;
