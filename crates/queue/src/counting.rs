@@ -62,7 +62,7 @@ impl Queues {
 
     pub(crate) fn whose(&self, key: EntryKey) -> Whose {
         let entry = self.entry(key);
-        let several = self.queues.get(entry.queue.0).is_some_and(|queue| queue.spread.contains(&key));
+        let several = self.queues.get(entry.queue.0).is_some_and(|queue| queue.rare.spread.contains(&key));
         Whose { message: entry.message, bytes: self.message(entry.message).size, several }
     }
 
@@ -75,8 +75,8 @@ impl Queues {
             recipients: queue.covered.recipients,
             bytes: queue.covered.bytes,
         };
-        let others = run.outside.iter().filter(|entry| !queue.spread.contains(entry));
-        for &entry in queue.spread.iter().chain(others) {
+        let others = run.outside.iter().filter(|entry| !queue.rare.spread.contains(entry));
+        for &entry in queue.rare.spread.iter().chain(others) {
             let record = self.entry(entry);
             if matches!(record.state, State::Held | State::Deferred) {
                 continue;

@@ -250,7 +250,7 @@ impl Queues {
             for entry in self.entries_of(key).collect::<Vec<_>>() {
                 let queue = self.entry(entry).queue;
                 if let Some(queue) = self.queues.get_mut(queue.0) {
-                    queue.spread.insert(entry);
+                    queue.rare.spread.insert(entry);
                 }
             }
         }
@@ -437,7 +437,9 @@ impl Queues {
         let has_others = message.first != NONE;
         if let Some(queue) = self.queues.get_mut(entry.queue.0) {
             queue.bytes -= size;
-            queue.spread.remove(&key);
+            if let Some(sets) = queue.rare.sets() {
+                sets.spread.remove(&key);
+            }
         }
         self.touch(entry.queue, now);
         if has_others {
@@ -560,8 +562,8 @@ const ALL_SHELVES: [fn(&mut Queue) -> &mut Shelf; 5] = [
     |queue| &mut queue.ready,
     |queue| &mut queue.delayed,
     |queue| &mut *queue.leased,
-    |queue| &mut *queue.deferred,
-    |queue| &mut *queue.held,
+    |queue| &mut queue.rare.deferred,
+    |queue| &mut queue.rare.held,
 ];
 
 fn shelf(queue: &mut Queue, state: State) -> &mut Shelf {
@@ -569,8 +571,8 @@ fn shelf(queue: &mut Queue, state: State) -> &mut Shelf {
         State::Ready => &mut queue.ready,
         State::Delayed => &mut queue.delayed,
         State::Leased => &mut queue.leased,
-        State::Deferred => &mut queue.deferred,
-        State::Held => &mut queue.held,
+        State::Deferred => &mut queue.rare.deferred,
+        State::Held => &mut queue.rare.held,
     }
 }
 

@@ -47,7 +47,9 @@ impl Queues {
                 let Some(message) = self.messages.get(record.message.0) else { continue };
                 let place = queue.place(record.priority, message.id(), message.size(), entry);
                 if record.state == State::Deferred {
-                    queue.deferred.remove(&place);
+                    if let Some(sets) = queue.rare.sets() {
+                        sets.deferred.remove(&place);
+                    }
                     in_reach.push(entry);
                     if record.then == Then::UntilReleased && queue.run.is_none() {
                         (record.state, record.due) = (State::Delayed, Due::NEVER);

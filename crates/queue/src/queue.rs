@@ -16,7 +16,7 @@ use crate::index::ChannelKey;
 use crate::place::{Order, Place, levels_of};
 use crate::release::QueueRun;
 use crate::ring::Spot;
-use crate::seldom::Seldom;
+use crate::seldom::{Rare, Seldom};
 
 /// A shelf of entries, first to be taken first.
 pub(crate) type Shelf = BTreeSet<Place>;
@@ -35,9 +35,9 @@ pub(crate) struct Queue {
     pub(crate) ready: Shelf,
     pub(crate) delayed: Shelf,
     pub(crate) leased: Seldom<Place>,
-    pub(crate) deferred: Seldom<Place>,
-    pub(crate) held: Seldom<Place>,
-    /// Due times of entries on `delayed` that have one, of those on `deferred`, and of released ones whose time has not come yet.
+    /// The shelves of what is deferred and held, and what else few queues have.
+    pub(crate) rare: Rare,
+    /// Due times of entries on `delayed` that have one, of those that are deferred, and of released ones whose time has not come yet.
     pub(crate) due: Seldom<(Time, EntryKey)>,
     /// Octets of all entries' messages.
     pub(crate) bytes: u64,
@@ -45,8 +45,6 @@ pub(crate) struct Queue {
     pub(crate) covered: Load,
     /// The single run that it is under has its lease: nothing else of it may be taken.
     pub(crate) is_barred: bool,
-    /// Entries here whose message has other entries, here or elsewhere: what a count of messages must not count twice.
-    pub(crate) spread: Seldom<EntryKey>,
     /// Some message has had several entries here: then its messages are fewer than its entries.
     pub(crate) is_split: bool,
     /// An operator wants nothing tried for this domain: no lease takes anything.
@@ -72,13 +70,11 @@ impl Queue {
             ready: Shelf::new(),
             delayed: Shelf::new(),
             leased: Seldom::default(),
-            deferred: Seldom::default(),
-            held: Seldom::default(),
+            rare: Rare::default(),
             due: Seldom::default(),
             bytes: 0,
             covered: Load::default(),
             is_barred: false,
-            spread: Seldom::default(),
             is_split: false,
             is_suspended: false,
             turns: 0,
@@ -91,7 +87,7 @@ impl Queue {
     }
 
     pub(crate) fn shelves(&self) -> [&Shelf; 5] {
-        [&*self.leased, &self.ready, &self.delayed, &*self.deferred, &*self.held]
+        [&*self.leased, &self.ready, &self.delayed, &self.rare.deferred, &self.rare.held]
     }
 
     /// Its entries: a message is one, or several where its recipients are apart.
@@ -110,11 +106,9 @@ impl Queue {
 
     /// Gives back the room of sets that have become empty.
     pub(crate) fn tidy(&mut self) {
-        for set in [&mut self.leased, &mut self.deferred, &mut self.held] {
-            set.tidy();
-        }
+        self.leased.tidy();
         self.due.tidy();
-        self.spread.tidy();
+        self.rare.tidy();
     }
 
     /// Nothing is being delivered or about to be.
@@ -186,4 +180,4 @@ fn firsts(shelf: &Shelf, from: Place) -> impl Iterator<Item = Place> {
 }
 
 // There may be one for each of a hundred thousand sites.
-const _: () = assert!(size_of::<Option<Queue>>() <= 160);
+const _: () = assert!(size_of::<Option<Queue>>() <= 144);

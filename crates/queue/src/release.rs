@@ -360,7 +360,7 @@ impl Queues {
         let index = run.run;
         // Messages with entries elsewhere are remembered by number; those numbers will be others' once they are settled.
         let concerned: Vec<EntryKey> =
-            queue.spread.iter().copied().filter(|&entry| self.counted_by(entry).is_some()).collect();
+            queue.rare.spread.iter().copied().filter(|&entry| self.counted_by(entry).is_some()).collect();
         for entry in concerned {
             let Some((_, tried)) = self.counted_by(entry) else { continue };
             let (whose, recipients) = (self.whose(entry), self.recipients(entry));
@@ -534,7 +534,7 @@ impl Queues {
         }
         let mut seen: HashSet<MessageKey> = HashSet::new();
         for queue in found() {
-            for &entry in queue.spread.iter() {
+            for &entry in queue.rare.spread.iter() {
                 let entry = self.entry(entry);
                 if !matches!(entry.state, State::Held | State::Deferred) && !seen.insert(entry.message) {
                     total.messages -= 1;

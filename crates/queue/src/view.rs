@@ -76,11 +76,11 @@ impl Queues {
                 .oldest_candidates()
                 .map(|entry| self.message(self.entry(entry).message).arrived)
                 .min(),
-            held: queue.held.len() as u64,
+            held: queue.rare.held.len() as u64,
             active: queue.leased.len() as u64,
             ready: if queue.is_suspended { 0 } else { queue.ready.len() as u64 },
             suspended: if queue.is_suspended {
-                queue.entries() - (queue.held.len() + queue.leased.len()) as u64
+                queue.entries() - (queue.rare.held.len() + queue.leased.len()) as u64
             } else {
                 0
             },
