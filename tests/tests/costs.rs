@@ -31,7 +31,7 @@ const SYNCS_MAX: f64 = 2.0;
 /// Instructions of the development build.
 const INSTRUCTIONS_MAX: f64 = 1_400_000.0;
 /// Calls of malloc, calloc, realloc and posix_memalign.
-const ALLOCATIONS_MAX: f64 = 285.0;
+const ALLOCATIONS_MAX: f64 = 270.0;
 
 const STRACE: &str = "/usr/bin/strace";
 const VALGRIND: &str = "/usr/bin/valgrind";
