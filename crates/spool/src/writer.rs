@@ -20,6 +20,7 @@
 //! which are parts of this module; what the
 //! batch looks like in memory (`batch`); which segments are still needed (`books`).
 
+mod ahead;
 mod forward;
 mod journals;
 pub(crate) mod segments;
@@ -108,6 +109,8 @@ struct OpenFile {
     written: usize,
     /// Up to here it is on the disk.
     synced: usize,
+    /// Up to here something was written, if only zeros.
+    laid: usize,
 }
 
 pub(crate) struct Writer {
@@ -131,6 +134,8 @@ pub(crate) struct Writer {
     forward: Forward,
     /// A draft that had written parts was given up in this turn.
     has_given_up: bool,
+    /// When a message was written that came alone, if that was the last.
+    alone_at: Option<Instant>,
     /// Room for a journal is known to be kept.
     has_spare: bool,
     /// What the log has of the disk, and when it was last told of trouble.
@@ -204,6 +209,7 @@ impl Writer {
             retry_at: None,
             forward,
             has_given_up: false,
+            alone_at: None,
             has_spare: false,
             told: Health::Ok,
             trouble_told: None,

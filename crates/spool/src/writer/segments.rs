@@ -31,7 +31,7 @@ pub(crate) const SPARE_NAME: &str = "spare";
 pub(crate) const SPARE_SIZE: u64 = 64 << 10;
 
 /// The page of the file system's cache: what is written into one goes to the disk with all of it.
-const PAGE: usize = 4096;
+pub(super) const PAGE: usize = 4096;
 
 /// A filler is at most such a part of the group that it ends. It saves what the page has before it, which else is written twice, and costs
 /// as much room as it is long: for four messages of 4 KiB and more always less than it saves, for one mostly more.
@@ -265,8 +265,8 @@ impl Writer {
             return Err(error);
         }
         let stamp = Stamp::new(spool_id, kind, number);
-        let (written, synced) = (FILE_HEADER_LEN, FILE_HEADER_LEN);
-        Ok(OpenFile { number, file, stamp, size: size as usize, written, synced })
+        let (written, synced, laid) = (FILE_HEADER_LEN, FILE_HEADER_LEN, FILE_HEADER_LEN);
+        Ok(OpenFile { number, file, stamp, size: size as usize, written, synced, laid })
     }
 
     /// Writes the batch; syncs when a message is in it, or when the segment is to be sealed. A sealed segment is on the
@@ -276,7 +276,7 @@ impl Writer {
             return;
         }
         let mut batch = std::mem::take(&mut self.batch);
-        let Some(open) = &mut self.segment else {
+        let Some(open) = &self.segment else {
             // No segment, so no bytes; but somebody may wait for an empty chunk.
             for done in batch.chunks.drain(..) {
                 done.keep(Ok(()));
@@ -287,25 +287,8 @@ impl Writer {
         if let Some(len) = filler(open, &batch) {
             batch.arena(|arena| segment::encode_filler(arena, open.stamp, len));
         }
-        let (storage, number) = (&self.shared.storage, open.number);
-        let path = || storage.path(&FileKind::Segment.name(number));
-        let mut result = Ok(());
-        if !batch.is_empty() {
-            let write = open.file.write_at(open.written as u64, &batch.io_slices());
-            result = write.map_err(|error| SealError::write(path(), error));
-            if result.is_ok() {
-                open.written += batch.len();
-                self.shared.counters.written.fetch_add(batch.len() as u64, Ordering::Relaxed);
-            }
-        }
-        let sync = (seal || batch.must_sync || !batch.commits.is_empty()) && open.written > open.synced;
-        if sync && result.is_ok() {
-            result = open.file.sync().map_err(|error| SealError::sync(path(), error));
-            if result.is_ok() {
-                open.synced = open.written;
-                self.shared.counters.syncs.fetch_add(1, Ordering::Relaxed);
-            }
-        }
+        let expects_more = self.follows_alone(&batch) && !seal;
+        let result = self.write_segment(&batch, expects_more, seal);
         batch.clear_bytes();
         match result {
             Ok(()) => self.accept(&mut batch),
@@ -316,6 +299,31 @@ impl Writer {
         }
         // Callbacks may not call back into the writer, so nothing was planned meanwhile.
         self.batch = batch;
+    }
+
+    /// Writes and syncs what [`Writer::flush_segment`] says, into the open segment; where more is expected of the same kind, with zeros ahead.
+    fn write_segment(&mut self, batch: &Batch, expects_more: bool, seal: bool) -> Result<(), SealError> {
+        let Some(open) = &mut self.segment else { return Ok(()) };
+        let (storage, number) = (&self.shared.storage, open.number);
+        let path = || storage.path(&FileKind::Segment.name(number));
+        if !batch.is_empty() {
+            open.file
+                .write_at(open.written as u64, &batch.io_slices())
+                .map_err(|error| SealError::write(path(), error))?;
+            open.written += batch.len();
+            if expects_more {
+                open.write_ahead();
+            }
+            open.laid = open.laid.max(open.written);
+            self.shared.counters.written.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        }
+        let must_sync = seal || batch.must_sync || !batch.commits.is_empty();
+        if must_sync && open.written > open.synced {
+            open.file.sync().map_err(|error| SealError::sync(path(), error))?;
+            open.synced = open.written;
+            self.shared.counters.syncs.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// The instant: what the batch promised is true now.
