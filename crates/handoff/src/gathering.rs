@@ -1,57 +1,56 @@
-//! Things that are known to be on their way, and a reader that wakes once for several of them.
+//! Things that come close together, and a reader that wakes once for several of them.
 //!
-//! Who begins something says so ([`Gathering::begins`]), long before it is put into the queue. A reader who would rather have several
-//! at once sleeps until nobody is on his way any more, or enough have arrived, or its time is over ([`Gathering::wait`]). Whoever makes
+//! Who begins something says so ([`Gathering::begins`]), long before it is put into the queue, so that the reader knows how many may come. A
+//! reader who would rather have several at once sleeps until so many have arrived, or its time is over ([`Gathering::wait`]). Whoever makes
 //! the group complete wakes it; the others leave it asleep.
 //!
 //! # Not here
-//! Whether it is worth while to wait: the reader knows.
+//! Whether it is worth while to wait, and for how many: the reader knows.
 
 use std::time::Duration;
 
-use crate::sync::{AtomicUsize, Ordering};
+use crate::sync::{AtomicBool, AtomicUsize, Ordering, fence};
 use crate::{Bell, Patience, Sender, TrySendError};
 
 /// Who is on his way to a reader, and who has arrived.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Gathering {
     /// Begun, and neither put into the queue nor given up.
     on_their_way: AtomicUsize,
     /// In the queue, and not taken yet.
-    arrived: AtomicUsize,
-    /// So many are waited for at most.
-    enough: usize,
+    pub(crate) arrived: AtomicUsize,
+    /// So many does the reader wait for.
+    pub(crate) enough: AtomicUsize,
+    /// Something else came that does not wait.
+    hurry: AtomicBool,
     /// The reader waits for others as well.
     pub(crate) patience: Patience,
 }
 
 impl Gathering {
-    /// Nobody is there, and `enough` are a group.
-    #[must_use]
-    pub fn of(enough: usize) -> Gathering {
-        Gathering {
-            on_their_way: AtomicUsize::new(0),
-            arrived: AtomicUsize::new(0),
-            enough,
-            patience: Patience::default(),
-        }
-    }
-
     /// Something is begun.
     pub fn begins(&self) {
         self.on_their_way.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// What was begun has been put into the queue, or is given up. Who does that rings when it says yes: the others who have arrived have
-    /// been waiting for it.
-    #[must_use]
-    pub fn ends(&self) -> bool {
-        self.on_their_way.fetch_sub(1, Ordering::AcqRel) == 1 && self.arrived() > 0
+    /// What was begun has been put into the queue, or is given up.
+    pub fn ends(&self) {
+        self.on_their_way.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// The reader has taken one out of the queue.
     pub fn is_taken(&self) {
         self.arrived.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Something that does not wait was put into one of the reader's queues. Who says so rings behind it.
+    pub fn hurries(&self) {
+        self.hurry.store(true, Ordering::Release);
+    }
+
+    /// The reader is about to take all that is there.
+    pub fn attends(&self) {
+        self.hurry.swap(false, Ordering::AcqRel);
     }
 
     /// How many are in the queue.
@@ -64,16 +63,11 @@ impl Gathering {
         self.on_their_way.load(Ordering::Acquire)
     }
 
-    /// Whether there is nothing to be gained by waiting.
-    pub fn is_complete(&self) -> bool {
-        self.on_their_way() == 0 || self.arrived() >= self.enough
-    }
-
-    /// The reader's sleep until all have arrived who are on their way, or enough of them; or until somebody rings for another reason, or for
-    /// `time`. Says how many have arrived.
-    pub fn wait(&self, bell: &Bell, time: Duration) -> usize {
+    /// The reader's sleep until `enough` have arrived; or until something comes that does not wait, or for `time`. Says how many have.
+    pub fn wait(&self, bell: &Bell, time: Duration, enough: usize) -> usize {
+        self.enough.store(enough, Ordering::Relaxed);
         self.patience.begins();
-        bell.wait(time, || !self.is_complete());
+        bell.wait(time, || self.arrived() < enough && !self.hurry.load(Ordering::Acquire));
         // Before the reader sleeps in another way it looks once more, behind the fence of that wait.
         self.patience.ends();
         self.arrived()
@@ -81,8 +75,7 @@ impl Gathering {
 }
 
 impl<T> Sender<T> {
-    /// Puts something in that was said to be on its way, or gives it back at once. Wakes the reader unless that waits for more. Whether it was the last on
-    /// its way is for [`Gathering::ends`], which comes behind this.
+    /// Puts something in that was said to be on its way, or gives it back at once. Wakes the reader unless that waits for more.
     ///
     /// # Errors
     /// There is no room, or the reader has gone.
@@ -93,7 +86,9 @@ impl<T> Sender<T> {
             gathering.is_taken();
             return Err(error);
         }
-        if arrived >= gathering.enough {
+        // Pairs with the fence in `Bell::wait`: either the reader's last look finds this one arrived, or it is seen here how many it waits for.
+        fence(Ordering::SeqCst);
+        if arrived >= gathering.enough.load(Ordering::Relaxed) {
             self.bell.ring();
         } else {
             self.ring_in_time(&gathering.patience);

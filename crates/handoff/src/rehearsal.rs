@@ -260,26 +260,22 @@ fn a_note_that_is_made_when_the_reader_has_dealt_with_it_already_is_found_out() 
     });
 }
 
-/// Some who say that they are on their way, and of whom one gives up; and a reader that sleeps for several of them at once, as the spool's
-/// writer does. `arrive` is how one hands over what he has, `wait` the reader's sleep for several.
+/// Two who come close together, and a reader that sleeps for both of them at once, or for one, as the spool's writer does. `arrive` is how one hands
+/// over what he has, `wait` the reader's sleep for so many.
 fn gather(
     arrive: impl Fn(&Sender<u8>, &Gathering) + Copy + Send + Sync + 'static,
-    wait: impl Fn(&Gathering, &Bell),
+    wait: impl Fn(&Gathering, &Bell, usize),
 ) {
-    const ALL: usize = 3;
+    const ALL: usize = 2;
     let bell = Bell::new();
-    let gathering = Arc::new(Gathering::of(ALL - 1));
+    let gathering = Arc::new(Gathering::default());
     let (sender, things): (Sender<u8>, Receiver<u8>) = bell.bounded(ALL);
-    for number in 0..=ALL {
+    for _ in 0..ALL {
         let (sender, gathering) = (sender.clone(), Arc::clone(&gathering));
         gathering.begins();
-        shuttle::thread::spawn(move || match number {
-            ALL => {
-                if gathering.ends() {
-                    sender.ring();
-                }
-            }
-            _ => arrive(&sender, &gathering),
+        shuttle::thread::spawn(move || {
+            arrive(&sender, &gathering);
+            gathering.ends();
         });
     }
     let mut taken = 0;
@@ -288,44 +284,43 @@ fn gather(
             gathering.is_taken();
             taken += 1;
         }
-        if taken == ALL {
-            return;
+        match ALL - taken {
+            0 => return,
+            // No time passes, so that it must not wait for more than will come.
+            left => match thread_rng().gen_range(0..3) {
+                0 => bell.wait(LONG, || things.is_empty()),
+                enough => wait(&gathering, &bell, enough.min(left)),
+            },
         }
-        // With nothing to wait for there would be nobody to wake it, and no time passes.
-        if gathering.arrived() > 0 {
-            wait(&gathering, &bell);
-        }
-        bell.wait(LONG, || things.is_empty());
     }
 }
 
 fn arrive(sender: &Sender<u8>, gathering: &Gathering) {
     sender.try_send_gathered(0, gathering).expect("there is room");
-    if gathering.ends() {
-        sender.ring();
-    }
+}
+
+fn wait(gathering: &Gathering, bell: &Bell, enough: usize) {
+    let _ = gathering.wait(bell, LONG, enough);
 }
 
 #[test]
 fn who_waits_for_several_is_woken_by_the_last_of_them() {
-    every_order(|| {
-        gather(arrive, |gathering, bell| {
-            let _ = gathering.wait(bell, LONG);
-        });
-    });
+    every_order(|| gather(arrive, wait));
 }
 
 #[test]
 #[should_panic(expected = "deadlock")]
-fn a_last_one_who_does_not_ring_is_found_out() {
+fn one_who_looks_whether_he_is_the_last_before_he_is_counted_is_found_out() {
     every_order(|| {
         let arrive = |sender: &Sender<u8>, gathering: &Gathering| {
-            sender.try_send_gathered(0, gathering).expect("there is room");
-            let _ = gathering.ends();
+            let is_last = gathering.arrived() + 1 >= 2;
+            gathering.arrived.fetch_add(1, Ordering::AcqRel);
+            sender.send_quietly(0).expect("there is room");
+            if is_last {
+                sender.ring();
+            }
         };
-        gather(arrive, |gathering, bell| {
-            let _ = gathering.wait(bell, LONG);
-        });
+        gather(arrive, wait);
     });
 }
 
@@ -333,11 +328,48 @@ fn a_last_one_who_does_not_ring_is_found_out() {
 #[should_panic(expected = "deadlock")]
 fn a_reader_that_looks_for_several_before_everybody_knows_that_it_sleeps_is_found_out() {
     every_order(|| {
-        gather(arrive, |gathering, bell| {
+        gather(arrive, |gathering, bell, enough| {
+            gathering.enough.store(enough, Ordering::Relaxed);
             gathering.patience.begins();
-            let is_complete = gathering.is_complete();
+            let is_complete = gathering.arrived() >= enough;
             bell.wait(LONG, || !is_complete);
             gathering.patience.ends();
         });
+    });
+}
+
+/// One who does not wait, and a reader that waits for others. `bring` is how the thing is brought.
+fn hurry(bring: impl Fn(&Sender<u8>, &Gathering) + Copy + Send + Sync + 'static) {
+    every_order(move || {
+        let (bell, gathering) = (Bell::new(), Arc::new(Gathering::default()));
+        let (sender, things): (Sender<u8>, Receiver<u8>) = bell.unbounded();
+        let hurried = Arc::clone(&gathering);
+        shuttle::thread::spawn(move || bring(&sender, &hurried));
+        loop {
+            gathering.attends();
+            if things.try_recv().is_ok() {
+                return;
+            }
+            let _ = gathering.wait(&bell, LONG, 2);
+        }
+    });
+}
+
+#[test]
+fn what_does_not_wait_is_not_overslept() {
+    hurry(|sender, gathering| {
+        sender.send_quietly(0).expect("somebody reads");
+        gathering.hurries();
+        sender.ring();
+    });
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn one_who_hurries_before_it_puts_something_there_is_found_out() {
+    hurry(|sender, gathering| {
+        gathering.hurries();
+        sender.send_quietly(0).expect("somebody reads");
+        sender.ring();
     });
 }

@@ -77,9 +77,7 @@ impl Drop for Way {
         if let Some(draft) = self.begun.take() {
             self.spool.gives_up(draft);
         }
-        if self.spool.shared().gathering.ends() {
-            self.spool.work().ring();
-        }
+        self.spool.shared().gathering.ends();
     }
 }
 
@@ -104,6 +102,7 @@ impl Draft {
         self.way.begun = Some(Arc::clone(&self.state));
         let spool = &self.way.spool;
         spool.is_sent(spool.work().try_send(chunk));
+        spool.hurry();
     }
 
     /// Ends the message: `envelope` and the rest of the body (`tail`) become its record.
@@ -123,7 +122,7 @@ impl Draft {
         let parts = parts(&tail, longest);
         let done = Promise::new(Box::new(done));
         way.spool.commit(Work::Commit { draft, envelope, tail, parts, chunked, done });
-        // Behind the commit, so that whoever finds nobody on his way finds the message.
+        // Behind the commit, so that there is no moment at which nobody knows of it.
         drop(way);
     }
 }

@@ -31,7 +31,6 @@ use crate::books::Books;
 use crate::checkpoint::{Begin, Checkpointer, LiveRow};
 use crate::error::{OpenError, ReadError};
 use crate::found::FoundState;
-use crate::gathering;
 use crate::ids::{EntryId, Location};
 use crate::journal::Fact;
 use crate::map::Map;
@@ -569,7 +568,7 @@ impl Recovery {
                 aside: self.journals_aside,
             }),
             patience: Patience::default(),
-            gathering: Gathering::of(gathering::ENOUGH),
+            gathering: Gathering::default(),
             checkpoint_running: AtomicBool::new(false),
             bringing_back: Mutex::new(()),
         };

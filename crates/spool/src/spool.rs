@@ -21,7 +21,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
-use sluice_handoff::{Bell, Gathering, Patience, Sender};
+use sluice_handoff::{Bell, Gathering, Patience, SendError, Sender};
 
 use crate::checkpoint::{Checkpointer, Cut};
 use crate::draft::{Draft, DraftState};
@@ -59,8 +59,8 @@ pub struct Options {
     /// How long nothing of a segment must have been settled before what is left of it, when that is little, is copied
     /// forward. Most mail is settled within seconds, and a copy would be for nothing.
     pub rest: Duration,
-    /// How long the first message of a group waits at most for others that are being received, so that they share its sync. Twenty
-    /// sessions that keep a machine busy take about as long from 354 to the last octet; who comes alone does not wait.
+    /// How long the first message of a group waits at most for others, so that they share its sync. It does so where several have come
+    /// close together before; twenty sessions bring some five messages in that time. Who comes alone does not wait.
     pub company: Duration,
     /// Chunks and commits that may wait for the writer before the answer is [`SealError::Busy`]. A session has one of
     /// them under way at a time, so this is a number of sessions.
@@ -75,7 +75,7 @@ impl Default for Options {
             lazy_delay: Duration::from_millis(50),
             retry_delay: Duration::from_secs(1),
             rest: Duration::from_secs(60),
-            company: Duration::from_micros(500),
+            company: Duration::from_millis(1),
             queue_length: 16_384,
         }
     }
@@ -249,12 +249,25 @@ impl Stepped {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let _ = self.own.send(Message::Close);
+        let _ = self.send(Message::Close);
         self.join();
     }
 }
 
 impl Inner {
+    /// Asks for something that does not wait.
+    fn send(&self, message: Message) -> Result<(), SendError<Message>> {
+        self.own.send_quietly(message)?;
+        self.hurry();
+        Ok(())
+    }
+
+    /// What was just put into a queue does not wait for messages that may come close together.
+    fn hurry(&self) {
+        self.shared.gathering.hurries();
+        self.own.ring();
+    }
+
     /// Waits for the writer to end, unless this *is* the writer (a callback held the last handle).
     fn join(&self) {
         match &self.hands {
@@ -344,7 +357,7 @@ impl Spool {
                 .compare_exchange(reserved, mark, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
             {
-                let _ = self.inner.own.send(Message::Transition(Transition::reserve(mark)));
+                let _ = self.inner.send(Message::Transition(Transition::reserve(mark)));
             }
         }
         self.draft_of(EntryId(id))
@@ -361,7 +374,7 @@ impl Spool {
         shared.next_id.fetch_max(next, Ordering::Relaxed);
         let mark = next.saturating_add(journal::ID_BLOCK);
         shared.reserved_id.fetch_max(mark, Ordering::Relaxed);
-        let _ = self.inner.own.send(Message::Transition(Transition::reserve(mark)));
+        let _ = self.inner.send(Message::Transition(Transition::reserve(mark)));
     }
 
     /// Reads a message: its envelope at once, its body as slices of the mapped segment.
@@ -388,6 +401,11 @@ impl Spool {
         let _ = self.inner.own.send(Message::GivenUp(draft));
     }
 
+    /// See [`Inner::hurry`].
+    pub(crate) fn hurry(&self) {
+        self.inner.hurry();
+    }
+
     /// The queue of drafts.
     pub(crate) fn work(&self) -> &Sender<Work> {
         &self.inner.work
@@ -402,7 +420,7 @@ impl Spool {
         if let Err(ReadError::Damaged { path, offset, what }) = &result {
             tracing::error!(path = %path.display(), offset, what, "a stored message is damaged");
             let report = Message::Damaged { at: self.damaged_at(at, path, *offset), what: what.clone() };
-            let _ = self.inner.own.send(report);
+            let _ = self.inner.send(report);
         }
         result
     }
@@ -455,7 +473,7 @@ impl Spool {
         let message = Message::Transition(transition);
         let _ = match lazy {
             true => self.inner.own.send_in_time(message, &self.inner.shared.patience),
-            false => self.inner.own.send(message),
+            false => self.inner.send(message),
         };
     }
 
@@ -483,7 +501,7 @@ impl Spool {
             return Err(CheckpointError::Running);
         }
         let (sender, receiver) = crossbeam_channel::bounded(1);
-        let asked = self.inner.own.send(Message::Cut(sender));
+        let asked = self.inner.send(Message::Cut(sender));
         self.inner.attend();
         let cut = asked.ok().and_then(|()| receiver.recv().ok());
         match cut {
@@ -505,7 +523,7 @@ impl Spool {
         // An entry that is moved meanwhile goes into a segment of a higher number, which is still to come.
         loop {
             let (reply, answer) = crossbeam_channel::bounded(1);
-            self.inner.own.send(Message::Have { ids: Arc::clone(&ids), behind, reply }).ok()?;
+            self.inner.send(Message::Have { ids: Arc::clone(&ids), behind, reply }).ok()?;
             self.inner.attend();
             let Some((segment, found)) = answer.recv().ok()? else { return Some(have) };
             have.extend(found);
@@ -541,7 +559,7 @@ impl Spool {
     /// Makes durable what waits, ends the writer thread and gives the lock back. Other clones get `Closed` from now on;
     /// messages that were read stay readable as long as they are held.
     pub fn close(self) {
-        let _ = self.inner.own.send(Message::Close);
+        let _ = self.inner.send(Message::Close);
         self.inner.join();
     }
 }

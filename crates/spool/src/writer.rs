@@ -38,7 +38,7 @@ use crate::books::Books;
 use crate::checkpoint::{Begin, Line};
 use crate::draft::DraftState;
 use crate::error::SealError;
-use crate::gathering::Chances;
+use crate::gathering::Company;
 use crate::ids::{EntryId, Location};
 use crate::quarantine;
 use crate::record::{FILE_HEADER_LEN, FileKind, Stamp};
@@ -165,20 +165,26 @@ impl Requests {
 /// The body of the thread.
 pub(crate) fn run(start: Start, requests: &Requests) {
     let mut writer = Writer::new(start, Instant::now());
-    let mut chances = Chances::default();
+    let mut company = Company::default();
     while writer.turn(requests, Instant::now()) == Turn::More {
-        let gathering = &writer.shared.gathering;
-        // Where several are on their way at once, all of them are slept for at once.
-        let mut has_gathered = gathering.on_their_way() > 1 && chances.take();
+        // Where several come close together, all of them are slept for at once.
+        let mut has_gathered = company.expected() > 1;
         if has_gathered {
-            writer.gather(requests, &mut chances);
+            writer.gather(requests, &company);
         }
         if requests.are_none() {
+            if has_gathered {
+                company.nobody_came();
+            }
             requests.bell.wait(writer.timeout(), || requests.are_none());
             has_gathered = false;
         }
-        if !has_gathered && gathering.arrived() > 0 && !gathering.is_complete() && chances.take() {
-            writer.gather(requests, &mut chances);
+        let gathering = &writer.shared.gathering;
+        if !has_gathered && (1..company.expected()).contains(&gathering.arrived()) {
+            writer.gather(requests, &company);
+        }
+        if gathering.arrived() > 0 {
+            company.came(gathering.arrived(), gathering.on_their_way());
         }
     }
 }
@@ -225,6 +231,7 @@ impl Writer {
     pub(crate) fn turn(&mut self, requests: &Requests, now: Instant) -> Turn {
         let Requests { work, own, .. } = requests;
         self.now = now;
+        self.shared.gathering.attends();
         let mut closing = false;
         let mut taken = 0;
         while taken < BATCH_REQUESTS_MAX && self.batch.len() < BATCH_BYTES_MAX {
@@ -266,10 +273,10 @@ impl Writer {
         self.shared.counters.transitions_waiting.store(waiting, Ordering::Relaxed);
     }
 
-    /// Sleeps until those who are on their way have arrived, enough of them, or a moment has passed.
-    fn gather(&self, requests: &Requests, chances: &mut Chances) {
+    /// Sleeps until as many have arrived as are expected, or a moment has passed.
+    fn gather(&self, requests: &Requests, company: &Company) {
         let time = self.shared.options.company.min(self.timeout());
-        chances.was_taken(self.shared.gathering.wait(&requests.bell, time));
+        self.shared.gathering.wait(&requests.bell, time, company.expected());
     }
 
     fn timeout(&self) -> Duration {

@@ -1,4 +1,4 @@
-//! Messages that are being received at the same time share a sync: the first waits a moment for the others.
+//! Messages that come close together share a sync: where several did before, the first waits a moment for the others.
 //!
 //! The moment is a minute here, so that whatever is answered was answered for another reason.
 #![allow(clippy::unwrap_used)]
@@ -64,19 +64,41 @@ impl Hub {
     }
 }
 
-#[test]
-fn those_who_are_on_their_way_are_waited_for_and_share_a_sync() {
-    let folder = tempfile::tempdir().unwrap();
-    let hub = Hub::open(folder.path(), MINUTE);
-    let mut drafts = hub.drafts(3);
+/// A hub that expects so many to come close together, because one fewer did, with another on his way.
+fn used_to(company: usize, folder: &Path, moment: Duration) -> Hub {
+    let hub = Hub::open(folder, moment);
+    let other = hub.spool.draft();
+    for count in 1..company {
+        for draft in hub.drafts(count) {
+            hub.commit(draft);
+        }
+        hub.accepts(count);
+        assert_eq!(hub.spool.stats().syncs, BEFORE + count as u64);
+    }
+    drop(other);
+    hub
+}
+
+/// They come together and share a sync, and not before the last of them is there.
+fn share_a_sync(hub: &Hub, count: usize) {
+    let before = hub.spool.stats().syncs;
+    let mut drafts = hub.drafts(count);
     let last = drafts.pop().unwrap();
     for draft in drafts {
         hub.commit(draft);
     }
     hub.accepts_nothing_yet();
     hub.commit(last);
-    hub.accepts(3);
-    assert_eq!(hub.spool.stats().syncs, BEFORE + 1);
+    hub.accepts(count);
+    assert_eq!(hub.spool.stats().syncs, before + 1);
+}
+
+#[test]
+fn where_several_have_come_together_as_many_are_waited_for_and_share_a_sync() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = used_to(3, folder.path(), MINUTE);
+    share_a_sync(&hub, 3);
+    share_a_sync(&hub, 3);
 }
 
 #[test]
@@ -91,54 +113,37 @@ fn one_who_comes_alone_waits_for_nobody() {
 }
 
 #[test]
-fn one_who_gives_up_is_waited_for_no_longer() {
-    let folder = tempfile::tempdir().unwrap();
-    let hub = Hub::open(folder.path(), MINUTE);
-    let [first, second] = [hub.spool.draft(), hub.spool.draft()];
-    hub.commit(first);
-    hub.accepts_nothing_yet();
-    drop(second);
-    hub.accepts(1);
-}
-
-#[test]
 fn enough_wait_for_nobody_else() {
     let folder = tempfile::tempdir().unwrap();
-    let hub = Hub::open(folder.path(), MINUTE);
-    let slow = hub.spool.draft();
-    let mut drafts = hub.drafts(ENOUGH);
-    let last = drafts.pop().unwrap();
-    for draft in drafts {
-        hub.commit(draft);
-    }
-    hub.accepts_nothing_yet();
-    hub.commit(last);
-    hub.accepts(ENOUGH);
-    assert_eq!(hub.spool.stats().syncs, BEFORE + 1);
-    drop(slow);
+    let hub = used_to(ENOUGH, folder.path(), MINUTE);
+    let others = hub.drafts(20);
+    share_a_sync(&hub, ENOUGH);
+    share_a_sync(&hub, ENOUGH);
+    drop(others);
 }
 
 #[test]
 fn the_moment_ends() {
     let folder = tempfile::tempdir().unwrap();
-    let hub = Hub::open(folder.path(), 2 * MOMENT);
-    let [first, slow] = [hub.spool.draft(), hub.spool.draft()];
-    hub.commit(first);
+    let hub = used_to(2, folder.path(), Duration::from_secs(2));
+    hub.commit(hub.spool.draft());
     hub.accepts_nothing_yet();
     hub.accepts(1);
-    drop(slow);
+    // It was for nothing, and is not tried again.
+    hub.commit(hub.spool.draft());
+    hub.accepts(1);
 }
 
 #[test]
 fn what_cannot_wait_takes_those_along_who_do() {
     let folder = tempfile::tempdir().unwrap();
-    let hub = Hub::open(folder.path(), MINUTE);
-    let [first, second, mut long] = [hub.spool.draft(), hub.spool.draft(), hub.spool.draft()];
-    hub.commit(first);
+    let hub = used_to(3, folder.path(), MINUTE);
+    hub.commit(hub.spool.draft());
     hub.accepts_nothing_yet();
     wait(|done| hub.spool.note(b"note".to_vec(), Durability::Sync, Some(done))).unwrap();
     hub.accepts(1);
-    hub.commit(second);
+    let mut long = hub.spool.draft();
+    hub.commit(hub.spool.draft());
     hub.accepts_nothing_yet();
     wait(|done| long.chunk(b"part of a long body".to_vec(), done)).unwrap();
     hub.accepts(1);
@@ -147,12 +152,10 @@ fn what_cannot_wait_takes_those_along_who_do() {
 #[test]
 fn a_close_does_not_wait() {
     let folder = tempfile::tempdir().unwrap();
-    let hub = Hub::open(folder.path(), MINUTE);
-    let [first, second] = [hub.spool.draft(), hub.spool.draft()];
-    hub.commit(first);
+    let hub = used_to(2, folder.path(), MINUTE);
+    hub.commit(hub.spool.draft());
     hub.accepts_nothing_yet();
     let Hub { spool, told, .. } = hub;
     spool.close();
     told.recv_timeout(SOON).unwrap().unwrap();
-    drop(second);
 }
