@@ -86,6 +86,11 @@ extern "C" {
  */
 #define SLUICE_SUBMISSION_AS_ORIGINAL 4u
 
+/* Submission.flags: the message is on hold from the moment it comes in, until an operator releases it. A host that is older than
+ * this flag passes over it.
+ */
+#define SLUICE_SUBMISSION_ON_HOLD 8u
+
 /* Plugin.route: the routine has no answer for this argument. */
 #define SLUICE_ROUTE_MISS 0u
 

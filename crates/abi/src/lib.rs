@@ -71,6 +71,9 @@ pub const SUBMISSION_SMTPUTF8: u32 = 2;
 /// [`Submission::flags`]: the message appears to come from the channel that the delivery in [`Submission::of`] once came
 /// in by, and not from the worker's own.
 pub const SUBMISSION_AS_ORIGINAL: u32 = 4;
+/// [`Submission::flags`]: the message is on hold from the moment it comes in, until an operator releases it. A host that is older than
+/// this flag passes over it.
+pub const SUBMISSION_ON_HOLD: u32 = 8;
 
 /// [`Plugin::route`]: the routine has no answer for this argument.
 pub const ROUTE_MISS: u32 = 0;

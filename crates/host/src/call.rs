@@ -493,6 +493,7 @@ unsafe extern "C" fn enqueue(pointer: *const abi::Worker, submission: *const abi
                 pieces: &read.pieces,
                 eight_bit: has(abi::SUBMISSION_EIGHT_BIT),
                 smtputf8: has(abi::SUBMISSION_SMTPUTF8),
+                on_hold: has(abi::SUBMISSION_ON_HOLD),
             };
             match worker.submit(&submission) {
                 Some(said) => answers = said,

@@ -44,6 +44,8 @@ pub struct Submission<'a> {
     pub eight_bit: bool,
     /// It needs SMTPUTF8.
     pub smtputf8: bool,
+    /// It is on hold from the moment it comes in.
+    pub on_hold: bool,
 }
 
 /// One recipient of a submission.

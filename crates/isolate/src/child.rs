@@ -406,6 +406,7 @@ impl FrontDoor for Door {
                 eight_bit: submission.eight_bit,
                 smtputf8: submission.smtputf8,
                 as_original: submission.as_original,
+                on_hold: submission.on_hold,
                 origin: submission.origin.as_ref().map(|origin| origin.id.clone()),
                 sender: submission.sender.to_owned(),
             });

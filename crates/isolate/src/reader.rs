@@ -40,6 +40,7 @@ struct Coming {
     eight_bit: bool,
     smtputf8: bool,
     as_original: bool,
+    on_hold: bool,
     origin: Option<Origin>,
     /// It names a message as its origin that the child has not.
     is_orphan: bool,
@@ -200,7 +201,7 @@ impl Reader<'_> {
                 shared.state.lock().answer = Some(Err(why));
                 shared.changed.notify_all();
             }
-            ToHub::Submit { request, eight_bit, smtputf8, as_original, origin, sender } => {
+            ToHub::Submit { request, eight_bit, smtputf8, as_original, on_hold, origin, sender } => {
                 if self.coming.is_some() {
                     return Err(Bad("it brings in two messages at the same time"));
                 }
@@ -218,6 +219,7 @@ impl Reader<'_> {
                     eight_bit,
                     smtputf8,
                     as_original,
+                    on_hold,
                     origin,
                     is_orphan,
                     sender,
@@ -346,6 +348,7 @@ fn submit(shared: &Shared, coming: &Coming) -> Option<Vec<Outcome>> {
         pieces: if coming.content.is_empty() { &[] } else { &pieces },
         eight_bit: coming.eight_bit,
         smtputf8: coming.smtputf8,
+        on_hold: coming.on_hold,
     })
 }
 
@@ -413,6 +416,7 @@ mod tests {
             eight_bit: false,
             smtputf8: false,
             as_original: false,
+            on_hold: false,
             origin: None,
             is_orphan: false,
             sender: String::new(),

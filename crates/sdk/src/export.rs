@@ -472,7 +472,8 @@ impl<'w> RawWorker<'w> {
             size: size_of::<abi::Submission>() as u32,
             flags: flag(submission.eight_bit, abi::SUBMISSION_EIGHT_BIT)
                 | flag(submission.smtputf8, abi::SUBMISSION_SMTPUTF8)
-                | flag(submission.as_original, abi::SUBMISSION_AS_ORIGINAL),
+                | flag(submission.as_original, abi::SUBMISSION_AS_ORIGINAL)
+                | flag(submission.on_hold, abi::SUBMISSION_ON_HOLD),
             of: submission.of,
             sender: abi::Text::of(&submission.sender),
             recipients: recipients.as_ptr(),

@@ -25,6 +25,7 @@ pub struct Submission<'a> {
     pub(crate) pieces: Vec<Cow<'a, [u8]>>,
     pub(crate) of: u64,
     pub(crate) as_original: bool,
+    pub(crate) on_hold: bool,
     pub(crate) eight_bit: bool,
     pub(crate) smtputf8: bool,
 }
@@ -90,6 +91,7 @@ impl<'a> Submission<'a> {
             pieces: delivery.pieces().map(Cow::Borrowed).collect(),
             of: delivery.token(),
             as_original: false,
+            on_hold: false,
             eight_bit: delivery.eight_bit(),
             smtputf8: delivery.smtputf8(),
         }
@@ -103,6 +105,7 @@ impl<'a> Submission<'a> {
             pieces,
             of: 0,
             as_original: false,
+            on_hold: false,
             eight_bit,
             smtputf8: false,
         }
@@ -121,6 +124,13 @@ impl<'a> Submission<'a> {
     #[must_use]
     pub fn as_original(mut self) -> Submission<'a> {
         self.as_original = self.of != 0;
+        self
+    }
+
+    /// It is on hold from the moment it comes in, until an operator releases it. A hub that is older than this function passes over it.
+    #[must_use]
+    pub fn on_hold(mut self) -> Submission<'a> {
+        self.on_hold = true;
         self
     }
 

@@ -87,6 +87,7 @@ impl FrontDoor for InnerDoor {
             pieces: submission.pieces,
             eight_bit: submission.eight_bit,
             smtputf8: submission.smtputf8,
+            on_hold: submission.on_hold,
             priority: submission.origin.as_ref().map(|origin| origin.priority),
             now: Time::from(SystemTime::now()),
         };

@@ -41,6 +41,8 @@ pub struct Message<'a> {
     pub eight_bit: bool,
     /// It needs SMTPUTF8.
     pub smtputf8: bool,
+    /// It is on hold from the moment it comes in.
+    pub on_hold: bool,
     /// Its urgency, where that is known and need not be read from the header.
     pub priority: Option<Priority>,
     /// When it comes in.
@@ -188,6 +190,7 @@ fn content(
         return Err(not_wire());
     }
     let summary: Summary = content.finish().map_err(|fault| fault.reply().into_refusal())?;
+    let is_circling = summary.received_lines > limits.max_received_lines;
     let plain = Envelope {
         sender: message.sender.to_owned(),
         arrived: message.now,
@@ -195,8 +198,11 @@ fn content(
         priority: message.priority.unwrap_or(summary.priority),
         eight_bit: summary.eight_bit || message.eight_bit,
         smtputf8: message.smtputf8,
-        held: summary.received_lines > limits.max_received_lines,
-        hold_reason: String::new(),
+        held: is_circling || message.on_hold,
+        hold_reason: match message.on_hold {
+            true => format!("the channel {} wants somebody to look at it", session.connection.channel),
+            false => String::new(),
+        },
         deferred_until: summary.deferred_until,
         wishes: message.wishes.clone(),
         recipients: Vec::new(),
@@ -206,7 +212,7 @@ fn content(
     let envelopes = envelopes(&recipients, &plain);
     let count: usize = envelopes.iter().map(|envelope| envelope.recipients.len()).sum();
     let held = envelopes.iter().any(|envelope| envelope.held);
-    if plain.held {
+    if is_circling {
         tracing::warn!(%id, channel = %session.connection.channel, "held: it goes in circles, see its Received: lines");
     }
     let (done, safe) = promise();

@@ -115,6 +115,7 @@ fn take(book: &Book, sender: &str, to: &[&'static str], pieces: &[&[u8]]) -> Str
         pieces,
         eight_bit: false,
         smtputf8: false,
+        on_hold: false,
         priority: None,
         now: Time(0),
     };

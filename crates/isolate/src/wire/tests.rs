@@ -58,6 +58,7 @@ fn all() -> Vec<(&'static str, ToHub)> {
                 eight_bit: true,
                 smtputf8: false,
                 as_original: true,
+                on_hold: true,
                 origin: Some("0123456789ABCDEF".into()),
                 sender: "a@b".into(),
             },

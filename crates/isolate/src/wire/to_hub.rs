@@ -33,6 +33,7 @@ const EIGHT_BIT: u8 = 1;
 const SMTPUTF8: u8 = 2;
 const AS_ORIGINAL: u8 = 4;
 const HAS_ORIGIN: u8 = 8;
+const ON_HOLD: u8 = 16;
 
 /// What a child says of the plugin that it has loaded. Shown, and believed by nobody.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -109,6 +110,8 @@ pub enum ToHub {
         smtputf8: bool,
         /// It is to appear from the source channel of its origin.
         as_original: bool,
+        /// It is on hold from the moment it comes in.
+        on_hold: bool,
         /// Id of the message that it comes of.
         origin: Option<String>,
         /// Envelope sender.
@@ -217,7 +220,7 @@ impl ToHub {
             }
             SUBMIT => {
                 let request = fields.u32()?;
-                let flags = flags(fields, EIGHT_BIT | SMTPUTF8 | AS_ORIGINAL | HAS_ORIGIN)?;
+                let flags = flags(fields, EIGHT_BIT | SMTPUTF8 | AS_ORIGINAL | HAS_ORIGIN | ON_HOLD)?;
                 let (origin, sender) = (shown(fields, NAME_MAX)?, address(fields)?);
                 let has = |bit| flags & bit != 0;
                 if has(AS_ORIGINAL) && !has(HAS_ORIGIN) {
@@ -228,6 +231,7 @@ impl ToHub {
                     eight_bit: has(EIGHT_BIT),
                     smtputf8: has(SMTPUTF8),
                     as_original: has(AS_ORIGINAL),
+                    on_hold: has(ON_HOLD),
                     origin: has(HAS_ORIGIN).then_some(origin),
                     sender,
                 }
@@ -332,12 +336,13 @@ impl ToHub {
                 put_text(out, id.as_bytes());
                 put_text(out, text.as_bytes());
             }
-            ToHub::Submit { request, eight_bit, smtputf8, as_original, origin, sender } => {
+            ToHub::Submit { request, eight_bit, smtputf8, as_original, on_hold, origin, sender } => {
                 out.extend_from_slice(&request.to_le_bytes());
                 let bits = [
                     (*eight_bit, EIGHT_BIT),
                     (*smtputf8, SMTPUTF8),
                     (*as_original, AS_ORIGINAL),
+                    (*on_hold, ON_HOLD),
                     (origin.is_some(), HAS_ORIGIN),
                 ];
                 out.push(bits.into_iter().filter(|(set, _)| *set).map(|(_, bit)| bit).sum());

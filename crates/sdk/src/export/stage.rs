@@ -567,6 +567,7 @@ unsafe fn brought(submission: &abi::Submission) -> Option<Brought> {
             eight_bit: submission.flags & abi::SUBMISSION_EIGHT_BIT != 0,
             smtputf8: submission.flags & abi::SUBMISSION_SMTPUTF8 != 0,
             as_original: submission.flags & abi::SUBMISSION_AS_ORIGINAL != 0,
+            on_hold: submission.flags & abi::SUBMISSION_ON_HOLD != 0,
             again: submission.of != 0,
         })
     }

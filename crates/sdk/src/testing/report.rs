@@ -60,6 +60,8 @@ pub struct Brought {
     pub smtputf8: bool,
     /// It is to appear to come from the channel that its delivery came in by.
     pub as_original: bool,
+    /// It is to be on hold.
+    pub on_hold: bool,
     /// It is the message of a delivery once more.
     pub again: bool,
 }
