@@ -160,8 +160,9 @@ pub fn aliases(bytes: &[u8]) {
 /// The same text as each of the option files.
 pub fn options(bytes: &[u8]) {
     let files = MemoryFiles::new()
-        .with("c/sluice.cnf", "h $U@h\n\nl\nh\n\ntcp_x smtp\nTCP\n")
+        .with("c/sluice.cnf", "h $U@h\n\nl\nh\n\ntcp_x smtp\nTCP\n\nconversion\nCONVERSION\n")
         .with("c/option.dat", bytes)
+        .with("c/conversions", bytes)
         .with("c/dispatcher.cnf", bytes)
         .with("c/job_controller.cnf", bytes)
         .with("c/tcp_x_option", bytes)

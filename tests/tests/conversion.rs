@@ -137,6 +137,82 @@ fn a_hub_that_is_killed_while_a_program_runs_loses_nothing() {
 }
 
 #[test]
+fn what_a_program_holds_is_converted_when_an_operator_releases_it() {
+    let sink = Sink::start();
+    let mut site = hub("conversion-hold", &sink, "", "in-type=*; delete=1\n", "");
+    let fine = site.folder().join("fine");
+    let command = format!(
+        "[ -e {} ] && date > 'OUTPUT_FILE' || echo STATUS=178030250 > 'OUTPUT_OPTIONS'",
+        fine.display()
+    );
+    let entry =
+        format!("in-type=text; override-option-file=1; out-description=seen; command=\"{command}\"\n");
+    site.write("conversions", &entry);
+    site.start();
+    send(&site, &["ann@next.example"], TEXT);
+    let held = || site.json(&["queue", "list", "--state", "held"]);
+    wait_for("it is on hold", SOON, || held().len() == 1);
+    assert_eq!(held()[0]["channel"], "conversion", "{:?}", held());
+    watch("it stays there", WHILE, || sink.count() == 0 && held().len() == 1);
+    fs::write(&fine, "").expect("a file");
+    let released = site.command(&["queue", "release", "#conversion", "--yes"]);
+    assert_eq!(released.code, 0, "{}{}", released.out, released.err);
+    assert!(text(&sink.wait(1, SOON)[0].content).contains("Content-Description: seen\r\n"));
+    site.wait_for_waiting(None, 0, SOON);
+    site.stop();
+}
+
+#[test]
+fn other_entries_count_when_the_configuration_is_read_again() {
+    let sink = Sink::start();
+    let mut site = hub("conversion-reload", &sink, "", "in-type=text; delete=1\n", "");
+    site.start();
+    send(&site, &["ann@next.example"], TEXT);
+    assert!(!text(&sink.wait(1, SOON)[0].content).contains("caf"));
+    site.write("conversions", "in-type=application; delete=1\n");
+    let reloaded = site.command(&["reload"]);
+    assert_eq!(reloaded.code, 0, "{}{}", reloaded.out, reloaded.err);
+    send(&site, &["ann@next.example"], TEXT);
+    let content = text(&sink.wait(2, SOON)[1].content);
+    assert!(content.contains("caf") && !content.contains("octet-stream"), "{content}");
+    site.wait_for_waiting(None, 0, SOON);
+    site.stop();
+}
+
+#[test]
+fn large_mail_is_cut_when_it_has_been_converted() {
+    let sink = Sink::start();
+    let site = Site::new("conversion-cut");
+    let to = [Destination {
+        keywords: "maxblocks 16",
+        ..Destination::direct("tcp_next", "next.example", sink.port())
+    }];
+    let channels = "\nconversion backoff pt1s\nCONVERSION-DAEMON\n\ndefragment\nDEFRAGMENT-DAEMON\n";
+    site.write("sluice.cnf", &format!("{}{channels}", configuration("", &to)));
+    // Pieces come from `defragment`, and are not led here again.
+    site.write("mappings", "CONVERSIONS\n\n  * Yes\n");
+    site.write("conversions", "in-type=application; delete=1\n");
+    let mut site = site;
+    site.start();
+    let large = TEXT.replace("caf=E9", &"a line of text\r\n".repeat(4000));
+    send(&site, &["ann@next.example"], &large);
+    wait_for("it arrives", SOON, || sink.count() > 3);
+    site.wait_for_waiting(None, 0, SOON);
+    let pieces = sink.arrived();
+    let small = TEXT.replace("AAECAwQ=", &format!("{}\r\n", "AAAA".repeat(19)).repeat(1000));
+    send(&site, &["ann@next.example"], &small);
+    wait_for("it arrives in one piece", SOON, || {
+        sink.arrived().last().is_some_and(|one| text(&one.content).contains("caf=E9"))
+    });
+    for piece in &pieces {
+        let content = String::from_utf8_lossy(&piece.content).into_owned();
+        assert!(content.contains("message/partial") && !content.contains("AAECAwQ="), "{content}");
+    }
+    site.wait_for_waiting(None, 0, SOON);
+    site.stop();
+}
+
+#[test]
 fn an_isolated_channel_converts_too() {
     let sink = Sink::start();
     let mut site = hub("conversion-isolated", &sink, "isolated", ICONV, "");

@@ -91,6 +91,11 @@ fn programs_for_mail_pass() {
 }
 
 #[test]
+fn parts_that_nobody_converts_pass() {
+    passes("conversion", &spared(&["--only", "hundred"]));
+}
+
+#[test]
 fn valgrind_finds_what_a_plugin_in_c_does_wrong() {
     if Command::new("valgrind").arg("--version").output().is_err() {
         eprintln!("valgrind is not here; this is not tested: apt-get install valgrind");

@@ -19,6 +19,14 @@ const SAMPLES: &[(&str, Probes)] = &[
         ],
     ),
     (
+        "conversion",
+        &[
+            ("fred@ship.example.org", "tcp_radio", "ship.example.org"),
+            ("fred@hub.example.com", "l", "hub.example.com"),
+            ("fred@elsewhere.example", "", ""),
+        ],
+    ),
+    (
         "dialup/hub",
         &[
             ("fred@site7.example.net", "tcp_dialup", "site7.example.net"),

@@ -32,6 +32,8 @@ pub(crate) fn lead(
         return Ok(());
     }
     let of = |name: &str| config.channels.by_name(name);
+    // What a channel that converts puts on hold waits there, and is converted once more when it is released.
+    let by = by.filter(|_| !envelope.held);
     // Pieces that were cut for a thin line are of a message that has been here.
     let was_cut = is_piece && of(&envelope.source_channel).is_some_and(Channel::defragments);
     if was_cut || by.and_then(of).is_some_and(Channel::converts) {

@@ -121,6 +121,8 @@ impl Walk<'_> {
         };
         let (kind, subtype) = media.split_once('/').unwrap_or(("text", "plain"));
         let is_plain = matches!(encoding(header).as_str(), "" | "7bit" | "8bit" | "binary");
+        // Where a header has no end there is no message behind it.
+        let has_end = header == b"\r\n" || header.ends_with(b"\r\n\r\n");
         match kind {
             "multipart" => {
                 let Some(boundary) = label.parameter("boundary") else {
@@ -152,7 +154,7 @@ impl Walk<'_> {
                 }
                 Ok(())
             }
-            "message" if matches!(subtype, "rfc822" | "global") && is_plain => {
+            "message" if matches!(subtype, "rfc822" | "global") && is_plain && has_end => {
                 let inner = split(body).0.len();
                 let place = Place {
                     number: format!("{}.1", place.number),

@@ -115,6 +115,8 @@ enum Fate {
     Changed(Vec<u8>),
     /// It goes on to the postmaster alone.
     Post,
+    /// It comes in again as it is, on hold.
+    Hold,
     /// It goes nowhere, or not now.
     Settled(Outcome),
 }
@@ -194,6 +196,7 @@ impl Conversion {
             let outcomes = match self.fate(delivery, &way) {
                 Fate::AsIs => bring_in(worker, delivery, &way, None, &recipients),
                 Fate::Changed(content) => bring_in(worker, delivery, &way, Some(&content), &recipients),
+                Fate::Hold => held(worker, delivery, &way, &recipients),
                 Fate::Post => self.to_postmaster(worker, delivery, &way, recipients.len()),
                 Fate::Settled(outcome) => vec![outcome; recipients.len()],
             };
@@ -410,7 +413,12 @@ fn fate_of(wish: Wish, diagnostic: Option<&str>, delivery: &Delivery<'_>, name: 
             Fate::Post
         }
         Wish::AsIs | Wish::Convert | Wish::Delete => Fate::AsIs,
-        Wish::Hold | Wish::Later => {
+        Wish::Hold => {
+            delivery
+                .log(Level::Warn, &format!("it is put on hold, since the program of {name} says so {said}"));
+            Fate::Hold
+        }
+        Wish::Later => {
             Fate::Settled(Outcome::deferred(Status::new(4, 3, 0), told("its program wants it to wait")))
         }
     }
@@ -489,6 +497,18 @@ fn bring_in(
     for recipient in recipients {
         submission = submission.to_again(recipient);
     }
+    answers(worker, &submission, recipients.len())
+}
+
+/// Puts a message on hold: it comes in again as it was.
+fn held(
+    worker: &Worker<'_>,
+    delivery: &Delivery<'_>,
+    way: &Way<'_>,
+    recipients: &[Recipient<'_>],
+) -> Vec<Outcome> {
+    let submission = again(delivery, way, None).on_hold();
+    let submission = recipients.iter().fold(submission, |all, recipient| all.to_again(recipient));
     answers(worker, &submission, recipients.len())
 }
 

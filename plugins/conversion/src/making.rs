@@ -121,7 +121,9 @@ impl Label {
         let encoding =
             told.encoding.clone().or_else(|| word("out-encoding")).map(|name| name.to_ascii_lowercase());
         let mode = told.mode.clone().or_else(|| word("out-mode")).map(|name| name.to_ascii_lowercase());
-        let is_text = mode.map_or(kind.0 == "text", |mode| mode == "text");
+        let is_text = mode.map_or(kind.0 == "text" && !is_wide(asked), |mode| mode == "text");
+        // What has lines of its own, whatever the program says.
+        let is_text = is_text || is_composite(&kind.0);
         Label { content_type, disposition, description, encoding, kind, is_text, fields: None }
     }
 
@@ -180,6 +182,7 @@ impl Label {
                         let said = sluice_mail::mime::ContentType::of(whole.as_bytes());
                         if let Some((kind, subtype)) = said.media.split_once('/') {
                             self.kind = (kind.to_owned(), subtype.to_owned());
+                            self.is_text |= is_composite(kind);
                         }
                     }
                     good.push(whole.to_owned());
@@ -290,7 +293,7 @@ impl Label {
         });
         let fits = !has_boundary && are_lines(content);
         let identity = if content.is_ascii() { "7bit" } else { "8bit" };
-        if matches!(self.kind.0.as_str(), "multipart" | "message") {
+        if is_composite(&self.kind.0) {
             return fits
                 .then_some(identity)
                 .ok_or("a multipart or a message has lines that need an encoding");
@@ -349,13 +352,23 @@ pub(crate) fn without_carriage_returns(content: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Whether the content of a part is lines: a text, and not in units of several octets.
-pub(crate) fn is_lines(asked: &Asked<'_>) -> bool {
+/// Whether a part is a text in units of several octets, in which an octet that looks like a line end may be half of something else.
+fn is_wide(asked: &Asked<'_>) -> bool {
     let field = asked.field("content-type");
     let charset = parameters(&field).find(|(name, _)| name.eq_ignore_ascii_case("charset"));
     let charset = charset.map(|(_, value)| value.to_ascii_lowercase()).unwrap_or_default();
-    let is_wide = ["utf-16", "utf-32", "ucs-", "iso-10646-ucs"].iter().any(|wide| charset.starts_with(wide));
-    asked.leaf.kind.0 == "text" && !is_wide
+    let names = ["utf-16", "utf-32", "ucs-", "iso-10646-ucs"];
+    asked.leaf.kind.0 == "text" && names.iter().any(|wide| charset.starts_with(wide))
+}
+
+/// Whether the content of a part is lines.
+pub(crate) fn is_lines(asked: &Asked<'_>) -> bool {
+    asked.leaf.kind.0 == "text" && !is_wide(asked)
+}
+
+/// Whether something of this type may not be encoded (RFC 2045 section 6.4).
+fn is_composite(kind: &str) -> bool {
+    matches!(kind, "multipart" | "message")
 }
 
 /// What a part is replaced by.
@@ -389,7 +402,15 @@ pub(crate) fn message(message: &[u8], parts: &Parts, made: &[(usize, Made)]) -> 
     let mut at = 0;
     for (place, entity) in places {
         out.extend_from_slice(&message[at..place.start.max(at)]);
+        if !entity.is_empty() && !out.is_empty() && !out.ends_with(b"\r\n") {
+            // The message was cut off behind a delimiter.
+            out.extend_from_slice(b"\r\n");
+        }
         out.extend_from_slice(entity);
+        if !entity.is_empty() && message[place.end..].starts_with(b"--") && !out.ends_with(b"\r\n") {
+            // There was nothing between two delimiters.
+            out.extend_from_slice(b"\r\n");
+        }
         at = place.end.max(at);
     }
     out.extend_from_slice(&message[at..]);
@@ -420,4 +441,83 @@ fn emptied(message: &[u8], leaf: &Leaf) -> Vec<u8> {
     }
     out.extend_from_slice(b"Content-Type: text/plain; charset=us-ascii\r\n\r\n");
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// xorshift64*, so that every run is the same.
+    fn below(state: &mut u64, limit: usize) -> usize {
+        *state ^= *state >> 12;
+        *state ^= *state << 25;
+        *state ^= *state >> 27;
+        (state.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % limit.max(1)
+    }
+
+    const MESSAGE: &[u8] = b"Subject: x\r\nContent-Type: multipart/mixed; boundary=a\r\n\r\npre\r\n--a\r\n\r\none\r\n--a\r\n\
+        Content-Type: multipart/digest; boundary=\"b\"\r\n\r\n--b\r\n\r\nSubject: y\r\n\r\ntwo\r\n--b--\r\n\r\n--a\r\n\
+        Content-Type: message/rfc822\r\n\r\nContent-Type: image/gif; name=\"x\"\r\nContent-Transfer-Encoding: base64\r\n\r\nYWJj\r\n--a--\r\npost\r\n";
+
+    #[test]
+    fn whatever_a_message_is_made_of_it_is_put_together_again() {
+        let mut state = 0x9E37_79B9_7F4A_7C15;
+        let pieces: [&[u8]; 10] = [
+            b"\r\n",
+            b"--a",
+            b"--b",
+            b"--",
+            b"\n",
+            b"\r",
+            b": ",
+            b"Content-Type: multipart/x; boundary=a\r\n",
+            b"\xff",
+            b"\0",
+        ];
+        for _ in 0..8_000 {
+            let mut octets = MESSAGE.to_vec();
+            for _ in 0..=below(&mut state, 4) {
+                let at = below(&mut state, octets.len() + 1);
+                let end = (at + below(&mut state, 30)).min(octets.len());
+                match below(&mut state, 3) {
+                    0 => drop(octets.drain(at..end)),
+                    1 => drop(octets.splice(at..at, pieces[below(&mut state, pieces.len())].iter().copied())),
+                    _ => octets.truncate(at),
+                }
+            }
+            let Ok(parts) = Parts::of(&octets, 100) else { continue };
+            assert_eq!(message(&octets, &parts, &[]), octets);
+            let same: Vec<(usize, Made)> = parts
+                .leaves
+                .iter()
+                .map(|leaf| Made::Entity(octets[leaf.header.start..leaf.body.end].to_vec()))
+                .enumerate()
+                .collect();
+            assert_eq!(message(&octets, &parts, &same), octets);
+            let gone: Vec<(usize, Made)> = (0..parts.leaves.len()).map(|index| (index, Made::Gone)).collect();
+            let left = message(&octets, &parts, &gone);
+            assert!(
+                Parts::of(&left, 200).is_ok_and(|left| left
+                    .leaves
+                    .iter()
+                    .all(|leaf| leaf.body.is_empty() || leaf.kind.1 == "plain")),
+                "{}",
+                left.escape_ascii()
+            );
+            let label =
+                Label { is_text: true, kind: ("text".to_owned(), "plain".to_owned()), ..Label::default() };
+            for (index, leaf) in parts.leaves.iter().enumerate() {
+                let boundaries = parts.boundaries(leaf);
+                let entity =
+                    label.entity(&octets, leaf, b"--a\n--b--\nnew \xe9\n".to_vec(), &boundaries).unwrap();
+                let anew = message(&octets, &parts, &[(index, Made::Entity(entity))]);
+                assert_eq!(
+                    Parts::of(&anew, 200).map(|anew| anew.leaves.len()),
+                    Ok(parts.leaves.len()),
+                    "{}",
+                    anew.escape_ascii()
+                );
+            }
+        }
+    }
 }

@@ -146,6 +146,8 @@ fn a_program_says_by_its_options_what_is_to_be_done() {
     assert!(story(&rule("12345"), TWO).contains(" deferred 4.3.0 "));
     assert_eq!(converted(&rule("178030130"), TWO), TWO, "PMDF__FORCEASIS");
     assert!(!converted(&rule("178030178"), TWO).contains("octet-stream"), "PMDF__FORCEDELETE");
+    let report = bench(&rule("178030250")).mail(mail(TWO)).run();
+    assert!(only(&report) == TWO && report.submissions[0].on_hold, "PMDF__FORCEHOLD");
     let report = bench(&rule("178030098")).mail(mail(TWO)).run();
     assert_eq!(only(&report), TWO);
     assert_eq!(report.submissions[0].recipients[0].address, "postmaster@hub.example");
@@ -362,6 +364,30 @@ fn texts_get_the_encoding_that_they_need() {
     let text =
         converted("in-type=text\nout-encoding=8bit\ncommand=tr f F < $INPUT_FILE > $OUTPUT_FILE\n\n", eight);
     assert!(text.ends_with("Content-Transfer-Encoding: 8bit\r\nMIME-Version: 1.0\r\n\r\ncaFé\r\n"), "{text}");
+}
+
+#[test]
+fn a_part_may_become_several() {
+    let rule = "in-type=application\noverride-header-file=1\ncommand=printf 'Content-Type: multipart/mixed; boundary=in\\n' > $OUTPUT_HEADERS; printf -- '--in\\n\\none\\n--in--\\n' > $OUTPUT_FILE\n\n";
+    let text = converted(rule, TWO);
+    assert!(text.contains("--==b\r\nContent-Type: multipart/mixed; boundary=in\r\n\r\n--in\r\n\r\none\r\n--in--\r\n\r\n--==b--"), "{text}");
+    let long = rule.replace("none\\n", "n%01000d\\n");
+    let story = story(&long, TWO);
+    assert!(
+        story.contains(
+            "deferred 4.3.0 part 2 (application/octet-stream): what the program wrote cannot go on"
+        ),
+        "{story}"
+    );
+}
+
+#[test]
+fn a_text_in_wide_characters_keeps_its_octets() {
+    let wide = "Subject: x\r\nContent-Type: text/plain; charset=UTF-16LE\r\nContent-Transfer-Encoding: base64\r\n\r\nCgoNCg==\r\n";
+    let rule = "in-type=text\ncommand=cp $INPUT_FILE $OUTPUT_FILE; wc -c < $INPUT_FILE\n\n";
+    let report = bench(rule).mail(mail(wide)).run();
+    assert_eq!(only(&report), wide);
+    assert!(report.log.iter().any(|line| line.text.ends_with("says: 4")), "{:?}", report.log);
 }
 
 #[test]

@@ -134,7 +134,7 @@ pub(super) const PARAMETERS: &[ListParameter] = &[
     row("KEEP_DELIVERY", Value::Idle, RECEIPTS),
     row("KEEP_READ", Value::Idle, RECEIPTS),
     row("CAPTURE", Value::Idle, "nothing is captured; name the address of the archive as a member"),
-    row("CONVERSION_TAG", Value::Idle, "there are no conversions"),
+    row("CONVERSION_TAG", Value::Idle, "entries of the file `conversions` that ask for a tag are skipped"),
     row("FILTER", Value::Idle, "there are no filters"),
     row("COMMENT", Value::Idle, HEADERS),
     row("DEFERRED", Value::Idle, HEADERS),
