@@ -397,6 +397,12 @@ impl Worker {
         };
         let held = state.held.swap_remove(at);
         held.leaves(self.slot.as_ref(), &mut state.places);
+        // Whoever takes the next delivery while one is at hand begins with it now.
+        let due = Instant::now() + self.instance.spec.deadline;
+        let later = |other: &&mut Held| other.lease == held.lease && other.token > held.token;
+        if let Some(next) = state.held.iter_mut().filter(later).min_by_key(|other| other.token) {
+            next.due = next.due.max(due);
+        }
         self.note(Call::Finished);
         // Under the lock, so that an end that finds nothing here to seize knows that something is on its way.
         let _sends = self.instance.sending.begin();

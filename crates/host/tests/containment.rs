@@ -252,6 +252,18 @@ fn a_leaked_delivery_is_taken_back_at_its_deadline() {
 }
 
 #[test]
+fn the_time_of_a_delivery_begins_when_the_one_before_it_is_done() {
+    // All three together take twice as long as one may.
+    let (_folder, host, plugin) = misbehaving();
+    let limits = Spec { deadline: SHORT * 30, ..spec("c", "looks_ahead", SHORT * 20) };
+    let mut channel = Running::start(&host, &plugin, limits);
+    channel.offer(lease(1, &[&[0], &[0], &[0]]));
+    channel.until_leases_done(1);
+    let delivered = [10, 11, 12].map(|number| format!("message {number}: 0 delivered 2.0.0 done\n"));
+    assert_eq!(channel.story(), format!("{}lease 1 done", delivered.concat()));
+}
+
+#[test]
 fn a_worker_that_was_given_up_while_it_waited_gets_no_lease() {
     let (_folder, host, plugin) = misbehaving();
     let pause_first = Duration::from_millis(1);

@@ -40,6 +40,7 @@ enum Mode {
     SettlesWrongIndex,
     SettlesLate,
     LooksAtItsTime,
+    LooksAhead,
     ReturnsEarly,
     ReturnsError,
     Leaks,
@@ -85,6 +86,7 @@ const MODES: &[(&str, Mode)] = &[
     ("settles_wrong_index", Mode::SettlesWrongIndex),
     ("settles_late", Mode::SettlesLate),
     ("looks_at_its_time", Mode::LooksAtItsTime),
+    ("looks_ahead", Mode::LooksAhead),
     ("returns_early", Mode::ReturnsEarly),
     ("returns_error", Mode::ReturnsError),
     ("leaks", Mode::Leaks),
@@ -188,6 +190,7 @@ impl Channel for Misbehaving {
                     Mode::ReturnsEarly => return Ok(()),
                     Mode::ReturnsError => return Err(RunError::new("no network today")),
                     Mode::Hoards | Mode::HoardsAndAborts => hoard.push(delivery),
+                    Mode::LooksAhead => self.look_ahead(worker, delivery),
                     Mode::EnqueuesAgain => again(worker, &delivery),
                     Mode::EnqueuesNonsense => nonsense(worker, delivery),
                     Mode::EnqueuesHuge => huge(worker, delivery),
@@ -332,6 +335,19 @@ impl Misbehaving {
 }
 
 impl Misbehaving {
+    /// One after the other, but each while the next is in hand already.
+    fn look_ahead<'w>(&self, worker: &mut Worker<'w>, first: Delivery<'w>) {
+        let mut at_hand = Some(first);
+        while let Some(delivery) = at_hand {
+            at_hand = match worker.next(Duration::ZERO) {
+                Next::Delivery(next) => Some(next),
+                Next::Idle | Next::Poll | Next::Stop => None,
+            };
+            thread::sleep(self.pause);
+            delivered(delivery);
+        }
+    }
+
     /// Tries what only a process that is confined may not, and tells what came of it.
     fn reach_out(&self, delivery: Delivery<'_>) {
         let said = |result: Result<(), String>| result.err().unwrap_or_else(|| "done".to_owned());

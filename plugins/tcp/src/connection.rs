@@ -456,7 +456,9 @@ impl Connection {
     fn write(&mut self) -> Result<(), Loss> {
         self.trace.sent(self.client.output());
         let mut slices = [IoSlice::new(self.client.output())];
-        write_all(&mut self.stream, &mut self.set.1, &mut slices, self.times.command, &self.halt)
+        let written =
+            write_all(&mut self.stream, &mut self.set.1, &mut slices, self.times.command, &self.halt);
+        written.map_err(|(loss, _)| loss)
     }
 
     fn write_content(&mut self, message: &Message<'_>) -> Result<(), Loss> {
@@ -466,10 +468,13 @@ impl Connection {
             let mut unstuffer = Unstuffer::new();
             let plain = message.pieces.iter().flat_map(|piece| unstuffer.piece(piece));
             let mut slices: Vec<IoSlice<'_>> = std::iter::once(head).chain(plain).map(IoSlice::new).collect();
-            return write_all(&mut self.stream, &mut self.set.1, &mut slices, self.times.data, &self.halt);
+            let written =
+                write_all(&mut self.stream, &mut self.set.1, &mut slices, self.times.data, &self.halt);
+            return written.map_err(|(loss, _)| loss);
         }
         let end = terminator(last_two(&message.pieces).as_slice());
         let ahead = self.client.envelope_ahead();
+        let behind: usize = ahead.iter().map(|part| part.len()).sum();
         let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(message.pieces.len() + 1 + ahead.len());
         slices.extend(message.pieces.iter().map(|piece| IoSlice::new(piece)));
         slices.push(IoSlice::new(end));
@@ -477,7 +482,12 @@ impl Connection {
             self.trace.sent(part);
             slices.push(IoSlice::new(part));
         }
-        write_all(&mut self.stream, &mut self.set.1, &mut slices, self.times.data, &self.halt)
+        match write_all(&mut self.stream, &mut self.set.1, &mut slices, self.times.data, &self.halt) {
+            // The message is out with its end, and what the server says to it counts. What is missing of the envelope behind it is
+            // found out when nobody answers that.
+            Err((_, left)) if left <= behind && !self.stream.has_unsent() => Ok(()),
+            written => written.map_err(|(loss, _)| loss),
+        }
     }
 
     /// The connection broke while we were writing. A server that closes early often says why first.
@@ -502,17 +512,19 @@ impl Connection {
     }
 }
 
-/// Writes everything; `limit` is the time without any progress.
-fn write_all(
+/// Writes everything; `limit` is the time without any progress. An error comes with how many octets were not taken.
+pub(crate) fn write_all(
     stream: &mut Wire,
     set: &mut Option<Duration>,
     mut slices: &mut [IoSlice<'_>],
     limit: Duration,
     halt: &Halt,
-) -> Result<(), Loss> {
+) -> Result<(), (Loss, usize)> {
+    let left = |slices: &[IoSlice<'_>]| slices.iter().map(|slice| slice.len()).sum::<usize>();
     let tick = limit.min(TICK);
     if *set != Some(tick) {
-        stream.socket().set_write_timeout(Some(tick)).map_err(|error| failed(&error))?;
+        let timed = stream.socket().set_write_timeout(Some(tick));
+        timed.map_err(|error| (failed(&error), left(slices)))?;
         *set = Some(tick);
     }
     let mut since = Instant::now();
@@ -520,22 +532,21 @@ fn write_all(
     while !slices.is_empty() || stream.has_unsent() {
         let written =
             if slices.is_empty() { stream.send_rest().map(|()| 0) } else { stream.write_vectored(slices) };
-        match written {
-            Ok(0) if !slices.is_empty() => return Err(Loss::Closed),
+        let loss = match written {
+            Ok(0) if !slices.is_empty() => Loss::Closed,
             Ok(count) => {
                 IoSlice::advance_slices(&mut slices, count);
                 since = Instant::now();
+                continue;
             }
-            Err(error) if is_tick(&error) => {
-                if since.elapsed() >= limit {
-                    return Err(Loss::TimedOut);
-                }
-                if halt.is_over() {
-                    return Err(Loss::Stopping);
-                }
-            }
-            Err(error) => return Err(failed(&error)),
-        }
+            Err(error) if is_tick(&error) => match () {
+                () if since.elapsed() >= limit => Loss::TimedOut,
+                () if halt.is_over() => Loss::Stopping,
+                () => continue,
+            },
+            Err(error) => failed(&error),
+        };
+        return Err((loss, left(slices)));
     }
     Ok(())
 }

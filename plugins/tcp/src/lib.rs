@@ -97,7 +97,8 @@ impl Channel for Tcp {
             match known.take().unwrap_or_else(|| worker.next(wait)) {
                 Next::Delivery(delivery) => {
                     // One after the other, but the envelope of the next may go with the message at hand.
-                    known = delivery.more_follows().then(|| worker.next(Duration::ZERO));
+                    let looks_ahead = delivery.more_follows() && self.shared.settings.may_send_ahead();
+                    known = looks_ahead.then(|| worker.next(Duration::ZERO));
                     let next = match &known {
                         Some(Next::Delivery(next)) if next.lease() == delivery.lease() => Some(next),
                         _ => None,

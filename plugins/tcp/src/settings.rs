@@ -157,6 +157,14 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// Whether the envelope of a message can go with the message before it at all; most servers and messages decide further.
+    pub(crate) fn may_send_ahead(&self) -> bool {
+        self.hello != Hello::Lhlo
+            && self.streaming.is_none_or(|level| level >= 3)
+            && self.transactions_max.is_none_or(|most| most > 1)
+            && !self.times.idle.is_zero()
+    }
+
     /// Reads and checks everything at once.
     pub(crate) fn read(from: &dyn Written) -> Result<Settings, CreateError> {
         let has = |keyword: &str| from.setting(keyword).is_some();
@@ -547,6 +555,16 @@ pub(crate) mod tests {
         assert_eq!(settings.times.connect, Duration::from_millis(2500));
         // What is not written stays what it is.
         assert_eq!(settings.times.status, Duration::from_secs(600));
+    }
+
+    #[test]
+    fn an_envelope_may_go_ahead_where_the_connection_is_kept_and_nobody_objects() {
+        let may = |pairs: &[(&str, &str)]| read(pairs).unwrap().may_send_ahead();
+        assert!(may(&[("smtp", "")]) && may(&[("streaming", "3")]));
+        let one_each = ("ATTEMPT_TRANSACTIONS_PER_SESSION", "1");
+        for not in [("lmtp", ""), ("streaming", "2"), ("IDLE_TIME", "0"), one_each] {
+            assert!(!may(&[not]), "{not:?}");
+        }
     }
 
     #[test]

@@ -1,10 +1,16 @@
 //! One worker that knows its next message: what goes over the wire together, and what becomes of it when something is in the way.
 
+use std::io::{IoSlice, Read};
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use super::support::*;
+use crate::connection::write_all;
+use crate::halt::Halt;
 use crate::message::Message;
 use crate::outbox::{Outbox, Shared};
+use crate::socket::Socket;
+use crate::tls::Wire;
 
 const CONTENT: &str = "Subject: x||body|..dot|.";
 const DONE: &str = "delivered 2.0.0 [127.0.0.1]: 250 2.0.0 done";
@@ -163,4 +169,24 @@ fn nothing_goes_ahead_where_the_next_message_may_not_follow() {
     // It would have to be encoded for this server, which is found out when its turn comes.
     let seven_bit = vec![Say("220 mx ESMTP"), Hear, Say("250-mx"), Say("250-SIZE"), Say("250 PIPELINING")];
     alone(&[], &Message { eight_bit: true, ..two }, seven_bit);
+}
+
+/// So it is known whether the end of a message is among what has gone.
+#[test]
+fn what_was_not_taken_is_counted_to_the_octet() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    let mut wire = Wire::new(Socket::Tcp(client));
+    // More than any system keeps for a peer that reads nothing.
+    let parts = [vec![b'x'; 48 << 20], vec![b'y'; 5], vec![b'z'; 48 << 20]];
+    let all: usize = parts.iter().map(Vec::len).sum();
+    let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+    let limit = Duration::from_millis(50);
+    let (_, left) =
+        write_all(&mut wire, &mut None, &mut slices, limit, &Halt::default()).expect_err("nobody reads");
+    drop(wire);
+    let mut came = Vec::new();
+    server.read_to_end(&mut came).unwrap();
+    assert_eq!(came.len() + left, all);
 }
