@@ -10,8 +10,9 @@
 //! When all of it is on the disk the segment gets another name, so that nothing is brought back twice. What came back of a
 //! segment that is still damaged in part is noted beside it as settled, which it is for this purpose. A crash before that leaves
 //! the segment as it was: what the spool has is then passed over. What came is noted before its owner is told of it, so that nothing
-//! can be settled that nobody would know of; only who is stopped between the two and settles it after the next start may be given it once
-//! more.
+//! can be settled that nobody would know of. The list is on the disk before the messages are, and gets its name behind them: a full
+//! disk stops both. Where even that fails, the spool that is open knows what came. Only who is stopped between the two and settles it after
+//! the next start may be given it once more.
 //!
 //! # Who does it
 //! A spool that is open, while everything else goes on ([`Spool::aside`], [`Spool::bring_back`]); or, where nobody works in the folder,
@@ -41,7 +42,7 @@ use crate::storage::{Storage, map_whole};
 use crate::stored::{self, Segments};
 
 /// Messages that are written and noted together, and octets of their bodies: what is in memory at once.
-const GROUP: usize = 32;
+const GROUP: usize = 1024;
 const GROUP_OCTETS: u64 = 16 << 20;
 
 /// How often, and after how long, a message is offered again to a spool that is busy with others.
@@ -391,11 +392,13 @@ impl Spool {
         each: &mut dyn FnMut(CameBack),
     ) -> Result<u64, AsideError> {
         let shared = self.shared();
-        let Some(_alone) = shared.bringing_back.try_lock() else { return Err(AsideError::Busy) };
+        let Some(mut unnoted) = shared.bringing_back.try_lock() else { return Err(AsideError::Busy) };
         let disk = |source| AsideError::Disk { path: aside.path.clone(), source };
         // Somebody may have brought it back since it was looked at.
         let settled = quarantine::settled(&*shared.storage, &aside.name).map_err(disk)?.unwrap_or_default();
-        let mut missing = aside.missing().filter(|message| !settled.contains(&message.id)).peekable();
+        let missing = aside.missing().filter(|message| !settled.contains(&message.id));
+        let missing: Vec<&AsideMessage> = missing.filter(|message| !unnoted.contains(&message.id)).collect();
+        let mut missing = missing.into_iter().peekable();
         let mut count = 0;
         while missing.peek().is_some() {
             let mut group = Vec::new();
@@ -405,11 +408,19 @@ impl Spool {
                 octets += message.body_len;
                 group.push(message);
             }
+            let prepare =
+                |ids: &HashSet<EntryId>| quarantine::prepare_settled(&*shared.storage, &aside.name, ids);
+            // A disk that has no room for this is to say so before anything has come.
+            let list = prepare(&group.iter().map(|message| message.id).collect()).map_err(disk)?;
             let (came, outcome) = self.bring_back_group(aside, &group);
             count += came.len() as u64;
+            let ids: HashSet<EntryId> = came.iter().map(|came| came.id).collect();
+            let list = if came.len() == group.len() { Ok(list) } else { prepare(&ids) };
             // Before anybody can settle it.
-            let ids = came.iter().map(|came| came.id).collect();
-            let noted = quarantine::note_settled(&*shared.storage, &aside.name, &ids).map_err(disk);
+            let noted = list.and_then(|list| list.put(&*shared.storage)).map_err(disk);
+            if noted.is_err() {
+                unnoted.extend(ids);
+            }
             came.into_iter().for_each(&mut *each);
             outcome.and(noted)?;
         }

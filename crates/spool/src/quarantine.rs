@@ -98,21 +98,46 @@ pub(crate) fn settled_name(segment: &str) -> String {
 /// Writes down which entries had been settled by then: of a segment that the disk does not give back whole, nobody can know later
 /// which of its messages were dealt with. An older list stays part of it.
 pub(crate) fn note_settled(storage: &dyn Storage, segment: &str, ids: &HashSet<EntryId>) -> io::Result<()> {
+    prepare_settled(storage, segment, ids)?.put(storage)
+}
+
+/// A text that is on the disk whole, and counts when it has got its name.
+pub(crate) struct Prepared {
+    name: String,
+}
+
+impl Prepared {
+    fn temporary(&self) -> String {
+        format!("{}.new", self.name)
+    }
+
+    /// Gives it its name.
+    pub(crate) fn put(self, storage: &dyn Storage) -> io::Result<()> {
+        storage.rename(&self.temporary(), &self.name)?;
+        storage.sync_dir()
+    }
+}
+
+/// As [`note_settled`], but it does not count yet: what takes room is done.
+pub(crate) fn prepare_settled(
+    storage: &dyn Storage,
+    segment: &str,
+    ids: &HashSet<EntryId>,
+) -> io::Result<Prepared> {
     let mut all: Vec<EntryId> = settled(storage, segment)?.unwrap_or_default().union(ids).copied().collect();
     all.sort_unstable();
     let text: String = all.iter().map(|id| format!("{id}\n")).collect();
-    write_anew(storage, &settled_name(segment), &text)
+    prepare(storage, settled_name(segment), &text)
 }
 
-fn write_anew(storage: &dyn Storage, name: &str, text: &str) -> io::Result<()> {
-    let temporary = format!("{name}.new");
-    match storage.remove(&temporary) {
+fn prepare(storage: &dyn Storage, name: String, text: &str) -> io::Result<Prepared> {
+    let prepared = Prepared { name };
+    match storage.remove(&prepared.temporary()) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    fill(storage.create(&temporary, 0)?, text.as_bytes())?;
-    storage.rename(&temporary, name)?;
-    storage.sync_dir()
+    fill(storage.create(&prepared.temporary(), 0)?, text.as_bytes())?;
+    Ok(prepared)
 }
 
 /// The mark of a journal that the disk did not give back whole.
@@ -125,7 +150,7 @@ pub(crate) fn mark_journal(storage: &dyn Storage, journal: &str) -> io::Result<(
     if storage.path(&mark_name(journal)).exists() {
         return Ok(());
     }
-    write_anew(storage, &mark_name(journal), "the disk did not give back all of this journal\n")
+    prepare(storage, mark_name(journal), "the disk did not give back all of this journal\n")?.put(storage)
 }
 
 /// Whether a start has left word that a segment or journal is to be set aside.

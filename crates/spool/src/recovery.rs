@@ -570,7 +570,7 @@ impl Recovery {
             patience: Patience::default(),
             gathering: Gathering::default(),
             checkpoint_running: AtomicBool::new(false),
-            bringing_back: Mutex::new(()),
+            bringing_back: Mutex::default(),
         };
         let (next_segment, next_journal) = (self.next.segment, self.next.journal);
         (Start { shared: Arc::new(shared), lock, books, next_segment, next_journal }, found)

@@ -178,8 +178,8 @@ pub(crate) struct Shared {
     pub(crate) gathering: Gathering,
     pub(crate) checkpointer: Mutex<Checkpointer>,
     pub(crate) checkpoint_running: AtomicBool,
-    /// Held by who brings mail back from quarantine: one at a time.
-    pub(crate) bringing_back: Mutex<()>,
+    /// Held by who brings mail back from quarantine: one at a time. What came back and could not be noted where it came from.
+    pub(crate) bringing_back: Mutex<HashSet<EntryId>>,
 }
 
 /// [`Stats`] as it is counted.

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use sluice_spool::testing::CrashStorage;
+use sluice_spool::testing::{CrashStorage, Operation};
 use sluice_spool::{
     AsideError, Disk, Durability, EntryId, Fate, Later, Location, Look, OpenError, ReadError, Recovered,
     Spool,
@@ -863,7 +863,7 @@ fn what_was_refused_is_not_copied_beside_what_the_disk_keeps_back() {
     commit(&spool, b"e", &[&bytes(2, 2000)]).unwrap();
     let (kept_back, at) = commit(&spool, b"e", &[&bytes(3, 500)]).unwrap();
     assert!(at.offset >= 4096 && at.segment == 1, "{at:?}");
-    storage.fail(sluice_spool::testing::Operation::Sync, 0, 1, std::io::ErrorKind::Other);
+    storage.fail(Operation::Sync, 0, 1, std::io::ErrorKind::Other);
     let mut draft = Some(spool.draft());
     let refused = draft.as_ref().unwrap().id();
     let draft = draft.take().unwrap();
@@ -896,7 +896,7 @@ fn a_segment_whose_list_cannot_be_written_stays_where_it_is() {
         let storage = CrashStorage::new(folder.path()).unwrap();
         storage.bad_block("segment-0000000001", 4096);
         // Copies of what is damaged are made first, each with its text, and then the list.
-        storage.fail(sluice_spool::testing::Operation::Create, step, 1, std::io::ErrorKind::PermissionDenied);
+        storage.fail(Operation::Create, step, 1, std::io::ErrorKind::PermissionDenied);
         let (spool, recovered) = open_on(Arc::new(storage.clone())).unwrap();
         let aside = folder.path().join("quarantine");
         let has_list = aside.join("segment-0000000001.settled.txt").exists();
@@ -1022,6 +1022,37 @@ fn a_spool_that_is_open_brings_mail_back_by_itself_while_it_goes_on() {
     spool.close();
     let (_spool, recovered) = open(folder.path());
     assert_eq!(recovered.entries.iter().map(|live| live.id).collect::<Vec<_>>(), all);
+}
+
+#[test]
+fn what_comes_back_while_nothing_can_be_noted_does_not_come_twice() {
+    let full = std::io::ErrorKind::StorageFull;
+    for (operation, comes) in [(Operation::Create, 0), (Operation::Sync, 0), (Operation::Rename, 1)] {
+        let folder = tempfile::tempdir().unwrap();
+        set_aside(folder.path(), false);
+        let storage = CrashStorage::new(folder.path()).unwrap();
+        let (spool, _) = open_on(Arc::new(storage.clone())).unwrap();
+        // The segment that is written has room.
+        commit(&spool, b"before", &[b"mail"]).unwrap();
+        let found = spool.aside(1).unwrap();
+        let all = found.missing().count();
+        let bring_back = || {
+            let mut came = Vec::new();
+            let outcome = spool.bring_back(&found, false, &mut |one| came.push((one.id, one.at)));
+            for (id, at) in &came {
+                support::remove(&spool, *id, *at).unwrap();
+            }
+            (came.len(), outcome)
+        };
+        storage.fail(operation, 0, 1, full);
+        let (came, outcome) = bring_back();
+        assert!(matches!(outcome, Err(AsideError::Disk { .. })), "{operation:?}: {outcome:?}");
+        assert_eq!(came, comes * all, "{operation:?}");
+        storage.mend();
+        assert_eq!(bring_back().0, all - came, "{operation:?}");
+        assert_eq!(bring_back().0, 0, "{operation:?}");
+        spool.close();
+    }
 }
 
 /// Waits until a condition holds.
