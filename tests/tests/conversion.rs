@@ -213,6 +213,33 @@ fn large_mail_is_cut_when_it_has_been_converted() {
 }
 
 #[test]
+fn the_table_chooses_among_channels_that_convert() {
+    let sink = Sink::start();
+    let mut site = hub("conversion-two", &sink, "", "in-type=text; delete=1\n", "");
+    let table = "CONVERSIONS\n\n  *OUT-CHAN=tcp_next;*  Yes,Channel=conversion_late\n  *OUT-CHAN=tcp_other;*  Channel=nowhere\n";
+    site.write("mappings", table);
+    let checked = site.command(&["check"]);
+    let both = format!("{}{}", checked.out, checked.err);
+    assert_eq!(both.matches("warning[bad-conversion-answer]").count(), 2, "{both}");
+    site.replace("sluice.cnf", "\nconversion ", "\nconversion_late periodic\nCONVERSION-LATE\n\nconversion ");
+    site.write("conversion_late_option", if is_root() { "USER=root\n" } else { "" });
+    site.start();
+    send(&site, &["ann@next.example", "bob@other.example"], TEXT);
+    let first = sink.wait(1, SOON);
+    assert!(first[0].to == ["bob@other.example"] && !text(&first[0].content).contains("caf"));
+    site.wait_for_waiting(None, 1, SOON);
+    let waits = site.json(&["queue", "list"]);
+    assert_eq!(
+        (&waits[0]["channel"], &waits[0]["domain"]),
+        (&"conversion_late".into(), &"tcp_local:tcp_next".into())
+    );
+    assert_eq!(site.command(&["trigger", "#conversion_late"]).code, 0);
+    assert!(!text(&sink.wait(2, SOON)[1].content).contains("caf"));
+    site.wait_for_waiting(None, 0, SOON);
+    site.stop();
+}
+
+#[test]
 fn an_isolated_channel_converts_too() {
     let sink = Sink::start();
     let mut site = hub("conversion-isolated", &sink, "isolated", ICONV, "");
