@@ -378,7 +378,7 @@ impl Core {
 
     fn answer(&self, question: Question, now: Time) {
         match question {
-            Question::Summarize(done) => done(self.summaries()),
+            Question::Summarize { from, done } => done(self.summaries(from)),
             Question::Suspensions(done) => done(self.suspensions()),
             Question::List { selector, limit, done } => done(self.list(selector.as_ref(), limit)),
             Question::Releases { site, limit, done } => done(self.list_releases(site.as_deref(), limit)),

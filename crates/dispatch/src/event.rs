@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use sluice_config::Config;
 use sluice_host::{HostEvent, Report};
 use sluice_mail::{Time, TransferPriority};
-use sluice_queue::{ChannelKey, EntryView, QueueSummary, Selector};
+use sluice_queue::{ChannelKey, EntryView, Selector};
 use sluice_rewrite::Rewriter;
 use sluice_spool::{EntryId, Location};
 
@@ -24,6 +24,7 @@ use crate::order::{Order, ReleaseId, Released};
 use crate::policy::{Policy, Schedule};
 use crate::records::ReleaseRecord;
 use crate::renew::{Planned, Prepared, RenewedChannel};
+use crate::reports::SummaryPage;
 use crate::runner::{NextGeneration, Runner};
 
 /// A configuration with its rules compiled: what everybody works from until the next reload.
@@ -162,7 +163,7 @@ pub type Answer<T> = Box<dyn FnOnce(T) + Send>;
 
 /// A question about the queue.
 pub(crate) enum Question {
-    Summarize(Answer<Vec<QueueSummary>>),
+    Summarize { from: u32, done: Answer<SummaryPage> },
     List { selector: Option<Selector>, limit: usize, done: Answer<Vec<EntryView>> },
     Channels(Answer<Vec<ChannelReport>>),
     Releases { site: Option<String>, limit: usize, done: Answer<Vec<ReleaseRecord>> },

@@ -361,12 +361,19 @@ impl Handle {
         self.tell(Event::AwaitRelease(id, Box::new(done)))
     }
 
-    /// What waits, by channel and domain.
+    /// What waits, by channel and domain. Waits for the loop, which goes on with its work between steps: for threads that may wait.
     ///
     /// # Errors
-    /// [`Busy`]; `done` is then not called.
-    pub fn summarize(&self, done: impl FnOnce(Vec<QueueSummary>) + Send + 'static) -> Result<(), Busy> {
-        self.tell(Event::Ask(Question::Summarize(Box::new(done))))
+    /// [`Busy`] when the dispatcher cannot take note of a question.
+    pub fn summarize(&self) -> Result<Vec<QueueSummary>, Busy> {
+        let mut queues = Vec::new();
+        let mut next = Some(0);
+        while let Some(from) = next {
+            let page = ask(|done| self.tell(Event::Ask(Question::Summarize { from, done })))?;
+            queues.extend(page.queues);
+            next = page.next;
+        }
+        Ok(queues)
     }
 
     /// Up to `limit` entries. They come without what only the envelope knows; [`Handle::details`] reads that, and
@@ -494,7 +501,7 @@ impl Handle {
     }
 }
 
-/// Waits for the answer to a question asked of a [`Handle`]: `ask(|done| handle.summarize(done))`. For threads that
+/// Waits for the answer to a question asked of a [`Handle`]: `ask(|done| handle.suspensions(done))`. For threads that
 /// may wait; never on the dispatcher's own.
 ///
 /// # Errors

@@ -1,12 +1,23 @@
 //! What operators see: listings and the state of the channels.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use sluice_mail::Time;
 use sluice_queue::{EntryView, QueueSummary, Selector};
 
 use crate::core::{Core, RunnerState};
 use crate::event::{ChannelReport, ChannelStatus};
+
+/// Queues that the loop looks at in one step: a millisecond or less.
+pub(crate) const SUMMARY_STEP: u32 = 2048;
+
+/// One step's worth of queues.
+pub(crate) struct SummaryPage {
+    pub(crate) queues: Vec<QueueSummary>,
+    /// Where to go on.
+    pub(crate) next: Option<u32>,
+}
 
 impl Core {
     /// Up to `limit` entries that the selector names, all if there is none. A `domain` names its own queues here, not a
@@ -30,8 +41,8 @@ impl Core {
         self.queues.list(&queues, limit)
     }
 
-    /// What waits. Where a suspension keeps mail that is due, its end is the time of the next attempt.
-    pub(crate) fn summaries(&self) -> Vec<QueueSummary> {
+    /// What waits, a step from place `from` on. Where a suspension keeps mail that is due, its end is the time of the next attempt.
+    pub(crate) fn summaries(&self, from: u32) -> SummaryPage {
         let with_end = |mut queue: QueueSummary| {
             if queue.suspended > 0 {
                 let end = self.closed.suspension_of(&queue.domain).and_then(|one| one.until);
@@ -39,14 +50,18 @@ impl Core {
             }
             queue
         };
-        self.queues.summaries().map(with_end).collect()
+        let (queues, next) = self.queues.summaries_from(from, SUMMARY_STEP);
+        SummaryPage { queues: queues.into_iter().map(with_end).collect(), next }
     }
 
     /// The channels of the configuration in its order, then those that only have mail left.
     pub(crate) fn channel_reports(&self, now: Time) -> Vec<ChannelReport> {
-        let mut messages: HashMap<std::sync::Arc<str>, u64> = HashMap::new();
-        for summary in self.queues.summaries() {
-            *messages.entry(summary.channel).or_default() += summary.messages;
+        let mut messages: HashMap<Arc<str>, u64> = HashMap::new();
+        for (channel, count) in self.queues.queue_lengths().filter(|(_, count)| *count > 0) {
+            match messages.get_mut(channel) {
+                Some(messages) => *messages += count,
+                None => drop(messages.insert(Arc::clone(channel), count)),
+            }
         }
         let configured = self.loaded.config.channels.iter().map(|channel| channel.name.as_str());
         let mut names: Vec<&str> = configured.collect();

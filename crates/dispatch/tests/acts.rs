@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use sluice_dispatch::{Act, Acting, Chosen, Filter, Standing, Tally};
+use sluice_dispatch::{Act, Acting, Chosen, Filter, Standing, Tally, ask};
 use sluice_mail::Priority;
 use sluice_queue::Selector;
 use support::{Act as Does, HOUR, House};
@@ -318,6 +318,19 @@ fn a_page_reads_no_more_envelopes_than_it_shows() {
         let page = house.handle().choose_first(most, Filter::default(), &mut |_, _| true).unwrap().entries;
         assert_eq!(page, all[..expected], "{most}");
     }
+}
+
+#[test]
+fn a_summary_of_more_queues_than_one_step_takes_is_whole() {
+    let house = House::new();
+    let domains: Vec<String> = (0..2500).map(|n| format!("tcp_slow!a@s{n}.example")).collect();
+    for group in domains.chunks(50) {
+        house.send(&group.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    let rows = house.handle().summarize().unwrap();
+    assert_eq!((rows.len(), rows.iter().map(|row| row.messages).sum::<u64>()), (2500, 2500));
+    let channel = ask(|done| house.handle().channels(done)).unwrap();
+    assert!(channel.iter().any(|row| row.name == "tcp_slow" && row.messages == 2500));
 }
 
 /// The last errors of a message's entries.

@@ -67,7 +67,25 @@ pub struct EntryView {
 impl Queues {
     /// Every queue that has mail.
     pub fn summaries(&self) -> impl Iterator<Item = QueueSummary> {
-        self.queues.iter().filter(|(_, queue)| !queue.is_empty()).map(|(_, queue)| QueueSummary {
+        self.queues.iter().filter(|(_, queue)| !queue.is_empty()).map(|(_, queue)| self.summary(queue))
+    }
+
+    /// The same of up to `budget` places from place `from` on, and where to go on; `None` when all were seen. As with [`Queues::walk`],
+    /// a queue that is begun meanwhile may be missed.
+    pub fn summaries_from(&self, from: u32, budget: u32) -> (Vec<QueueSummary>, Option<u32>) {
+        let end = from.saturating_add(budget).min(self.queues.places());
+        let queues = (from..end).filter_map(|number| self.queues.get(number));
+        let found = queues.filter(|queue| !queue.is_empty()).map(|queue| self.summary(queue)).collect();
+        (found, (end < self.queues.places()).then_some(end))
+    }
+
+    /// How many messages each queue has, with the name of its channel; nothing else is looked at.
+    pub fn queue_lengths(&self) -> impl Iterator<Item = (&Arc<str>, u64)> {
+        self.queues.iter().map(|(_, queue)| (&self.channels[queue.channel.0 as usize].name, queue.entries()))
+    }
+
+    fn summary(&self, queue: &Queue) -> QueueSummary {
+        QueueSummary {
             channel: Arc::clone(&self.channels[queue.channel.0 as usize].name),
             domain: Arc::clone(&queue.domain),
             messages: queue.entries(),
@@ -85,7 +103,7 @@ impl Queues {
                 0
             },
             next_due: if queue.ready.is_empty() { queue.due.first().map(|&(due, _)| due) } else { None },
-        })
+        }
     }
 
     /// Up to `max` entries of these queues, queue by queue, in the order in which they would be taken.

@@ -817,6 +817,27 @@ fn add_split(index: &mut Index, priorities: [Priority; 3]) -> EntryId {
 }
 
 #[test]
+fn a_step_of_a_summary_looks_at_no_more_queues_than_it_may() {
+    let mut index = Index::new();
+    for _ in 0..5 {
+        add_split(&mut index, [Priority::Normal; 3]);
+    }
+    let all: Vec<String> = index.queues.summaries().map(|row| format!("{row:?}")).collect();
+    for budget in 1..4 {
+        let (mut found, mut next) = (Vec::new(), Some(0));
+        while let Some(from) = next {
+            let (rows, then) = index.queues.summaries_from(from, budget);
+            assert!(rows.len() <= budget as usize && then.is_none_or(|then| then > from));
+            found.extend(rows.iter().map(|row| format!("{row:?}")));
+            next = then;
+        }
+        assert_eq!(found, all, "{budget} at a time");
+    }
+    let lengths: u64 = index.queues.queue_lengths().map(|(_, count)| count).sum();
+    assert_eq!(lengths, index.queues.summaries().map(|row| row.messages).sum::<u64>());
+}
+
+#[test]
 fn recipients_that_wait_apart_are_entries_of_their_own() {
     let mut index = Index::new();
     let id = add_split(&mut index, [Priority::Normal; 3]);

@@ -133,7 +133,7 @@ impl Console {
 
     fn queue_summarize(&self, row: Rows<'_>) -> Result<(), Fault> {
         let now = Time::from(std::time::SystemTime::now());
-        for queue in ask(|done| self.hub.dispatcher().summarize(done)).map_err(busy)? {
+        for queue in self.hub.dispatcher().summarize().map_err(busy)? {
             let due = if queue.ready > 0 { Some(now) } else { queue.next_due };
             put(
                 row,

@@ -599,7 +599,7 @@ impl House {
             let _ = there.send(());
             let _ = over.recv_timeout(PATIENCE);
         };
-        self.handle().summarize(wait).unwrap();
+        self.handle().suspensions(wait).unwrap();
         arrived.recv_timeout(PATIENCE).unwrap();
         until
     }
@@ -662,7 +662,7 @@ impl House {
     }
 
     pub fn summary(&self) -> Vec<QueueSummary> {
-        let mut rows = ask(|done| self.handle().summarize(done)).unwrap();
+        let mut rows = self.handle().summarize().unwrap();
         rows.sort_by(|a, b| (&a.channel, &a.domain).cmp(&(&b.channel, &b.domain)));
         rows
     }
