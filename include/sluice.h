@@ -407,8 +407,10 @@ typedef struct sluice_submission {
     size_t recipient_count;
     /* Distance in bytes from one recipient to the next. */
     uint32_t recipient_size;
-    /* Zero. */
-    uint32_t reserved;
+    /* What a notice of failure is to return: a RETURN_ constant, 0 when the sender did not say. Of a message that comes of a
+     * delivery, what was said with that counts, here and for envelope_id.
+     */
+    uint32_t returned;
     /* The message in wire form, as in a delivery. */
     const sluice_piece *pieces;
     /* How many pieces; 0 is an empty message. */
@@ -420,6 +422,10 @@ typedef struct sluice_submission {
     void (*answered)(void *context, uint32_t position, const sluice_outcome *);
     /* Handed to answered as it is. */
     void *context;
+    /* The sender's name of the message (ENVID), encoded as it goes on the wire; absent when there is none. Not in a submission whose
+     * size is 88.
+     */
+    sluice_text envelope_id;
 } sluice_submission;
 
 /* Plugin.filter: the message goes on, with the changes that were made to it. */

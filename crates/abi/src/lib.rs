@@ -407,8 +407,9 @@ pub struct Submission {
     pub recipient_count: usize,
     /// Distance in bytes from one recipient to the next.
     pub recipient_size: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// What a notice of failure is to return: a `RETURN_` constant, 0 when the sender did not say. Of a message that comes of a
+    /// delivery, what was said with that counts, here and for `envelope_id`.
+    pub returned: u32,
     /// The message in wire form, as in a delivery.
     pub pieces: *const Piece,
     /// How many pieces; 0 is an empty message.
@@ -419,6 +420,14 @@ pub struct Submission {
     pub answered: Option<unsafe extern "C" fn(context: *mut c_void, position: u32, *const Outcome)>,
     /// Handed to `answered` as it is.
     pub context: *mut c_void,
+    /// The sender's name of the message (ENVID), encoded as it goes on the wire; absent when there is none. Not in a submission whose
+    /// `size` is 88.
+    pub envelope_id: Text,
+}
+
+impl Submission {
+    /// Size of this structure before it had [`Submission::envelope_id`]: what a host may rely on from any plugin.
+    pub const SIZE_FIRST: usize = offset_of!(Submission, envelope_id);
 }
 
 mod filter;

@@ -1,11 +1,14 @@
 //! The offsets in `docs/internals/abi.md` and in `include/sluice.h` are those of the types.
 //!
+//! One text has all of it, offsets, sizes, types and constants: a change of it is named, with what it means for libraries that are there.
+//!
 //! `UPDATE_HEADER=1 cargo test -p sluice-abi` writes the header and the manual page anew after a change; the document is
 //! written by hand, because it comes first.
 #![allow(clippy::unwrap_used)]
 
 mod header;
 mod manual;
+mod snapshot;
 
 use sluice_abi as abi;
 use std::fmt::Write;
@@ -13,7 +16,9 @@ use std::mem::offset_of;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-struct Layout {
+use snapshot::Meaning;
+
+pub(crate) struct Layout {
     name: &'static str,
     size: usize,
     align: usize,
@@ -84,11 +89,12 @@ fn layouts() -> Vec<Layout> {
             recipients,
             recipient_count,
             recipient_size,
-            reserved,
+            returned,
             pieces,
             piece_count,
             answered,
             context,
+            envelope_id,
         }),
         layout!(FilterRecipient { index, notify, address, original, channel, origin }),
         layout!(FilterMessage {
@@ -156,6 +162,90 @@ fn layouts() -> Vec<Layout> {
 
 fn project(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(file)
+}
+
+#[test]
+fn the_layout_is_the_one_that_libraries_rely_on() {
+    let path = project("crates/abi/tests/layout.snapshot");
+    let wanted = snapshot::generate(&layouts());
+    let found = std::fs::read_to_string(&path).unwrap();
+    if found == wanted {
+        return;
+    }
+    let changes = snapshot::compare(&found, &wanted);
+    let breaks = changes.iter().any(|change| matches!(change, Meaning::Breaks(_)));
+    if std::env::var_os("UPDATE_LAYOUT").is_some() && !breaks {
+        return std::fs::write(&path, &wanted).unwrap();
+    }
+    let told: Vec<String> = changes.iter().map(|change| format!("{change:?}")).collect();
+    let way_out = if breaks {
+        "this is another contract: undo it, or give it another ABI_VERSION, with which no library of today is loaded"
+    } else {
+        "none of it is seen by libraries of today: write it into docs/internals/abi.md and the table of boundary changes, then \
+         UPDATE_LAYOUT=1 cargo test -p sluice-abi"
+    };
+    panic!("the layout of the contract has changed:\n{}\n{way_out}", told.join("\n"));
+}
+
+#[test]
+fn what_a_change_of_the_layout_means_is_told() {
+    let old = snapshot::generate(&layouts());
+    let told = |from: &str, to: &str| {
+        assert!(old.contains(from), "{from}");
+        let changes = snapshot::compare(&old, &old.replacen(from, to, 1));
+        let told = changes.iter().map(|change| match change {
+            Meaning::Breaks(what) => format!("breaks: {what}"),
+            Meaning::Adds(what) => format!("adds: {what}"),
+        });
+        told.collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(told("constant STATUS_FAILED 1", "constant STATUS_FAILED 1"), "");
+    for (from, to, expected) in [
+        (
+            "constant STATUS_FAILED 1\n",
+            "constant STATUS_FAILED 5\n",
+            "breaks: constant STATUS_FAILED was `1` and is `5`",
+        ),
+        ("constant STATUS_FAILED 1\n", "", "breaks: constant STATUS_FAILED is gone"),
+        (
+            "constant STATUS_FAILED 1\n",
+            "constant STATUS_FAILED 1\nconstant STATUS_NEW 9\n",
+            "adds: constant STATUS_NEW is new",
+        ),
+        ("field Delivery.id 24 16", "field Delivery.id 32 16", "breaks: field Delivery.id was `24 16"),
+        ("uint32_t attempts;", "int32_t attempts;", "breaks: field Delivery.attempts was"),
+        (
+            "(*finish)(const sluice_worker *, uint64_t token)",
+            "(*finish)(const sluice_worker *, uint32_t token)",
+            "breaks: field Host.finish",
+        ),
+        ("structure Piece 16 8", "structure Piece 24 8", "breaks: Piece has another size or alignment"),
+        ("structure Host 88 8", "structure Host 80 8", "breaks: Host was [88, 8] and is [80, 8]"),
+        (
+            "structure Host 88 8\n",
+            "structure Host 96 8\nfield Host.more 88 8 uint64_t more;\n",
+            "adds: Host is longer",
+        ),
+        (
+            "field Host.next 8",
+            "field Host.first 4 4 uint32_t first;\nfield Host.next 8",
+            "breaks: field Host.first stands in front of",
+        ),
+        (
+            "field Submitted.reserved 36 4 uint32_t reserved;",
+            "field Submitted.mood 36 4 uint32_t mood;",
+            "adds: field Submitted.mood has the place of a word that was 0",
+        ),
+        (
+            "field Submitted.reserved 36 4 uint32_t reserved;\n",
+            "",
+            "breaks: field Submitted.reserved is gone",
+        ),
+        ("constant ABI_VERSION 1\n", "constant ABI_VERSION 2\n", "adds: another ABI_VERSION"),
+    ] {
+        let told = told(from, to);
+        assert!(told.starts_with(expected), "{from}: {told}");
+    }
 }
 
 #[test]
@@ -229,8 +319,18 @@ fn the_manual_page_is_current_and_has_no_mistake() {
             let text = String::from_utf8_lossy(&run.stdout).into_owned();
             assert!(text.contains("MESSAGE_AGAIN") && text.contains("transfer_priority"), "{text}");
         }
-        Err(error) => println!("groff is not installed, so the page was not set: {error}"),
+        Err(error) => not_there("groff", &error.to_string()),
     }
+}
+
+/// A program is missing. A build machine has all of them (`.ci/run` installs them); elsewhere it is said.
+#[allow(clippy::print_stdout)] // For whoever runs the tests.
+fn not_there(program: &str, why: &str) {
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "{program} is not installed: {why}; apt-get install g++ clang groff"
+    );
+    println!("{program} is not installed, so that is not tested: {why}");
 }
 
 /// The header alone is C99 and C11, and C++, for every compiler that is there.
@@ -248,7 +348,7 @@ fn every_compiler_takes_the_header_without_a_word() {
         ("clang++", ["-std=c++11", "-std=c++17"], "alone.cc"),
     ] {
         if !Command::new(compiler).arg("--version").output().is_ok_and(|run| run.status.success()) {
-            println!("{compiler} is not installed");
+            not_there(compiler, "it cannot be run");
             continue;
         }
         std::fs::write(folder.join(file), text).unwrap();

@@ -19,7 +19,7 @@ use crate::work::Delivery;
 use crate::worker::{Answer, Worker};
 use parking_lot::Mutex;
 use sluice_abi as abi;
-use sluice_mail::{Handover, Notify, Outcome, RecipientWishes, Status, wishes};
+use sluice_mail::{Handover, Notify, Outcome, RecipientWishes, Return, Status, Wishes, wishes};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::c_void;
@@ -489,6 +489,7 @@ unsafe extern "C" fn enqueue(pointer: *const abi::Worker, submission: *const abi
                 origin,
                 as_original: has(abi::SUBMISSION_AS_ORIGINAL),
                 sender: read.sender,
+                wishes: read.wishes,
                 recipients: &usable,
                 pieces: &read.pieces,
                 eight_bit: has(abi::SUBMISSION_EIGHT_BIT),
@@ -526,8 +527,9 @@ unsafe extern "C" fn enqueue(pointer: *const abi::Worker, submission: *const abi
 
 /// A submission as far as the host looks into it.
 struct Read<'s> {
-    raw: &'s abi::Submission,
+    raw: abi::Submission,
     sender: &'s str,
+    wishes: Wishes,
     /// `None` for an address that cannot be one.
     recipients: Vec<Option<Submitted<'s>>>,
     pieces: Vec<&'s [u8]>,
@@ -538,11 +540,11 @@ struct Read<'s> {
 unsafe fn read_submission<'s>(pointer: *const abi::Submission) -> Result<Read<'s>, &'static str> {
     // SAFETY: the caller's promise; the size comes first in every version.
     let size = unsafe { pointer.cast::<u32>().as_ref() }.ok_or("is a null pointer")?;
-    if (*size as usize) < size_of::<abi::Submission>() {
+    if (*size as usize) < abi::Submission::SIZE_FIRST {
         return Err("is smaller than it must be");
     }
     // SAFETY: as above.
-    let raw = unsafe { &*pointer };
+    let raw = unsafe { taken(pointer, *size as usize) };
     let stride = raw.recipient_size as usize;
     if raw.recipient_count == 0 || raw.recipients.is_null() {
         return Err("has no recipients");
@@ -558,6 +560,13 @@ unsafe fn read_submission<'s>(pointer: *const abi::Submission) -> Result<Read<'s
     }
     // SAFETY: as above.
     let sender = unsafe { address(raw.sender) }.ok_or("has a sender that is too long, or not UTF-8")?;
+    // SAFETY: as above.
+    let envelope_id = unsafe { address(raw.envelope_id) };
+    let wishes = Wishes {
+        returned: u8::try_from(raw.returned).ok().and_then(Return::from_number).flatten(),
+        envelope_id: envelope_id.filter(|id| wishes::is_envelope_id(id)).unwrap_or_default().to_owned(),
+        ..Wishes::default()
+    };
     let recipients = (0..raw.recipient_count).map(|at| {
         // SAFETY: below the count; the plugin states the stride; it lives for `'s`.
         let recipient = unsafe { taken(raw.recipients.byte_add(at * stride), stride) };
@@ -586,7 +595,7 @@ unsafe fn read_submission<'s>(pointer: *const abi::Submission) -> Result<Read<'s
             pieces.push(unsafe { std::slice::from_raw_parts(piece.data, piece.len) });
         }
     }
-    Ok(Read { raw, sender, recipients, pieces })
+    Ok(Read { raw, sender, wishes, recipients, pieces })
 }
 
 /// A structure of the plugin as far as it has one: fields that an older plugin does not know are zero.
@@ -717,11 +726,12 @@ mod tests {
             recipients,
             recipient_count: 2,
             recipient_size: stride as u32,
-            reserved: 0,
+            returned: 0,
             pieces: std::ptr::null(),
             piece_count: 0,
             answered: None,
             context: std::ptr::null_mut(),
+            envelope_id: abi::Text::NONE,
         }
     }
 
@@ -760,5 +770,24 @@ mod tests {
         let wishes: Vec<_> = read.recipients.iter().flatten().map(|one| &one.wishes).collect();
         assert_eq!((wishes[0].notify.bits(), wishes[0].original.as_str()), (6, "rfc822;x@y"));
         assert!(wishes[1].is_default());
+    }
+
+    #[test]
+    fn wishes_about_a_message_are_read_where_the_plugin_knows_them() {
+        let to = [["a@b", ""], ["c@d", ""]].map(|pair| pair.map(abi::Text::of));
+        let read = |size: usize, returned: u32, envelope_id: &str| {
+            let mut raw = submission(to.as_ptr().cast(), size_of::<[abi::Text; 2]>());
+            (raw.size, raw.returned) = (size as u32, returned);
+            raw.envelope_id = abi::Text::of(envelope_id);
+            // SAFETY: everything lives to the end of this function, and the size is at most that of the structure.
+            let read = unsafe { read_submission(&raw const raw) }.map_err(str::to_owned);
+            read.map(|read| (read.wishes.returned, read.wishes.envelope_id))
+        };
+        let (now, first) = (size_of::<abi::Submission>(), abi::Submission::SIZE_FIRST);
+        assert_eq!(read(now, 2, "QQ+2B1"), Ok((Some(Return::Headers), "QQ+2B1".to_owned())));
+        assert_eq!(read(first, 0, "not there"), Ok((None, String::new())));
+        assert_eq!(read(now, 3, "not encoded"), Ok((None, String::new())));
+        assert_eq!(read(now, 257, &"x".repeat(101)), Ok((None, String::new())));
+        assert!(read(first - 1, 0, "").is_err());
     }
 }

@@ -36,6 +36,8 @@ pub struct Submission<'a> {
     pub as_original: bool,
     /// Envelope sender; empty is the null reverse-path.
     pub sender: &'a str,
+    /// What the sender wishes about the message. What was wished with its origin goes before it.
+    pub wishes: Wishes,
     /// At least one.
     pub recipients: &'a [Submitted<'a>],
     /// The content, in wire form if the plugin keeps its promise.

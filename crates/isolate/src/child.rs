@@ -409,6 +409,8 @@ impl FrontDoor for Door {
                 on_hold: submission.on_hold,
                 origin: submission.origin.as_ref().map(|origin| origin.id.clone()),
                 sender: submission.sender.to_owned(),
+                returned: submission.wishes.returned,
+                envelope_id: submission.wishes.envelope_id.clone(),
             });
             for some in submission.recipients.chunks(RECIPIENTS_AT_ONCE) {
                 let some = some

@@ -8,7 +8,7 @@ use crate::process::Handle;
 use crate::watch::{Knowledge, Known};
 use crate::wire::{self, Bad, Frames, SUBMISSION_MAX, ToChild, ToHub};
 use sluice_host::{Cause, Failure, HostEvent, LINES_MAX, Lines, Origin, StopReason, Submission, Submitted};
-use sluice_mail::{Outcome, RecipientWishes};
+use sluice_mail::{Outcome, RecipientWishes, Wishes};
 use std::io::Read;
 use std::sync::Arc;
 use std::thread;
@@ -45,6 +45,7 @@ struct Coming {
     /// It names a message as its origin that the child has not.
     is_orphan: bool,
     sender: String,
+    wishes: Wishes,
     recipients: Vec<(String, String, RecipientWishes)>,
     /// Octets of their texts.
     texts: usize,
@@ -201,7 +202,17 @@ impl Reader<'_> {
                 shared.state.lock().answer = Some(Err(why));
                 shared.changed.notify_all();
             }
-            ToHub::Submit { request, eight_bit, smtputf8, as_original, on_hold, origin, sender } => {
+            ToHub::Submit {
+                request,
+                eight_bit,
+                smtputf8,
+                as_original,
+                on_hold,
+                origin,
+                sender,
+                returned,
+                envelope_id,
+            } => {
                 if self.coming.is_some() {
                     return Err(Bad("it brings in two messages at the same time"));
                 }
@@ -223,6 +234,7 @@ impl Reader<'_> {
                     origin,
                     is_orphan,
                     sender,
+                    wishes: Wishes { returned, envelope_id, ..Wishes::default() },
                     recipients,
                     texts,
                     content,
@@ -344,6 +356,7 @@ fn submit(shared: &Shared, coming: &Coming) -> Option<Vec<Outcome>> {
         origin: coming.origin.clone(),
         as_original: coming.as_original,
         sender: &coming.sender,
+        wishes: coming.wishes.clone(),
         recipients: &recipients.collect::<Vec<_>>(),
         pieces: if coming.content.is_empty() { &[] } else { &pieces },
         eight_bit: coming.eight_bit,
@@ -420,6 +433,7 @@ mod tests {
             origin: None,
             is_orphan: false,
             sender: String::new(),
+            wishes: Wishes::default(),
             recipients: vec![(String::new(), String::new(), RecipientWishes::default())],
             texts: 0,
             content: vec![b'x'; size],

@@ -479,11 +479,12 @@ impl<'w> RawWorker<'w> {
             recipients: recipients.as_ptr(),
             recipient_count: recipients.len(),
             recipient_size: size_of::<abi::Submitted>() as u32,
-            reserved: 0,
+            returned: u32::from(submission.returned),
             pieces: pieces.as_ptr(),
             piece_count: pieces.len(),
             answered: Some(answered),
             context: (&raw mut answers).cast(),
+            envelope_id: told(&submission.envelope_id),
         };
         // SAFETY: everything that the submission leads to lives for the length of the call, and nothing else touches
         // `answers` meanwhile; `'w` has not ended.

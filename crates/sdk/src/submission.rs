@@ -28,6 +28,8 @@ pub struct Submission<'a> {
     pub(crate) on_hold: bool,
     pub(crate) eight_bit: bool,
     pub(crate) smtputf8: bool,
+    pub(crate) returned: u8,
+    pub(crate) envelope_id: Cow<'a, str>,
 }
 
 /// One of its recipients.
@@ -94,6 +96,9 @@ impl<'a> Submission<'a> {
             on_hold: false,
             eight_bit: delivery.eight_bit(),
             smtputf8: delivery.smtputf8(),
+            // The host knows what was wished with the delivery.
+            returned: 0,
+            envelope_id: "".into(),
         }
     }
 
@@ -108,6 +113,8 @@ impl<'a> Submission<'a> {
             on_hold: false,
             eight_bit,
             smtputf8: false,
+            returned: 0,
+            envelope_id: "".into(),
         }
     }
 
@@ -149,6 +156,29 @@ impl<'a> Submission<'a> {
     ) -> Submission<'a> {
         let (address, original) = (address.into(), original.into());
         self.recipients.push(To { address, original, notify: 0, origin: "".into() });
+        self
+    }
+
+    /// One recipient more, with what the sender wants to be told about it (RFC 3461): NOTIFY as a sum of bits, 0 for nothing said, and
+    /// ORCPT as it goes on the wire, empty for none. What means nothing is left out by the host.
+    #[must_use]
+    pub fn to_notifying(
+        mut self,
+        address: impl Into<Cow<'a, str>>,
+        notify: u8,
+        origin: impl Into<Cow<'a, str>>,
+    ) -> Submission<'a> {
+        let (address, origin) = (address.into(), origin.into());
+        self.recipients.push(To { address, original: "".into(), notify, origin });
+        self
+    }
+
+    /// What the sender wishes about the message (RFC 3461): RET as its number, 1 for the whole message and 2 for its header, 0 for nothing
+    /// said; ENVID as it goes on the wire, empty for none. A host that is older than this does not look at it.
+    #[must_use]
+    pub fn wishing(mut self, returned: u8, envelope_id: impl Into<Cow<'a, str>>) -> Submission<'a> {
+        self.returned = returned;
+        self.envelope_id = envelope_id.into();
         self
     }
 

@@ -79,11 +79,11 @@ impl FrontDoor for InnerDoor {
             wishes: one.wishes.clone(),
         });
         let recipients: Vec<To<'_>> = to.collect();
-        let wishes = submission.origin.as_ref().map(|origin| origin.wishes.clone()).unwrap_or_default();
+        let wishes = submission.origin.as_ref().map_or(&submission.wishes, |origin| &origin.wishes);
         let message = Message {
             sender: submission.sender,
             recipients: &recipients,
-            wishes: &wishes,
+            wishes,
             pieces: submission.pieces,
             eight_bit: submission.eight_bit,
             smtputf8: submission.smtputf8,

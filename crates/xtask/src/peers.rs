@@ -25,6 +25,10 @@ const PEERS: &[Peer] = &[
     // No mail programs: they count what a message costs the hub.
     Peer { package: "strace", program: "/usr/bin/strace", arguments: &[] },
     Peer { package: "valgrind", program: "/usr/bin/valgrind", arguments: &[] },
+    // The header for plugins is compiled by each of them, and the manual page set.
+    Peer { package: "g++", program: "/usr/bin/g++", arguments: &[] },
+    Peer { package: "clang", program: "/usr/bin/clang++", arguments: &[] },
+    Peer { package: "groff", program: "/usr/bin/groff", arguments: &[] },
 ];
 
 /// Debian asks this script before it starts a service; 101 means no. Ours is there only while packages are installed,

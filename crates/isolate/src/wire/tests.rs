@@ -61,6 +61,8 @@ fn all() -> Vec<(&'static str, ToHub)> {
                 on_hold: true,
                 origin: Some("0123456789ABCDEF".into()),
                 sender: "a@b".into(),
+                returned: Some(Return::Headers),
+                envelope_id: "QQ+2B1".into(),
             },
         ),
         ("RECIPIENTS", ToHub::Recipients(5, vec![("c@d".into(), String::new(), wishes)])),

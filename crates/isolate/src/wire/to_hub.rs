@@ -2,7 +2,7 @@
 
 use super::fields::{Bad, Fields, begin, end, put_text};
 use sluice_host::{Cause, Failure, LINE_MAX, NAME_MAX, OUTCOME_MAX, REASON_MAX, StopReason, one_line};
-use sluice_mail::{Handover, Notify, Outcome, RecipientWishes, Status, wishes};
+use sluice_mail::{Handover, Notify, Outcome, RecipientWishes, Return, Status, wishes};
 use std::time::Duration;
 
 const READY: u8 = 1;
@@ -116,6 +116,10 @@ pub enum ToHub {
         origin: Option<String>,
         /// Envelope sender.
         sender: String,
+        /// RET.
+        returned: Option<Return>,
+        /// ENVID, encoded; empty for none.
+        envelope_id: String,
     },
     /// Recipients of it: address, original address, wishes.
     Recipients(u32, Vec<(String, String, RecipientWishes)>),
@@ -226,6 +230,13 @@ impl ToHub {
                 if has(AS_ORIGINAL) && !has(HAS_ORIGIN) {
                     return Err(Bad("a submission is to appear as an original that it has not"));
                 }
+                let returned =
+                    Return::from_number(fields.u8()?).ok_or(Bad("a message has a RET that means nothing"))?;
+                let envelope_id = match fields.text()? {
+                    "" => String::new(),
+                    id if wishes::is_envelope_id(id) => id.to_owned(),
+                    _ => return Err(Bad("a message has an ENVID that is none")),
+                };
                 ToHub::Submit {
                     request,
                     eight_bit: has(EIGHT_BIT),
@@ -234,6 +245,8 @@ impl ToHub {
                     on_hold: has(ON_HOLD),
                     origin: has(HAS_ORIGIN).then_some(origin),
                     sender,
+                    returned,
+                    envelope_id,
                 }
             }
             RECIPIENTS => {
@@ -336,7 +349,17 @@ impl ToHub {
                 put_text(out, id.as_bytes());
                 put_text(out, text.as_bytes());
             }
-            ToHub::Submit { request, eight_bit, smtputf8, as_original, on_hold, origin, sender } => {
+            ToHub::Submit {
+                request,
+                eight_bit,
+                smtputf8,
+                as_original,
+                on_hold,
+                origin,
+                sender,
+                returned,
+                envelope_id,
+            } => {
                 out.extend_from_slice(&request.to_le_bytes());
                 let bits = [
                     (*eight_bit, EIGHT_BIT),
@@ -348,6 +371,8 @@ impl ToHub {
                 out.push(bits.into_iter().filter(|(set, _)| *set).map(|(_, bit)| bit).sum());
                 put_text(out, origin.as_deref().unwrap_or_default().as_bytes());
                 put_text(out, sender.as_bytes());
+                out.push(returned.map_or(0, |returned| returned as u8));
+                put_text(out, envelope_id.as_bytes());
             }
             ToHub::Recipients(request, recipients) => {
                 out.extend_from_slice(&request.to_le_bytes());

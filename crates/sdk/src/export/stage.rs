@@ -569,6 +569,8 @@ unsafe fn brought(submission: &abi::Submission) -> Option<Brought> {
             as_original: submission.flags & abi::SUBMISSION_AS_ORIGINAL != 0,
             on_hold: submission.flags & abi::SUBMISSION_ON_HOLD != 0,
             again: submission.of != 0,
+            returned: u8::try_from(submission.returned).ok()?,
+            envelope_id: text(&submission.envelope_id)?,
         })
     }
 }

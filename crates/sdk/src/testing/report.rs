@@ -64,6 +64,10 @@ pub struct Brought {
     pub on_hold: bool,
     /// It is the message of a delivery once more.
     pub again: bool,
+    /// RET, as its number; 0 when nothing was said.
+    pub returned: u8,
+    /// ENVID; empty when there is none.
+    pub envelope_id: String,
 }
 
 /// A recipient of it.
