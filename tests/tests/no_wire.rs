@@ -1,7 +1,7 @@
 //! Mail for sites that no wire goes to: batches as files, carried there and back.
 
-use sluice_testkit::{Arrived, Batch, Fate, Sink, Site, Talk, number_of, wait_for};
-use sluice_tests::{Destination, SOON, configuration, numbers};
+use sluice_testkit::{Arrived, Batch, Fate, Manner, Sink, Site, Talk, number_of, wait_for, watch};
+use sluice_tests::{Destination, SOON, WHILE, configuration, numbers};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -535,4 +535,151 @@ fn a_server_reads_a_batch_of_ours_as_a_session() {
     assert_eq!(codes, expected);
     assert_eq!(sluice_tests::arrived(&sink, 5), (0..5).collect::<Vec<_>>());
     other.stop();
+}
+
+/// A sink whose server offers DSN.
+fn sink_with_dsn() -> Sink {
+    let sink = Sink::start();
+    let keywords = ["PIPELINING", "8BITMIME", "DSN"].map(str::to_owned).to_vec();
+    sink.behave(Manner { keywords, ..Manner::default() });
+    sink
+}
+
+/// What the sink's server was told behind this word.
+fn told(sink: &Sink, word: &str) -> Vec<String> {
+    sink.commands().into_iter().filter(|line| line.starts_with(word)).collect()
+}
+
+/// A message of somebody who wants to be told of everything.
+fn send_with_wishes(hub: &Site, recipients: &[&str]) {
+    let mut talk = hub.talk();
+    talk.want("EHLO client.example", 250);
+    talk.want("MAIL FROM:<me@next.example> RET=HDRS ENVID=QQ+2B31", 250);
+    for to in recipients {
+        talk.want(&format!("RCPT TO:{to}"), 250);
+    }
+    talk.want("DATA", 354);
+    talk.want("Subject: with wishes\r\n\r\nbody line\r\n.", 250);
+}
+
+#[test]
+fn what_a_sender_wishes_goes_with_the_batch_where_the_other_site_answers_for_it() {
+    let (sink, carrier) = (sink_with_dsn(), carrier());
+    let mut hub = writer("no-wire-dsn", carrier.path(), "periodic", "DSN=1\n", &sink);
+    let mut ship = reader("no-wire-dsn-ship", carrier.path(), "", &sink);
+    hub.start();
+    send_with_wishes(
+        &hub,
+        &[
+            "<fred@ship.example> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;fred@old.example",
+            "<ann@ship.example> NOTIFY=NEVER",
+        ],
+    );
+    hub.wait_for_waiting(Some("bsout_ship"), 1, SOON);
+    wait_for("the batch is written", SOON, || carrier.path().join("to-ship/ship-00000001.manifest").exists());
+    hub.wait_for_waiting(None, 0, SOON);
+    let text = shell("zcat ship-00000001.bsmtp.gz", &carrier.path().join("to-ship"));
+    assert!(text.contains("MAIL FROM:<me@next.example> RET=HDRS ENVID=QQ+2B31\r\n"), "{text}");
+    assert!(
+        text.contains("<fred@ship.example> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;fred@old.example\r\n"),
+        "{text}"
+    );
+    // The ship hands it all on, and nobody has told the sender anything.
+    ship.start();
+    let arrived = sink.wait(1, SOON);
+    assert_eq!(arrived[0].to.len(), 2, "{arrived:?}");
+    assert!(told(&sink, "MAIL")[0].ends_with(" RET=HDRS ENVID=QQ+2B31"), "{:?}", told(&sink, "MAIL"));
+    let recipients = told(&sink, "RCPT");
+    for wanted in [
+        "<fred@ship.example> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;fred@old.example",
+        "<ann@ship.example> NOTIFY=NEVER",
+    ] {
+        assert!(recipients.iter().any(|line| line.contains(wanted)), "{wanted}: {recipients:?}");
+    }
+    watch("nobody else is told of it", WHILE, || sink.count() == 1);
+    hub.stop();
+    ship.stop();
+}
+
+#[test]
+fn without_the_option_wishes_stay_and_the_sender_hears_that_its_mail_was_passed_on() {
+    let (sink, carrier) = (Sink::start(), carrier());
+    let mut hub = writer("no-wire-plain", carrier.path(), "periodic", "", &sink);
+    hub.start();
+    send_with_wishes(&hub, &["<fred@ship.example> NOTIFY=SUCCESS ORCPT=rfc822;fred@old.example"]);
+    let notice = &sink.wait(1, SOON)[0];
+    assert_eq!((notice.from.as_str(), &notice.to[..]), ("", &["me@next.example".to_owned()][..]));
+    let content = String::from_utf8_lossy(&notice.content).into_owned();
+    assert!(content.contains("Action: relayed") && content.contains("fred@old.example"), "{content}");
+    let manifest = carrier.path().join("to-ship/ship-00000001.manifest");
+    wait_for("the batch is written", SOON, || manifest.exists());
+    let text = shell("zcat ship-00000001.bsmtp.gz", &carrier.path().join("to-ship"));
+    assert!(
+        text.contains("MAIL FROM:<me@next.example>\r\nRCPT TO:<fred@ship.example>\r\nDATA\r\n"),
+        "{text}"
+    );
+    hub.stop();
+}
+
+#[test]
+fn who_is_refused_on_the_way_in_is_told_of_as_the_sender_wished() {
+    let (sink, carrier) = (Sink::start(), carrier());
+    let mut ship = reader("no-wire-refused", carrier.path(), "", &sink);
+    ship.start();
+    let text = "HELO typewriter\nMAIL FROM:<me@next.example> RET=HDRS ENVID=QQ+2B31 HOLDFOR=60\n\
+                RCPT TO:<one@nowhere.invalid> NOTIFY=FAILURE ORCPT=rfc822;uno+2B1@old.example\n\
+                RCPT TO:<two@nowhere.invalid> NOTIFY=NEVER\nDATA\nSubject: x\n\nbody line\n.\nQUIT\n";
+    bring(carrier.path(), "letter.bsmtp", text.as_bytes());
+    let notice = &sink.wait(1, SOON)[0];
+    let content = String::from_utf8_lossy(&notice.content).into_owned();
+    for wanted in ["one@nowhere.invalid", "Original-Envelope-Id: QQ+31", "rfc822; uno+1@old.example"] {
+        assert!(content.contains(wanted), "{wanted}: {content}");
+    }
+    assert!(!content.contains("two@nowhere.invalid") && !content.contains("body line"), "{content}");
+    ship.stop();
+}
+
+#[test]
+fn a_batch_that_is_kept_is_cut_anew_when_parts_have_another_size() {
+    let (sink, carrier) = (Sink::start(), carrier());
+    let mut hub = writer("no-wire-parts", carrier.path(), "periodic", "KEEP=1\nPART_SIZE=300\n", &sink);
+    hub.start();
+    let to_ship = carrier.path().join("to-ship");
+    write_batch(&hub, 0, 20);
+    wait_for("the batch is written", SOON, || to_ship.join("ship-00000001.manifest").exists());
+    let whole = |text: &str| text.lines().find(|line| line.starts_with("# whole: ")).map(str::to_owned);
+    let before = read(&to_ship.join("ship-00000001.manifest"));
+    hub.stop();
+    // The stick is lost, and the next one takes smaller files only.
+    fs::remove_dir_all(&to_ship).expect("it is lost");
+    fs::create_dir(&to_ship).expect("another one");
+    let options = read(&hub.configuration().join("bsout_ship_option"));
+    hub.write(
+        "bsout_ship_option",
+        &format!("{}RESEND_INTERVAL=1\n", options.replace("PART_SIZE=300", "PART_SIZE=170")),
+    );
+    hub.start();
+    write_batch(&hub, 20, 1);
+    for number in 1..=2 {
+        let manifest = to_ship.join(format!("ship-{number:08}.manifest"));
+        wait_for("it is there, and those behind it", SOON, || manifest.exists());
+        shell(&format!("sha256sum -c --quiet ship-{number:08}.manifest"), &to_ship);
+    }
+    let after = read(&to_ship.join("ship-00000001.manifest"));
+    assert!(after.lines().count() > before.lines().count(), "{before}{after}");
+    assert_eq!(whole(&after), whole(&before), "it is the same batch");
+    let sizes = fs::read_dir(&to_ship)
+        .expect("a folder")
+        .flatten()
+        .map(|entry| entry.metadata().expect("a file").len());
+    assert!(!hub.log().contains("it is not what its manifest says"), "{}", hub.log());
+    assert!(sizes.max().is_some_and(|size| size <= 2048), "parts and manifests are small");
+    // The other site has it: it is not kept any more, however it was cut.
+    let mut ship = reader("no-wire-parts-ship", carrier.path(), "", &sink);
+    ship.start();
+    assert_eq!(numbers(&sink.wait(21, SOON)).len(), 21);
+    let state = hub.folder().join("state/bsout_ship");
+    wait_for("both are acknowledged", SOON, || names(&state) == ["last"]);
+    hub.stop();
+    ship.stop();
 }

@@ -3,7 +3,7 @@
 //!
 //! # Reading order
 //! `text`: a batch as text. `manifest`: what a batch consists of. `place`: the channel's own folder, and its lock. `outgoing`: from
-//! deliveries to files. `incoming`: from files to messages, with `taken`, what is never taken again, `work`, one batch from beginning to end, `told`, notices, and `wrapped`,
+//! deliveries to files, over `whole`, how far a batch is whole. `incoming`: from files to messages, with `taken`, what is never taken again, `work`, one batch from beginning to end, `told`, notices, and `wrapped`,
 //! batches that come by mail.
 //! # Invariants
 //! A recipient is settled when its message is in a batch on our own disk. A batch is taken in when all of it has been seen to be whole, and
@@ -22,6 +22,7 @@ mod place;
 mod taken;
 mod text;
 mod told;
+mod whole;
 mod work;
 mod wrapped;
 
@@ -71,6 +72,9 @@ struct Written {
     /// 1: a batch is kept until the other site has acknowledged it, in ANSWER_DIR, and what it lacks is written again. 0: a
     /// batch is forgotten when it is on the carrier.
     keep: bool,
+    /// 1: what senders wish to be told (RET, ENVID, NOTIFY and ORCPT of RFC 3461) is written into batches, for a reader that answers for it then,
+    /// such as this program. 0: it stays here, and who asked is told that the mail has been passed on. What a batch says of it is always taken in.
+    dsn: bool,
     /// With KEEP=1: after how long a batch that is neither acknowledged nor in OUT_DIR any more is written again.
     #[option(default = 86400, range = 1..=31_536_000)]
     resend_interval: Duration,

@@ -15,7 +15,7 @@
 //! the same octets, since nothing in it depends on when it is made.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -24,11 +24,13 @@ use std::time::{Duration, Instant, SystemTime};
 use flate2::{Compression, GzBuilder};
 use sha2::{Digest, Sha256};
 use sluice_durable::{Trouble, Unread};
+use sluice_mail::{Notify, RecipientWishes, Return, Wishes};
 use sluice_sdk::{Delivery, Handover, Level, Log, Outcome, Status};
 
 use crate::manifest::{self, Manifest};
 use crate::place::{Later, Place};
-use crate::text::{self, Flags, Limits, Reader};
+use crate::text::{self, Envelope, Flags};
+use crate::whole::{Counted, is_cut_so, whole_messages};
 
 /// Names in a folder of answers that are looked at.
 const NAMES_MAX: usize = 100_000;
@@ -50,6 +52,7 @@ pub(crate) struct Outgoing {
     part_size: u64,
     compress: bool,
     keep: bool,
+    dsn: bool,
     resend: Duration,
     retry: Duration,
     log: Log,
@@ -57,6 +60,8 @@ pub(crate) struct Outgoing {
     wait: Duration,
     /// When a message was put into the batch last, in this instance.
     last_put: Mutex<Option<Instant>>,
+    /// The batch that grows as this instance has left it: its number, its octets, its messages. Read and written under the lock of the folder.
+    left: Mutex<Option<(u64, u64, u64)>>,
 }
 
 /// The batch that grows.
@@ -87,12 +92,14 @@ impl Outgoing {
             part_size: written.part_size,
             compress: written.compress,
             keep: written.keep,
+            dsn: written.dsn,
             resend: written.resend_interval,
             retry: written.retry_interval,
             log,
             later: Mutex::default(),
             wait: written.batch_wait,
             last_put: Mutex::default(),
+            left: Mutex::default(),
         })
     }
 
@@ -106,10 +113,8 @@ impl Outgoing {
             return settle(deliveries, &Outcome::deferred(Status::new(4, 4, 1), text));
         }
         // What the reader of a batch refuses must not come between others: the whole batch would be refused for it.
-        let (mut left, odd): (Vec<_>, Vec<_>) = deliveries.into_iter().partition(|delivery| {
-            let to = delivery.recipients().map(|recipient| recipient.address);
-            text::fits(delivery.sender(), to, delivery.smtputf8())
-        });
+        let (mut left, odd): (Vec<_>, Vec<_>) =
+            deliveries.into_iter().partition(|delivery| self.envelope(delivery).fits());
         let text = "an address of it cannot stand in a batch";
         settle(odd, &Outcome::failed(Status::new(5, 1, 3), text));
         while !left.is_empty() {
@@ -122,8 +127,9 @@ impl Outgoing {
             match some {
                 Ok((number, count)) => {
                     let batch = manifest::stem(&self.link, number);
-                    let outcome =
-                        Outcome::delivered(format!("in batch {batch}")).handed_over(Handover::Relayed);
+                    // Whoever is told what the sender wishes answers for that, too.
+                    let handover = if self.dsn { Handover::PassedOn } else { Handover::Relayed };
+                    let outcome = Outcome::delivered(format!("in batch {batch}")).handed_over(handover);
                     let rest = left.split_off(count.max(1).min(left.len()));
                     settle(left, &outcome);
                     left = rest;
@@ -133,9 +139,29 @@ impl Outgoing {
         }
     }
 
+    /// The envelope of a message as it stands in a batch.
+    fn envelope(&self, delivery: &Delivery<'_>) -> Envelope {
+        let flags = Flags { eight_bit: delivery.eight_bit(), smtputf8: delivery.smtputf8() };
+        let mut wishes = Wishes::default();
+        if self.dsn {
+            wishes.returned = Return::from_number(delivery.returned()).flatten();
+            delivery.envelope_id().clone_into(&mut wishes.envelope_id);
+        }
+        let to = delivery.recipients().map(|to| {
+            let mut wishes = RecipientWishes::default();
+            if self.dsn {
+                wishes.notify = Notify::from_bits(to.notify).unwrap_or_default();
+                to.origin.clone_into(&mut wishes.original);
+            }
+            (to.address.to_owned(), wishes)
+        });
+        Envelope::new(delivery.sender(), flags, &wishes, to)
+    }
+
     /// Puts as many as fit into the batch. Gives its number and how many they were, at least one.
     fn put_some(&self, deliveries: &[Delivery<'_>]) -> Result<(u64, usize), Trouble> {
         let mut open = self.open()?;
+        *self.left() = None;
         let before = (open.messages, open.size);
         let path = self.file(open.number, "open");
         let (mut count, mut out) =
@@ -147,9 +173,7 @@ impl Outgoing {
                 if full && count > 0 {
                     break;
                 }
-                let flags = Flags { eight_bit: delivery.eight_bit(), smtputf8: delivery.smtputf8() };
-                let to = delivery.recipients().map(|recipient| recipient.address);
-                text::write_message(&mut out, delivery.sender(), to, flags, delivery.pieces())?;
+                text::write_message(&mut out, &self.envelope(delivery), delivery.pieces())?;
                 count += 1;
             }
             out.flush()?;
@@ -172,7 +196,12 @@ impl Outgoing {
             }
             return Ok((number, count));
         }
+        *self.left() = Some((open.number, open.size, open.messages));
         Ok((open.number, count))
+    }
+
+    fn left(&self) -> std::sync::MutexGuard<'_, Option<(u64, u64, u64)>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The batch that grows, or a new one.
@@ -197,8 +226,12 @@ impl Outgoing {
             .mode(0o600)
             .open(&path)
             .map_err(trouble("cannot open"))?;
-        let (messages, end) = whole_messages(&file).map_err(trouble("cannot read"))?;
         let size = file.metadata().map_err(trouble("cannot look at"))?.len();
+        // What this instance has left needs no second look, which would cost by all that is in the batch.
+        let (messages, end) = match *self.left() {
+            Some((known, octets, messages)) if (known, octets) == (number, size) => (messages, octets),
+            _ => whole_messages(&file).map_err(trouble("cannot read"))?,
+        };
         if end < size {
             file.set_len(end).and_then(|()| file.sync_all()).map_err(trouble("cannot cut"))?;
         }
@@ -253,8 +286,11 @@ impl Outgoing {
         }
         self.later.lock().unwrap_or_else(PoisonError::into_inner).forget("carrier");
         for (number, _) in self.numbers()?.iter().filter(|(_, kind)| kind == "packed") {
-            if self.is_due(*number) {
-                self.copy(*number)?;
+            // Others go on: what is wrong with one may be its own file.
+            if self.is_due(*number)
+                && let Err(trouble) = self.copy(*number)
+            {
+                self.say(&format!("batch {number}"), trouble.to_string());
             }
         }
         Ok(())
@@ -290,9 +326,7 @@ impl Outgoing {
         let size = file.metadata().map_err(read)?.len();
         let suffix = if self.compress { ".bsmtp.gz" } else { ".bsmtp" };
         let name = format!("{}{suffix}", manifest::stem(&self.link, number));
-        // A batch of a million parts would be of no use to anybody.
-        let least = size.div_ceil(manifest::PARTS_MAX as u64);
-        let part_size = if self.part_size == 0 { u64::MAX } else { self.part_size.max(least) };
+        let part_size = self.part_size_of(size);
         let cut = size > part_size;
         let (mut whole, mut parts, mut buffer) = (Sha256::new(), Vec::new(), vec![0; BUFFER]);
         loop {
@@ -319,6 +353,12 @@ impl Outgoing {
         Ok(Manifest { link: self.link.clone(), number, messages, whole: digits(&whole.finalize()), parts })
     }
 
+    /// Octets of one part of a batch of this size. A batch of a million parts would be of no use to anybody.
+    fn part_size_of(&self, size: u64) -> u64 {
+        let least = size.div_ceil(manifest::PARTS_MAX as u64);
+        if self.part_size == 0 { u64::MAX } else { self.part_size.max(least) }
+    }
+
     /// Whether a batch is to be copied to the carrier: it never was, or it was long ago and is not there any more.
     fn is_due(&self, number: u64) -> bool {
         let sent = fs::metadata(self.file(number, "sent")).and_then(|about| about.modified());
@@ -332,25 +372,32 @@ impl Outgoing {
     fn copy(&self, number: u64) -> Result<(), Trouble> {
         let text = self.manifest_text(number)?;
         let name = format!("{}.manifest", manifest::stem(&self.link, number));
-        let manifest = match Manifest::parse(&text, &name) {
-            Ok(manifest) => manifest,
-            Err(why) => {
-                // Our own file is damaged, or the link was renamed: it is described anew.
-                self.log
-                    .write(Level::Warn, &format!("the manifest of batch {number} is written again: {why}"));
-                let packed = self.file(number, "packed");
-                let messages = text.lines().find_map(|line| line.strip_prefix("# messages: ")?.parse().ok());
-                self.describe(number, messages.unwrap_or(0), &packed)?
-            }
-        };
         let packed = self.file(number, "packed");
         let read = |error| Trouble { what: "cannot read", path: packed.clone(), error };
         let mut file = File::open(&packed).map_err(read)?;
         let size = file.metadata().map_err(read)?.len();
-        let part_size = match manifest.parts.len() as u64 {
-            1 => size,
-            parts => self.part_size.max(size.div_ceil(manifest::PARTS_MAX as u64)).max(size.div_ceil(parts)),
+        let part_size = self.part_size_of(size);
+        let known = match Manifest::parse(&text, &name) {
+            Ok(manifest) if is_cut_so(&file, size, part_size, &manifest).map_err(read)? => Ok(manifest),
+            Ok(_) => Err("PART_SIZE is another one now".to_owned()),
+            // Our own file is damaged, or the link was renamed.
+            Err(why) => Err(why),
         };
+        let manifest = match known {
+            Ok(manifest) => manifest,
+            Err(why) => {
+                self.log
+                    .write(Level::Warn, &format!("the manifest of batch {number} is written again: {why}"));
+                let messages = text.lines().find_map(|line| line.strip_prefix("# messages: ")?.parse().ok());
+                let manifest = self.describe(number, messages.unwrap_or(0), &packed)?;
+                // It is the same batch by its sum, and answers to it are compared with this.
+                sluice_durable::replace(&self.file(number, "manifest"), |out| {
+                    out.write_all(manifest.text().as_bytes())
+                })?;
+                manifest
+            }
+        };
+        file.seek(SeekFrom::Start(0)).map_err(read)?;
         for (sum, part) in &manifest.parts {
             let path = self.carrier.join(part);
             let mut found = Sha256::new();
@@ -531,77 +578,7 @@ impl Outgoing {
     }
 }
 
-/// Counts what goes to a file.
-struct Counted<'f> {
-    file: &'f File,
-    octets: u64,
-}
-
-impl Write for Counted<'_> {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(octets)?;
-        self.octets += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// How many whole messages a batch of ours has, and where the last of them ends.
-fn whole_messages(file: &File) -> io::Result<(u64, u64)> {
-    let limits = Limits { message: u64::MAX, batch: u64::MAX };
-    let mut file = file;
-    file.seek(SeekFrom::Start(0))?;
-    let mut reader = Reader::new(BufReader::with_capacity(BUFFER, file), limits);
-    let (mut messages, mut end) = (0, None);
-    loop {
-        match reader.next() {
-            Ok(Some(_)) => {
-                messages += 1;
-                end = Some(reader.position());
-            }
-            Err(text::Unreadable::Failed(error)) => return Err(error),
-            // Behind the last message: its end, `QUIT`, or what a crash has left of another.
-            Ok(None) | Err(text::Unreadable::Ends(..)) => {
-                return Ok((messages, end.unwrap_or_else(|| reader.head())));
-            }
-            // No crash leaves that, and what stands behind it has been settled: nothing is cut off.
-            Err(why @ text::Unreadable::Bad(..)) => {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, why.to_string()));
-            }
-        }
-    }
-}
-
 /// Octets as hexadecimal digits.
 pub(crate) fn digits(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn found(batch: &str) -> io::Result<(u64, u64)> {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(batch.as_bytes()).unwrap();
-        whole_messages(&file)
-    }
-
-    #[test]
-    fn only_what_a_crash_has_left_is_cut_off() {
-        let one = "EHLO h\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nx\r\n.\r\n";
-        let whole = one.len() as u64;
-        // A crash within the second message, after each of its octets.
-        for count in 0..one.len() - 1 {
-            assert_eq!(found(&format!("{one}{}", &one[..count])).unwrap(), (1, whole), "{count}");
-        }
-        assert_eq!(found("EHLO h\r\nMAIL").unwrap(), (0, 8));
-        let long = format!("{one}MAIL FROM:<a@b>\r\nRCPT TO:<{}@d>\r\nDATA\r\n.\r\n", "x".repeat(600));
-        for odd in [long, format!("{one}SOMETHING\r\n{one}"), format!("EHLO h\u{fc}\r\n{one}")] {
-            assert_eq!(found(&odd).unwrap_err().kind(), io::ErrorKind::InvalidData, "{odd}");
-        }
-    }
 }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! EHLO hub.example
-//! MAIL FROM:<fred@hub.example> BODY=8BITMIME
-//! RCPT TO:<ann@ship.example>
+//! MAIL FROM:<fred@hub.example> BODY=8BITMIME RET=HDRS ENVID=QQ+2B314159
+//! RCPT TO:<ann@ship.example> NOTIFY=SUCCESS ORCPT=rfc822;ann@hub.example
 //! DATA
 //! (the message in wire form)
 //! .
@@ -11,13 +11,15 @@
 //! ```
 //!
 //! What is written has CRLF line ends and is fit for `sendmail -bs` and `exim -bS`. What is read may have LF alone, as files made by
-//! hand have. A file is read twice: once to see that it is whole and keeps to the limits, and only then to take its messages in.
+//! hand have. What a sender wishes to be told (RFC 3461) is written where the channel is told that the reader knows it, and always read; when
+//! it wants a message released and how soon carried (RFC 4865, RFC 6710) stays with the hub that has been told. A file is read twice: once to see that it is whole and keeps to the limits, and only then to take its messages in.
 //!
 //! # Not here
 //! Files and folders.
 
 use std::io::{self, BufRead, Write};
 
+use sluice_mail::{RecipientWishes, Wishes};
 use sluice_smtp::command::{self, Command, Mistake};
 
 /// Longest line of a batch. A message with a line of more than 1,000 octets is refused later; this bounds what is held.
@@ -39,10 +41,20 @@ pub(crate) struct Limits {
 pub(crate) struct Parcel {
     /// Empty for the null reverse-path.
     pub(crate) sender: String,
-    pub(crate) recipients: Vec<String>,
+    pub(crate) recipients: Vec<To>,
     pub(crate) smtputf8: bool,
+    /// RET and ENVID.
+    pub(crate) wishes: Wishes,
     /// In wire form.
     pub(crate) content: Vec<u8>,
+}
+
+/// One of its recipients.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct To {
+    pub(crate) address: String,
+    /// NOTIFY and ORCPT.
+    pub(crate) wishes: RecipientWishes,
 }
 
 /// Why a batch is not read.
@@ -66,11 +78,57 @@ impl std::fmt::Display for Unreadable {
     }
 }
 
-/// Whether an envelope can be written so that a reader of batches understands it: a path has fewer octets than an address may have.
-pub(crate) fn fits<'a>(sender: &str, mut recipients: impl Iterator<Item = &'a str>, smtputf8: bool) -> bool {
-    let utf8 = if smtputf8 { " SMTPUTF8" } else { "" };
-    command::parse(format!("MAIL FROM:<{sender}>{utf8}").as_bytes()).is_ok()
-        && recipients.all(|to| command::parse(format!("RCPT TO:<{to}>").as_bytes()).is_ok())
+/// The lines of an envelope.
+#[derive(Debug)]
+pub(crate) struct Envelope {
+    mail: String,
+    recipients: Vec<String>,
+}
+
+impl Envelope {
+    /// Those of a message. A wish that no reader would take is left out.
+    pub(crate) fn new(
+        sender: &str,
+        flags: Flags,
+        wishes: &Wishes,
+        recipients: impl Iterator<Item = (String, RecipientWishes)>,
+    ) -> Envelope {
+        let body = if flags.eight_bit { " BODY=8BITMIME" } else { "" };
+        let utf8 = if flags.smtputf8 { " SMTPUTF8" } else { "" };
+        let returned =
+            wishes.returned.map(|returned| format!(" RET={}", returned.name())).unwrap_or_default();
+        let envelope_id = said("ENVID", &wishes.envelope_id);
+        let mail = format!("MAIL FROM:<{sender}>{body}{utf8}");
+        let recipients = recipients.map(|(address, wishes)| {
+            let line = format!("RCPT TO:<{address}>");
+            // One that is not ASCII came with SMTPUTF8, and goes with it.
+            let is_fit = wishes.original.is_ascii() || flags.smtputf8;
+            let original = if is_fit { said("ORCPT", &wishes.original) } else { String::new() };
+            with_wishes(line, &format!("{}{original}", said("NOTIFY", &wishes.notify.to_string())))
+        });
+        Envelope {
+            recipients: recipients.collect(),
+            mail: with_wishes(mail, &format!("{returned}{envelope_id}")),
+        }
+    }
+
+    /// Whether a reader of batches understands it: a path has fewer octets than an address may have.
+    pub(crate) fn fits(&self) -> bool {
+        std::iter::once(&self.mail)
+            .chain(&self.recipients)
+            .all(|line| command::parse(line.as_bytes()).is_ok())
+    }
+}
+
+/// A parameter; nothing where nothing is said.
+fn said(name: &str, value: &str) -> String {
+    if value.is_empty() { String::new() } else { format!(" {name}={value}") }
+}
+
+/// The line with these wishes, or without when nobody would read it with them.
+fn with_wishes(line: String, wishes: &str) -> String {
+    let whole = format!("{line}{wishes}");
+    if command::parse(whole.as_bytes()).is_ok() { whole } else { line }
 }
 
 /// Whether a batch can begin with the name of this host.
@@ -86,16 +144,12 @@ pub(crate) fn write_head(out: &mut dyn Write, host: &str) -> io::Result<()> {
 /// Writes a message with its envelope.
 pub(crate) fn write_message<'a>(
     out: &mut dyn Write,
-    sender: &str,
-    recipients: impl Iterator<Item = &'a str>,
-    flags: Flags,
+    envelope: &Envelope,
     pieces: impl Iterator<Item = &'a [u8]>,
 ) -> io::Result<()> {
-    let body = if flags.eight_bit { " BODY=8BITMIME" } else { "" };
-    let utf8 = if flags.smtputf8 { " SMTPUTF8" } else { "" };
-    write!(out, "MAIL FROM:<{sender}>{body}{utf8}\r\n")?;
-    for recipient in recipients {
-        write!(out, "RCPT TO:<{recipient}>\r\n")?;
+    write!(out, "{}\r\n", envelope.mail)?;
+    for line in &envelope.recipients {
+        write!(out, "{line}\r\n")?;
     }
     out.write_all(b"DATA\r\n")?;
     let mut last = *b"\r\n";
@@ -173,14 +227,16 @@ impl<R: BufRead> Reader<R> {
                     if parcel.is_some() {
                         return Err(bad("a second MAIL in front of DATA".to_owned()));
                     }
+                    // When it is released and how soon it is carried was for the hub that it came from.
+                    let wishes = Wishes { later: None, priority: None, ..params.wishes };
                     let smtputf8 = params.smtputf8;
-                    parcel = Some(Parcel { sender: path.to_owned(), smtputf8, ..Parcel::default() });
+                    parcel = Some(Parcel { sender: path.to_owned(), smtputf8, wishes, ..Parcel::default() });
                 }
-                Ok(Command::Rcpt { path, .. }) => match &mut parcel {
+                Ok(Command::Rcpt { path, wishes }) => match &mut parcel {
                     Some(parcel) if parcel.recipients.len() >= RECIPIENTS_MAX => {
                         return Err(bad(format!("more than {RECIPIENTS_MAX} recipients of one message")));
                     }
-                    Some(parcel) => parcel.recipients.push(path.to_owned()),
+                    Some(parcel) => parcel.recipients.push(To { address: path.to_owned(), wishes }),
                     None => return Err(bad("RCPT without MAIL".to_owned())),
                 },
                 Ok(Command::Data) => match parcel.take() {
@@ -284,6 +340,12 @@ fn shown(line: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sluice_mail::{LaterRelease, Notify, Return};
+
+    fn envelope(sender: &str, to: &[&str], flags: Flags) -> Envelope {
+        let to = to.iter().map(|to| ((*to).to_owned(), RecipientWishes::default()));
+        Envelope::new(sender, flags, &Wishes::default(), to)
+    }
 
     const LIMITS: Limits = Limits { message: 1000, batch: 100_000 };
 
@@ -294,9 +356,20 @@ mod tests {
             match reader.next() {
                 Ok(Some(parcel)) => {
                     let content = String::from_utf8_lossy(&parcel.content).replace("\r\n", "|");
-                    let to = parcel.recipients.join(" ");
+                    let to: Vec<String> = parcel
+                        .recipients
+                        .iter()
+                        .map(|to| {
+                            let notify = said("NOTIFY", &to.wishes.notify.to_string());
+                            format!("{}{notify}{}", to.address, said("ORCPT", &to.wishes.original))
+                        })
+                        .collect();
+                    let to = to.join(" ");
+                    let returned = parcel.wishes.returned.map_or("", Return::name);
+                    let wishes =
+                        format!("{}{}", said("RET", returned), said("ENVID", &parcel.wishes.envelope_id));
                     let utf8 = if parcel.smtputf8 { " utf8" } else { "" };
-                    told.push(format!("<{}> to {to}{utf8}: {content}", parcel.sender));
+                    told.push(format!("<{}>{wishes} to {to}{utf8}: {content}", parcel.sender));
                 }
                 Ok(None) => return told.join("\n"),
                 Err(why) => {
@@ -315,16 +388,53 @@ mod tests {
         let wire = b"Subject: x\r\n\r\n..dot\r\n";
         for cut in 0..=wire.len() {
             let pieces = [&wire[..cut], &wire[cut..]];
-            write_message(&mut batch, "s@a", ["r@b", "q@b"].into_iter(), plain, pieces.into_iter()).unwrap();
+            write_message(&mut batch, &envelope("s@a", &["r@b", "q@b"], plain), pieces.into_iter()).unwrap();
         }
         let utf8 = Flags { eight_bit: true, smtputf8: true };
-        write_message(&mut batch, "", ["j\u{fc}@b"].into_iter(), utf8, std::iter::empty()).unwrap();
+        write_message(&mut batch, &envelope("", &["j\u{fc}@b"], utf8), std::iter::empty()).unwrap();
         write_end(&mut batch).unwrap();
         let text = String::from_utf8(batch).unwrap();
         let one = "<s@a> to r@b q@b: Subject: x||..dot|\n".repeat(wire.len() + 1);
         assert_eq!(told(&text), format!("{one}<> to j\u{fc}@b utf8: "));
         // As it is when somebody has edited it.
         assert_eq!(told(&text.replace("\r\n", "\n")), told(&text));
+    }
+
+    #[test]
+    fn what_a_sender_wishes_is_written_and_read() {
+        let wishes = Wishes {
+            returned: Some(Return::Headers),
+            envelope_id: "QQ+2B31".to_owned(),
+            later: Some(LaterRelease::For(60)),
+            ..Wishes::default()
+        };
+        let to = |notify: u8, original: &str| RecipientWishes {
+            notify: Notify::from_bits(notify).unwrap(),
+            original: original.to_owned(),
+        };
+        let recipients = [
+            ("r@b".to_owned(), to(10, "rfc822;r+2Bx@c")),
+            ("q@b".to_owned(), to(1, "")),
+            ("p@b".to_owned(), to(0, "utf-8;j\u{fc}@b")),
+            ("o@b".to_owned(), to(0, "no type")),
+        ];
+        let plain = Flags { eight_bit: false, smtputf8: false };
+        let mut batch = Vec::new();
+        let envelope = Envelope::new("s@a", plain, &wishes, recipients.into_iter());
+        assert!(envelope.fits(), "what cannot be written of the wishes is left out, and the mail goes");
+        write_message(&mut batch, &envelope, [&b"x\r\n"[..]].into_iter()).unwrap();
+        let text = String::from_utf8(batch).unwrap();
+        assert!(!text.contains("HOLDFOR"), "{text}");
+        assert_eq!(
+            told(&text),
+            "<s@a> RET=HDRS ENVID=QQ+2B31 to r@b NOTIFY=SUCCESS,DELAY ORCPT=rfc822;r+2Bx@c q@b NOTIFY=NEVER p@b o@b: x|"
+        );
+        // What asks for something that no batch can give is read, and means nothing.
+        let asks = "MAIL FROM:<a@b> HOLDFOR=60 MT-PRIORITY=3 RET=FULL\nRCPT TO:<c@d>\nDATA\nhi\n.\n";
+        assert_eq!(told(asks), "<a@b> RET=FULL to c@d: hi|");
+        for bad in ["MAIL FROM:<a@b> RET=SOME\n", "MAIL FROM:<a@b>\nRCPT TO:<c@d> NOTIFY=NEVER,DELAY\n"] {
+            assert!(told(bad).starts_with("line "), "{}", told(bad));
+        }
     }
 
     #[test]
@@ -341,10 +451,13 @@ mod tests {
     #[test]
     fn what_a_reader_would_refuse_is_known_before_it_is_written() {
         let long = format!("{}@ship.example", "x".repeat(600));
-        assert!(fits("", ["a@b", "j\u{fc}@b"].into_iter(), true));
-        assert!(fits("s@a", ["a@b"].into_iter(), false));
-        assert!(!fits("s@a", ["a@b", &long].into_iter(), false));
-        assert!(!fits(&long, ["a@b"].into_iter(), false));
+        let fits = |sender: &str, to: &[&str], smtputf8| {
+            envelope(sender, to, Flags { eight_bit: false, smtputf8 }).fits()
+        };
+        assert!(fits("", &["a@b", "j\u{fc}@b"], true));
+        assert!(fits("s@a", &["a@b"], false));
+        assert!(!fits("s@a", &["a@b", &long], false));
+        assert!(!fits(&long, &["a@b"], false));
         assert!(greets("hub.example") && greets("[192.0.2.1]"));
         assert!(!greets("h\u{fc}b.example") && !greets(&"x".repeat(2000)));
     }

@@ -12,9 +12,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use flate2::read::MultiGzDecoder;
+use sluice_mail::Wishes;
+use sluice_mail::notice::Action;
 use sluice_sdk::{Level, Log, NotTaken, Outcome, Submission, Worker};
 
-use crate::text::{Limits, Parcel, Reader, Unreadable};
+use crate::text::{Limits, Parcel, Reader, To, Unreadable};
 use crate::told;
 
 /// Room in which files are read.
@@ -125,16 +127,19 @@ impl Work<'_> {
     ) -> Result<(), Fate> {
         let later =
             |error: io::Error| Fate::Later(format!("cannot write {}: {error}", self.record.display()));
-        let open: Vec<(u64, &str)> = (0..)
-            .zip(parcel.recipients.iter().map(String::as_str))
+        let open: Vec<(u64, &To)> = (0..)
+            .zip(&parcel.recipients)
             .filter(|(number, _)| !record.answered.contains(&(index, *number)))
             .collect();
         let mut submission = Submission::new(parcel.sender.as_str(), [parcel.content.as_slice()]);
         if parcel.smtputf8 {
             submission = submission.smtputf8();
         }
-        for (_, recipient) in &open {
-            submission = submission.to(*recipient);
+        let Wishes { returned, envelope_id, .. } = &parcel.wishes;
+        submission = submission.wishing(returned.map_or(0, |returned| returned as u8), envelope_id.as_str());
+        for (_, To { address, wishes }) in &open {
+            submission =
+                submission.to_notifying(address.as_str(), wishes.notify.bits(), wishes.original.as_str());
         }
         let answers = match open.is_empty() {
             true => Vec::new(),
@@ -146,8 +151,11 @@ impl Work<'_> {
                 Outcome::Delivered { .. } => taken.push(*number),
                 Outcome::Failed { .. } => refused.push((*number, *recipient, answer)),
                 Outcome::Deferred { status, text, .. } => {
-                    waiting =
-                        Some(format!("message {}: {recipient} is deferred: {status} {text}", index + 1));
+                    waiting = Some(format!(
+                        "message {}: {} is deferred: {status} {text}",
+                        index + 1,
+                        recipient.address
+                    ));
                 }
             }
         }
@@ -156,7 +164,7 @@ impl Work<'_> {
             record.answer(index, &taken).map_err(later)?;
         }
         if !refused.is_empty() {
-            let about: Vec<(&str, Outcome)> =
+            let about: Vec<(&To, Outcome)> =
                 refused.iter().map(|(_, recipient, outcome)| (*recipient, outcome.clone())).collect();
             self.tell(worker, index, parcel, &about)?;
             let numbers: Vec<u64> = refused.iter().map(|(number, ..)| *number).collect();
@@ -177,29 +185,33 @@ impl Work<'_> {
         }
     }
 
-    /// Sends the sender a notice about recipients who were refused. There is none for the null reverse-path.
+    /// Sends the sender a notice about recipients who were refused. There is none for the null reverse-path, nor about a recipient of whom
+    /// the sender wants to hear nothing.
     fn tell(
         &self,
         worker: &Worker<'_>,
         index: u64,
         parcel: &Parcel,
-        refused: &[(&str, Outcome)],
+        refused: &[(&To, Outcome)],
     ) -> Result<(), Fate> {
         for (recipient, outcome) in refused {
             let text = format!(
-                "batch {}, message {} from <{}>: {recipient} is refused: {} {}",
+                "batch {}, message {} from <{}>: {} is refused: {} {}",
                 self.name,
                 index + 1,
                 parcel.sender,
+                recipient.address,
                 outcome.status(),
                 outcome.text()
             );
             self.log.write(Level::Warn, &text);
         }
-        if parcel.sender.is_empty() {
+        let wants = |(to, _): &&(&To, Outcome)| to.wishes.notify.wants(Action::Failed);
+        let refused: Vec<(&To, Outcome)> = refused.iter().filter(wants).cloned().collect();
+        if parcel.sender.is_empty() || refused.is_empty() {
             return Ok(());
         }
-        let content = told::notice(self.host, &format!("{}.{index}", self.name), parcel, refused);
+        let content = told::notice(self.host, &format!("{}.{index}", self.name), parcel, &refused);
         let mut notice = Submission::new("", [content.as_slice()]).to(parcel.sender.as_str());
         if !parcel.sender.is_ascii() {
             notice = notice.smtputf8();
