@@ -1,6 +1,6 @@
 //! From a delivery to a file.
 //!
-//! The name is made of when the message arrived, its queue id and its first recipient. A delivery that is made once more, after a crash, has the
+//! The name is made of when the message arrived, its queue id and its recipients. A delivery that is made once more, after a crash, has the
 //! same name; what lies there is then the same message, and is left alone.
 
 use std::io::{self, Read, Write};
@@ -42,8 +42,8 @@ impl Dropping {
 
     /// Drops a message for all its recipients.
     pub(crate) fn put(&self, delivery: &Delivery<'_>) -> Outcome {
-        let first = delivery.recipients().next().map_or(0, |recipient| recipient.index);
-        let name = format!("{:013}-{}-{first}", delivery.arrived_ms(), delivery.id());
+        let recipients = of_recipients(delivery.recipients().map(|recipient| recipient.index));
+        let name = format!("{:013}-{}-{recipients}", delivery.arrived_ms(), delivery.id());
         let written = match self.write(delivery, &name) {
             // Whoever wrote it may not have come to make its name durable.
             Err(trouble) if trouble.is_taken() => sluice_durable::sync_folder(&self.folder).and(Err(trouble)),
@@ -92,7 +92,39 @@ impl Dropping {
     }
 }
 
+/// The part of a name that tells these recipients from others of the message: they may be put together in another way when the
+/// channel's keywords have changed.
+fn of_recipients(indexes: impl Iterator<Item = u32>) -> String {
+    let indexes: Vec<u32> = indexes.collect();
+    let first = indexes.first().copied().unwrap_or(0);
+    if indexes.len() < 2 {
+        return first.to_string();
+    }
+    // FNV-1a: the same in every version, which no hash of the standard library is.
+    let octets = indexes.iter().flat_map(|index| index.to_le_bytes());
+    let sum = octets.fold(0xcbf2_9ce4_8422_2325_u64, |sum, octet| {
+        (sum ^ u64::from(octet)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("{first}-{:08x}", (sum ^ (sum >> 32)) & 0xffff_ffff)
+}
+
 /// An address as part of a line.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recipients_that_are_put_together_in_another_way_have_another_name() {
+        let name = |indexes: &[u32]| of_recipients(indexes.iter().copied());
+        assert_eq!((name(&[]), name(&[7])), ("0".to_owned(), "7".to_owned()));
+        assert_eq!(name(&[0, 1, 2]), name(&[0, 1, 2]));
+        let names = [name(&[0]), name(&[0, 1]), name(&[0, 2]), name(&[0, 1, 2])];
+        assert!(names.iter().enumerate().all(|(at, one)| !names[..at].contains(one)), "{names:?}");
+        // What is written into folders of others stays as it is.
+        assert!(names[1].len() == 10 && names[1].starts_with("0-"), "{names:?}");
+    }
 }
