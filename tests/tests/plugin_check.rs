@@ -1,10 +1,13 @@
 //! The conformance suite passes the plugins that are shipped, and finds each fault by the check that is for it.
 
-use sluice_testkit::{Ran, built};
-use sluice_tests::is_root;
+use sluice_testkit::{Ran, Site, built};
+use sluice_tests::{is_root, plugin_in_c};
+use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// `sluice plugin check FILE …`, in a folder of its own.
 fn check(folder: &Path, file: &Path, arguments: &[&str]) -> Ran {
@@ -200,4 +203,194 @@ fn what_is_no_plugin_is_said_and_the_rest_is_not_run() {
         check(folder.path(), &built("libsluice_bitbucket.so"), &["--option", "LOG_DISCARDED=perhaps"]);
     let found = failed(&option);
     assert!(found[0].0 == "settings" && found[0].1.contains("it must be 0 or 1"), "{found:?}");
+}
+
+#[test]
+fn great_numbers_are_delivered_to_mailboxes_and_programs() {
+    let checks = ["--only", "many", "--only", "leak", "--only", "crowd"];
+    passes("local", &[&["--option", "MAILDIR_ROOT=boxes/%u", "--fewer", "20"], &checks[..]].concat());
+    let account = if is_root() { ["--option", "USER=nobody"].as_slice() } else { &[] };
+    passes("pipe", &[&["--option", "COMMAND=/bin/true", "--fewer", "20"], account, &checks].concat());
+}
+
+/// What each plugin that is shipped is given so that it can do something. A peer that is not there defers the mail, which keeps
+/// the contract.
+const SHIPPED: &[(&str, &[&str])] = &[
+    ("archive", &["--option", "ARCHIVE_DIR=kept"]),
+    ("bitbucket", &[]),
+    ("bsmtp", &["--option", "OUT_DIR=out", "--option", "STATE_DIR=state", "--option", "LINK=check"]),
+    ("conversion", &[]),
+    ("defragment", &["--option", "FOLDER=pieces"]),
+    ("directory", &["--option", "DROP_DIR=dropped", "--option", "PICKUP_DIR=put"]),
+    ("http", &["--option", "URL=http://127.0.0.1:1/hook"]),
+    ("local", &["--option", "MAILDIR_ROOT=boxes/%u"]),
+    ("pipe", &["--option", "COMMAND=/bin/true"]),
+    ("reprocess", &[]),
+    ("tcp", &["--keyword", "daemon=[127.0.0.1]", "--keyword", "port=1"]),
+];
+
+/// The samples in Rust, which are built as plugins are.
+const SAMPLES: &[(&str, &[&str])] = &[
+    (
+        "pop3",
+        &[
+            "--option",
+            "SERVER=127.0.0.1:1",
+            "--option",
+            "USER=fred",
+            "--option",
+            "PASSWORD_FILE=password",
+            "--option",
+            "RECIPIENT=fred@check.example",
+        ],
+    ),
+    ("webhook", &["--option", "URL=http://127.0.0.1:1/hook"]),
+    ("words", &["--option", "WORDS=lottery", "--option", "ATTACHMENTS=.exe"]),
+];
+
+/// The folders of a folder of this repository.
+fn packages(of: &str) -> BTreeSet<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(of);
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry"));
+    let folders = entries.filter(|entry| entry.path().is_dir());
+    folders.map(|entry| entry.file_name().into_string().expect("a name")).collect()
+}
+
+#[test]
+fn every_plugin_and_sample_keeps_the_contract() {
+    let named = |table: &[(&str, &[&str])], more: &str| -> BTreeSet<String> {
+        table.iter().map(|(name, _)| (*name).to_owned()).chain([more.to_owned()]).collect()
+    };
+    // Each has its line above; the fixture that misbehaves and the sample in C have tests of their own.
+    assert_eq!(packages("plugins"), named(SHIPPED, "misbehaving"));
+    assert_eq!(packages("samples/plugins"), named(SAMPLES, "fifo"));
+    for (name, arguments) in SHIPPED.iter().chain(SAMPLES) {
+        let folder = folder();
+        for made in ["out", "dropped", "put"] {
+            fs::create_dir(folder.path().join(made)).expect("a folder");
+        }
+        fs::write(folder.path().join("password"), "secret\n").expect("a file");
+        fs::set_permissions(folder.path().join("password"), fs::Permissions::from_mode(0o600))
+            .expect("its mode");
+        let account = if is_root() && ["pipe", "conversion"].contains(name) {
+            ["--option", "USER=nobody"].as_slice()
+        } else {
+            &[]
+        };
+        let checks = [
+            "one",
+            "recipients",
+            "order",
+            "empty",
+            "hostile",
+            "addresses",
+            "filter",
+            "later-hub",
+            "older-hub",
+            "stop",
+        ];
+        let only: Vec<&str> = checks.into_iter().flat_map(|check| ["--only", check]).collect();
+        let ran = check(
+            folder.path(),
+            &built(&format!("libsluice_{name}.so")),
+            &[arguments, account, &only].concat(),
+        );
+        assert_eq!(failed(&ran), [], "{name}: {}", ran.err);
+    }
+}
+
+#[test]
+fn the_sample_in_c_keeps_the_contract() {
+    let folder = folder();
+    let file = plugin_in_c("samples/plugins/fifo/fifo.c", "fifo", folder.path());
+    // Nobody reads there, so everything is deferred.
+    assert!(Command::new("mkfifo").arg(folder.path().join("line")).status().is_ok_and(|made| made.success()));
+    let ran = check(folder.path(), &file, &["--option", "DEVICE=line", "--fewer", "20"]);
+    assert_eq!(failed(&ran), [], "{}", ran.err);
+}
+
+#[test]
+fn a_filter_is_shown_what_strangers_send_and_its_faults_are_found() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let text = fs::read_to_string(root.join("crates/host/tests/fixtures/filter.c")).expect("the fixture");
+    let filtered = "    uint32_t verdict = SLUICE_FILTER_ACCEPT;\n    if (content == NULL) {";
+    assert!(text.contains(filtered));
+    // What the filter does with every message, and a part of what is found.
+    for (does, says) in [
+        ("", None),
+        ("free(content); return SLUICE_FILTER_FAILED;", None),
+        ("free(content); return 77;", Some("returned 77, which has no meaning")),
+        ("if (message->body_size > 1000000) { abort(); }", Some("died of signal 6")),
+        (
+            "if (message->recipient_count > 1) { sleep_for(60000); }",
+            Some("with an empty message: it did not return within 2s"),
+        ),
+        ("edit(to, SLUICE_EDIT_ADD_LAST, 0, \"X-A: y\", \"x\");", Some("it gives a change of the header")),
+        ("if (fopen(\"/dev/null\", \"r\") == NULL) { abort(); }", Some("files stay open")),
+    ] {
+        let folder = folder();
+        let source = folder.path().join("filter.c");
+        let changed = text.replace(
+            filtered,
+            &format!("    uint32_t verdict = SLUICE_FILTER_ACCEPT;\n    {does}\n    if (content == NULL) {{"),
+        );
+        fs::write(&source, changed).expect("a file");
+        let file = plugin_in_c(source.to_str().expect("a path"), "filter", folder.path());
+        let ran = check(folder.path(), &file, &["--only", "filter", "--seconds", "2"]);
+        let found = failed(&ran);
+        match says {
+            None => assert_eq!(found, [], "{does}: {}", ran.err),
+            Some(says) => {
+                assert!(
+                    found.len() == 1 && found[0].0 == "filter" && found[0].1.contains(says),
+                    "{does}: {found:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_check_gives_no_plugin_the_folder_of_the_spool() {
+    let site = Site::new("check-spool");
+    let text = "hub.example $U@hub.example\n\nl\nhub.example\n\ntcp_local smtp\nTCP-DAEMON\n\ndefragment\nDEFRAGMENT-DAEMON\n";
+    site.write("sluice.cnf", text);
+    let config = site.configuration().display().to_string();
+    let arguments = ["--config", &config, "--channel", "defragment"];
+    let ran = check(site.folder(), &built("libsluice_defragment.so"), &arguments);
+    let found = failed(&ran);
+    assert!(found[0].0 == "settings" && found[0].1.contains("does not say where its spool is"), "{found:?}");
+    // With a folder of its own there is nothing against it.
+    let with_folder = [&arguments[..], &["--option", "FOLDER=pieces", "--only", "one"]].concat();
+    assert_eq!(failed(&check(site.folder(), &built("libsluice_defragment.so"), &with_folder)), []);
+}
+
+#[test]
+fn a_program_that_outlives_a_check_does_not_hold_it_up() {
+    let folder = folder();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("src/fixtures/faulty.c")).expect("the fixture");
+    let create = "static int32_t create(";
+    assert!(text.contains(create));
+    // It has the check's standard output and error open for as long as it lives.
+    let starts = "#include <stdlib.h>\n__attribute__((constructor)) static void start(void) {\n    \
+                  if (system(\"sleep 100 & echo $! >> left; echo some words >&2\") != 0) {\n        abort();\n    }\n}\n\n";
+    let text = text.replacen(create, &format!("{starts}{create}"), 1);
+    let begun = Instant::now();
+    let mut found = Vec::new();
+    for text in [text.clone(), text.replace("    *channel = faulty;", "    (void)channel;\n    abort();")] {
+        fs::write(folder.path().join("faulty.c"), text).expect("a file");
+        let source = folder.path().join("faulty.c");
+        let file = plugin_in_c(source.to_str().expect("a path"), "faulty", folder.path());
+        found.push(failed(&check(folder.path(), &file, &["--only", "one"])));
+    }
+    let took = begun.elapsed();
+    let left = fs::read_to_string(folder.path().join("left")).expect("the ids of what was left");
+    let _ = Command::new("kill").args(left.split_whitespace()).status();
+    assert_eq!(found[0], []);
+    assert!(
+        found[1][0].0 == "settings" && found[1][0].1.contains("died of signal 6; it last said: some words"),
+        "{found:?}"
+    );
+    assert!(took < Duration::from_secs(60), "{took:?}");
 }

@@ -535,6 +535,9 @@ pub(crate) struct PluginCheck {
     /// More of everything; takes minutes.
     #[arg(long)]
     pub(crate) full: bool,
+    /// So many times fewer messages, recipients and channels in the checks with many, for a plugin for which each costs a file or a program.
+    #[arg(long, value_name = "TIMES", default_value_t = 1, conflicts_with = "full", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) fewer: u32,
     /// Runs each check under valgrind, which reports wrong accesses and leaks; there is less of everything then.
     #[arg(long)]
     pub(crate) valgrind: bool,

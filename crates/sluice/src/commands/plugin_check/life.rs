@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sluice_host::{OptionKind, Setting, SettingKind, Spec};
 
-use super::stage::{Held, Stage, Tried, delivery};
+use super::stage::{Held, Stage, Tried, compare, delivery};
 
 const ONE: &str = "fred@check.example";
 /// Memory that may be added by each message, in bytes, before it is a leak; and how much there must be of it in all, in KiB.
@@ -169,16 +169,6 @@ pub(super) fn hundred(stage: &Stage) -> Tried {
     let before = Held::settled(0);
     (first..first + stage.number(100, 1000)).try_for_each(round)?;
     compare(before, Held::settled(before.threads))
-}
-
-fn compare(before: Held, after: Held) -> Tried {
-    if after.threads > before.threads {
-        return Err(format!("threads are left: {} before, {} after", before.threads, after.threads));
-    }
-    if after.files > before.files {
-        return Err(format!("files stay open: {} before, {} after", before.files, after.files));
-    }
-    Ok(String::new())
 }
 
 pub(super) fn leak(stage: &Stage) -> Tried {

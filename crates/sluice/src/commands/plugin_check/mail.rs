@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluice_host::{Delivery, Guise, Spec};
+use sluice_host::{Content, Delivery, Guise, Spec};
 
 use super::LARGE;
 use super::stage::{Channel, Pieces, Stage, Tried, delivery, with_content};
@@ -67,25 +67,36 @@ pub(super) fn poll(stage: &Stage) -> Tried {
 }
 
 /// One delivery for each content.
-fn contents(contents: Vec<Vec<u8>>) -> Vec<Delivery> {
+fn deliveries(contents: Vec<Arc<dyn Content>>) -> Vec<Delivery> {
     let made = contents.into_iter().enumerate();
     made.map(|(number, content)| {
-        let eight_bit = !content.is_ascii();
-        Delivery { eight_bit, ..with_content(number, &[ONE], Arc::new(content)) }
+        let mut eight_bit = false;
+        content.pieces(&mut |piece| eight_bit |= !piece.is_ascii());
+        Delivery { eight_bit, ..with_content(number, &[ONE], content) }
     })
     .collect()
 }
 
 pub(super) fn empty(stage: &Stage) -> Tried {
+    stage.delivers(stage.channel(), deliveries(empty_contents()))
+}
+
+/// Messages of which something is missing.
+pub(super) fn empty_contents() -> Vec<Arc<dyn Content>> {
     let texts = ["", "\r\n", "Subject: header only\r\n", "Subject: header only\r\n\r\n", "\r\nbody only\r\n"];
-    stage.delivers(stage.channel(), contents(texts.map(|text| text.as_bytes().to_vec()).to_vec()))
+    texts.iter().map(|text| Arc::new(text.as_bytes().to_vec()) as Arc<dyn Content>).collect()
 }
 
 pub(super) fn hostile(stage: &Stage) -> Tried {
+    stage.delivers(stage.channel(), deliveries(hostile_contents()))
+}
+
+/// Messages that nobody writes who means well.
+pub(super) fn hostile_contents() -> Vec<Arc<dyn Content>> {
     let header = "From: sender@origin.example\r\nSubject: hostile\r\n";
     let with_body = |body: &[u8]| [header.as_bytes(), b"\r\n", body].concat();
     let long = [vec![b'x'; 100_000], b"\r\n".to_vec()].concat();
-    let mut all = contents(vec![
+    let whole = [
         with_body(&long),
         [b"Subject: ", &long[..]].concat(),
         with_body(b"..\r\n...\r\n.. \r\n..QUIT\r\n..\r\n"),
@@ -97,11 +108,13 @@ pub(super) fn hostile(stage: &Stage) -> Tried {
         format!("{header}{}\r\nbody\r\n", "X-Many: of them\r\n".repeat(10_000)).into_bytes(),
         format!("Subject: folded\r\n{}\r\nbody\r\n", " again and again\r\n".repeat(10_000)).into_bytes(),
         with_body(&b"\r\n".repeat(20_000)),
-    ]);
+    ];
+    let mut all: Vec<Arc<dyn Content>> =
+        whole.into_iter().map(|content| Arc::new(content) as Arc<dyn Content>).collect();
     let text = with_body(&b"Words that are cut anywhere, between CR and LF too.\r\n".repeat(100));
     let pieces = Pieces(text.chunks(5).map(<[u8]>::to_vec).collect());
-    all.push(with_content(all.len(), &[ONE], Arc::new(pieces)));
-    stage.delivers(stage.channel(), all)
+    all.push(Arc::new(pieces));
+    all
 }
 
 pub(super) fn addresses(stage: &Stage) -> Tried {
@@ -146,11 +159,16 @@ pub(super) fn crowd(stage: &Stage) -> Tried {
 }
 
 pub(super) fn big(stage: &Stage) -> Tried {
+    stage.delivers(patient(stage), vec![with_content(1, &[ONE], big_content(stage))])
+}
+
+/// A large message.
+pub(super) fn big_content(stage: &Stage) -> Arc<dyn Content> {
     let line = [vec![b'y'; 1022], b"\r\n".to_vec()].concat();
     let megabyte = line.repeat(1024);
     let mut pieces = vec![b"Subject: large\r\n\r\n".to_vec()];
     pieces.extend(std::iter::repeat_n(megabyte, stage.number(64, 256)));
-    stage.delivers(patient(stage), vec![with_content(1, &[ONE], Arc::new(Pieces(pieces)))])
+    Arc::new(Pieces(pieces))
 }
 
 pub(super) fn later_hub(stage: &Stage) -> Tried {

@@ -10,13 +10,14 @@
 //! and is remarked.
 //!
 //! # Not here
-//! What the checks do (`life`, `mail`), and what they stand on (`stage`).
+//! What the checks do (`life`, `mail`, `verdicts`), and what they stand on (`stage`).
 
 mod life;
 mod mail;
 mod stage;
+mod verdicts;
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
@@ -30,6 +31,7 @@ use crate::cli::{Format, PluginCheck};
 use crate::exit::{Exit, Failure};
 use crate::load;
 use crate::output::line;
+use crate::plugins::LastWords;
 use stage::{Stage, Tried};
 
 /// How much longer everything may take under valgrind, and how many times less of it there is.
@@ -40,8 +42,12 @@ const LARGE: u32 = 20;
 const CHECK_LIMIT: Duration = Duration::from_secs(90);
 /// valgrind(1) ends with this when it has found something and the program has not.
 const VALGRIND_FOUND: i32 = 99;
+/// How often is looked whether a process has ended.
+const LOOK: Duration = Duration::from_millis(5);
+/// How long is waited for what a process has said when it has ended: programs that the plugin has started may live on.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Most of what a process says that is shown.
-const SAID_MAX: u64 = 16 * 1024;
+const SAID_MAX: usize = 16 * 1024;
 
 /// One check.
 struct Check {
@@ -62,7 +68,7 @@ const fn gate(name: &'static str, about: &'static str, run: fn(&Stage) -> Tried)
 }
 
 /// All of them, in their order.
-static CHECKS: [Check; 20] = [
+static CHECKS: [Check; 21] = [
     gate("file", "it is a plugin for this hub, in a file that nobody else can write", life::file),
     gate("settings", "it makes a channel of the settings that it is given", life::settings),
     gate("one", "a message for one recipient is settled", mail::one),
@@ -77,6 +83,7 @@ static CHECKS: [Check; 20] = [
     check("addresses", "senders and recipients as strangers write them", mail::addresses),
     check("crowd", "10,000 recipients of one message", mail::crowd),
     check("big", "a message of 64 MiB (256 with --full)", mail::big),
+    check("filter", "a filter has a verdict on empty, hostile and large messages", verdicts::filter),
     check("later-hub", "a hub with flags, fields and settings that are not known yet", mail::later_hub),
     check("older-hub", "a hub that has only what the first one had", mail::older_hub),
     check("taken-away", "deliveries that are taken away at their deadline", life::taken_away),
@@ -187,6 +194,9 @@ fn in_a_process(arguments: &PluginCheck, check: &Check) -> Result<Report, Failur
     command.args(["plugin", "check"]).arg(&arguments.file).args(["--one", check.name, "--mark", &mark]);
     command.arg("--config").arg(&arguments.common.config);
     command.args(["--seconds", &arguments.seconds.to_string()]);
+    if arguments.fewer > 1 {
+        command.args(["--fewer", &arguments.fewer.to_string()]);
+    }
     for option in &arguments.options {
         command.arg("--option").arg(option);
     }
@@ -249,7 +259,7 @@ fn wait_for(process: &mut Child, mark: &str, limit: Duration) -> Ended {
     let (sender, reports) = channel();
     let mark = mark.to_owned();
     if let Some(out) = process.stdout.take() {
-        // Ends with the process, at the latest.
+        // Ends when nobody has that end open any more.
         thread::spawn(move || {
             for text in BufReader::new(out).split(b'\n').map_while(Result::ok) {
                 let text = String::from_utf8_lossy(&text).into_owned();
@@ -261,23 +271,16 @@ fn wait_for(process: &mut Child, mark: &str, limit: Duration) -> Ended {
             }
         });
     }
-    let errors = process.stderr.take();
-    let said = thread::spawn(move || {
-        let mut said = Vec::new();
-        if let Some(mut errors) = errors {
-            let _ = (&mut errors).take(SAID_MAX).read_to_end(&mut said);
-            // What it says beyond that is read and forgotten, so that it need not wait.
-            let _ = std::io::copy(&mut errors, &mut std::io::sink());
-        }
-        String::from_utf8_lossy(&said).into_owned()
-    });
+    let said = process.stderr.take().map(|errors| LastWords::of(errors, SAID_MAX));
     let end = Instant::now() + limit;
-    // It ends with the process at the latest, which sends none when it dies.
-    let report: Option<Report> = reports.recv_timeout(limit).ok();
+    let mut report: Option<Report> = None;
     let status = loop {
         match process.try_wait() {
             Ok(Some(status)) => break Some(status),
-            Ok(None) if Instant::now() < end => thread::sleep(Duration::from_millis(5)),
+            Ok(None) if Instant::now() < end => {
+                thread::sleep(LOOK);
+                report = report.or_else(|| reports.try_recv().ok());
+            }
             _ => {
                 // Both fail only when it has just ended.
                 let _ = process.kill();
@@ -286,7 +289,10 @@ fn wait_for(process: &mut Child, mark: &str, limit: Duration) -> Ended {
             }
         }
     };
-    Ended { report, status, said: said.join().unwrap_or_default(), within: limit }
+    // One that dies sends none. Its standard output may be open for longer than it lives, as its standard error may.
+    let report = report.or_else(|| reports.recv_timeout(LAST_WORDS).ok());
+    let said = said.map(|said| said.within(LAST_WORDS)).unwrap_or_default();
+    Ended { report, status, said, within: limit }
 }
 
 /// What a process that has ended says about the plugin.

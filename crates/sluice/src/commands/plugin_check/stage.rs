@@ -48,10 +48,12 @@ impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Complaints {
         }
         let mut text = Text(String::new());
         event.record(&mut text);
-        if let Some(complaint) = text.0.strip_prefix("the plugin is faulty: ") {
+        let of_filter = text.0.strip_prefix("a filter gives ").map(|rest| format!("it gives {rest}"));
+        let of_channel = text.0.strip_prefix("the plugin is faulty: ").map(str::to_owned);
+        if let Some(complaint) = of_channel.or(of_filter) {
             let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if all.len() < 1000 {
-                all.push(complaint.to_owned());
+                all.push(complaint);
             }
         }
     }
@@ -78,6 +80,8 @@ pub(super) struct Stage {
     pub(super) plugin: Arc<Plugin>,
     pub(super) settings: Vec<Setting>,
     pub(super) full: bool,
+    /// So many times fewer of what there are many of.
+    pub(super) fewer: usize,
     pub(super) valgrind: bool,
     /// How long one delivery may take.
     pub(super) patience: Duration,
@@ -101,6 +105,7 @@ impl Stage {
             plugin,
             settings,
             full: arguments.full,
+            fewer: arguments.fewer as usize,
             valgrind: arguments.valgrind,
             patience,
             complaints,
@@ -109,11 +114,12 @@ impl Stage {
 
     /// So many of something, or fewer where each is slow.
     pub(super) const fn number(&self, usually: usize, full: usize) -> usize {
-        match (self.valgrind, self.full) {
+        let number = match (self.valgrind, self.full) {
             (true, _) => usually.div_ceil(VALGRIND_SLOWER as usize),
             (false, true) => full,
             (false, false) => usually,
-        }
+        };
+        number.div_ceil(self.fewer)
     }
 
     /// How a channel is run here.
@@ -439,4 +445,15 @@ impl Held {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// That nothing is left of what was done between the two.
+pub(super) fn compare(before: Held, after: Held) -> Tried {
+    if after.threads > before.threads {
+        return Err(format!("threads are left: {} before, {} after", before.threads, after.threads));
+    }
+    if after.files > before.files {
+        return Err(format!("files stay open: {} before, {} after", before.files, after.files));
+    }
+    Ok(String::new())
 }
