@@ -361,9 +361,17 @@ fn a_segment_in_quarantine_is_brought_back_by_command_and_its_mail_goes_once() {
     assert!(look.code == 0 && rows.len() == 12, "{}{}", look.out, look.err);
     assert!(rows.iter().all(|row| row["fate"] == "missing" && row["recipients"][0] == "fred@site7.example"));
     assert_eq!(hub.command(&["spool", "bring-back", "77"]).code, 65, "there is no such segment");
+    // One without a list is in the way of no other.
+    let stranger = aside.join("segment-0000000000");
+    fs::copy(aside.join(&name), &stranger).unwrap();
+    let look = hub.command(&["spool", "bring-back", "--dry-run", "--format", "json"]);
+    assert!(look.code == 65 && look.out.matches("missing").count() == 12, "{}{}", look.out, look.err);
     let done = hub.command(&["spool", "bring-back", "--yes"]);
+    fs::remove_file(&stranger).unwrap();
     assert!(
-        done.code == 0 && done.err.contains("12 messages are in the spool again"),
+        done.code == 65
+            && done.err.contains("segment-0000000000.settled.txt is not there")
+            && done.err.contains("12 messages are in the spool again"),
         "{}{}",
         done.out,
         done.err
@@ -410,6 +418,11 @@ fn a_running_hub_brings_mail_back_itself_and_goes_on() {
     let missing = look.json().iter().filter(|row| row["fate"] == "missing").count();
     assert!(look.code == 0 && missing == 61, "{missing}: {}", look.err);
     assert!(look.err.contains("61 messages can be brought back"), "{}", look.err);
+    // One without a list, which comes first, is in the way of no other.
+    let (stranger, other) = (aside.join("segment-0000000000"), files(&aside, "segment-"));
+    fs::copy(other.iter().find(|path| path.extension().is_none()).unwrap(), &stranger).unwrap();
+    let look = ask(&["--dry-run", "--format", "json"]);
+    assert!(look.code == 65 && look.err.contains("61 messages can be brought back"), "{}", look.err);
     // Two at once, while mail comes and goes.
     let (first, second, more) = std::thread::scope(|scope| {
         let one = scope.spawn(|| ask(&["--yes"]));
@@ -417,10 +430,11 @@ fn a_running_hub_brings_mail_back_itself_and_goes_on() {
         let more = all_accepted(&hub, 2000, 40, 3000);
         (one.join().unwrap(), other.join().unwrap(), more)
     });
-    // Who comes second finds nothing left, or is told that somebody is at it.
+    // Who comes second finds nothing left, or is told that somebody is at it; both are told of what has no list.
     let said = [&first, &second].map(|ran| format!("{} {}", ran.code, ran.err));
-    assert!([&first, &second].iter().all(|ran| [0, 75].contains(&ran.code)), "{said:?}");
-    assert!([&first, &second].iter().any(|ran| ran.code == 0), "{said:?}");
+    assert!([&first, &second].iter().all(|ran| ran.code == 65), "{said:?}");
+    assert!(said.concat().contains("messages are in the spool again"), "{said:?}");
+    fs::remove_file(&stranger).unwrap();
     let again = ask(&["--yes"]);
     assert!(again.code == 0, "{}", again.err);
     assert_eq!(hub.waiting(None), 61 + 40);

@@ -229,6 +229,9 @@ impl Surroundings<'_> {
         let (map, flaw) = map_whole(self.storage, &name).map_err(|source| failed(&path, source))?;
         let stamp = Stamp::new(self.spool_id, FileKind::Segment, number);
         let mut is_whole = flaw.is_none();
+        let was_unread = |offset: u32| unread.iter().any(|range| range.contains(&u64::from(offset)));
+        // Where the parts of bodies are that may be missing.
+        let mut holders: HashSet<u32> = HashSet::new();
         let overlaps = |range: &Range<usize>| {
             unread.iter().any(|one| (range.start as u64) < one.end && one.start < range.end as u64)
         };
@@ -238,7 +241,11 @@ impl Surroundings<'_> {
                 .filter_map(|found| match found {
                     Found::Record(offset, record) if record.kind == Kind::Message => {
                         let head = MessageHead::decode(record.head)?;
-                        Some((u32::try_from(offset).ok()?, head.id, head.envelope.to_vec(), head.body_len))
+                        let offset = u32::try_from(offset).ok()?;
+                        if was_unread(offset) {
+                            holders.extend(head.pieces().map(|piece| piece.segment));
+                        }
+                        Some((offset, head.id, head.envelope.to_vec(), head.body_len))
                     }
                     Found::Damage(range, _) => {
                         is_whole &= !overlaps(&range);
@@ -250,14 +257,14 @@ impl Surroundings<'_> {
         let mut ids: Vec<EntryId> = found.iter().map(|(_, id, ..)| *id).collect();
         ids.sort_unstable();
         let there = there(ids)?;
-        let segments = self.with_those_aside(&names)?;
+        holders.remove(&number);
+        let segments = self.with_those_aside(&names, &holders);
         let file = SegmentFile::new(self.storage, self.spool_id, number, usize::MAX);
         file.give(map);
         segments.write().insert(number, Arc::new(file));
         let messages = found.into_iter().map(|(offset, id, envelope, body_len)| {
             let at = Location { segment: number, offset };
-            let was_unread = unread.iter().any(|range| range.contains(&u64::from(offset)));
-            let fate = match was_unread {
+            let fate = match was_unread(offset) {
                 _ if there.contains(&id) => Fate::There,
                 _ if settled.contains(&id) => Fate::Settled,
                 false => Fate::Gone,
@@ -272,20 +279,20 @@ impl Surroundings<'_> {
         Ok(Aside { name: file_name, path, is_whole, has_unread_journal, segments, messages })
     }
 
-    /// All segments in which parts of a body may be: those of the spool, and those in quarantine, also such as have been dealt with.
-    fn with_those_aside(&self, quarantined: &[String]) -> Result<Segments, AsideError> {
+    /// All segments in which parts of a body may be: those of the spool, and of those in quarantine the `holders`, also such as have
+    /// been dealt with. What is in one that cannot be opened is damaged.
+    fn with_those_aside(&self, quarantined: &[String], holders: &HashSet<u32>) -> Segments {
         let mut segments: HashMap<u32, Arc<SegmentFile>> = self.segments.read().clone();
         for name in quarantined {
-            let Some(number) = segment_of(name.strip_suffix(DONE).unwrap_or(name)) else { continue };
-            let path = format!("quarantine/{name}");
+            let number = segment_of(name.strip_suffix(DONE).unwrap_or(name));
+            let Some(number) = number.filter(|number| holders.contains(number)) else { continue };
             // Mapped here and now: the name may change while something of it is still to be read.
-            let (map, _) = map_whole(self.storage, &path)
-                .map_err(|source| AsideError::Disk { path: self.storage.path(&path), source })?;
+            let Ok((map, _)) = map_whole(self.storage, &format!("quarantine/{name}")) else { continue };
             let file = SegmentFile::new(self.storage, self.spool_id, number, usize::MAX);
             file.give(map);
             segments.insert(number, Arc::new(file));
         }
-        Ok(Segments::new(segments))
+        Segments::new(segments)
     }
 
     /// Adds what a journal says was settled. Whether some of it cannot be read.

@@ -168,7 +168,7 @@ struct Recovery {
     aside: HashSet<u32>,
     journals_aside: HashSet<u32>,
     /// In which segments parts of bodies were found, by their message.
-    parts: HashMap<EntryId, HashSet<u32>>,
+    parts: HashMap<EntryId, Vec<u32>>,
     found: Recovered,
 }
 
@@ -453,7 +453,11 @@ impl Recovery {
         if record.kind == Kind::Chunk {
             if let Some((id, _)) = segment::decode_chunk(record.head) {
                 self.next.saw_id(id);
-                self.parts.entry(id).or_default().insert(at.segment);
+                // They are walked in order.
+                let segments = self.parts.entry(id).or_default();
+                if segments.last() != Some(&at.segment) {
+                    segments.push(at.segment);
+                }
             }
             return Ok(());
         }

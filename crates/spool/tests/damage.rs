@@ -1055,6 +1055,17 @@ fn what_comes_back_while_nothing_can_be_noted_does_not_come_twice() {
     }
 }
 
+#[test]
+fn a_segment_that_cannot_be_opened_is_in_the_way_of_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    set_aside(folder.path(), false);
+    fs::create_dir(folder.path().join("quarantine/segment-0000000099")).unwrap();
+    let look = Look::alone(folder.path(), Later::Refuse).unwrap();
+    assert_eq!(look.set_aside().unwrap(), [1, 99]);
+    assert!(look.aside(1).unwrap().missing().next().is_some());
+    assert!(look.aside(99).is_err());
+}
+
 /// Waits until a condition holds.
 fn until(what: &str, condition: impl Fn() -> bool) {
     let begun = std::time::Instant::now();

@@ -38,26 +38,30 @@ fn by_the_hub(asked: &SpoolBringBack) -> Result<Exit, Failure> {
     let common = &asked.common;
     let mut survey = Survey::default();
     let request = Request::SpoolAside { segment: asked.segment };
-    let exit = remote::ask(common, &request, |row| survey.take(asked, row))?;
-    if exit != Exit::Ok {
-        return Ok(exit);
+    // What can be read comes before a fault.
+    let surveyed = remote::ask(common, &request, |row| survey.take(asked, row))?;
+    if surveyed != Exit::Ok && survey.segments.is_empty() {
+        return Ok(surveyed);
     }
     if let Some(exit) = survey.answer(asked)? {
-        return Ok(exit);
+        return Ok(if surveyed == Exit::Ok { exit } else { surveyed });
     }
     let mut done = BroughtBackRow::default();
     let request = Request::SpoolBringBack { segment: asked.segment, by: queue::who() };
     let exit = remote::ask(common, &request, |row| {
         match (row["progress"].as_u64(), row["of"].as_u64()) {
+            (Some(_), Some(0)) => {}
             (Some(progress), Some(of)) => crate::complain(&format!("{progress} of {of} messages")),
             _ => done = serde_json::from_value(row.clone())?,
         }
         Ok(())
     })?;
+    if exit == Exit::Ok || done.brought_back > 0 {
+        told(done.brought_back);
+    }
     if exit != Exit::Ok {
         return Ok(exit);
     }
-    told(done.brought_back);
     Ok(if done.damaged == 0 && done.is_whole { Exit::Ok } else { Exit::Data })
 }
 
@@ -69,8 +73,16 @@ fn alone(asked: &SpoolBringBack, folder: &Path, look: Look) -> Result<Exit, Fail
     };
     let mut survey = Survey::default();
     let mut asides: Vec<Aside> = Vec::new();
+    let mut first = None;
     for number in numbers {
-        let mut aside = look.aside(number).map_err(failed)?;
+        let mut aside = match look.aside(number).map_err(failed) {
+            Ok(aside) => aside,
+            Err(failure) => {
+                // It does not stand in the way of those behind it.
+                first.get_or_insert(failure);
+                continue;
+            }
+        };
         set_aside::doubt_envelopes(&mut aside);
         for message in &aside.messages {
             show(asked, &set_aside::message_row(&aside, message))?;
@@ -78,18 +90,30 @@ fn alone(asked: &SpoolBringBack, folder: &Path, look: Look) -> Result<Exit, Fail
         survey.segments.push(set_aside::segment_row(number, &aside));
         asides.push(aside);
     }
+    if survey.segments.is_empty()
+        && let Some(failure) = first
+    {
+        return Err(failure);
+    }
     if let Some(exit) = survey.answer(asked)? {
-        return Ok(exit);
+        return first.map_or(Ok(exit), Err);
     }
     drop(look);
     let mut count = 0;
     for aside in asides.iter().filter(|aside| aside.missing().next().is_some()) {
         let look = Look::alone(folder, Later::Refuse).map_err(unusable)?;
         let is_done = set_aside::is_done(aside);
-        count += look.bring_back(aside, is_done, Options::default()).map_err(failed)?;
+        match look.bring_back(aside, is_done, Options::default()).map_err(failed) {
+            Ok(came) => count += came,
+            Err(failure) => {
+                first.get_or_insert(failure);
+            }
+        }
     }
-    told(count);
-    Ok(survey.exit())
+    if count > 0 || first.is_none() {
+        told(count);
+    }
+    first.map_or(Ok(survey.exit()), Err)
 }
 
 impl Survey {
@@ -97,6 +121,10 @@ impl Survey {
     fn take(&mut self, asked: &SpoolBringBack, row: &Value) -> std::io::Result<()> {
         if row["segment"].is_u64() {
             self.segments.push(serde_json::from_value(row.clone())?);
+            return Ok(());
+        }
+        // How far it is, which only says that it goes on.
+        if row["progress"].is_u64() {
             return Ok(());
         }
         show(asked, &serde_json::from_value(row.clone())?)

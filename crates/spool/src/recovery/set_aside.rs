@@ -53,7 +53,8 @@ impl Recovery {
     pub(super) fn note_settled(&mut self, index: &Index) {
         for number in &self.aside {
             let name = FileKind::Segment.name(*number);
-            let known = index.entries.iter().filter(|live| live.at.segment == *number).map(|live| live.id);
+            // A copy is in a later segment, and its original is what the disk may keep back.
+            let known = index.entries.iter().filter(|live| live.at.segment >= *number).map(|live| live.id);
             let ids: HashSet<EntryId> = index.removed.iter().copied().chain(known).collect();
             if let Err(error) = quarantine::note_settled(&*self.storage, &name, &ids) {
                 tracing::error!(%error, file = name, "cannot write down which of its messages were settled");
