@@ -91,19 +91,31 @@ impl Channel for Tcp {
 
     fn run(&self, worker: &mut Worker<'_>) -> Result<(), RunError> {
         let mut outbox = Outbox::new(&self.shared);
-        let mut known = None;
+        // The next thing, and of a delivery what its sender has said.
+        let mut known: Option<(Next<'_>, Option<Said>)> = None;
         loop {
             let wait = outbox.until_idle().unwrap_or(WAIT_MAX);
-            match known.take().unwrap_or_else(|| worker.next(wait)) {
+            let (thing, said) = known.take().unwrap_or_else(|| (worker.next(wait), None));
+            match thing {
                 Next::Delivery(delivery) => {
+                    let settings = &self.shared.settings;
                     // One after the other, but the envelope of the next may go with the message at hand.
-                    let looks_ahead = delivery.more_follows() && self.shared.settings.may_send_ahead();
-                    known = looks_ahead.then(|| worker.next(Duration::ZERO));
+                    let looks_ahead = delivery.more_follows() && settings.may_send_ahead();
+                    known = looks_ahead.then(|| match worker.next(Duration::ZERO) {
+                        Next::Delivery(next) => {
+                            let said = Said::of(&next, settings);
+                            (Next::Delivery(next), Some(said))
+                        }
+                        other => (other, None),
+                    });
                     let next = match &known {
-                        Some(Next::Delivery(next)) if next.lease() == delivery.lease() => Some(next),
+                        Some((Next::Delivery(next), Some(said))) if next.lease() == delivery.lease() => {
+                            Some((next, said))
+                        }
                         _ => None,
                     };
-                    deliver(&mut outbox, &delivery, next, &self.shared.settings);
+                    let said = said.unwrap_or_else(|| Said::of(&delivery, settings));
+                    deliver(&mut outbox, &delivery, &said, next);
                 }
                 Next::Poll => outbox.poll(),
                 Next::Idle => {}
@@ -124,16 +136,14 @@ impl Channel for Tcp {
 fn deliver(
     outbox: &mut Outbox<'_>,
     delivery: &Delivery<'_>,
-    next: Option<&Delivery<'_>>,
-    settings: &Settings,
+    said: &Said,
+    next: Option<(&Delivery<'_>, &Said)>,
 ) {
     let mut claims: Vec<Option<Claim<'_>>> = delivery.take_recipients().map(Some).collect();
-    let said = Said::of(delivery, settings);
-    let said_of_next = next.map(|next| (next, Said::of(next, settings)));
     let ours = || !delivery.remaining().is_zero();
-    let ours_of_next = || next.is_some_and(|next| !next.remaining().is_zero());
-    let next = said_of_next.as_ref().map(|(next, said)| message(next, said, &ours_of_next));
-    outbox.deliver(&message(delivery, &said, &ours), next.as_ref(), &mut |recipient, outcome| {
+    let ours_of_next = || next.is_some_and(|(next, _)| !next.remaining().is_zero());
+    let next = next.map(|(next, said)| message(next, said, &ours_of_next));
+    outbox.deliver(&message(delivery, said, &ours), next.as_ref(), &mut |recipient, outcome| {
         if let Some(claim) = claims[recipient].take() {
             claim.settle(outcome);
         }
