@@ -90,7 +90,11 @@ impl Client {
         let broken = |source| ClientError::Broken { path: self.path.clone(), source };
         let mut text = serde_json::to_string(request).expect("a request is strings and numbers");
         text.push('\n');
-        self.stream.get_mut().write_all(text.as_bytes()).map_err(broken)?;
+        match self.stream.get_mut().write_all(text.as_bytes()) {
+            // Whoever is refused is told so without a question, and may find the door closed: why is there to be read.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            written => written.map_err(broken)?,
+        }
         let mut line = String::new();
         loop {
             line.clear();

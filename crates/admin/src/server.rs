@@ -102,11 +102,28 @@ impl Server {
 
     /// Serves clients until the task is dropped.
     pub async fn run(self, control: Arc<dyn Control>) {
+        self.run_refusing(peer::refusal, control).await;
+    }
+
+    /// Whoever `refusal` has a reason against is told of it and gets no place: not one that waits is held up by them.
+    async fn run_refusing(
+        self,
+        refusal: impl Fn(&UnixStream) -> Option<&'static str>,
+        control: Arc<dyn Control>,
+    ) {
         let places = Arc::new(Semaphore::new(CONNECTIONS_LIMIT));
         loop {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             match self.listener.accept().await {
                 Ok((stream, _)) => {
+                    if let Some(why) = refusal(&stream) {
+                        tell_refusal(why);
+                        let mut line = Vec::new();
+                        put(&mut line, &Line::Fault(Fault::new(FaultKind::Malformed, why)));
+                        // It fits into an empty socket, so nobody waits; and whoever has gone needs no answer.
+                        let _ = stream.try_write(&line);
+                        continue;
+                    }
                     let control = Arc::clone(&control);
                     tokio::spawn(async move {
                         if let Err(error) = serve(stream, control).await {
@@ -133,16 +150,11 @@ impl Drop for Server {
 }
 
 async fn serve(stream: UnixStream, control: Arc<dyn Control>) -> io::Result<()> {
-    let refusal = peer::refusal(&stream);
-    if let Some(why) = refusal {
-        tell_refusal(why);
-    }
     let (read, mut write) = stream.into_split();
     let mut text = Vec::new();
     let mut limited = BufReader::new(read).take(REQUEST_LIMIT as u64 + 1);
     let arrived = tokio::time::timeout(REQUEST_TIMEOUT, limited.read_until(b'\n', &mut text)).await;
     let request = match arrived {
-        _ if refusal.is_some() => Err(Fault::new(FaultKind::Malformed, refusal.unwrap_or_default())),
         Err(_) => Err(Fault::new(FaultKind::Malformed, "the request took too long to arrive")),
         Ok(Err(error)) => return Err(error),
         Ok(Ok(0)) => return Ok(()),
@@ -281,6 +293,39 @@ mod tests {
             let mut answer = String::new();
             stream.read_to_string(&mut answer).unwrap();
             assert!(answer.contains("at most 65536 octets"), "{answer}");
+        });
+    }
+
+    #[test]
+    fn who_is_refused_takes_nobodys_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let seen = std::sync::atomic::AtomicUsize::new(0);
+            let refusal = move |_: &UnixStream| {
+                let before = seen.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                (before <= CONNECTIONS_LIMIT).then_some("not for you")
+            };
+            let server = Server::bind(&path).unwrap();
+            let task = tokio::spawn(server.run_refusing(refusal, Arc::new(Echo)));
+            let asked = tokio::task::spawn_blocking(move || {
+                let begun = Instant::now();
+                // They say nothing, and stay.
+                let silent: Vec<_> = (0..=CONNECTIONS_LIMIT)
+                    .map(|_| std::os::unix::net::UnixStream::connect(&path).unwrap())
+                    .collect();
+                Client::connect(&path).unwrap().call(&Request::Ping, |_| ()).unwrap();
+                assert!(begun.elapsed() < REQUEST_TIMEOUT, "nobody waits behind them");
+                for mut stream in silent {
+                    let mut answer = String::new();
+                    stream.read_to_string(&mut answer).unwrap();
+                    assert!(answer.contains("not for you"), "{answer}");
+                }
+            });
+            asked.await.unwrap();
+            task.abort();
         });
     }
 

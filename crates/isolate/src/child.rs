@@ -276,6 +276,8 @@ impl Serving {
             let (outgoing, polls) = (Arc::clone(&outgoing), Arc::clone(&polls));
             Arc::new(move |event| tell(&outgoing, &polls, event))
         };
+        // The hub replaces a process with workers that hang. One that stopped by itself would refuse what it gets until it ends.
+        let spec = Spec { hung_max: u32::MAX, ..spec };
         let instance = Instance::start(host, plugin, spec, events);
         Serving { instance, outgoing, door, polls, files: HashMap::new() }
     }

@@ -179,9 +179,6 @@ impl Reader<'_> {
                     shared.begin_stop(reason.clone(), OWN_STOP);
                 }
                 let mut state = shared.state.lock();
-                if matches!(reason, StopReason::TooManyHung(_)) {
-                    state.retire.get_or_insert_with(Instant::now);
-                }
                 state.stopped = Some((reason, left_behind));
                 shared.changed.notify_all();
             }
@@ -281,6 +278,7 @@ impl Reader<'_> {
         // A thread of it will never come back; a new child has all of its own.
         if matches!(failure, Failure::Hung(_) | Failure::CreateHung(_)) {
             state.retire.get_or_insert_with(Instant::now);
+            state.hung += 1;
             shared.changed.notify_all();
         }
         drop(state);
