@@ -118,6 +118,7 @@ impl Instance {
                 left_behind: 0,
                 reporting: 0,
                 resume: None,
+                give_up: None,
             }),
             quiet: Condvar::new(),
         };
@@ -214,7 +215,8 @@ impl Instance {
     }
 
     /// Ends the instance: what waits is given back, workers may finish what they hold until `deadline` is over, and are
-    /// left behind then. The plugin's `stop` is called when they hold nothing any more, or ten seconds before that time. Returns at once; [`HostEvent::Stopped`] comes at the end.
+    /// left behind then. The plugin's `stop` is called when they hold nothing any more, or ten seconds before that time. Returns at once; [`HostEvent::Stopped`] comes at the end. Of several stops the
+    /// earliest deadline counts.
     pub fn stop(&self, deadline: Duration) {
         self.inner.begin_stop(StopReason::Asked, deadline);
     }
@@ -279,6 +281,8 @@ struct State {
     reporting: usize,
     /// No worker is started before.
     resume: Option<Instant>,
+    /// Until when workers may finish, once the instance is stopping. Never later than it was.
+    give_up: Option<Instant>,
 }
 
 impl State {

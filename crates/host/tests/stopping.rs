@@ -53,6 +53,22 @@ fn a_worker_that_does_not_stop_is_left_behind() {
 }
 
 #[test]
+fn a_later_stop_leaves_less_time_and_never_more() {
+    let (_folder, host, plugin) = misbehaving();
+    let mut channel = Running::start(&host, &plugin, spec("c", "hang", LONG * 2));
+    channel.offer(lease(1, &[&[0]]));
+    eventually("the lease to be taken", || channel.instance.queued() == 0);
+    let begun = std::time::Instant::now();
+    channel.instance.stop(LONG);
+    thread::sleep(SHORT);
+    channel.instance.stop(SHORT);
+    channel.instance.stop(LONG * 2);
+    channel.until_stopped();
+    assert!(begun.elapsed() < LONG / 2, "{:?}", begun.elapsed());
+    assert!(channel.story().ends_with("stopped: asked to stop; 1 left behind"), "{}", channel.story());
+}
+
+#[test]
 fn what_a_worker_dies_of_is_told_also_when_it_was_to_end_anyway() {
     let (_folder, host, plugin) = misbehaving();
     let mut channel = Running::start(&host, &plugin, spec("c", "panic_when_stopped", LONG));

@@ -42,6 +42,7 @@ impl Child {
         {
             let mut state = shared.state.lock();
             (state.over, state.retire, state.answer, state.stopped) = (false, None, None, None);
+            state.hung = 0;
             state.frames.clear();
             state.life += 1;
         }

@@ -101,6 +101,8 @@ pub(crate) struct State {
     pub(crate) over: bool,
     /// Since when the child is to be replaced, as soon as it has nothing to do.
     pub(crate) retire: Option<Instant>,
+    /// How many of its workers have hung.
+    pub(crate) hung: u32,
     /// Its last word.
     pub(crate) stopped: Option<(StopReason, u32)>,
     /// Submissions that wait for an answer, and their octets; and how many have had one.
@@ -129,6 +131,7 @@ impl State {
             answer: None,
             over: false,
             retire: None,
+            hung: 0,
             stopped: None,
             submissions: 0,
             submitted: 0,
@@ -292,7 +295,7 @@ impl Isolated {
     }
 
     /// Ends the instance: what waits is given back, workers may finish what they hold until `deadline` is over. Returns at
-    /// once; [`HostEvent::Stopped`] comes at the end.
+    /// once; [`HostEvent::Stopped`] comes at the end. Of several stops the earliest deadline counts.
     pub fn stop(&self, deadline: Duration) {
         self.shared.begin_stop(StopReason::Asked, deadline);
     }
@@ -376,12 +379,14 @@ impl Shared {
 
     pub(crate) fn begin_stop(&self, reason: StopReason, deadline: Duration) {
         let mut state = self.state.lock();
+        let until = Instant::now() + deadline.min(Duration::from_secs(365 * 24 * 3600));
         if state.open {
             state.open = false;
-            let deadline = deadline.min(Duration::from_secs(365 * 24 * 3600));
-            state.stop = Some((reason, Instant::now() + deadline));
-            self.changed.notify_all();
+            state.stop = Some((reason, until));
+        } else if let Some((_, before)) = &mut state.stop {
+            *before = until.min(*before);
         }
+        self.changed.notify_all();
     }
 
     /// How long the child has had work and got nothing done: no delivery came back, and no mail of its was answered. `progress` is

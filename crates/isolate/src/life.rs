@@ -46,7 +46,8 @@ pub(crate) struct Life {
 enum Next {
     Work,
     Over,
-    Stop(Duration),
+    /// By then its workers are to be done.
+    Stop(Instant),
 }
 
 /// What became of a child that was told to stop.
@@ -147,11 +148,11 @@ impl Life {
             match self.next(&mut child) {
                 Next::Work => {}
                 Next::Over => break None,
-                Next::Stop(deadline) => break Some(deadline),
+                Next::Stop(until) => break Some(until),
             }
         };
         self.give_back();
-        let end = stop.map(|deadline| self.let_finish(&child, deadline));
+        let end = stop.map(|until| self.let_finish(&child, until));
         self.bury(child, end);
     }
 
@@ -167,13 +168,16 @@ impl Life {
                     return Next::Over;
                 }
                 if let Some((_, until)) = &state.stop {
-                    return Next::Stop(until.saturating_duration_since(Instant::now()));
+                    return Next::Stop(*until);
                 }
                 match state.retire {
                     // One of its workers hangs; what the others have is theirs to finish, and goes on for a while.
-                    Some(_) if state.ledger.is_empty() => return Next::Stop(OWN_STOP),
-                    Some(since) if since.elapsed() >= shared.spec.deadline => {
-                        return Next::Stop(shared.spec.deadline);
+                    Some(_) if state.ledger.is_empty() => return Next::Stop(Instant::now() + OWN_STOP),
+                    // With few threads that hang it is as good as another one, and under work without end it stays.
+                    Some(since)
+                        if state.hung >= shared.spec.hung_max && since.elapsed() >= shared.spec.deadline =>
+                    {
+                        return Next::Stop(Instant::now() + shared.spec.deadline);
                     }
                     _ => {}
                 }
@@ -327,25 +331,35 @@ impl Life {
     }
 
     /// Has the child finish what its workers hold, and answers what they bring in meanwhile.
-    fn let_finish(&self, child: &Child, deadline: Duration) -> Stop {
+    fn let_finish(&self, child: &Child, mut until: Instant) -> Stop {
+        let stop = |until: Instant| ToChild::Stop(until.saturating_duration_since(Instant::now()));
         let mut out = Vec::new();
-        ToChild::Stop(deadline).write(&mut out);
-        let until = Instant::now() + deadline + LAST_WORDS;
+        stop(until).write(&mut out);
         loop {
             if send(&child.handle.socket, &out, None).is_err() {
                 return Stop::Over;
             }
             out.clear();
             let mut state = self.shared.state.lock();
-            while state.frames.is_empty() && !state.over {
-                if self.shared.changed.wait_until(&mut state, until).timed_out() {
+            loop {
+                if state.over {
+                    return Stop::Over;
+                }
+                // Who wants the end of the instance may leave it less time.
+                if let Some((_, asked)) = &state.stop
+                    && *asked < until
+                {
+                    until = *asked;
+                    stop(until).write(&mut out);
+                }
+                if !state.frames.is_empty() || !out.is_empty() {
+                    break;
+                }
+                if self.shared.changed.wait_until(&mut state, until + LAST_WORDS).timed_out() {
                     let why = "was ended: it did not stop in time".to_owned();
                     Known::ended_because(&child.known, why);
                     return Stop::Late;
                 }
-            }
-            if state.over {
-                return Stop::Over;
             }
             out.append(&mut state.frames);
         }

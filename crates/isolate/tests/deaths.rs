@@ -188,6 +188,52 @@ fn a_worker_that_hangs_breaks_off_nobody_and_the_child_goes_on() {
 }
 
 #[test]
+fn workers_that_hang_while_another_works_leave_the_channel_working() {
+    let mut how = How::mode("hang_when_addressed");
+    let place = tempfile::tempdir().unwrap();
+    how.settings.push(("PLACE", place.path().display().to_string()));
+    how.change = |spec| {
+        spec.deadline = Duration::from_secs(10);
+        spec.max_workers = 5;
+        spec.pause_first = Duration::from_millis(50);
+    };
+    let story = Story::with(how);
+    (1..=3).for_each(|lease| story.offer(lease, vec![story.delivery("hang")]));
+    // Later, so that its own time is not over when that of the others is.
+    std::thread::sleep(Duration::from_secs(6));
+    story.offer(4, vec![story.delivery("wait")]);
+    let told = story.story(6);
+    assert_eq!(told.iter().filter(|told| told.ends_with("Hung, last")).count(), 3, "{told:?}");
+    // As many as would have ended it, and the child takes more.
+    story.offer_soon(5, &[story.delivery("fred")]);
+    assert_eq!(story.story(1), ["5 of 5: 0 2.0.0 (done) 3 2.0.0 (done), last"]);
+    assert_eq!(story.channel.children(), 1);
+    std::fs::write(place.path().join("go-on"), "").unwrap();
+    assert_eq!(story.story(1), ["4 of 4: 0 2.0.0 (done) 3 2.0.0 (done), last"]);
+    story.offer_soon(6, &[story.delivery("fred")]);
+    assert_eq!(story.story(1), ["6 of 6: 0 2.0.0 (done) 3 2.0.0 (done), last"]);
+    assert_eq!(story.channel.children(), 2, "a new one, without the threads that hang");
+}
+
+#[test]
+fn a_later_stop_leaves_a_child_less_time() {
+    let story = Story::of("hang");
+    story.offer(1, vec![story.delivery("fred")]);
+    while story.channel.process().is_none() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    let begun = Instant::now();
+    story.channel.stop(Duration::from_secs(300));
+    std::thread::sleep(Duration::from_millis(300));
+    story.channel.stop(Duration::from_millis(300));
+    let told = story.story(2);
+    assert_eq!(told[0], "1 of 1: not [0, 3] Stopping, last", "{told:?}");
+    assert!(told[1].starts_with("stopped: asked to stop"), "{told:?}");
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn settings_that_the_plugin_refuses_end_the_channel() {
     let story = Story::of("no_such_mode");
     story.offer(1, vec![story.delivery("fred")]);

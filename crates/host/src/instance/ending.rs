@@ -25,7 +25,10 @@ const DESTROY_MIN: Duration = Duration::from_secs(1);
 impl Inner {
     pub(super) fn begin_stop(self: &Arc<Self>, reason: StopReason, deadline: Duration) {
         let mut state = self.state.lock();
+        let until = Instant::now() + deadline.min(FOREVER);
+        state.give_up = Some(state.give_up.map_or(until, |before| before.min(until)));
         if !state.open {
+            self.quiet.notify_all();
             return;
         }
         self.stopping.store(true, Ordering::Release);
@@ -37,20 +40,25 @@ impl Inner {
         drop(state);
         let me = self.clone();
         if nothing_runs {
-            self.watchdog.later(move || me.end(reason, deadline));
+            self.watchdog.later(move || me.end(reason));
             return;
         }
         let other = reason.clone();
         let thread = self.thread("stop");
-        if thread.spawn(move || me.end(reason, deadline)).is_err() {
+        if thread.spawn(move || me.end(reason)).is_err() {
             let me = self.clone();
-            self.watchdog.later(move || me.end(other, Duration::ZERO));
+            self.state.lock().give_up = Some(Instant::now());
+            self.watchdog.later(move || me.end(other));
         }
     }
 
+    /// Until when workers may finish.
+    fn give_up(&self) -> Instant {
+        self.state.lock().give_up.unwrap_or_else(Instant::now)
+    }
+
     /// The end, on a thread of its own.
-    fn end(self: &Arc<Self>, reason: StopReason, deadline: Duration) {
-        let give_up = Instant::now() + deadline.min(FOREVER);
+    fn end(self: &Arc<Self>, reason: StopReason) {
         let (queue, workers, created) = {
             let mut state = self.state.lock();
             (std::mem::take(&mut state.queue), state.workers.clone(), state.created.clone())
@@ -61,8 +69,8 @@ impl Inner {
         for worker in &workers {
             worker.give_back_pending(&Cause::Stopping);
         }
-        let hurry = give_up.checked_sub(HURRY);
-        while hurry.is_some_and(|hurry| Instant::now() < hurry) && workers.iter().any(|one| one.holds()) {
+        let has_time = || self.give_up().checked_sub(HURRY).is_some_and(|hurry| Instant::now() < hurry);
+        while has_time() && workers.iter().any(|one| one.holds()) {
             self.quiet.wait_for(&mut self.state.lock(), DRAIN_TICK);
         }
         if let Some(created) = created.filter(|_| !workers.is_empty()) {
@@ -76,8 +84,13 @@ impl Inner {
         }
         drop(workers);
         let mut state = self.state.lock();
-        // Woken by the last worker, ended by the deadline.
-        while !state.workers.is_empty() && !self.quiet.wait_until(&mut state, give_up).timed_out() {}
+        // Woken by the last worker and by a stop that leaves less time, ended by the deadline.
+        while !state.workers.is_empty() {
+            let give_up = state.give_up.unwrap_or_else(Instant::now);
+            if self.quiet.wait_until(&mut state, give_up).timed_out() {
+                break;
+            }
+        }
         let remaining = std::mem::take(&mut state.workers);
         drop(state);
         let mut late = 0;
@@ -97,7 +110,7 @@ impl Inner {
         let left_behind = u32::try_from(state.left_behind).unwrap_or(0);
         drop(state);
         if let Some(created) = created {
-            let left = give_up.saturating_duration_since(Instant::now());
+            let left = self.give_up().saturating_duration_since(Instant::now());
             self.let_go(created, left.max(DESTROY_MIN));
         }
         self.send(HostEvent::Stopped { channel: self.channel.clone(), reason, left_behind });
