@@ -342,7 +342,7 @@ mod tests {
         let text = |address: &str| Address::parse(address).unwrap().local_text().into_owned();
         assert_eq!(text("ann@b.example"), "ann");
         assert_eq!(text(r#""ann lee"@b.example"#), "ann lee");
-        assert_eq!(text(r#""a\"b\c"@b.example"#), r#"a"b\c"#);
+        assert_eq!(text(r#""a\"b\\c"@b.example"#), r#"a"b\c"#);
     }
 
     #[test]
