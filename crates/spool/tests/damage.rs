@@ -1066,6 +1066,40 @@ fn a_segment_that_cannot_be_opened_is_in_the_way_of_no_other() {
     assert!(look.aside(99).is_err());
 }
 
+#[test]
+fn what_was_copied_forward_before_does_not_come_back_from_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, _) = support::open_restless(Arc::new(Disk::open(folder.path()).unwrap())).unwrap();
+    let (id, _) = commit(&spool, b"waits", &[&bytes(1, 300)]).unwrap();
+    let others: Vec<(EntryId, Location)> =
+        (2..5).map(|n| commit(&spool, b"e", &[&bytes(n, 2000)]).unwrap()).collect();
+    commit(&spool, b"e", &[&bytes(5, 3000)]).unwrap();
+    let segment = folder.path().join("segment-0000000001");
+    let before = fs::read(&segment).unwrap();
+    for (id, at) in others {
+        support::remove(&spool, id, at).unwrap();
+    }
+    until("it is copied forward", || segments_in(folder.path()) == ["segment-0000000002"]);
+    spool.close();
+    // Stopped before the segment was gone, and from then on the disk keeps back its first block.
+    fs::write(&segment, before).unwrap();
+    let storage = CrashStorage::new(folder.path()).unwrap();
+    storage.bad_block("segment-0000000001", 0);
+    let (spool, recovered) = open_on(Arc::new(storage)).unwrap();
+    assert!(recovered.entries.iter().any(|live| live.id == id && live.at.segment == 2));
+    for live in &recovered.entries {
+        support::remove(&spool, live.id, live.at).unwrap();
+    }
+    until("nobody needs it", || folder.path().join("quarantine/segment-0000000001").exists());
+    // Everybody else forgets that it is settled.
+    for _ in 0..2 {
+        spool.checkpoint(Vec::<(EntryId, Location, Vec<u8>)>::new(), Vec::<Vec<u8>>::new()).unwrap();
+    }
+    spool.close();
+    let fates = fates(folder.path());
+    assert!(fates.contains(&(id, Fate::Settled)), "{fates:?}");
+}
+
 /// Waits until a condition holds.
 fn until(what: &str, condition: impl Fn() -> bool) {
     let begun = std::time::Instant::now();
