@@ -269,5 +269,5 @@ fn the_commands_of_the_guide_work_as_they_stand() {
         assert_eq!(ran.code, code, "{command}: {}{}", ran.out, ran.err);
         commands += 1;
     }
-    assert_eq!(commands, 8);
+    assert_eq!(commands, 10);
 }
