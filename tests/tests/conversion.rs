@@ -240,6 +240,31 @@ fn the_table_chooses_among_channels_that_convert() {
 }
 
 #[test]
+fn no_copy_is_taken_while_the_table_cannot_be_asked_about_another() {
+    let sink = Sink::start();
+    let mut site = hub("conversion-unasked", &sink, "", "in-type=text; delete=1\n", "");
+    // Their headers differ, so they are stored by themselves.
+    site.replace("sluice.cnf", "\ntcp_other smtp ", "\ntcp_other addreturnpath smtp ");
+    site.write("mappings", "CONVERSIONS\n\n  IN-CHAN=*;OUT-CHAN=tcp_next;CONVERT  ${over}\n");
+    site.write("general.txt", "over   Yes\n");
+    assert_eq!(site.command(&["compile"]).code, 0);
+    site.start();
+    let both = ["bob@other.example", "ann@next.example"];
+    send(&site, &both, TEXT);
+    let arrived = sink.wait(2, SOON);
+    assert_eq!(arrived.iter().filter(|one| text(&one.content).contains("caf")).count(), 1);
+    let file = site.configuration().join("general.db");
+    fs::File::options().write(true).open(&file).expect("the file").set_len(20).expect("cut short");
+    let reply = site.talk().deliver("me@origin.example", &both, TEXT.as_bytes()).expect("an answer");
+    assert_eq!(reply.code, 451, "{reply}");
+    watch("none has it while the client is to come again", WHILE, || sink.count() == 2);
+    site.wait_for_waiting(None, 0, SOON);
+    send(&site, &both[..1], TEXT);
+    sink.wait(3, SOON);
+    site.stop();
+}
+
+#[test]
 fn an_isolated_channel_converts_too() {
     let sink = Sink::start();
     let mut site = hub("conversion-isolated", &sink, "isolated", ICONV, "");

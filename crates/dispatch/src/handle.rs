@@ -198,6 +198,18 @@ impl Handle {
         Draft { draft: self.shared.spool.draft(), size: 0, lines: 0, head, brought_by: None }
     }
 
+    /// Whether the table `CONVERSIONS` can be asked about these now. For a message of several copies, before the first is committed: a copy
+    /// behind a refusal is doubled when its sender comes again. `by` is the channel that brings the message in, where one does.
+    ///
+    /// # Errors
+    /// [`CommitError::Unanswered`].
+    pub fn can_lead(&self, envelopes: &[Envelope], by: Option<&str>) -> Result<(), CommitError> {
+        let loaded = self.shared.loaded.load_full();
+        envelopes.iter().try_for_each(|envelope| {
+            conversions::lead(&mut envelope.clone(), by, false, &loaded).map_err(|_| CommitError::Unanswered)
+        })
+    }
+
     /// Ends a message: `tail` is the rest of its content. `done` with `Ok` means that it is on the disk and in the
     /// queue, and that we answer for it. Runs on the spool's thread: hand over and return.
     pub fn commit(

@@ -29,6 +29,7 @@ use crate::lookups;
 use crate::notices::{Head, News};
 use gather::Gather;
 
+mod copies;
 mod gather;
 
 /// Time for the header of one message. What has not been rewritten by then stays as it is. Rewriting takes microseconds; only
@@ -409,37 +410,6 @@ impl Arriving {
             }
         }
     }
-
-    /// The envelopes in the form in which they are stored: one for each header and reverse-path among the recipients.
-    fn divided(&self, envelopes: Vec<Envelope>) -> Vec<(usize, Envelope)> {
-        let mut divided: Vec<(usize, Envelope)> = Vec::with_capacity(envelopes.len());
-        for mut envelope in envelopes {
-            let recipients = std::mem::take(&mut envelope.recipients);
-            let first = divided.len();
-            for recipient in recipients {
-                let copy = self.copies.iter().find(|copy| {
-                    copy.has(&recipient.channel, &recipient.address)
-                        && *copy.own_sender.as_ref().unwrap_or(&self.sender) == envelope.sender
-                });
-                let (variant, sender) =
-                    copy.map_or((0, &envelope.sender), |copy| (copy.variant, &copy.sender));
-                let known = divided[first..]
-                    .iter_mut()
-                    .find(|(of, stored)| *of == variant && stored.sender == *sender);
-                match known {
-                    Some((_, stored)) => stored.recipients.push(recipient),
-                    None => {
-                        let sender = sender.clone();
-                        divided.push((
-                            variant,
-                            Envelope { sender, recipients: vec![recipient], ..envelope.clone() },
-                        ));
-                    }
-                }
-            }
-        }
-        divided
-    }
 }
 
 impl Copy {
@@ -543,6 +513,14 @@ impl Incoming for Arriving {
             false => self.beginnings(tail),
         };
         let divided = self.divided(envelopes);
+        if divided.len() + notices.len() > 1 {
+            let copies =
+                divided.iter().map(|(_, copy)| copy).chain(notices.iter().map(|(_, notice, _)| notice));
+            let copies: Vec<Envelope> = copies.cloned().collect();
+            if let Err(error) = self.can_lead(&copies) {
+                return done(Err(error));
+            }
+        }
         let mut left = vec![0usize; tails.len()];
         for (variant, _) in &divided {
             left[*variant] += 1;

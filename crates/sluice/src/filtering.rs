@@ -10,8 +10,8 @@
 //! More content than [`HELD_OCTETS_MAX`] waiting for verdicts is refused for now, and so is a message whose verdicts take longer than
 //! its session waits: it is not stored behind the client's back. Whatever goes wrong here, nothing of the
 //! message is queued unless all of it is answered for. Where copies differ, all of them are handed to the spool before the first is
-//! committed, and they share one answer: the first refusal. A disk that fails between two commits leaves a copy behind a
-//! refusal, and that copy comes twice when the client comes again.
+//! committed, and they share one answer: the first refusal. A disk that fails between two commits, a hub that stops then, or that has no
+//! room left for another message, leaves a copy behind a refusal, and that copy comes twice when the client comes again.
 //! # Not here
 //! What becomes of a copy on its way into the spool (`arriving`), making filters and asking them (`filters`).
 
@@ -381,6 +381,9 @@ impl Part {
             let (done, taken) = promise();
             self.arriving.chunk(Content::hand_on(&mut self.content, at), done);
             kept(taken)?;
+        }
+        if several {
+            self.arriving.can_lead(&self.parcel.envelopes)?;
         }
         match last {
             0 if several => self.arriving.look(&self.content.first()),

@@ -353,7 +353,7 @@ impl Conversion {
                 );
             }
         }
-        if label.is_unchanged() && label.is_text == is_lines && output == *input {
+        if label.is_unchanged() && output == *input {
             return Ok(None);
         }
         match label.entity(asked.message, leaf, output, &parts.boundaries(leaf)) {

@@ -29,6 +29,8 @@ pub(crate) struct Label {
     pub(crate) kind: (String, String),
     /// What the program wrote is lines, not octets.
     pub(crate) is_text: bool,
+    /// Somebody has said which of the two it is.
+    has_mode: bool,
     /// The program's own fields in the place of all that begin with `Content-`.
     fields: Option<Vec<String>>,
 }
@@ -121,10 +123,12 @@ impl Label {
         let encoding =
             told.encoding.clone().or_else(|| word("out-encoding")).map(|name| name.to_ascii_lowercase());
         let mode = told.mode.clone().or_else(|| word("out-mode")).map(|name| name.to_ascii_lowercase());
-        let is_text = mode.map_or(kind.0 == "text" && !is_wide(asked), |mode| mode == "text");
+        let has_mode = mode.is_some();
+        let is_wide = is_wide(content_type.as_deref().unwrap_or(&field));
+        let is_text = mode.map_or(kind.0 == "text" && !is_wide, |mode| mode == "text");
         // What has lines of its own, whatever the program says.
         let is_text = is_text || is_composite(&kind.0);
-        Label { content_type, disposition, description, encoding, kind, is_text, fields: None }
+        Label { content_type, disposition, description, encoding, kind, is_text, has_mode, fields: None }
     }
 
     fn disposition(
@@ -181,7 +185,11 @@ impl Label {
                     if name == "content-type" {
                         let said = sluice_mail::mime::ContentType::of(whole.as_bytes());
                         if let Some((kind, subtype)) = said.media.split_once('/') {
+                            let was_text = self.kind.0 == "text";
                             self.kind = (kind.to_owned(), subtype.to_owned());
+                            if was_text && kind == "text" && !self.has_mode {
+                                self.is_text = !is_wide(&text[field.body.clone()]);
+                            }
                             self.is_text |= is_composite(kind);
                         }
                     }
@@ -285,12 +293,13 @@ impl Label {
     }
 
     fn encoding_of(&self, content: &[u8], boundaries: &[&str]) -> Result<&'static str, &'static str> {
-        let has_boundary = content.split(|octet| *octet == b'\n').any(|line| {
-            let is = |boundary: &&str| {
-                line.strip_prefix(b"--").is_some_and(|rest| rest.starts_with(boundary.as_bytes()))
-            };
-            line.starts_with(b"--") && boundaries.iter().any(is)
-        });
+        let has_boundary = has_boundary(content, boundaries);
+        // Its lines are others than those of the content.
+        let can_be_quoted = || {
+            let mut lines = Vec::new();
+            quoted_printable(content, &mut lines);
+            !self::has_boundary(&lines, boundaries)
+        };
         let fits = !has_boundary && are_lines(content);
         let identity = if content.is_ascii() { "7bit" } else { "8bit" };
         if is_composite(&self.kind.0) {
@@ -300,14 +309,23 @@ impl Label {
         }
         Ok(match self.encoding.as_deref() {
             Some("base64") => "base64",
-            Some("quoted-printable") if !has_boundary => "quoted-printable",
+            Some("quoted-printable") if can_be_quoted() => "quoted-printable",
             Some("none" | "8bit") if fits => identity,
             Some("7bit") if fits && content.is_ascii() => identity,
             _ if has_boundary || !self.is_text => "base64",
             _ if fits && content.is_ascii() => identity,
-            _ => "quoted-printable",
+            _ if can_be_quoted() => "quoted-printable",
+            _ => "base64",
         })
     }
+}
+
+/// Whether a line would be taken for the boundary of a multipart.
+fn has_boundary(lines: &[u8], boundaries: &[&str]) -> bool {
+    lines
+        .split(|octet| *octet == b'\n')
+        .filter_map(|line| line.strip_prefix(b"--"))
+        .any(|rest| boundaries.iter().any(|boundary| rest.starts_with(boundary.as_bytes())))
 }
 
 /// Whether the octets can go over the wire as they are.
@@ -352,18 +370,17 @@ pub(crate) fn without_carriage_returns(content: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Whether a part is a text in units of several octets, in which an octet that looks like a line end may be half of something else.
-fn is_wide(asked: &Asked<'_>) -> bool {
-    let field = asked.field("content-type");
-    let charset = parameters(&field).find(|(name, _)| name.eq_ignore_ascii_case("charset"));
+/// Whether a Content-Type tells of units of several octets, in which an octet that looks like a line end may be half of something else.
+fn is_wide(field: &str) -> bool {
+    let charset = parameters(field).find(|(name, _)| name.eq_ignore_ascii_case("charset"));
     let charset = charset.map(|(_, value)| value.to_ascii_lowercase()).unwrap_or_default();
     let names = ["utf-16", "utf-32", "ucs-", "iso-10646-ucs"];
-    asked.leaf.kind.0 == "text" && names.iter().any(|wide| charset.starts_with(wide))
+    names.iter().any(|wide| charset.starts_with(wide))
 }
 
 /// Whether the content of a part is lines.
 pub(crate) fn is_lines(asked: &Asked<'_>) -> bool {
-    asked.leaf.kind.0 == "text" && !is_wide(asked)
+    asked.leaf.kind.0 == "text" && !is_wide(&asked.field("content-type"))
 }
 
 /// Whether something of this type may not be encoded (RFC 2045 section 6.4).
@@ -414,6 +431,10 @@ pub(crate) fn message(message: &[u8], parts: &Parts, made: &[(usize, Made)]) -> 
         at = place.end.max(at);
     }
     out.extend_from_slice(&message[at..]);
+    if !out.ends_with(b"\r\n") {
+        // A message in wire form ends with a line end, whatever its last part has.
+        out.extend_from_slice(b"\r\n");
+    }
     out
 }
 
@@ -486,14 +507,16 @@ mod tests {
                 }
             }
             let Ok(parts) = Parts::of(&octets, 100) else { continue };
-            assert_eq!(message(&octets, &parts, &[]), octets);
+            let line_end: &[u8] = if octets.ends_with(b"\r\n") { b"" } else { b"\r\n" };
+            let whole = [&octets[..], line_end].concat();
+            assert_eq!(message(&octets, &parts, &[]), whole);
             let same: Vec<(usize, Made)> = parts
                 .leaves
                 .iter()
                 .map(|leaf| Made::Entity(octets[leaf.header.start..leaf.body.end].to_vec()))
                 .enumerate()
                 .collect();
-            assert_eq!(message(&octets, &parts, &same), octets);
+            assert_eq!(message(&octets, &parts, &same), whole);
             let gone: Vec<(usize, Made)> = (0..parts.leaves.len()).map(|index| (index, Made::Gone)).collect();
             let left = message(&octets, &parts, &gone);
             assert!(

@@ -345,6 +345,59 @@ fn a_body_is_never_taken_for_a_boundary() {
 }
 
 #[test]
+fn a_line_of_quoted_printable_is_never_taken_for_a_boundary() {
+    // A long line is broken in front of a boundary, and letters become what a boundary may have in it.
+    for (boundary, line) in [("b", format!("{}--b", "a".repeat(75))), ("=C3=A9", "--\u{e9}".to_owned())] {
+        let body = format!(
+            "\u{e9}\r\n{line}\r\nContent-Type: application/x-msdownload\r\nContent-Transfer-Encoding: base64\r\n\r\nTVo=\r\n"
+        );
+        let text = format!(
+            "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"{boundary}\"\r\n\r\n--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n{body}\r\n--{boundary}--\r\n"
+        );
+        for encoding in ["", "out-encoding=quoted-printable\n"] {
+            let rule = format!("in-type=text\n{encoding}command=tr x y < $INPUT_FILE > $OUTPUT_FILE\n\n");
+            let made = converted(&rule, &text);
+            assert_eq!(made.matches(&format!("\r\n--{boundary}")).count(), 2, "{made}");
+            assert!(made.contains("Content-Transfer-Encoding: base64\r\n\r\nw6k"), "{made}");
+        }
+    }
+}
+
+#[test]
+fn a_message_ends_with_a_line_end_whatever_its_program_writes() {
+    let rule = "in-type=text\ncommand=printf %s x > 'OUTPUT_FILE'\n\n";
+    assert_eq!(
+        converted(rule, "Subject: x\r\n\r\nplain\r\n"),
+        "Subject: x\r\nMIME-Version: 1.0\r\n\r\nx\r\n"
+    );
+    // Nothing closes the multipart.
+    let cut =
+        "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: image/gif\r\n\r\nGIF\r\n";
+    let made = converted("in-type=image\ncommand=printf %s GIF89 > 'OUTPUT_FILE'\n\n", cut);
+    assert!(made.ends_with("base64\r\n\r\nR0lGODk=\r\n"), "{made}");
+}
+
+#[test]
+fn whether_a_part_is_lines_is_what_its_new_label_says() {
+    // What is only copied stays, whatever the entry says of its mode.
+    let copied = "in-type=text\nout-mode=block\ncommand=cp $INPUT_FILE $OUTPUT_FILE\n\n";
+    assert_eq!(converted(copied, TWO), TWO);
+    let alone = "Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nab\r\n";
+    let to_wide = [
+        "in-type=text\nout-parameter-name-0=charset\nout-parameter-value-0=utf-16le\ncommand=printf 'a\\0\\n\\0' > $OUTPUT_FILE\n\n",
+        "in-type=text\noverride-header-file=1\ncommand=printf 'Content-Type: text/plain; charset=utf-16le\\n' > $OUTPUT_HEADERS; printf 'a\\0\\n\\0' > $OUTPUT_FILE\n\n",
+    ];
+    for rule in to_wide {
+        assert!(converted(rule, alone).ends_with("base64\r\n\r\nYQAKAA==\r\n"), "{rule}");
+    }
+    let wide = "Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-16le\r\nContent-Transfer-Encoding: base64\r\n\r\nYQAKAA==\r\n";
+    for rule in to_wide.map(|rule| rule.replace("utf-16le", "utf-8").replace("a\\0\\n\\0", "a\\nb\\n")) {
+        let made = converted(&rule, wide);
+        assert!(!made.contains("base64") && made.ends_with("\r\n\r\na\r\nb\r\n"), "{made}");
+    }
+}
+
+#[test]
 fn texts_get_the_encoding_that_they_need() {
     let alone = "Subject: x\r\n\r\nplain\r\n";
     for (command, expected) in [
