@@ -16,7 +16,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::peer;
 use crate::reach::Reach;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::protocol::{Fault, FaultKind, Line, Request};
 use crate::{CONNECTIONS_LIMIT, REQUEST_LIMIT, REQUEST_TIMEOUT};
@@ -29,6 +29,11 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How often clients that are refused are told of.
 const REFUSALS_TOLD: Duration = Duration::from_secs(60);
+
+/// So many clients that are refused are heard out, each for so long: with its question unread, the close would reset the connection.
+/// Others find it closed.
+const REFUSED_MAX: usize = 8;
+const REFUSED_TIME: Duration = Duration::from_secs(1);
 
 /// The hub, as the control socket sees it.
 pub trait Control: Send + Sync + 'static {
@@ -112,6 +117,7 @@ impl Server {
         control: Arc<dyn Control>,
     ) {
         let places = Arc::new(Semaphore::new(CONNECTIONS_LIMIT));
+        let refused = Arc::new(Semaphore::new(REFUSED_MAX));
         loop {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             match self.listener.accept().await {
@@ -122,6 +128,9 @@ impl Server {
                         put(&mut line, &Line::Fault(Fault::new(FaultKind::Malformed, why)));
                         // It fits into an empty socket, so nobody waits; and whoever has gone needs no answer.
                         let _ = stream.try_write(&line);
+                        if let Ok(place) = Arc::clone(&refused).try_acquire_owned() {
+                            tokio::spawn(hear_out(stream, place));
+                        }
                         continue;
                     }
                     let control = Arc::clone(&control);
@@ -187,6 +196,13 @@ async fn serve(stream: UnixStream, control: Arc<dyn Control>) -> io::Result<()> 
         tokio::time::timeout(WRITE_TIMEOUT, write.write_all(&out)).await??;
     }
     write.shutdown().await
+}
+
+/// Reads the question of a client that has its answer.
+async fn hear_out(stream: UnixStream, place: OwnedSemaphorePermit) {
+    let mut question = BufReader::new(stream).take(REQUEST_LIMIT as u64 + 1);
+    let _ = tokio::time::timeout(REFUSED_TIME, question.read_until(b'\n', &mut Vec::new())).await;
+    drop(place);
 }
 
 /// Says so in the log, once in a minute: whoever does that may do it again and again.
