@@ -378,6 +378,11 @@ impl Arriving {
         self.refusal.clone().map_or(Ok(()), Err)
     }
 
+    /// How many octets of headers are kept of that look.
+    pub(crate) fn looked_at(&self) -> usize {
+        self.variants.iter().filter_map(|variant| variant.0.as_ref()).map(Vec::len).sum()
+    }
+
     /// The first octets of the message with the header of each variant, in their order.
     fn beginnings(&self, octets: Vec<u8>) -> Vec<Vec<u8>> {
         let rest = &octets[self.prefix_length..];

@@ -127,9 +127,7 @@ impl Filtering {
 
     fn take(&mut self, bytes: Vec<u8>) -> Result<(), Refusal> {
         if !self.room.grow(bytes.len()) {
-            tracing::warn!(id = %self.inner.id(), "too much mail waits for the verdicts of filters; a message is refused for now");
-            let text = "too much mail is being looked at, try again later";
-            return Err(Refusal::new(452, Status::new(4, 3, 1), text));
+            return Err(no_room(&self.inner.id()));
         }
         if !bytes.is_empty() {
             self.pieces.push(bytes);
@@ -161,10 +159,11 @@ impl Filtering {
     /// Waits for the verdicts and stores what they leave. For a thread that may wait.
     /// Behind `end` nobody waits for it any more, and nothing is stored.
     fn judge(self: Box<Self>, parcel: Parcel, end: Option<Instant>, done: Done) {
+        let handed_over = end.map(|end| end + handing_time(self.session.admission.limits.intake_timeout));
         match self.judged(parcel, end) {
             // The client has been told to come again, or is about to be.
             Ok(_) if copies::is_over(end) => done(Err(copies::not_now())),
-            Ok(Some(store)) => store.run(done),
+            Ok(Some(store)) => store.run(handed_over, done),
             Ok(None) => done(Ok(())),
             Err(refusal) => done(Err(refusal)),
         }
@@ -194,7 +193,7 @@ impl Filtering {
 
     fn untouched(self, parcel: Parcel) -> Store {
         let content = Content::new(self.pieces, self.room);
-        Store { id: self.inner.id(), parts: vec![Part { arriving: self.inner, content, parcel }] }
+        Store { id: self.inner.id(), parts: vec![Part::new(self.inner, content, parcel)] }
     }
 
     /// The message as it is stored after the verdicts: a part for each content.
@@ -279,15 +278,25 @@ impl Filtering {
                 arrived: parcel.arrived,
                 tail: Vec::new(),
             };
-            parts.push(Part { arriving, content, parcel });
+            parts.push(Part::new(arriving, content, parcel));
         }
         Store { id, parts }
     }
 }
 
+fn no_room(id: &str) -> Refusal {
+    tracing::warn!(%id, "too much mail waits for the verdicts of filters; a message is refused for now");
+    Refusal::new(452, Status::new(4, 3, 1), "too much mail is being looked at, try again later")
+}
+
 /// How long verdicts may take of the time for which a session waits: the rest is for the spool, and for the answer to be heard.
 fn verdict_time(intake_timeout: Duration) -> Duration {
     intake_timeout / 10 * 9
+}
+
+/// How much of the rest is for handing a message to the spool, before any of it is committed.
+fn handing_time(intake_timeout: Duration) -> Duration {
+    intake_timeout / 20
 }
 
 /// The sender's wishes about the message, as those with this reverse-path have them.
@@ -334,6 +343,8 @@ struct Part {
     arriving: Box<Arriving>,
     content: Arc<Content>,
     parcel: Parcel,
+    /// What its headers take that are waiting to be committed.
+    room: Room,
 }
 
 /// What is stored of a message.
@@ -343,19 +354,24 @@ struct Store {
 }
 
 impl Store {
-    /// Stores all parts. The answer is the first refusal, or that all is safe. For a thread that may wait.
-    fn run(self, done: Done) {
+    /// Stores all parts. The answer is the first refusal, or that all is safe. For a thread that may wait. What is not handed over by
+    /// `end` is not stored.
+    fn run(self, end: Option<Instant>, done: Done) {
         let Store { id, parts } = self;
-        let result = Store::all(parts);
+        let result = Store::all(parts, end);
         if let Err(refusal) = &result {
             tracing::warn!(%id, %refusal, "a message is not stored after its filters have seen it");
         }
         done(result);
     }
 
-    fn all(mut parts: Vec<Part>) -> Result<(), Refusal> {
+    fn all(mut parts: Vec<Part>, end: Option<Instant>) -> Result<(), Refusal> {
         let several = parts.len() > 1;
         parts.iter_mut().try_for_each(|part| part.hand_over(several))?;
+        // Nothing counts yet, and soon nobody waits for it any more: what is left of the session's time is for the commits.
+        if copies::is_over(end) {
+            return Err(copies::not_now());
+        }
         let mut promises = Vec::with_capacity(parts.len());
         // What the message takes in memory is counted until all is safe.
         let mut contents = Vec::with_capacity(parts.len());
@@ -373,6 +389,10 @@ impl Store {
 }
 
 impl Part {
+    fn new(arriving: Box<Arriving>, content: Arc<Content>, parcel: Parcel) -> Part {
+        Part { arriving, content, parcel, room: Room::default() }
+    }
+
     /// Gives the spool all but the last piece, one after another, and finds out what is against the message where there are `several`
     /// parts. Nothing of it counts before it is committed.
     fn hand_over(&mut self, several: bool) -> Result<(), Refusal> {
@@ -386,18 +406,22 @@ impl Part {
             self.arriving.can_lead(&self.parcel.envelopes)?;
         }
         match last {
-            0 if several => self.arriving.look(&self.content.first()),
+            0 if several => {
+                self.arriving.look(&self.content.first())?;
+                let has_room = self.room.grow(self.arriving.looked_at());
+                if has_room { Ok(()) } else { Err(no_room(&self.arriving.id())) }
+            }
             _ => Ok(()),
         }
     }
 
-    fn commit(self) -> (Arc<Content>, mpsc::Receiver<Result<(), Refusal>>) {
-        let Part { arriving, mut content, parcel } = self;
+    fn commit(self) -> ((Arc<Content>, Room), mpsc::Receiver<Result<(), Refusal>>) {
+        let Part { arriving, mut content, parcel, room } = self;
         let last = content.count().saturating_sub(1);
         let tail = Content::hand_on(&mut content, last);
         let (done, safe) = promise();
         arriving.commit(Parcel { tail, ..parcel }, done);
-        (content, safe)
+        ((content, room), safe)
     }
 }
 

@@ -15,7 +15,7 @@ fn hub(folder: &std::path::Path) -> Arc<Hub> {
     let configuration = folder.join("configuration");
     fs::create_dir(&configuration).unwrap();
     let text = "hub.example $U@hub.example\nnext.example $U%$D@TCP_NEXT\n\nl\nhub.example\n\n\
-                tcp_local smtp sourcespamfilter1\nTCP-DAEMON\n\ntcp_next smtp daemon [127.0.0.1] port 1\nTCP_NEXT\n";
+                tcp_local smtp sourcespamfilter1\nTCP-DAEMON\n\ntcp_next smtp daemon [127.0.0.1] port 1 addreturnpath\nTCP_NEXT\n";
     fs::write(configuration.join("sluice.cnf"), text).unwrap();
     let options = "SPOOL_DIR=../spool\nSPAMFILTER1_LIBRARY=nosuch\nSPAMFILTER1_OPTIONAL=1\n";
     fs::write(configuration.join("option.dat"), options).unwrap();
@@ -107,6 +107,25 @@ fn what_waits_for_verdicts_has_limits_in_octets_and_in_time() {
         Ok(()),
         "a plugin that brings it in waits for as long as it takes"
     );
+
+    // The spool has taken so long for it that the session is about to give up.
+    let before = committed(&hub);
+    let store = filtering(&hub).judged(parcel(), None).unwrap().unwrap();
+    let (done, answer) = promise();
+    store.run(Some(Instant::now()), done);
+    let late = answer.recv_timeout(STORE_MAX).unwrap().unwrap_err();
+    assert_eq!((late.code, committed(&hub)), (451, before), "{late}");
+
+    // Headers of copies that wait for each other count, too.
+    let mut store = filtering(&hub).judged(parcel(), None).unwrap().unwrap();
+    store.parts.extend(filtering(&hub).judged(parcel(), None).unwrap().unwrap().parts);
+    let mut others = Room::default();
+    assert!(others.grow(HELD_OCTETS_MAX - 10 - HELD_OCTETS.load(Ordering::Relaxed)));
+    let (done, answer) = promise();
+    store.run(None, done);
+    let refusal = answer.recv_timeout(STORE_MAX).unwrap().unwrap_err();
+    assert_eq!((refusal.code, committed(&hub)), (452, before), "{refusal}");
+    drop(others);
 
     // Others have taken all the room but ten octets.
     let mut others = Room::default();
