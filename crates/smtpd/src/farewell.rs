@@ -1,6 +1,7 @@
 //! The end of a connection that the client may not have finished with.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,12 +17,16 @@ const LINGER_OCTETS_MAX: usize = 256 * 1024;
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// What is written from here on goes out with the close that follows, in one segment (TCP_CORK of tcp(7)): the client is woken once and
-/// not twice. Without it there are two.
-pub(crate) fn last_words(stream: &TcpStream) {
+/// not twice. Without it there are two. `false`, and nothing is held back, when the client has sent more than we have read: the close
+/// would reset the connection, and what was held back would be lost.
+pub(crate) fn last_words(stream: &TcpStream) -> bool {
+    let socket = socket2::SockRef::from(stream);
+    let is_quiet = !socket.peek(&mut [MaybeUninit::uninit()]).is_ok_and(|octets| octets > 0);
     #[cfg(target_os = "linux")]
-    drop(socket2::SockRef::from(stream).set_tcp_cork(true));
-    #[cfg(not(target_os = "linux"))]
-    let _ = stream;
+    if is_quiet {
+        drop(socket.set_tcp_cork(true));
+    }
+    is_quiet
 }
 
 /// Closes our side and reads what is still coming, briefly.
@@ -39,4 +44,21 @@ pub(crate) async fn linger(stream: &mut Wire) {
         io::Result::Ok(())
     };
     let _ = timeout(LINGER, drain).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn nothing_is_held_back_from_who_has_said_more_than_was_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        assert!(last_words(&stream));
+        client.write_all(b"and another thing\r\n").await.unwrap();
+        stream.readable().await.unwrap();
+        assert!(!last_words(&stream));
+    }
 }

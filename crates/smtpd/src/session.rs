@@ -566,8 +566,9 @@ impl Talk {
         // Only the LF of that line may still be on its way.
         let has_quit =
             self.last_code == GOODBYE && self.input.unused().is_empty() && !self.lines.expects_lf();
-        if let Some(Wire::Plain(stream)) = self.stream.as_ref().filter(|_| has_quit) {
-            last_words(stream);
+        if let Some(Wire::Plain(stream)) = self.stream.as_ref().filter(|_| has_quit)
+            && last_words(stream)
+        {
             return self.flush().await;
         }
         self.flush().await?;
