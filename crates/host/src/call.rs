@@ -64,6 +64,12 @@ impl Handle {
         self.tell(untold);
     }
 
+    /// The same at the end, whether or not that time has come.
+    pub(crate) fn tell_rest(&self) {
+        let untold = self.lines.lock().rest();
+        self.tell(untold);
+    }
+
     fn tell(&self, untold: u32) {
         if untold > 0 {
             let Handle { channel, plugin, .. } = self;

@@ -176,6 +176,7 @@ pub struct Filter {
     plugin: Arc<Plugin>,
     /// There until it is dropped.
     created: Option<Arc<Created>>,
+    handle: &'static Handle,
     calls: Aside,
 }
 
@@ -196,6 +197,7 @@ impl Drop for Filter {
         if destroy.is_ok() {
             let _ = is_over.recv_timeout(DESTROY_MAX);
         }
+        self.handle.tell_rest();
     }
 }
 
@@ -224,10 +226,8 @@ impl Filter {
         let spec = spec.clone().within_limits();
         let deadline = spec.create_deadline;
         let of = plugin.clone();
-        let made = calls.call(deadline, move || {
-            let handle = Handle::of(&spec.channel, of.name());
-            create(&of, &spec, handle)
-        });
+        let handle = Handle::of(&spec.channel, plugin.name());
+        let made = calls.call(deadline, move || create(&of, &spec, handle));
         let made = made.map_err(|why| match why {
             NoAnswer::Hung => FilterError::NotCreated(format!("it did not return within {deadline:?}")),
             NoAnswer::TooManyHung | NoAnswer::NoThread => FilterError::NoThread,
@@ -236,7 +236,7 @@ impl Filter {
             NotCreated::Refused(text) => FilterError::Refused(text),
             NotCreated::Failed(text) | NotCreated::Panicked(text) => FilterError::NotCreated(text),
         })?;
-        Ok(Filter { plugin: plugin.clone(), created: Some(Arc::new(created)), calls })
+        Ok(Filter { plugin: plugin.clone(), created: Some(Arc::new(created)), handle, calls })
     }
 
     /// The plugin.
@@ -253,6 +253,7 @@ impl Filter {
             filter: shown.number,
             id: shown.about.id.clone(),
             plugin: self.plugin.name().to_owned(),
+            handle: self.handle,
             smtputf8: shown.about.smtputf8,
             may_be_edited: shown.may_be_edited,
             recipients: shown.recipients.len(),
@@ -262,6 +263,8 @@ impl Filter {
         let (created, call) = (self.created.clone(), state.clone());
         let answer =
             self.calls.call(time, move || created.and_then(|created| filter(&created, &shown, &call, time)));
+        // Nobody else comes by to tell of lines that were left out.
+        self.handle.tell_untold();
         // From here on the call is over for whoever still speaks.
         let changes = state.changes.lock().take().unwrap_or_default();
         let number = answer.map_err(|why| match why {
@@ -329,6 +332,7 @@ pub(crate) struct CallState {
     filter: u32,
     id: String,
     plugin: String,
+    handle: &'static Handle,
     smtputf8: bool,
     may_be_edited: bool,
     recipients: usize,
@@ -345,7 +349,7 @@ impl CallState {
             Ok(answer) => answer,
             Err(problem) => {
                 open.complaints += 1;
-                if open.complaints <= COMPLAINTS_MAX {
+                if open.complaints <= COMPLAINTS_MAX && self.handle.one_more_line() {
                     let CallState { filter, id, plugin, .. } = self;
                     tracing::warn!(%id, filter, %plugin, "a filter gives {problem}; it is passed over");
                 }

@@ -55,9 +55,10 @@ pub fn one_line(bytes: &[u8], most: usize) -> String {
 pub const LINES_MAX: u32 = 200;
 const LINES_TIME: Duration = Duration::from_secs(1);
 
-/// How many lines there may be: [`LINES_MAX`] in a second.
+/// How many lines there may be in a second: [`LINES_MAX`], if nothing else is said.
 #[derive(Debug)]
 pub struct Lines {
+    most: u32,
     since: Instant,
     told: u32,
     untold: u32,
@@ -65,15 +66,20 @@ pub struct Lines {
 
 impl Default for Lines {
     fn default() -> Lines {
-        Lines { since: Instant::now(), told: 0, untold: 0 }
+        Lines::of(LINES_MAX)
     }
 }
 
 impl Lines {
+    /// With `most` in a second.
+    pub fn of(most: u32) -> Lines {
+        Lines { most, since: Instant::now(), told: 0, untold: 0 }
+    }
+
     /// Whether one more is told; and how many were not, when their time is over.
     pub fn one_more(&mut self) -> (bool, u32) {
         let untold = self.over();
-        let is_told = self.told < LINES_MAX;
+        let is_told = self.told < self.most;
         if is_told {
             self.told += 1;
         } else {

@@ -108,6 +108,17 @@ fn lines_of_plugins_are_named_bounded_and_harmless() {
         assert!((LINES_MAX as usize..=most).contains(&told), "{mode}: {told} lines");
     }
 
+    // Also when the channel ends before its second is over.
+    let mut ended = Running::start(&host, &plugin, spec("ended_channel", "floods", Duration::ZERO));
+    ended.offer(lease(31, &[&[0]]));
+    ended.until_leases_done(1);
+    ended.instance.stop(Duration::from_secs(60));
+    ended.until_stopped();
+    let untold = |line: &String| line.split_once("untold=")?.1.split(' ').next()?.parse::<usize>().ok();
+    let said = lines.with("ended_channel");
+    let told = said.iter().filter(|line| !line.contains(word)).count();
+    assert_eq!(told + said.iter().filter_map(untold).sum::<usize>(), 20_000, "{said:?}");
+
     compile(folder.path(), "drain.c", "drain", &[]);
     let drain = Host::new(vec![folder.path().to_owned()]).load("drain").unwrap();
     let settings = vec![Setting::option("VERBOSE", "0")];

@@ -28,6 +28,9 @@ const WAITING_MAX: usize = 256 << 20;
 /// Frames in a second that are words for the log, and for failures: more than a child says whose lines are counted on its side, and
 /// whose plugin rests after each failure, with as many workers as there may be.
 const WORDS_MAX: u32 = 5 * LINES_MAX;
+/// Lines of a child in a second: what it counts itself in two of its seconds, which begin when they like, with its words about those that
+/// were left out. A child that keeps to that has all of them told.
+const LINES_OF_CHILDREN_MAX: u32 = 2 * LINES_MAX + 10;
 /// How long workers get when the child's plugin has refused its settings.
 const OWN_STOP: Duration = Duration::from_secs(10);
 
@@ -52,41 +55,39 @@ struct Coming {
     content: Vec<u8>,
 }
 
+impl Coming {
+    /// What it takes in memory, with the recipients as they are handed to the door.
+    fn octets(&self) -> usize {
+        let recipients = self.recipients.len() * 2 * size_of::<(String, String, RecipientWishes)>();
+        self.content.len() + self.texts + recipients
+    }
+}
+
 struct Reader<'s> {
     shared: &'s Arc<Shared>,
     lines: Lines,
-    words: Words,
+    /// Frames that cost the hub more than they are worth.
+    words: Lines,
     coming: Option<Coming>,
     /// The greeting is over.
     ready: bool,
 }
 
-/// Counts frames that cost the hub more than they are worth.
-struct Words {
-    since: Instant,
-    count: u32,
-}
-
-impl Default for Words {
-    fn default() -> Words {
-        Words { since: Instant::now(), count: 0 }
+impl<'s> Reader<'s> {
+    fn new(shared: &'s Arc<Shared>) -> Reader<'s> {
+        let words = Lines::of(WORDS_MAX.saturating_add(shared.spec.max_workers));
+        Reader { shared, lines: Lines::of(LINES_OF_CHILDREN_MAX), words, coming: None, ready: false }
     }
-}
 
-impl Words {
-    fn one_more(&mut self, most: u32) -> Result<(), Bad> {
-        if self.since.elapsed() >= Duration::from_secs(1) {
-            *self = Words::default();
-        }
-        self.count += 1;
-        if self.count > most { Err(Bad("it says more than anybody reads")) } else { Ok(()) }
+    /// One more frame that costs the hub more than it is worth.
+    fn word(&mut self) -> Result<(), Bad> {
+        if self.words.one_more().0 { Ok(()) } else { Err(Bad("it says more than anybody reads")) }
     }
 }
 
 /// Takes everything that a child says, until it says no more.
 pub(crate) fn read(shared: &Arc<Shared>, handle: &Handle, known: &Knowledge) {
-    let mut reader =
-        Reader { shared, lines: Lines::default(), words: Words::default(), coming: None, ready: false };
+    let mut reader = Reader::new(shared);
     let mut frames = Frames::new(wire::TO_HUB_MAX);
     let mut socket = &handle.socket;
     let mut was_bad = false;
@@ -171,7 +172,7 @@ impl Reader<'_> {
             ToHub::Refused(part) => events.extend(shared.state.lock().ledger.refused(part)?),
             ToHub::Failed { failure, pause } => {
                 // Each of its workers may fail before the first rest begins.
-                self.words.one_more(WORDS_MAX.saturating_add(shared.spec.max_workers))?;
+                self.word()?;
                 self.failed(failure, pause, events);
             }
             ToHub::Stopped { reason, left_behind } => {
@@ -183,7 +184,7 @@ impl Reader<'_> {
                 shared.changed.notify_all();
             }
             ToHub::Log { level, id, text } => {
-                self.words.one_more(WORDS_MAX.saturating_add(shared.spec.max_workers))?;
+                self.word()?;
                 self.log(level, &id, &text);
             }
             ToHub::Ready(version, ready) => {
@@ -303,11 +304,13 @@ impl Reader<'_> {
     }
 
     /// Hands a message to the door, on a thread of its own, for it waits until it is durable.
-    fn bring_in(&self, coming: Coming) -> Result<(), Bad> {
+    fn bring_in(&self, mut coming: Coming) -> Result<(), Bad> {
         if coming.recipients.is_empty() {
             return Err(Bad("it brings in a message for nobody"));
         }
-        let (request, octets) = (coming.request, coming.content.len() + coming.texts);
+        // It has grown by doubling.
+        coming.content.shrink_to_fit();
+        let (request, octets) = (coming.request, coming.octets());
         let (life, has_room) = {
             let mut state = self.shared.state.lock();
             state.submissions += 1;
@@ -415,13 +418,7 @@ mod tests {
     fn what_waits_for_an_answer_is_bounded_by_octets() {
         let shared = Arc::new(Shared::to_look(&Host::new(Vec::new()), &Program::this_one(), "/none".into()));
         shared.state.lock().submitted = WAITING_MAX - 100;
-        let reader = Reader {
-            shared: &shared,
-            lines: Lines::default(),
-            words: Words::default(),
-            coming: None,
-            ready: true,
-        };
+        let reader = Reader::new(&shared);
         let coming = |request, size| Coming {
             request,
             eight_bit: false,
@@ -440,16 +437,28 @@ mod tests {
         reader.bring_in(coming(7, 101)).unwrap();
         let mut expected = Vec::new();
         ToChild::Answer(7, None).write(&mut expected);
+        {
+            let mut state = shared.state.lock();
+            let counts = (state.submissions, state.submitted);
+            assert_eq!((&state.frames, counts), (&expected, (0, WAITING_MAX - 100)));
+            state.submitted = WAITING_MAX - (1 << 20);
+            state.frames.clear();
+        }
+        // Recipients count although their texts are short.
+        let mut many = coming(7, 1);
+        many.recipients = vec![many.recipients[0].clone(); 20_000];
+        reader.bring_in(many).unwrap();
         let state = shared.state.lock();
-        assert_eq!((&state.frames, state.submissions, state.submitted), (&expected, 0, WAITING_MAX - 100));
+        assert_eq!((&state.frames, state.submitted), (&expected, WAITING_MAX - (1 << 20)));
     }
 
     #[test]
     fn words_without_end_end_the_child() {
-        let mut words = Words::default();
-        assert!((0..10).all(|_| words.one_more(10).is_ok()));
-        assert!(words.one_more(10).is_err());
-        words.since -= Duration::from_secs(2);
-        assert!(words.one_more(10).is_ok(), "in the next second there may be more");
+        let shared = Arc::new(Shared::to_look(&Host::new(Vec::new()), &Program::this_one(), "/none".into()));
+        let mut reader = Reader::new(&shared);
+        let most = WORDS_MAX + shared.spec.max_workers;
+        let begun = Instant::now();
+        assert!((0..most).all(|_| reader.word().is_ok()));
+        assert!(reader.word().is_err() || begun.elapsed() >= Duration::from_secs(1));
     }
 }

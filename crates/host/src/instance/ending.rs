@@ -113,6 +113,7 @@ impl Inner {
             let left = self.give_up().saturating_duration_since(Instant::now());
             self.let_go(created, left.max(DESTROY_MIN));
         }
+        self.handle.tell_rest();
         self.send(HostEvent::Stopped { channel: self.channel.clone(), reason, left_behind });
     }
 
