@@ -347,6 +347,9 @@ struct Part {
     room: Room,
 }
 
+/// What a part takes in memory, counted until this is dropped.
+type Counted = (Arc<Content>, Room);
+
 /// What is stored of a message.
 struct Store {
     id: String,
@@ -415,7 +418,7 @@ impl Part {
         }
     }
 
-    fn commit(self) -> ((Arc<Content>, Room), mpsc::Receiver<Result<(), Refusal>>) {
+    fn commit(self) -> (Counted, mpsc::Receiver<Result<(), Refusal>>) {
         let Part { arriving, mut content, parcel, room } = self;
         let last = content.count().saturating_sub(1);
         let tail = Content::hand_on(&mut content, last);
