@@ -265,6 +265,30 @@ fn no_copy_is_taken_while_the_table_cannot_be_asked_about_another() {
 }
 
 #[test]
+fn a_notice_with_a_message_that_was_refused_is_converted_too() {
+    let sink = Sink::start();
+    let rules = "in-chan=tcp_*; in-type=text; override-option-file=1;\n  command=\"echo STATUS=178029946 > 'OUTPUT_OPTIONS'\"\n\n\
+        in-chan=process; in-type=application; delete=1\n";
+    let mut site = hub("conversion-notice", &sink, "", rules, "");
+    let table = "CONVERSIONS\n\n  IN-CHAN=tcp_local;OUT-CHAN=tcp_other;CONVERT  Yes\n  IN-CHAN=process;OUT-CHAN=tcp_next;CONVERT  Yes\n";
+    site.write("mappings", table);
+    site.start();
+    for sender in ["me@next.example", "me@other.example"] {
+        let reply = site.talk().deliver(sender, &["bob@other.example"], TEXT.as_bytes()).expect("an answer");
+        assert_eq!(reply.code, 250, "{reply}");
+    }
+    let arrived = sink.wait(2, SOON);
+    for notice in &arrived {
+        let said = text(&notice.content);
+        let is_whole = notice.to == ["me@other.example"];
+        assert!(notice.from.is_empty() && said.contains("caf=E9"), "{said}");
+        assert_eq!(said.contains("AAECAwQ="), is_whole, "{said}");
+    }
+    site.wait_for_waiting(None, 0, SOON);
+    site.stop();
+}
+
+#[test]
 fn an_isolated_channel_converts_too() {
     let sink = Sink::start();
     let mut site = hub("conversion-isolated", &sink, "isolated", ICONV, "");

@@ -26,8 +26,10 @@ use sluice_queue::EntryView;
 use sluice_rewrite::{Context, Kind as AddressKind, Rejected, Route};
 use sluice_spool::{EntryId, Spool};
 
+use crate::conversions;
 use crate::desk::{self, open_recipients};
 use crate::event::{Event, Loaded, NoticeEnd};
+use crate::handle::CommitError;
 use crate::record;
 use crate::ticket::ticket;
 
@@ -151,7 +153,7 @@ impl NoticeJob {
         let draft = spool.draft();
         let (id, about) = (draft.id(), self.entry.id);
         let mut records = Vec::new();
-        let (envelope, content) = match self.compose(id, spool, &mut records) {
+        let (mut envelope, content) = match self.compose(id, spool, &mut records) {
             Ok(made) => made,
             Err(end) => {
                 if matches!(end, NoticeEnd::NotWanted) {
@@ -160,6 +162,10 @@ impl NoticeJob {
                 return tell(end);
             }
         };
+        // It has what was in the message, and goes past no program either.
+        if conversions::lead(&mut envelope, None, false, &self.loaded).is_err() {
+            return tell(NoticeEnd::NotNow(CommitError::Unanswered.to_string()));
+        }
         let bytes = envelope.encode();
         let size = content.len() as u64;
         let (arrivals, loaded) = (arrivals.clone(), Arc::clone(&self.loaded));

@@ -8,8 +8,9 @@
 //! No octets make anything here panic, nor use more memory than a multiple of the message; parts within parts, and parts, have limits.
 
 use std::ops::Range;
+use std::rc::Rc;
 
-use sluice_mail::mime::{ContentType, encoding, parts, split};
+use sluice_mail::mime::{ContentType, encoding, field, parts, split};
 
 /// Parts within parts, at most.
 const DEPTH_MAX: usize = 60;
@@ -23,8 +24,9 @@ pub(crate) struct Leaf {
     pub(crate) body: Range<usize>,
     /// Type and subtype in lower case.
     pub(crate) kind: (String, String),
-    /// The header of the message that it is in.
+    /// The header of the message that it is in, and what that says of its subject.
     pub(crate) message: Range<usize>,
+    pub(crate) subject: Rc<str>,
     /// Which multipart it is a part of.
     pub(crate) multipart: Option<usize>,
     /// It is signed or encrypted: what it is made into will not be.
@@ -46,6 +48,8 @@ pub(crate) struct Multipart {
 pub(crate) struct Parts {
     pub(crate) leaves: Vec<Leaf>,
     pub(crate) multiparts: Vec<Multipart>,
+    /// Why something in it stays as it is, whatever entries there are: the first such thing.
+    pub(crate) odd: Option<String>,
 }
 
 /// Why a message cannot be taken apart.
@@ -58,6 +62,7 @@ struct Place {
     /// In front of the numbers of its parts.
     prefix: String,
     message: Range<usize>,
+    subject: Rc<str>,
     multipart: Option<usize>,
     is_sealed: bool,
     /// What it is where it does not say it.
@@ -69,10 +74,12 @@ impl Parts {
     /// Takes a message apart into at most so many parts.
     pub(crate) fn of(message: &[u8], most: usize) -> Result<Parts, Unreadable> {
         let mut walk = Walk { message, most, seen: 0, found: Parts::default() };
+        let header = split(message).0;
         let place = Place {
             number: "1".to_owned(),
             prefix: String::new(),
-            message: 0..split(message).0.len(),
+            message: 0..header.len(),
+            subject: subject(header),
             multipart: None,
             is_sealed: false,
             default: "text/plain",
@@ -102,10 +109,20 @@ struct Walk<'a> {
     found: Parts,
 }
 
+fn subject(header: &[u8]) -> Rc<str> {
+    field(header, "subject").unwrap_or_default().into()
+}
+
 impl Walk<'_> {
+    /// What is in there stays as it is. The rest of the message is worked on: else one odd part would keep programs from all others.
+    fn odd(&mut self, why: String) -> Result<(), Unreadable> {
+        self.found.odd.get_or_insert(why);
+        Ok(())
+    }
+
     fn entity(&mut self, range: Range<usize>, place: Place) -> Result<(), Unreadable> {
         if place.depth > DEPTH_MAX {
-            return Err(Unreadable(format!("it has parts within parts, more than {DEPTH_MAX} deep")));
+            return self.odd(format!("it has parts within parts, more than {DEPTH_MAX} deep"));
         }
         self.seen += 1;
         if self.seen > self.most {
@@ -126,10 +143,10 @@ impl Walk<'_> {
         match kind {
             "multipart" => {
                 let Some(boundary) = label.parameter("boundary") else {
-                    return Err(Unreadable(format!("its multipart {} has no boundary", place.number)));
+                    return self.odd(format!("its multipart {} has no boundary", place.number));
                 };
                 let Some(parts) = parts(body, &boundary).filter(|_| is_plain) else {
-                    return Err(Unreadable(format!("its multipart {} has no parts", place.number)));
+                    return self.odd(format!("its multipart {} has no parts", place.number));
                 };
                 let index = self.found.multiparts.len();
                 self.found.multiparts.push(Multipart {
@@ -145,6 +162,7 @@ impl Walk<'_> {
                         prefix: format!("{number}."),
                         number,
                         message: place.message.clone(),
+                        subject: Rc::clone(&place.subject),
                         multipart: Some(index),
                         is_sealed,
                         default,
@@ -155,16 +173,20 @@ impl Walk<'_> {
                 Ok(())
             }
             "message" if matches!(subtype, "rfc822" | "global") && is_plain && has_end => {
-                let inner = split(body).0.len();
+                let header = split(body).0;
                 let place = Place {
                     number: format!("{}.1", place.number),
                     prefix: format!("{}.", place.number),
-                    message: middle..middle + inner,
+                    message: middle..middle + header.len(),
+                    subject: subject(header),
                     default: "text/plain",
                     depth: place.depth + 1,
                     ..place
                 };
                 self.entity(middle..range.end, place)
+            }
+            "message" if matches!(subtype, "rfc822" | "global") && has_end => {
+                self.odd(format!("its message {} is encoded", place.number))
             }
             // Reports, pieces, references: nothing that a program could make something else of.
             "message" => Ok(()),
@@ -175,6 +197,7 @@ impl Walk<'_> {
                     body: middle..range.end,
                     kind: (kind.to_owned(), subtype.to_owned()),
                     message: place.message,
+                    subject: place.subject,
                     multipart: place.multipart,
                     is_sealed: place.is_sealed,
                 });
@@ -198,7 +221,7 @@ mod tests {
                     let sealed = if leaf.is_sealed { " sealed" } else { "" };
                     format!("{} {}/{}{sealed} {body:?}", leaf.number, leaf.kind.0, leaf.kind.1)
                 });
-                told.collect::<Vec<_>>().join("\n")
+                told.chain(parts.odd.clone()).collect::<Vec<_>>().join("\n")
             }
         }
     }
@@ -228,7 +251,13 @@ mod tests {
     fn parts_that_are_reports_or_pieces_are_none() {
         let message = "Content-Type: multipart/report; boundary=a\n\n--a\n\none\n--a\nContent-Type: message/delivery-status\n\nx\n--a\n\
             Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\nYQ==\n--a--\n";
-        assert_eq!(told(message), "1 text/plain \"one\"");
+        assert_eq!(told(message), "1 text/plain \"one\"\nits message 3 is encoded");
+        let uncut =
+            message.replace("message/delivery", "multipart/mixed; x=y; n=delivery").replace("base64", "8bit");
+        assert_eq!(
+            told(&uncut),
+            "1 text/plain \"one\"\n3.1 text/plain \"\"\nits multipart 2 has no boundary"
+        );
         let digest = "Content-Type: multipart/digest; boundary=a\n\n--a\n\nSubject: y\n\none\n--a--\n";
         assert_eq!(told(digest), "1.1 text/plain \"one\"");
     }

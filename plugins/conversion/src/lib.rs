@@ -48,8 +48,8 @@ struct Written {
     /// The account, in /etc/passwd, that programs run as; without it, the one of the keyword `user`. A hub that runs as
     /// root needs one of the two; any other hub can name its own account only.
     user: Option<String>,
-    /// The folder in which each run of a program gets one of its own, which is removed behind it. A relative path starts from the folder of
-    /// the configuration.
+    /// The folder in which each run of a program gets one of its own, which is removed behind it. What a hub that was killed has left there
+    /// is removed when the channel starts. A relative path starts from the folder of the configuration.
     #[option(default = "/tmp")]
     work_dir: PathBuf,
     /// Time for one run. It is never longer than what is left of the hub's own limit for the message. Then the program and its
@@ -65,9 +65,10 @@ struct Written {
     /// Parts of a message. One with more is not taken apart.
     #[option(default = 1000, range = 1..=1_000_000)]
     max_parts: u32,
-    /// What becomes of a message that is not taken apart: too large, too many parts, parts within parts more than 60 deep, a multipart
-    /// without parts, a part for an entry in an encoding that nobody knows. `pass`: it goes on as it is. `wait`: it is tried again later, and
-    /// goes back to its sender when the last of the `notices` is over.
+    /// What becomes of what is not taken apart: a message that is too large or has too many parts, and in other messages parts within parts
+    /// more than 60 deep, a multipart without parts, an encoded message, a part for an entry in an encoding that nobody knows. `pass`: it
+    /// stays as it is, and entries count for the other parts of its message. `wait`: the whole message is tried again later, and goes back to
+    /// its sender when the last of the `notices` is over.
     #[option(default = "pass")]
     unreadable: Unreadable,
     /// What becomes of parts that are signed or encrypted (`multipart/signed`, `multipart/encrypted`): `leave`, they stay as they are;
@@ -147,6 +148,9 @@ impl Channel for Conversion {
             })?,
             false => None,
         };
+        if runs_programs {
+            running::remove_left(&written.work_dir, |text| context.log(Level::Info, text));
+        }
         let host = context.setting("local_host").filter(|name| !name.is_empty()).unwrap_or("localhost");
         Ok(Conversion {
             rules,
@@ -189,8 +193,9 @@ impl Conversion {
         }
         for (domain, claims) in by_way {
             let way = match domain.split_once(':') {
-                Some((from, to)) => Way { from, to, was_led: true },
-                None => Way { from: "", to: "", was_led: false },
+                // An address in brackets may have a colon too.
+                Some((from, to)) if !from.starts_with('[') => Way { from, to, was_led: true },
+                _ => Way { from: "", to: "", was_led: false },
             };
             let recipients: Vec<Recipient<'_>> = claims.iter().map(|claim| **claim).collect();
             let outcomes = match self.fate(delivery, &way) {
@@ -220,6 +225,17 @@ impl Conversion {
         }
     }
 
+    /// What becomes of a message in which something cannot be taken apart; `None` when that stays as it is, and the rest counts.
+    fn odd(&self, delivery: &Delivery<'_>, why: &str) -> Option<Fate> {
+        match self.unreadable {
+            Unreadable::Pass => {
+                delivery.log(Level::Warn, &format!("a part of it stays as it is: {why}"));
+                None
+            }
+            Unreadable::Wait => Some(self.unreadable(delivery, why)),
+        }
+    }
+
     fn fate(&self, delivery: &Delivery<'_>, way: &Way<'_>) -> Fate {
         if self.rules.is_empty() {
             return Fate::AsIs;
@@ -235,16 +251,37 @@ impl Conversion {
             Ok(parts) => parts,
             Err(entity::Unreadable(why)) => return self.unreadable(delivery, &why),
         };
+        if let Some(fate) = parts.odd.as_deref().and_then(|why| self.odd(delivery, why)) {
+            return fate;
+        }
+        let most = self.max_size.max(self.bounds.file_max).saturating_mul(2);
+        let mut size: u64 = 0;
         let mut made: Vec<(usize, Made)> = Vec::new();
         for (index, leaf) in parts.leaves.iter().enumerate() {
             if leaf.is_sealed && self.signed == Signed::Leave {
                 continue;
             }
+            if delivery.remaining() <= MARGIN {
+                let text =
+                    format!("part {} ({}/{}): no time was left", leaf.number, leaf.kind.0, leaf.kind.1);
+                return Fate::Settled(Outcome::deferred(Status::new(4, 3, 0), text));
+            }
             let asked = Asked { from: way.from, to: way.to, message: &message, leaf };
             let Some(rule) = self.rules.iter().find(|rule| rule.is_for(&asked)) else { continue };
             match self.part(delivery, rule, &asked, &parts) {
                 Ok(None) => {}
-                Ok(Some(new)) => made.push((index, new)),
+                Ok(Some(new)) => {
+                    if let Made::Entity(entity) = &new {
+                        size += entity.len() as u64;
+                    }
+                    if size > most {
+                        let text = format!(
+                            "its parts have become more than {most} octets, twice MAX_SIZE or FILE_MAX"
+                        );
+                        return Fate::Settled(Outcome::deferred(Status::new(4, 3, 4), text));
+                    }
+                    made.push((index, new));
+                }
                 Err(fate) => return fate,
             }
         }
@@ -277,7 +314,7 @@ impl Conversion {
             decoded(&asked.message[leaf.body.clone()], &mime::encoding(&asked.message[leaf.header.clone()]))
         else {
             let why = format!("nobody knows the encoding `{}` of {}", asked.encoding(), name());
-            return Err(self.unreadable(delivery, &why));
+            return self.odd(delivery, &why).map_or(Ok(None), Err);
         };
         if self.stopping.load(Ordering::Relaxed) {
             return Err(later(2, "the hub is stopping".to_owned()));
@@ -342,6 +379,12 @@ impl Conversion {
         let filled =
             |text: &str| told::bounded(&running::replaced(text, |symbol| find(&variables, symbol)), 800);
         let mut label = Label::of(rule, &left.told, asked, &filled);
+        if label.lost_description {
+            delivery.log(
+                Level::Warn,
+                &format!("{} gets no new Content-Description, which has other than ASCII characters", name()),
+            );
+        }
         if let Some(headers) = &left.headers {
             for line in label.take_fields(headers) {
                 delivery.log(
@@ -462,9 +505,7 @@ fn variables(delivery: &Delivery<'_>, rule: &Rule, asked: &Asked<'_>, size: usiz
         }
         for (_, symbol) in rule.numbered(symbols) {
             let value = parameters(field).find(|(name, _)| name.eq_ignore_ascii_case(symbol));
-            if let Some((_, value)) = value {
-                all.push((symbol.to_owned(), value));
-            }
+            all.push((symbol.to_owned(), value.map(|(_, value)| value).unwrap_or_default()));
         }
     }
     all

@@ -17,6 +17,8 @@ use crate::told::{Told, is_token};
 
 /// Octets of a header line (RFC 5322 section 2.1.1), and of a line of a body that is not encoded.
 const LINE_MAX: usize = 998;
+/// Octets of a piece of a parameter.
+const PIECE_MAX: usize = 700;
 
 /// What a part is to become. `None` keeps what it has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub(crate) struct Label {
     pub(crate) is_text: bool,
     /// Somebody has said which of the two it is.
     has_mode: bool,
+    /// A new description is left out, since it is not in ASCII.
+    pub(crate) lost_description: bool,
     /// The program's own fields in the place of all that begin with `Content-`.
     fields: Option<Vec<String>>,
 }
@@ -39,28 +43,45 @@ pub(crate) struct Label {
 fn with_parameters(word: &str, given: &[(String, String)]) -> String {
     let mut value = word.to_owned();
     for (name, text) in given {
+        // What has an asterisk is coded already.
+        let is_short = name.contains('*') || text.len() <= PIECE_MAX;
         let written = match text {
-            text if is_token(text) => format!("{name}={text}"),
-            text if text.is_ascii() => {
+            text if is_token(text) && is_short => format!("{name}={text}"),
+            text if text.is_ascii() && is_short => {
                 format!("{name}=\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
             }
-            text => {
-                // RFC 2231 section 4.
-                let mut coded = format!("{}*=utf-8''", name.trim_end_matches('*'));
-                for octet in text.bytes() {
-                    match octet.is_ascii_alphanumeric() || b"-._".contains(&octet) {
-                        true => coded.push(char::from(octet)),
-                        false => drop(write!(coded, "%{octet:02X}")),
-                    }
-                }
-                coded
-            }
+            text => in_pieces(name.trim_end_matches('*'), text),
         };
-        if written.len() < LINE_MAX - 20 {
+        if written.split("\r\n").all(|line| line.len() < LINE_MAX - 20) {
             let _ = write!(value, ";\r\n\t{written}");
         }
     }
     value
+}
+
+/// A parameter whose text other characters are written in, in as many pieces as its length needs (RFC 2231 sections 3 and 4).
+fn in_pieces(name: &str, text: &str) -> String {
+    let mut pieces = vec![String::new()];
+    for octet in text.bytes() {
+        let unit = match octet.is_ascii_alphanumeric() || b"-._".contains(&octet) {
+            true => char::from(octet).to_string(),
+            false => format!("%{octet:02X}"),
+        };
+        match pieces.last_mut().filter(|piece| piece.len() + unit.len() <= PIECE_MAX) {
+            Some(piece) => piece.push_str(&unit),
+            None => pieces.push(unit),
+        }
+    }
+    match &pieces[..] {
+        [whole] => format!("{name}*=utf-8''{whole}"),
+        _ => {
+            let pieces = pieces.iter().enumerate().map(|(number, piece)| {
+                let charset = if number == 0 { "utf-8''" } else { "" };
+                format!("{name}*{number}*={charset}{piece}")
+            });
+            pieces.collect::<Vec<_>>().join(";\r\n\t")
+        }
+    }
 }
 
 /// The parameters that a field keeps, and those that it gets. `None`: all that it has, and no others.
@@ -120,6 +141,8 @@ impl Label {
             content_type.flatten().map(|all| with_parameters(&format!("{}/{}", kind.0, kind.1), &all));
         let disposition = Label::disposition(rule, told, asked, filled);
         let description = told.description.clone().or_else(|| rule.get("out-description").map(filled));
+        let lost_description = description.as_ref().is_some_and(|text| !text.is_ascii());
+        let description = description.filter(|text| text.is_ascii());
         let encoding =
             told.encoding.clone().or_else(|| word("out-encoding")).map(|name| name.to_ascii_lowercase());
         let mode = told.mode.clone().or_else(|| word("out-mode")).map(|name| name.to_ascii_lowercase());
@@ -128,7 +151,17 @@ impl Label {
         let is_text = mode.map_or(kind.0 == "text" && !is_wide, |mode| mode == "text");
         // What has lines of its own, whatever the program says.
         let is_text = is_text || is_composite(&kind.0);
-        Label { content_type, disposition, description, encoding, kind, is_text, has_mode, fields: None }
+        Label {
+            content_type,
+            disposition,
+            description,
+            encoding,
+            kind,
+            is_text,
+            has_mode,
+            lost_description,
+            fields: None,
+        }
     }
 
     fn disposition(
@@ -479,6 +512,24 @@ mod tests {
     const MESSAGE: &[u8] = b"Subject: x\r\nContent-Type: multipart/mixed; boundary=a\r\n\r\npre\r\n--a\r\n\r\none\r\n--a\r\n\
         Content-Type: multipart/digest; boundary=\"b\"\r\n\r\n--b\r\n\r\nSubject: y\r\n\r\ntwo\r\n--b--\r\n\r\n--a\r\n\
         Content-Type: message/rfc822\r\n\r\nContent-Type: image/gif; name=\"x\"\r\nContent-Transfer-Encoding: base64\r\n\r\nYWJj\r\n--a--\r\npost\r\n";
+
+    #[test]
+    fn parameters_of_any_length_are_kept() {
+        for (text, coded) in [
+            ("\u{44f}.txt".to_owned(), "%D1%8F.txt".to_owned()),
+            ("\u{44f}".repeat(700), "%D1%8F".repeat(700)),
+            ("a".repeat(3000), "a".repeat(3000)),
+        ] {
+            let field = with_parameters("attachment", &[("filename".to_owned(), text)]);
+            let lines: Vec<&str> = field.split(";\r\n\t").skip(1).collect();
+            assert!(!lines.is_empty() && lines.iter().all(|line| line.len() < LINE_MAX), "{field}");
+            let (names, values): (Vec<&str>, Vec<&str>) =
+                lines.iter().filter_map(|line| line.split_once('=')).unzip();
+            assert_eq!(values.concat(), format!("utf-8''{coded}"));
+            let numbered = |(at, name): (usize, &&str)| *name == format!("filename*{at}*");
+            assert!(names == ["filename*"] || names.iter().enumerate().all(numbered), "{names:?}");
+        }
+    }
 
     #[test]
     fn whatever_a_message_is_made_of_it_is_put_together_again() {

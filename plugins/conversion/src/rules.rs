@@ -30,11 +30,6 @@ impl Asked<'_> {
         mime::field(self.header(), name).unwrap_or_default()
     }
 
-    /// The subject of the message that the part is in.
-    fn subject(&self) -> String {
-        mime::field(&self.message[self.leaf.message.clone()], "subject").unwrap_or_default()
-    }
-
     /// What the part says of its encoding.
     pub(crate) fn encoding(&self) -> String {
         let said = mime::encoding(self.header());
@@ -87,7 +82,7 @@ impl Rule {
             && fits("in-encoding", &|| asked.encoding())
             && fits("in-disposition", &|| asked.disposition())
             && fits("in-description", &|| asked.field("content-description"))
-            && fits("in-subject", &|| asked.subject())
+            && self.get("in-subject").is_none_or(|pattern| matches(pattern, &asked.leaf.subject))
             && self.parameters_fit("in-parameter-", &asked.field("content-type"))
             && self.parameters_fit("in-dparameter-", &asked.field("content-disposition"))
     }

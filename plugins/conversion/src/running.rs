@@ -7,11 +7,14 @@
 //! What the file system refuses, and every end of the program but a good one, is a [`Trouble`]: the message waits.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, chown};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown,
+};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use sluice_durable::Unread;
@@ -28,6 +31,10 @@ const HEADERS_MAX: u64 = 64 * 1024;
 const VALUE_MAX: usize = 1000;
 /// Names of folders that are tried.
 const NAMES_MAX: u64 = 1000;
+/// Beginning of the names of folders; the number of the process and a count follow.
+const NAME: &str = "sluice-conversion-";
+/// Only one thread of this process makes folders, or looks which are left.
+static MAKING: Mutex<()> = Mutex::new(());
 /// A block of `ulimit -f` (POSIX).
 const BLOCK: u64 = 512;
 
@@ -88,6 +95,8 @@ struct Folder {
     outer: PathBuf,
     /// Where the program works.
     inner: PathBuf,
+    /// Locked as long as somebody works there: the lock ends with the process, whatever ends it.
+    _lock: File,
 }
 
 impl Folder {
@@ -97,13 +106,19 @@ impl Folder {
         let strange = bounds.account.as_ref().filter(|account| account.changes);
         // Who works inside must be able to go through, and cannot rename what belongs to the hub.
         let mode = if strange.is_some() { 0o711 } else { 0o700 };
+        let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
         let mut last = io::Error::from(io::ErrorKind::AlreadyExists);
         for _ in 0..NAMES_MAX {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let outer = bounds.folder.join(format!("sluice-conversion-{}-{number}", std::process::id()));
+            let outer = bounds.folder.join(format!("{NAME}{}-{number}", std::process::id()));
             match DirBuilder::new().mode(mode).create(&outer) {
                 Ok(()) => {
-                    let folder = Folder { inner: outer.join("work"), outer };
+                    let lock = File::open(&outer)?;
+                    // A file system without locks, or another hub that looks for what is left just now: then the next steps fail.
+                    let _ = lock.try_lock();
+                    let folder = Folder { inner: outer.join("work"), outer, _lock: lock };
+                    // Whatever the mask of the process has taken away.
+                    fs::set_permissions(&folder.outer, Permissions::from_mode(mode))?;
                     DirBuilder::new().mode(0o700).create(&folder.inner)?;
                     if let Some(account) = strange {
                         chown(&folder.inner, Some(account.uid), Some(account.gid))?;
@@ -132,6 +147,38 @@ impl Drop for Folder {
     fn drop(&mut self) {
         // What cannot be removed is left for whoever keeps the folder clean.
         let _ = fs::remove_dir_all(&self.outer);
+    }
+}
+
+/// Removes the folders of runs that have ended with their hub. Those that nobody holds are meant, of the account that the hub is.
+pub(crate) fn remove_left(place: &Path, log: impl Fn(&str)) {
+    // What is made now belongs to this account.
+    let probe = Bounds { account: None, folder: place.to_owned(), time: Duration::ZERO, file_max: 0 };
+    let Ok(own) = Folder::make(&probe) else { return };
+    let Ok(owner) = fs::metadata(&own.outer).map(|folder| folder.uid()) else { return };
+    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    for entry in fs::read_dir(place).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let numbers = name.to_str().and_then(|name| name.strip_prefix(NAME)?.split_once('-'));
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
+        let is_name = numbers.is_some_and(|(process, count)| is_number(process) && is_number(count));
+        let is_own = || entry.metadata().is_ok_and(|found| found.is_dir() && found.uid() == owner);
+        if !is_name || !is_own() {
+            continue;
+        }
+        let Ok(folder) = File::open(entry.path()) else { continue };
+        if folder.try_lock().is_err() {
+            continue;
+        }
+        match fs::remove_dir_all(entry.path()) {
+            Ok(()) => log(&format!(
+                "{} was left by a run that ended with its hub, and is removed",
+                entry.path().display()
+            )),
+            Err(error) => {
+                log(&format!("{} was left by a run and cannot be removed: {error}", entry.path().display()));
+            }
+        }
     }
 }
 
@@ -301,7 +348,19 @@ mod tests {
             time: Duration::from_secs(60),
             file_max: 1000,
         };
+        for (name, file) in [("sluice-conversion-1-0", "x"), ("sluice-conversion-x", "y"), ("other", "z")] {
+            fs::create_dir_all(place.path().join(name).join("work")).unwrap();
+            fs::write(place.path().join(name).join("work").join(file), "x").unwrap();
+        }
         let folder = Folder::make(&bounds).unwrap();
+        remove_left(place.path(), |_| ());
+        let mut left: Vec<_> = fs::read_dir(place.path()).unwrap().map(|one| one.unwrap().path()).collect();
+        left.sort();
+        let mut kept = ["other", "sluice-conversion-x"].map(|name| place.path().join(name)).to_vec();
+        kept.iter().for_each(|path| fs::remove_dir_all(path).unwrap());
+        kept.push(folder.outer.clone());
+        kept.sort();
+        assert_eq!(left, kept, "a run that is under way, and what is none, stay");
         folder.write("input", b"x", None).unwrap();
         assert!(folder.write("input", b"y", None).is_err());
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
