@@ -447,6 +447,7 @@ mod tests {
         // Recipients count although their texts are short.
         let mut many = coming(7, 1);
         many.recipients = vec![many.recipients[0].clone(); 20_000];
+        assert!(many.octets() > 1 << 20, "{} octets", many.octets());
         reader.bring_in(many).unwrap();
         let state = shared.state.lock();
         assert_eq!((&state.frames, state.submitted), (&expected, WAITING_MAX - (1 << 20)));
