@@ -75,7 +75,7 @@ pub(super) fn measure(ground: &Ground) -> Result<Vec<Row>> {
             Goal::at_most(1.0, after as f64 / idle as f64, "x").named("room as idle"),
         ],
         limit: format!(
-            "records alone are {own:.2} x; the last page of each group is written twice, and a group had {group:.1} messages; a single \
+            "records alone are {own:.2} x; the last page of a small group is written twice, and a group had {group:.1} messages; a single \
              session has {alone:.2} x"
         ),
         details: json!({
