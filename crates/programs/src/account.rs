@@ -3,9 +3,12 @@
 //! A hub that runs as root gives them up for the program, with all groups but the account's own. Accounts are looked up in
 //! `/etc/passwd` and nowhere else: asking other services needs the C library's resolver, which loads code into the hub.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 const PASSWD: &str = "/etc/passwd";
+/// Where programs and shells look for others.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// An account of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +34,24 @@ pub enum NoAccount {
     /// The system does not tell.
     #[error("{0}")]
     Unknown(String),
+}
+
+/// What every program has in its environment, before what its channel gives it: nothing of the hub's own.
+pub fn environment(account: Option<&Account>) -> Vec<(&'static str, OsString)> {
+    let mut variables: Vec<(&'static str, OsString)> =
+        vec![("PATH", PATH.into()), ("SHELL", "/bin/sh".into()), ("LANG", "C".into())];
+    match account {
+        Some(account) => {
+            let name = OsString::from(&account.name);
+            variables.extend([
+                ("USER", name.clone()),
+                ("LOGNAME", name),
+                ("HOME", account.home.clone().into()),
+            ]);
+        }
+        None => variables.push(("HOME", "/".into())),
+    }
+    variables
 }
 
 /// The account that programs run as; `None` for the hub's own when that is not root.

@@ -12,5 +12,5 @@
 mod account;
 mod run;
 
-pub use account::{Account, NoAccount, find};
+pub use account::{Account, NoAccount, environment, find};
 pub use run::{End, Job, Ran, run};

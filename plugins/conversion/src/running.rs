@@ -22,7 +22,6 @@ use sluice_programs::{Account, End, Job, Ran};
 
 use crate::told::{OPTIONS_MAX, Told};
 
-const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// Octets that a program may print.
 const PRINTED_MAX: u64 = 1 << 20;
 /// Octets of the file OUTPUT_HEADERS.
@@ -227,19 +226,7 @@ pub(crate) fn run(given: &Given<'_>, bounds: &Bounds, stopping: &AtomicBool) -> 
     let folder = Folder::make(bounds)
         .map_err(|error| Trouble::of_system(&format!("no folder in {}", bounds.folder.display()), &error))?;
     let account = bounds.account.as_ref();
-    let mut variables: Vec<(&str, OsString)> =
-        vec![("PATH", PATH.into()), ("SHELL", "/bin/sh".into()), ("LANG", "C".into())];
-    match account {
-        Some(account) => {
-            let name = OsString::from(&account.name);
-            variables.extend([
-                ("USER", name.clone()),
-                ("LOGNAME", name),
-                ("HOME", account.home.clone().into()),
-            ]);
-        }
-        None => variables.push(("HOME", "/".into())),
-    }
+    let mut variables: Vec<(&str, OsString)> = sluice_programs::environment(account);
     variables.push(("TMPDIR", folder.inner.clone().into()));
     variables.push(("INPUT_FILE", folder.write("input", given.input, account).map_err(no_file)?.into()));
     for (name, file, content) in [

@@ -21,8 +21,6 @@ const COMMAND_MAX: usize = 8192;
 const ENTRIES_MAX: usize = 100_000;
 /// Longest file of entries.
 const DATABASE_MAX: u64 = 32 << 20;
-/// Where programs and shells look for others.
-const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// All commands of a channel.
 #[derive(Debug, Default)]
@@ -278,19 +276,7 @@ fn push(word: &mut Vec<Part>, c: char) {
 
 /// The whole environment of a program: nothing of the hub's own is in it.
 pub(crate) fn variables(each: &[Values<'_>], account: Option<&Account>) -> Vec<(&'static str, OsString)> {
-    let mut variables: Vec<(&'static str, OsString)> =
-        vec![("PATH", PATH.into()), ("SHELL", "/bin/sh".into()), ("LANG", "C".into())];
-    match account {
-        Some(account) => {
-            let name = OsString::from(&account.name);
-            variables.extend([
-                ("USER", name.clone()),
-                ("LOGNAME", name),
-                ("HOME", account.home.clone().into()),
-            ]);
-        }
-        None => variables.push(("HOME", "/".into())),
-    }
+    let mut variables = sluice_programs::environment(account);
     // An address may hold what a variable cannot, a NUL; words with one have been refused, and here it is left out.
     let clean = |text: &str| OsString::from(text.chars().filter(|c| !c.is_control()).collect::<String>());
     if let [first, ..] = each {
