@@ -103,6 +103,16 @@ impl Outcome {
         }
     }
 
+    /// Passed on by the plugin itself, 2.0.0: whoever has it now tells the sender what becomes of it ([`Handover::PassedOn`]).
+    pub fn passed_on(text: impl Into<String>) -> Outcome {
+        Outcome::Delivered {
+            status: Status::new(2, 0, 0),
+            text: text.into(),
+            peer: String::new(),
+            handover: Handover::PassedOn,
+        }
+    }
+
     /// Not now, says the plugin itself.
     pub fn deferred(status: Status, text: impl Into<String>) -> Outcome {
         Outcome::Deferred { status, text: text.into(), peer: String::new() }

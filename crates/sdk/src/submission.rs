@@ -3,7 +3,7 @@
 //! # Not here
 //! What the host does with it: `docs/internals/abi.md`, "Bringing mail in".
 
-use crate::{Delivery, Recipient};
+use crate::{Delivery, Outcome, Recipient, Status};
 use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Read};
@@ -229,6 +229,14 @@ impl fmt::Display for NotTaken {
 }
 
 impl std::error::Error for NotTaken {}
+
+/// What becomes of a recipient whose mail is not looked at: it is deferred, with 4.3.2 while the hub takes no mail and 4.3.0 otherwise.
+impl From<NotTaken> for Outcome {
+    fn from(why: NotTaken) -> Outcome {
+        let status = if why == NotTaken::Closed { Status::new(4, 3, 2) } else { Status::new(4, 3, 0) };
+        Outcome::deferred(status, why.to_string())
+    }
+}
 
 /// So much is read in one call, in bytes.
 const READ_AT_ONCE: usize = 64 * 1024;

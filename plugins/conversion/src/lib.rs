@@ -32,8 +32,8 @@ use sluice_mail::mime::{self, parameters};
 use sluice_mail::wire::stuff;
 use sluice_programs::NoAccount;
 use sluice_sdk::{
-    Channel, Claim, Context, CreateError, Delivery, Handover, Level, Next, NotTaken, OptionSpec, OptionWord,
-    Options, Outcome, Recipient, RunError, Status, Submission, Worker,
+    Channel, Claim, Context, CreateError, Delivery, Level, Next, OptionSpec, OptionWord, Options, Outcome,
+    Recipient, RunError, Status, Submission, Worker,
 };
 
 use entity::Parts;
@@ -420,7 +420,7 @@ impl Conversion {
     ) -> Vec<Outcome> {
         let submission = again(delivery, way, None).to(self.postmaster.as_str());
         let outcome = match answers(worker, &submission, 1).pop() {
-            Some(Outcome::Delivered { .. }) => passed_on("a program has sent it to the postmaster"),
+            Some(Outcome::Delivered { .. }) => Outcome::passed_on("a program has sent it to the postmaster"),
             Some(Outcome::Failed { text, .. }) => {
                 let text = format!("a program has sent it to {}, who is refused: {text}", self.postmaster);
                 Outcome::deferred(Status::new(4, 3, 5), text)
@@ -446,7 +446,7 @@ fn fate_of(wish: Wish, diagnostic: Option<&str>, delivery: &Delivery<'_>, name: 
         Wish::Discard => {
             delivery
                 .log(Level::Warn, &format!("it is thrown away, since the program of {name} says so {said}"));
-            Fate::Settled(passed_on("a program has thrown it away"))
+            Fate::Settled(Outcome::passed_on("a program has thrown it away"))
         }
         Wish::Post => {
             delivery.log(
@@ -554,19 +554,7 @@ fn held(
 }
 
 fn answers(worker: &Worker<'_>, submission: &Submission<'_>, count: usize) -> Vec<Outcome> {
-    worker.enqueue(submission).unwrap_or_else(|why| {
-        let status = if why == NotTaken::Closed { Status::new(4, 3, 2) } else { Status::new(4, 3, 0) };
-        vec![Outcome::deferred(status, why.to_string()); count]
-    })
-}
-
-fn passed_on(text: &str) -> Outcome {
-    Outcome::Delivered {
-        status: Status::new(2, 0, 0),
-        text: text.to_owned(),
-        peer: String::new(),
-        handover: Handover::PassedOn,
-    }
+    worker.enqueue(submission).unwrap_or_else(|why| vec![Outcome::from(why); count])
 }
 
 sluice_sdk::export_channel!(Conversion);

@@ -28,8 +28,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use sluice_mail::mime::{Partial, split};
 use sluice_mail::wire::stuff;
 use sluice_sdk::{
-    Channel, Claim, Context, CreateError, Delivery, Handover, Level, Next, NotTaken, OptionSpec, Options,
-    Outcome, Recipient, RunError, Status, Submission, Worker,
+    Channel, Claim, Context, CreateError, Delivery, Level, Next, OptionSpec, Options, Outcome, Recipient,
+    RunError, Status, Submission, Worker,
 };
 
 use store::{Put, Set, Store, To};
@@ -191,7 +191,9 @@ impl Defragment {
         };
         match put {
             Put::Gone => {
-                return alike(passed_on("a repetition: its message has been put together and has gone"));
+                return alike(Outcome::passed_on(
+                    "a repetition: its message has been put together and has gone",
+                ));
             }
             Put::Not(why) => {
                 delivery.log(Level::Warn, &format!("a piece of {:?} goes on as it is: {why}", set.id));
@@ -205,7 +207,8 @@ impl Defragment {
             Ok(None) => {
                 let (here, total) = store.progress(&set);
                 let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
-                return alike(passed_on(&format!(
+                // Who sent it is told of the message, not of its pieces.
+                return alike(Outcome::passed_on(format!(
                     "piece {} waits for the others: {here}{of} are here",
                     says.number
                 )));
@@ -336,10 +339,7 @@ fn bring_in(worker: &Worker<'_>, submission: Submission<'_>, recipients: &[Recip
     for recipient in recipients {
         submission = submission.to_again(recipient);
     }
-    worker.enqueue(&submission).unwrap_or_else(|why| {
-        let status = if why == NotTaken::Closed { Status::new(4, 3, 2) } else { Status::new(4, 3, 0) };
-        vec![Outcome::deferred(status, why.to_string()); recipients.len()]
-    })
+    worker.enqueue(&submission).unwrap_or_else(|why| vec![Outcome::from(why); recipients.len()])
 }
 
 fn to_of(recipient: &Recipient<'_>) -> To {
@@ -364,16 +364,6 @@ fn recipient_of(to: &To) -> Recipient<'_> {
 
 fn is_deferred(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Deferred { .. })
-}
-
-fn passed_on(text: &str) -> Outcome {
-    // Who sent it is told of the message, not of its pieces.
-    Outcome::Delivered {
-        status: Status::new(2, 0, 0),
-        text: text.to_owned(),
-        peer: String::new(),
-        handover: Handover::PassedOn,
-    }
 }
 
 fn no_room(error: &io::Error) -> Outcome {
