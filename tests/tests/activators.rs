@@ -185,9 +185,7 @@ fn a_refusal_is_an_alert_and_is_left_alone_for_hours_and_trouble_for_minutes() {
 /// Between two times of the form `2026-11-30T10:53:21.838Z`, of the same month.
 fn seconds_between(from: &Value, to: &Value) -> u64 {
     let seconds = |value: &Value| {
-        let text = value.as_str().unwrap();
-        let number = |range: std::ops::Range<usize>| text[range].parse::<u64>().unwrap();
-        ((number(8..10) * 24 + number(11..13)) * 60 + number(14..16)) * 60 + number(17..19)
+        value.as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_second().cast_unsigned()
     };
     seconds(to).saturating_sub(seconds(from))
 }
