@@ -1,5 +1,10 @@
 //! One connection to a server, and what goes over it, with its clocks.
 //!
+//! # Answers that come early
+//! A server may answer before it has the whole request (RFC 9110 section 15, RFC 9112 section 9.5). That it will not take it (413, 503)
+//! counts at once, and the rest is not sent. That it has taken the message (2xx) says nothing of octets that it cannot have: they are sent all
+//! the same, and the answer counts from when the last of them has been written. If they cannot be, it has not been delivered.
+//!
 //! # Not here
 //! HTTP itself (hyper), what the answer means (`answer`), how long a connection is kept (`outbox`).
 
@@ -26,6 +31,7 @@ use tokio_rustls::TlsConnector;
 use crate::address::Address;
 use crate::answer::Answer;
 use crate::settings::{Settings, Times};
+use crate::written::{Fetched, Noted, Written};
 
 /// Octets of an answer's body that are read: more than an outcome shows.
 const SAID_MAX: usize = 4096;
@@ -58,6 +64,17 @@ impl Trouble {
         Trouble { unreached: true, ..Trouble::new(status, text) }
     }
 
+    fn late(what: &str, limit: Duration) -> Trouble {
+        Trouble::new(Status::new(4, 4, 2), format!("{what} for {} s", limit.as_secs()))
+    }
+
+    /// The server says that it has taken what it cannot have.
+    fn untaken(answer: &Response<Incoming>) -> Trouble {
+        let code = answer.status().as_u16();
+        let text = format!("the server said {code} before it had the whole message, and took no more of it");
+        Trouble::new(Status::new(4, 4, 2), text)
+    }
+
     /// What the operator has to see to (RFC 3463 X.3.5).
     pub(crate) fn refused(text: String) -> Trouble {
         Trouble::new(Status::new(4, 3, 5), text)
@@ -67,6 +84,9 @@ impl Trouble {
         Outcome::deferred(self.status, self.text.clone())
     }
 }
+
+/// What comes of a request: the head of an answer.
+type Answered = hyper::Result<Response<Incoming>>;
 
 /// A stream to a server, with TLS or without.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -79,8 +99,10 @@ pub(crate) struct Connection {
     sender: SendRequest<Fed>,
     address: Address,
     driver: JoinHandle<()>,
+    written: Written,
     used: Instant,
-    has_served: bool,
+    /// Requests that were sent over it.
+    requests: u64,
 }
 
 impl Drop for Connection {
@@ -142,6 +164,7 @@ impl Connection {
                     return Err(Trouble::unreached(Status::new(4, 3, 5), text));
                 }
             };
+            let (stream, written) = Noted::over(stream);
             let mut builder = http1::Builder::new();
             builder.max_buf_size(HEADER_MAX).max_headers(FIELDS_MAX);
             let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(|error| {
@@ -158,8 +181,9 @@ impl Connection {
                 sender,
                 address: address.clone(),
                 driver,
+                written,
                 used: Instant::now(),
-                has_served: false,
+                requests: 0,
             });
         }
         Err(why)
@@ -187,8 +211,11 @@ impl Connection {
         chunks: impl Iterator<Item = Bytes>,
         times: &Times,
     ) -> Result<(Answer, Option<Connection>), Trouble> {
-        let (feed, octets) = mpsc::channel(CHUNKS_MAX);
-        let mut request = Request::new(Fed { octets, left: length });
+        let has_served = self.requests > 0;
+        self.requests += 1;
+        let (into, octets) = mpsc::channel(CHUNKS_MAX);
+        let fetched = self.written.fetched.clone();
+        let mut request = Request::new(Fed { octets, left: length, number: self.requests, fetched });
         *request.method_mut() = Method::POST;
         *request.uri_mut() = path
             .parse()
@@ -199,48 +226,73 @@ impl Connection {
                 Trouble::refused(format!("`{}` cannot stand in `Host`", self.address.authority))
             })?;
         request.headers_mut().insert(header::HOST, host);
-        let has_served = std::mem::replace(&mut self.has_served, true);
         let response = self.sender.send_request(request);
         let mut response = pin!(response);
-        let late = |what: &str, limit: Duration| {
-            Trouble::new(Status::new(4, 4, 2), format!("{what} for {} s", limit.as_secs()))
-        };
-        // The server may answer before it has all.
-        let mut early = None;
-        for chunk in chunks {
-            tokio::select! {
-                biased;
-                answered = &mut response => {
-                    early = Some(answered);
-                    break;
-                }
-                sent = timeout(times.data, feed.send(chunk)) => match sent {
-                    Ok(Ok(())) => {}
-                    // Nobody takes more: the answer says why.
-                    Ok(Err(_)) => break,
-                    Err(_) => return Err(late("the server took nothing", times.data)),
-                },
-            }
-        }
-        let was_whole = early.is_none();
-        drop(feed);
-        let answered = match early {
+        let answered = match feed(into, chunks, response.as_mut(), times.data).await? {
             Some(answered) => answered,
             None => match timeout(times.status, &mut response).await {
                 Ok(answered) => answered,
-                Err(_) => return Err(late("there was no answer", times.status)),
+                Err(_) => return Err(Trouble::late("there was no answer", times.status)),
             },
         };
         let answered = answered.map_err(|error| Trouble {
             stale: has_served && (error.is_canceled() || error.is_closed() || error.is_incomplete_message()),
             ..trouble_of(&error)
         })?;
+        let was_written = match takes(&answered) {
+            true => timeout(times.data, self.written.wait(self.requests)).await.unwrap_or(false),
+            false => self.written.has(self.requests),
+        };
+        if takes(&answered) && !was_written {
+            return Err(Trouble::untaken(&answered));
+        }
         let (answer, is_read) = read(answered).await;
         self.used = Instant::now();
         let reusable =
-            was_whole && is_read && matches!(timeout(SAYING_TIME, self.sender.ready()).await, Ok(Ok(())));
+            was_written && is_read && matches!(timeout(SAYING_TIME, self.sender.ready()).await, Ok(Ok(())));
         Ok((answer, reusable.then_some(self)))
     }
+}
+
+/// Whether a server says that it has taken a message.
+fn takes(answer: &Response<Incoming>) -> bool {
+    answer.status().is_success()
+}
+
+/// Hands a body on, piece by piece. Gives the answer that came meanwhile, which ends it if it does not say that the message is taken.
+///
+/// # Errors
+/// Nothing is taken from us any more, for as long as this.
+async fn feed(
+    into: mpsc::Sender<Bytes>,
+    chunks: impl Iterator<Item = Bytes>,
+    mut response: Pin<&mut impl Future<Output = Answered>>,
+    limit: Duration,
+) -> Result<Option<Answered>, Trouble> {
+    let mut early: Option<Answered> = None;
+    for chunk in chunks {
+        let room = loop {
+            tokio::select! {
+                biased;
+                answered = &mut response, if early.is_none() => {
+                    let goes_on = answered.as_ref().is_ok_and(takes);
+                    early = Some(answered);
+                    if !goes_on {
+                        return Ok(early);
+                    }
+                }
+                room = timeout(limit, into.reserve()) => match (room, &early) {
+                    (Ok(Ok(room)), _) => break room,
+                    // Nobody takes more: the answer says why.
+                    (Ok(Err(_)), _) => return Ok(early),
+                    (Err(_), Some(Ok(answer))) => return Err(Trouble::untaken(answer)),
+                    (Err(_), _) => return Err(Trouble::late("the server took nothing", limit)),
+                },
+            }
+        };
+        room.send(chunk);
+    }
+    Ok(early)
 }
 
 fn trouble_of(error: &hyper::Error) -> Trouble {
@@ -295,6 +347,9 @@ async fn read(response: Response<Incoming>) -> (Answer, bool) {
 pub(crate) struct Fed {
     octets: mpsc::Receiver<Bytes>,
     left: u64,
+    /// Which request of its connection it belongs to.
+    number: u64,
+    fetched: Fetched,
 }
 
 impl Body for Fed {
@@ -308,6 +363,9 @@ impl Body for Fed {
         let chunk = std::task::ready!(self.octets.poll_recv(context));
         if let Some(chunk) = &chunk {
             self.left = self.left.saturating_sub(chunk.len() as u64);
+            if self.left == 0 {
+                self.fetched.note(self.number);
+            }
         }
         Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))))
     }

@@ -5,8 +5,8 @@
 //!
 //! # Reading order
 //! `settings` over `options`, `files` and `address` says what the operator may write; `request` and `content` say what goes out,
-//! `template` what a chat gets; `connection` carries it, over `tls`; `answer` says what the server's word means; `outbox` is a
-//! worker's day.
+//! `template` what a chat gets; `connection` carries it, over `tls`, and `written` knows when it has; `answer` says what the server's word means; `outbox` is a
+//! worker's day, which `engine` drives and `halt` ends.
 //! # Invariants
 //! A message is never whole in memory, but for a template, which looks at the first mebibyte. What a server sends is read up to
 //! named limits.
@@ -21,6 +21,7 @@ mod address;
 mod answer;
 mod connection;
 mod content;
+mod engine;
 mod files;
 mod halt;
 mod options;
@@ -29,6 +30,7 @@ mod request;
 mod settings;
 mod template;
 mod tls;
+mod written;
 
 #[cfg(test)]
 mod tests;
@@ -38,6 +40,7 @@ use std::time::Duration;
 
 use sluice_sdk::{Channel, Context, CreateError, Next, OptionSpec, Options, RunError, Worker};
 
+use engine::Engine;
 use halt::Halt;
 use options::Written;
 use outbox::{Outbox, Shared};
@@ -59,15 +62,11 @@ impl Channel for Http {
 
     fn create(context: Context) -> Result<Self, CreateError> {
         let settings = Settings::read(&context)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("http")
-            .enable_all()
-            .build()
+        let engine = Engine::start()
             .map_err(|error| CreateError::failed(format!("no runtime for connections: {error}")))?;
         let random = rustls::crypto::aws_lc_rs::default_provider().secure_random;
         Ok(Http {
-            shared: Shared { settings, runtime, random, halt: Halt::default(), rest: Mutex::default() },
+            shared: Shared { settings, engine, random, halt: Halt::default(), rest: Mutex::default() },
         })
     }
 

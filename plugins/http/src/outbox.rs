@@ -10,12 +10,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustls::crypto::SecureRandom;
 use sluice_mail::Time;
 use sluice_sdk::{Delivery, Outcome, Status};
-use tokio::runtime::Runtime;
 
 use crate::address::Address;
 use crate::answer::Answer;
 use crate::connection::{Connection, Trouble};
 use crate::content::Content;
+use crate::engine::Engine;
 use crate::halt::Halt;
 use crate::request::{self, Mail, To, hex};
 use crate::settings::Settings;
@@ -23,7 +23,7 @@ use crate::settings::Settings;
 /// What all workers of a channel share.
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
-    pub(crate) runtime: Runtime,
+    pub(crate) engine: Engine,
     pub(crate) random: &'static dyn SecureRandom,
     pub(crate) halt: Halt,
     /// Until then the server wants to be left alone.
@@ -98,7 +98,7 @@ impl<'s> Outbox<'s> {
             return Outcome::deferred(Status::new(4, 3, 2), text).from_peer(peer.as_str());
         }
         let shared = self.shared;
-        let done = shared.runtime.block_on(async {
+        let done = shared.engine.block_on(async {
             tokio::select! {
                 done = tokio::time::timeout(time, self.exchange(mail)) => done.ok(),
                 () = shared.halt.over() => None,

@@ -247,15 +247,64 @@ fn mishaps() {
     }
 }
 
-#[test]
-fn an_answer_before_the_whole_message_counts() {
-    let no = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n";
-    let server = Server::start(vec![vec![HearHead, Say(no), Pause(300), Close]]);
-    let shared = server.channel();
+/// What comes of 30 million octets, more than lie in the buffers of two systems.
+fn post_large(outbox: &mut Outbox<'_>) -> String {
     let line = [b"y".repeat(98).as_slice(), b"\r\n"].concat();
     let pieces: Vec<&[u8]> = std::iter::repeat_n(line.as_slice(), 300_000).collect();
-    let told = post(&mut Outbox::new(&shared), &Mail { pieces: &pieces, ..mail(&["a@b"]) });
-    assert_eq!(told, "failed 5.3.4 127.0.0.1: 413 Payload Too Large");
+    post(outbox, &Mail { pieces: &pieces, ..mail(&["a@b"]) })
+}
+
+#[test]
+fn a_refusal_before_the_whole_message_counts_at_once() {
+    for (no, outcome) in [
+        (
+            "HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n",
+            "failed 5.3.4 127.0.0.1: 413 Payload Too Large",
+        ),
+        (
+            "HTTP/1.1 503 no\r\nRetry-After: 9\r\nContent-Length: 0\r\n\r\n",
+            "deferred 4.3.2 127.0.0.1: 503 Service Unavailable (Retry-After: 9)",
+        ),
+    ] {
+        let server = Server::start(vec![vec![HearHead, Say(no), Pause(300), Close]]);
+        let shared = server.channel();
+        assert_eq!(post_large(&mut Outbox::new(&shared)), outcome);
+    }
+}
+
+#[test]
+fn a_2xx_before_the_whole_message_counts_when_the_rest_has_been_sent() {
+    let server = Server::start(vec![vec![HearHead, Say(OK), Pause(300), HearBody, Hear, Say(OK)]]);
+    let shared = server.channel();
+    let mut outbox = Outbox::new(&shared);
+    assert_eq!(post_large(&mut outbox), DELIVERED);
+    assert_eq!(post(&mut outbox, &mail(&["a@b"])), DELIVERED, "the connection is as good as before");
+    assert_eq!(server.heard()[0][0].body.len(), 30_000_000);
+}
+
+#[test]
+fn a_2xx_for_a_message_that_the_server_does_not_have_is_no_delivery() {
+    let early = "deferred 4.4.2 127.0.0.1: the server said 200 before it had the whole message, and took no more of it";
+    let last = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\ntaken";
+    // It takes nothing more.
+    let server = Server::start(vec![vec![HearHead, Say(OK), UntilTold]]);
+    let shared = server.channel();
+    assert_eq!(post_large(&mut Outbox::new(&shared)), early);
+    server.tell();
+    // It goes away, or says before that it will. The end may be seen before the answer.
+    for script in [
+        vec![HearHead, Say(OK), Pause(200), Close],
+        vec![HearHead, Say(OK), Pause(200), Reset],
+        vec![HearHead, Say(last), Pause(200), Close],
+        vec![HearHead, Say("HTTP/1.0 200 OK\r\n\r\ntaken"), Close],
+    ] {
+        let shown = format!("{script:?}");
+        let server = Server::start(vec![script]);
+        let shared = server.channel();
+        let told = post_large(&mut Outbox::new(&shared));
+        let lost = told.starts_with("deferred 4.4.2 127.0.0.1: connection lost before the answer");
+        assert!(told == early || lost, "{shown}: {told}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use sluice_sdk::Outcome;
 
 use crate::address::Address;
+use crate::engine::Engine;
 use crate::halt::Halt;
 use crate::outbox::{Outbox, Shared};
 pub(super) use crate::request::Mail;
@@ -39,6 +40,8 @@ pub(super) enum Do {
     UntilGone,
     /// Waits for the test.
     UntilTold,
+    /// Reads the body of the request whose head was read, and notes both.
+    HearBody,
 }
 pub(super) use Do::*;
 
@@ -124,6 +127,7 @@ fn play(
     mut note: impl FnMut(Heard),
 ) {
     let mut stream = BufReader::new(stream);
+    let mut begun = Heard::default();
     for step in script {
         match step {
             Hear => match head(&mut stream) {
@@ -137,7 +141,15 @@ fn play(
                 }
                 None => return,
             },
-            HearHead => drop(head(&mut stream)),
+            HearHead => begun = head(&mut stream).unwrap_or_default(),
+            HearBody => {
+                let mut request = std::mem::take(&mut begun);
+                request.body = vec![0; request.field("content-length").parse().unwrap()];
+                if stream.read_exact(&mut request.body).is_err() {
+                    return;
+                }
+                note(request);
+            }
             Say(text) => drop(stream.get_mut().write_all(text.as_bytes())),
             Speak(text) => drop(stream.get_mut().write_all(text.as_bytes())),
             Endless(text) => {
@@ -194,7 +206,7 @@ pub(super) fn shared(url: &str) -> Shared {
             tls: None,
             times: Times { connect: 10 * second, data: second, status: second, idle: 60 * second },
         },
-        runtime: tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap(),
+        engine: Engine::start().unwrap(),
         random: rustls::crypto::aws_lc_rs::default_provider().secure_random,
         halt: Halt::default(),
         rest: Mutex::default(),
