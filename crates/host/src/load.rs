@@ -501,6 +501,14 @@ pub enum FileState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen(Identity);
 
+impl Seen {
+    /// Looks at a file; `None` when there is none, or it cannot be looked at.
+    #[must_use]
+    pub fn of(file: &Path) -> Option<Seen> {
+        fs::metadata(file).ok().map(|about| Seen(Identity::of(&about)))
+    }
+}
+
 fn refusal(path: &Path, unfit: Unfit) -> LoadError {
     let path = path.to_owned();
     match unfit {

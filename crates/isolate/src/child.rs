@@ -255,7 +255,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// The instance, and what the hub has sent for it.
 struct Serving {
-    instance: Instance,
+    instance: Arc<Instance>,
     outgoing: Arc<Outgoing>,
     door: Arc<Door>,
     /// Leases for which the hub wants to hear that the poll is over.
@@ -278,7 +278,7 @@ impl Serving {
         };
         // The hub replaces a process with workers that hang. One that stopped by itself would refuse what it gets until it ends.
         let spec = Spec { hung_max: u32::MAX, ..spec };
-        let instance = Instance::start(host, plugin, spec, events);
+        let instance = Arc::new(Instance::start(host, plugin, spec, events));
         Serving { instance, outgoing, door, polls, files: HashMap::new() }
     }
 
@@ -298,11 +298,20 @@ impl Serving {
                 ToChild::Forget(key) => drop(self.files.remove(&key)),
                 ToChild::Answer(request, answers) => self.door.answer(request, answers),
                 ToChild::Stop(deadline) => self.instance.stop(deadline),
-                ToChild::Prepare => self.instance.prepare(),
+                ToChild::Prepare => self.prepare(),
                 ToChild::Hello(_) => trouble("the hub greets twice"),
             }
         }
         std::process::exit(STATUS_TROUBLE);
+    }
+
+    /// Has the channel created, and says what came of it: on a thread of its own, since it may take its time.
+    fn prepare(&self) {
+        let (instance, outgoing) = (Arc::clone(&self.instance), Arc::clone(&self.outgoing));
+        let create = move || outgoing.say(&ToHub::Created(instance.create_now()));
+        if let Err(error) = thread::Builder::new().name("prepare".to_owned()).spawn(create) {
+            self.outgoing.say(&ToHub::Created(Err(format!("no thread could be started: {error}"))));
+        }
     }
 
     fn take(&self, lease: wire::LentLease) {

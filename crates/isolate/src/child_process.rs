@@ -11,7 +11,7 @@ use crate::socket::send;
 use crate::watch::{Knowledge, watch};
 use crate::wire::{self, Hello, Ready, ToChild};
 use rustix::fs::{MemfdFlags, SealFlags};
-use sluice_host::{LastCall, Recorder, SettingKind};
+use sluice_host::{LastCall, Recorder, Seen, SettingKind};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// How long a child has, at least, from its start to its word that it has the library.
-const START_MIN: Duration = Duration::from_secs(10);
+pub(crate) const START_MIN: Duration = Duration::from_secs(10);
 /// Leases that a child's own queue has room for: the caller's limit is kept in the hub.
 const CHILDS_BOUND: usize = 1 << 16;
 
@@ -43,6 +43,9 @@ impl Child {
             let mut state = shared.state.lock();
             (state.over, state.retire, state.answer, state.stopped) = (false, None, None, None);
             state.hung = 0;
+            state.asked = false;
+            // Looked at before it is opened: what comes meanwhile has changed for whoever watches.
+            state.opened = Seen::of(&shared.file);
             state.frames.clear();
             state.life += 1;
         }

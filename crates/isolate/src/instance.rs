@@ -7,12 +7,12 @@
 //! # Failure
 //! After a death offers are refused for a while, as those of an instance in process are.
 
-use crate::child_process::Child;
+use crate::child_process::{Child, START_MIN};
 use crate::ledger::Ledger;
 use crate::life::Life;
 use crate::wire::Ready;
 use parking_lot::{Condvar, Mutex};
-use sluice_host::{Events, Host, HostEvent, Offer, OfferError, Refusal, SettingKind, Spec, StopReason};
+use sluice_host::{Events, Host, HostEvent, Offer, OfferError, Refusal, Seen, SettingKind, Spec, StopReason};
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -58,6 +58,11 @@ pub struct Limits {
     pub own: Vec<PathBuf>,
 }
 
+/// What a child has for its word about the channel, beyond the time in which the channel is to be made: it is late only when it is stopped,
+/// or when the plugin keeps it from speaking.
+const WORD: Duration = Duration::from_secs(5);
+/// Longer than anybody waits, and short enough to be added to a clock.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Memory of a child that only looks.
 const LOOK_MEMORY: u64 = 512 << 20;
 
@@ -82,11 +87,29 @@ pub(crate) struct Shared {
     pub(crate) changed: Condvar,
 }
 
+/// What is known of the channel in the child, beyond what becomes of its leases.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Creation {
+    /// Nobody has asked.
+    Unknown,
+    /// Somebody wants to know, and the child has not been asked.
+    Wanted,
+    /// It has, and has not answered.
+    Asked,
+    /// It has been made, or why it has not.
+    Known(Result<(), String>),
+}
+
 pub(crate) struct State {
     pub(crate) open: bool,
     pub(crate) stop: Option<(StopReason, Instant)>,
     pub(crate) queue: VecDeque<Offer>,
-    pub(crate) prepare: bool,
+    /// Whether there is a channel in the child.
+    pub(crate) creation: Creation,
+    /// The child has been asked for it and has not answered.
+    pub(crate) asked: bool,
+    /// What the plugin's file was like when the last child was started.
+    pub(crate) opened: Option<Seen>,
     resume: Option<Instant>,
     failures: u32,
     pub(crate) ledger: Ledger,
@@ -121,7 +144,9 @@ impl State {
             open: true,
             stop: None,
             queue: VecDeque::new(),
-            prepare: false,
+            creation: Creation::Unknown,
+            asked: false,
+            opened: None,
             resume: None,
             failures: 0,
             ledger: Ledger::default(),
@@ -144,6 +169,15 @@ impl State {
 
     pub(crate) fn rest(&self) -> Duration {
         self.resume.map_or(Duration::ZERO, |resume| resume.saturating_duration_since(Instant::now()))
+    }
+
+    /// The child that was to make the channel, or has made it, is no more, or cannot.
+    pub(crate) fn not_created(&mut self, why: &impl ToString) {
+        match self.creation {
+            Creation::Wanted | Creation::Asked => self.creation = Creation::Known(Err(why.to_string())),
+            Creation::Known(Ok(())) => self.creation = Creation::Unknown,
+            Creation::Unknown | Creation::Known(Err(_)) => {}
+        }
     }
 
     /// The plugin got something done.
@@ -182,6 +216,7 @@ impl Isolated {
         let looking =
             Arc::new(make(spec.clone(), Limits { write: Vec::new(), ..limits.clone() }, Ready::default()));
         let looked = Child::start(&looking, true)?.looked;
+        let opened = looking.state.lock().opened;
         let mut limits = limits;
         let (named, missing) = paths_of(&spec, &looked, &limits.own);
         limits.write.extend(named);
@@ -203,6 +238,7 @@ impl Isolated {
             looked.confined
         );
         let shared = Arc::new(make(spec, limits, looked));
+        shared.state.lock().opened = opened;
         let life = Life::of(Arc::clone(&shared));
         thread::Builder::new()
             .name(shared.thread("isolated"))
@@ -251,12 +287,43 @@ impl Isolated {
         self.shared.state.lock().children
     }
 
+    /// What the file of the plugin was like when it was opened last; `None` when there was none then.
+    #[must_use]
+    pub fn opened(&self) -> Option<Seen> {
+        self.shared.state.lock().opened
+    }
+
     /// Starts a child and creates the channel there now rather than with the first lease.
     pub fn prepare(&self) {
+        self.shared.prepare(&mut self.shared.state.lock());
+    }
+
+    /// Starts a child, creates the channel there, and waits until that is done or has failed: whoever wants to know that an
+    /// instance works before anything is given to it. Waits twice as long as `create` may take, and a little more, at most.
+    ///
+    /// # Errors
+    /// Why there is no channel: the plugin's words, or what became of the child.
+    pub fn create_now(&self) -> Result<(), String> {
+        let create = self.shared.spec.create_deadline.min(FOREVER);
+        let limit = create.max(START_MIN) + create + WORD;
+        let until = Instant::now() + limit;
         let mut state = self.shared.state.lock();
-        if state.open && state.rest().is_zero() {
-            state.prepare = true;
-            self.shared.changed.notify_all();
+        self.shared.prepare(&mut state);
+        loop {
+            if let Creation::Known(result) = &state.creation {
+                return result.clone();
+            }
+            if !state.open {
+                let reason = state.stop.as_ref().map_or(&StopReason::Asked, |(reason, _)| reason);
+                return Err(reason.to_string());
+            }
+            if state.creation == Creation::Unknown {
+                return Err(Refusal::Resting(state.rest()).to_string());
+            }
+            // Woken by the child's word, its death, or a stop.
+            if self.shared.changed.wait_until(&mut state, until).timed_out() {
+                return Err(format!("its process has not said within {limit:?} whether there is a channel"));
+            }
         }
     }
 
@@ -377,9 +444,17 @@ impl Shared {
         }
     }
 
+    fn prepare(&self, state: &mut State) {
+        let is_known = matches!(state.creation, Creation::Asked | Creation::Known(Ok(())));
+        if state.open && state.rest().is_zero() && !is_known {
+            state.creation = Creation::Wanted;
+            self.changed.notify_all();
+        }
+    }
+
     pub(crate) fn begin_stop(&self, reason: StopReason, deadline: Duration) {
         let mut state = self.state.lock();
-        let until = Instant::now() + deadline.min(Duration::from_secs(365 * 24 * 3600));
+        let until = Instant::now() + deadline.min(FOREVER);
         if state.open {
             state.open = false;
             state.stop = Some((reason, until));

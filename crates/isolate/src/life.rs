@@ -5,7 +5,7 @@
 
 use crate::child_process::{Child, Ended};
 use crate::files::Shipment;
-use crate::instance::{Shared, State};
+use crate::instance::{Creation, Shared, State};
 use crate::socket::send;
 use crate::watch::Known;
 use crate::wire::{ToChild, encode_lease};
@@ -89,7 +89,7 @@ impl Life {
                 return false;
             }
             let rest = state.rest();
-            if (state.prepare || !state.queue.is_empty()) && rest.is_zero() {
+            if (state.creation == Creation::Wanted || !state.queue.is_empty()) && rest.is_zero() {
                 return true;
             }
             match rest.is_zero() {
@@ -108,7 +108,8 @@ impl Life {
     /// One failure more: a rest, and a word about it.
     fn failed(&self, failure: Failure) {
         let mut state = self.shared.state.lock();
-        state.prepare = false;
+        state.not_created(&failure);
+        self.shared.changed.notify_all();
         let pause = self.shared.pause(&mut state);
         drop(state);
         let (channel, plugin) = (&self.shared.channel, self.shared.plugin_name());
@@ -181,7 +182,9 @@ impl Life {
                     }
                     _ => {}
                 }
-                if std::mem::take(&mut state.prepare) {
+                if state.creation == Creation::Wanted {
+                    state.creation = Creation::Asked;
+                    state.asked = true;
                     ToChild::Prepare.write(&mut out);
                 }
                 if !state.frames.is_empty()
@@ -372,6 +375,10 @@ impl Life {
         let mut state = self.shared.state.lock();
         state.pid = None;
         let in_order = was_told_to_stop && state.stopped.is_some();
+        if in_order {
+            state.not_created(&"its process was let go");
+            self.shared.changed.notify_all();
+        }
         let asked = was_told_to_stop && !state.open;
         // One that was not in time at its own end has been told so often enough: its work is untouched, as that of a
         // worker in process is that is left behind.

@@ -3,7 +3,7 @@
 //! # Failure
 //! A frame that is not as it must be ends the child. What it had said before counts.
 
-use crate::instance::Shared;
+use crate::instance::{Creation, Shared};
 use crate::process::Handle;
 use crate::watch::{Knowledge, Known};
 use crate::wire::{self, Bad, Frames, SUBMISSION_MAX, ToChild, ToHub};
@@ -180,8 +180,19 @@ impl Reader<'_> {
                     shared.begin_stop(reason.clone(), OWN_STOP);
                 }
                 let mut state = shared.state.lock();
+                state.not_created(&reason);
                 state.stopped = Some((reason, left_behind));
                 shared.changed.notify_all();
+            }
+            ToHub::Created(created) => {
+                let mut state = shared.state.lock();
+                if !std::mem::take(&mut state.asked) {
+                    return Err(Bad("it answers what nobody has asked"));
+                }
+                if state.creation == Creation::Asked {
+                    state.creation = Creation::Known(created);
+                    shared.changed.notify_all();
+                }
             }
             ToHub::Log { level, id, text } => {
                 self.word()?;

@@ -69,6 +69,7 @@ fn all() -> Vec<(&'static str, ToHub)> {
         ("CONTENT", ToHub::Content(5, b"Subject: x\r\n".to_vec())),
         ("SUBMITTED", ToHub::Submitted(5)),
         ("REFUSED", ToHub::Refused(7)),
+        ("CREATED", ToHub::Created(Err("the moon is in the wrong house".into()))),
     ]
 }
 
@@ -132,7 +133,16 @@ fn what_is_cut_off_or_goes_on_is_no_frame() {
         let longer = [&body[..], b"x"].concat();
         assert!(ToHub::read(kind, &longer).is_err() || is_open_ended, "{name}");
     }
-    assert!(ToHub::read(0, b"").is_err() && ToHub::read(14, b"").is_err());
+    assert!(ToHub::read(0, b"").is_err() && ToHub::read(15, b"").is_err());
+}
+
+#[test]
+fn a_channel_has_been_created_or_there_is_a_reason() {
+    let (kind, body) = taken(&written(&ToHub::Created(Ok(()))));
+    assert_eq!(ToHub::read(kind, &body), Ok(ToHub::Created(Ok(()))));
+    for bad in [&[2, 0, 0, 0, 0][..], &[1, 1, 0, 0, 0, b'x']] {
+        assert!(ToHub::read(kind, bad).is_err(), "{bad:?}");
+    }
 }
 
 #[test]

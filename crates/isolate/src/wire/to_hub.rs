@@ -18,6 +18,7 @@ const RECIPIENTS: u8 = 10;
 const CONTENT: u8 = 11;
 const SUBMITTED: u8 = 12;
 const REFUSED: u8 = 13;
+const CREATED: u8 = 14;
 
 /// Least octets of an outcome with its index, and of a recipient of a submission.
 const OUTCOME_MIN: usize = 20;
@@ -129,6 +130,8 @@ pub enum ToHub {
     Submitted(u32),
     /// The instance has not taken a lease.
     Refused(u64),
+    /// The channel has been created, or why it has not: the answer to PREPARE.
+    Created(Result<(), String>),
 }
 
 fn shown(fields: &mut Fields<'_>, most: usize) -> Result<String, Bad> {
@@ -271,6 +274,14 @@ impl ToHub {
             }
             SUBMITTED => ToHub::Submitted(fields.u32()?),
             REFUSED => ToHub::Refused(fields.u64()?),
+            CREATED => {
+                let (is_created, why) = (fields.u8()?, shown(fields, REASON_MAX)?);
+                match (is_created, why.is_empty()) {
+                    (1, true) => ToHub::Created(Ok(())),
+                    (0, _) => ToHub::Created(Err(why)),
+                    _ => return Err(Bad("a channel has been created in a way that there is not")),
+                }
+            }
             _ => return Err(Bad("a frame is of a kind that there is not")),
         };
         fields.end()?;
@@ -293,6 +304,7 @@ impl ToHub {
             ToHub::Content(..) => CONTENT,
             ToHub::Submitted(_) => SUBMITTED,
             ToHub::Refused(_) => REFUSED,
+            ToHub::Created(_) => CREATED,
         };
         let at = begin(out, kind);
         match self {
@@ -389,6 +401,10 @@ impl ToHub {
                 out.extend_from_slice(octets);
             }
             ToHub::Submitted(request) => out.extend_from_slice(&request.to_le_bytes()),
+            ToHub::Created(created) => {
+                out.push(u8::from(created.is_ok()));
+                put_text(out, created.as_ref().err().map_or(&b""[..], |why| why.as_bytes()));
+            }
         }
         end(out, at);
     }
