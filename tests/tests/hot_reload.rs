@@ -207,7 +207,7 @@ fn what_cannot_be_used_is_told_and_what_runs_goes_on() {
     hub.write("tcp_ledger_option", &format!("{good}WANTED=impossible\n"));
     let said = refused(&hub);
     assert!(
-        said.contains("channel tcp_ledger cannot be started with it")
+        said.contains(&format!("channel tcp_ledger cannot be started with {}: ", file.display()))
             && said.contains("WANTED is impossible"),
         "{said}"
     );

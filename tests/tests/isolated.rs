@@ -1,9 +1,10 @@
 //! Channels whose plugins run in processes of their own: what kills a plugin costs a restart and no mail.
 
 use sluice_testkit::{Batch, Sink, Site, built, number_of, wait_for};
-use sluice_tests::{Destination, Ledger, SOON, Version, hub, numbers};
+use sluice_tests::{Destination, Ledger, SOON, Version, hub, numbers, send};
 use std::collections::HashMap;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -302,26 +303,30 @@ fn what_an_isolated_channel_brings_in_arrives_once() {
     hub.stop();
 }
 
-#[test]
-fn reloads_of_an_isolated_plugin_under_mail_lose_nothing_and_double_nothing() {
+/// A hub with an isolated channel that is carried by the ledger's plugin.
+fn hub_with_ledger(name: &str) -> (Site, Ledger) {
     let keywords = "isolated maxjobs 4";
-    let mut hub = hub(
-        "isolated-reload",
-        &[Destination { channel: "tcp_ledger", domain: "ledger.example", port: 1, keywords }],
-    );
+    let hub =
+        hub(name, &[Destination { channel: "tcp_ledger", domain: "ledger.example", port: 1, keywords }]);
     let ledger = Ledger::build(&hub);
     hub.write(
         "job_controller.cnf",
         &format!("[CHANNEL=tcp_ledger]\nMASTER_PLUGIN={}\n", ledger.file().display()),
     );
+    hub.write("tcp_ledger_option", &options_of(&hub, &ledger));
+    (hub, ledger)
+}
+
+/// Options with which it delivers.
+fn options_of(hub: &Site, ledger: &Ledger) -> String {
     let folder = hub.folder().display().to_string();
-    hub.write(
-        "tcp_ledger_option",
-        &format!("{}ISOLATED_WRITE={folder}\n", ledger.options(Duration::from_millis(2))),
-    );
-    hub.start();
+    format!("{}ISOLATED_WRITE={folder}\n", ledger.options(Duration::from_millis(2)))
+}
+
+/// Sends messages while `turns` takes its turns, and returns how many.
+fn with_mail(hub: &Site, turns: impl FnOnce()) -> usize {
     let (address, stop) = (hub.address(), AtomicBool::new(false));
-    let sent = thread::scope(|scope| {
+    thread::scope(|scope| {
         let stop = &stop;
         let sender = scope.spawn(move || {
             let mut sent = 0;
@@ -332,24 +337,35 @@ fn reloads_of_an_isolated_plugin_under_mail_lose_nothing_and_double_nothing() {
             }
             sent
         });
-        let turns = || {
-            for version in 2..=11 {
-                let before = ledger.lines().len();
-                wait_for("mail goes through", SOON, || ledger.lines().len() >= before + 10);
-                ledger.put(match version % 2 {
-                    0 => Version::Renamed(version),
-                    _ => Version::WrittenOver(version),
-                });
-                let row = hub.json(&["plugin", "reload", "ledger"]).remove(0);
-                assert_eq!(row["version"], format!("generation {version:07}"), "{row}");
-                assert_eq!(row["channels"][0]["channel"], "tcp_ledger", "{row}");
-            }
-        };
-        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(turns));
+        let done = catch_unwind(AssertUnwindSafe(turns));
         stop.store(true, Ordering::Relaxed);
         let sent = sender.join().expect("a sender that nothing happened to");
-        done.expect("ten reloads");
+        done.expect("what is done meanwhile");
         sent
+    })
+}
+
+/// Ten more deliveries are begun or ended.
+fn mail_goes_on(ledger: &Ledger) {
+    let before = ledger.lines().len();
+    wait_for("mail goes through", SOON, || ledger.lines().len() >= before + 10);
+}
+
+#[test]
+fn reloads_of_an_isolated_plugin_under_mail_lose_nothing_and_double_nothing() {
+    let (mut hub, ledger) = hub_with_ledger("isolated-reload");
+    hub.start();
+    let sent = with_mail(&hub, || {
+        for version in 2..=11 {
+            mail_goes_on(&ledger);
+            ledger.put(match version % 2 {
+                0 => Version::Renamed(version),
+                _ => Version::WrittenOver(version),
+            });
+            let row = hub.json(&["plugin", "reload", "ledger"]).remove(0);
+            assert_eq!(row["version"], format!("generation {version:07}"), "{row}");
+            assert_eq!(row["channels"][0]["channel"], "tcp_ledger", "{row}");
+        }
     });
     ledger.wait_for_each_once(sent, SOON);
     hub.wait_for_waiting(None, 0, SOON);
@@ -357,5 +373,84 @@ fn reloads_of_an_isolated_plugin_under_mail_lose_nothing_and_double_nothing() {
     assert!(!hub.log().contains("deferred"), "nobody was made to wait by it");
     // The processes of old generations end when they hold nothing any more.
     wait_for("one process is left", SOON, || children(&hub).len() == 1);
+    hub.stop();
+}
+
+#[test]
+fn a_renewal_whose_channel_cannot_be_made_leaves_the_old_process_at_work() {
+    let (mut hub, ledger) = hub_with_ledger("isolated-refused");
+    hub.start();
+    let good = options_of(&hub, &ledger);
+    let before = format!("channel tcp_ledger cannot be started with {}: ", ledger.file().display());
+    let sent = with_mail(&hub, || {
+        mail_goes_on(&ledger);
+        let pid = children(&hub);
+        assert_eq!(pid.len(), 1, "{pid:?}");
+        for (version, (wanted, words)) in (2..).zip([
+            ("impossible", "WANTED is impossible"),
+            ("elsewhere", "WANTED is elsewhere today"),
+            ("nobody", "its process died of signal 6 (SIGABRT)"),
+            ("patience", "it was not created within 10s"),
+        ]) {
+            ledger.put(Version::Renamed(version));
+            hub.write("tcp_ledger_option", &format!("{good}WANTED={wanted}\n"));
+            let ran = hub.command(&["plugin", "reload", "ledger"]);
+            assert_eq!(ran.code, 78, "{wanted}: {}{}", ran.out, ran.err);
+            for part in [&*before, words, "what is in force stays in force"] {
+                assert!(ran.err.contains(part), "{wanted}: {}", ran.err);
+            }
+            mail_goes_on(&ledger);
+            wait_for("the new process has gone", SOON, || children(&hub) == pid);
+        }
+        assert_eq!(ledger.versions(), [1], "nobody else has had mail");
+        hub.write("tcp_ledger_option", &good);
+        ledger.put(Version::Renamed(6));
+        let row = hub.json(&["plugin", "reload", "ledger"]).remove(0);
+        assert_eq!(row["version"], "generation 0000006", "{row}");
+        wait_for("the new one delivers", SOON, || ledger.versions() == [1, 6]);
+    });
+    ledger.wait_for_each_once(sent, SOON);
+    hub.wait_for_waiting(None, 0, SOON);
+    assert!(!hub.log().contains("deferred"), "nobody was made to wait by it");
+    hub.stop();
+}
+
+#[test]
+fn the_file_of_an_isolated_plugin_is_taken_in_by_itself_where_that_is_wanted() {
+    let (mut hub, ledger) = hub_with_ledger("isolated-watch");
+    hub.write("option.dat", "SPOOL_DIR=../spool\nWATCH_PLUGINS=1\n");
+    hub.start();
+    let good = options_of(&hub, &ledger);
+    let delivers = |number: usize, version: u32| {
+        send(&hub, "fred@ledger.example", number, 1);
+        wait_for("it is delivered", SOON, || ledger.delivered().contains_key(&number));
+        let line = ledger.lines().into_iter().find(|line| line.number == number).expect("its line");
+        assert_eq!(line.version, version, "message {number}");
+    };
+    let refusals = |words: &str| {
+        let log = hub.log();
+        log.lines().filter(|line| line.contains("is not made anew") && line.contains(words)).count()
+    };
+    delivers(0, 1);
+    fs::write(ledger.file(), "half of a").expect("our own file");
+    wait_for("it is refused", SOON, || refusals("is not a shared library for this machine") == 1);
+    delivers(1, 1);
+    // One that opens, and makes no channel of the options that there are by now.
+    hub.write("tcp_ledger_option", &format!("{good}WANTED=impossible\n"));
+    ledger.put(Version::WrittenOver(2));
+    wait_for("it is refused", SOON, || refusals("WANTED is impossible") == 1);
+    delivers(2, 1);
+    hub.write("tcp_ledger_option", &good);
+    ledger.put(Version::Renamed(3));
+    let is_in_force = |line: &str| line.contains("the plugin was made anew") && line.contains("0000003");
+    wait_for("the new one is in force", SOON, || hub.log().lines().any(is_in_force));
+    delivers(3, 3);
+    ledger.wait_for_each_once(4, SOON);
+    wait_for("one process is left", SOON, || children(&hub).len() == 1);
+    // What could not be used was tried once each.
+    assert_eq!(
+        (refusals("is not a shared library for this machine"), refusals("WANTED is impossible")),
+        (1, 1)
+    );
     hub.stop();
 }

@@ -12,7 +12,14 @@ use sluice_isolate::{Isolated, Limits, Program};
 use crate::runner::{NextGeneration, NotTaken, PluginInfo, Runner};
 
 /// An instance of one.
-struct Instance(Arc<Isolated>);
+pub(crate) struct Instance(Arc<Isolated>);
+
+impl Instance {
+    /// Starts its process and makes its channel there now.
+    pub(crate) fn prepare(&self) {
+        self.0.prepare();
+    }
+}
 
 impl Runner for Instance {
     fn offer(&self, offer: Offer) -> Result<(), NotTaken> {
@@ -29,6 +36,10 @@ impl Runner for Instance {
 
     fn stop(&self, deadline: Duration) {
         self.0.stop(deadline);
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.0.create_now()
     }
 }
 
@@ -86,7 +97,7 @@ impl IsolatedChannels {
         spec: Spec,
         isolation: &Isolation,
         events: &Events,
-    ) -> Result<Arc<dyn Runner>, String> {
+    ) -> Result<Instance, String> {
         let limits = Limits {
             memory: isolation.memory,
             cpu_percent: isolation.cpu_percent,
@@ -103,7 +114,7 @@ impl IsolatedChannels {
         started.isolated.retain(|one| one.strong_count() > 0);
         started.isolated.push(Arc::downgrade(&isolated));
         started.generation += 1;
-        Ok(Arc::new(Instance(isolated)))
+        Ok(Instance(isolated))
     }
 
     /// Has a process look at the file of a plugin.
@@ -150,6 +161,7 @@ impl IsolatedChannels {
                 rows.len() - 1
             });
             rows[at].channels.push(channel.clone());
+            rows[at].opened.push(isolated.opened());
             rows[at].processes.extend(isolated.process().map(|pid| (channel.clone(), pid)));
         }
         rows

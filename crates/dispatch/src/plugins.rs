@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use sluice_config::Isolation;
 use sluice_host::{Events, Host, Offer, Report, Setting, Spec};
 
 use crate::desk::chain;
-use crate::isolated::{IsolatedChannels, not_taken};
+use crate::isolated::{Instance as Isolated, IsolatedChannels, not_taken};
 use crate::runner::{Instance, NextGeneration, NotTaken, PluginInfo, Runner, Runners};
 
 /// Starts plugins.
@@ -70,6 +71,16 @@ impl Plugins {
     fn instance(&self, plugin: Arc<sluice_host::Plugin>, instance: &Instance, events: Events) -> Plugin {
         Plugin(sluice_host::Instance::start(&self.host, plugin, spec_of(instance), events))
     }
+
+    /// An instance with a process of its own.
+    fn isolated(
+        &self,
+        instance: &Instance,
+        isolation: &Isolation,
+        events: &Events,
+    ) -> Result<Isolated, String> {
+        self.isolated.start(&self.host, &instance.plugin, spec_of(instance), isolation, events)
+    }
 }
 
 /// How the host is to run it.
@@ -88,8 +99,7 @@ fn spec_of(instance: &Instance) -> Spec {
 impl Runners for Plugins {
     fn start(&self, instance: &Instance, events: Events) -> Result<Arc<dyn Runner>, String> {
         if let Some(isolation) = &instance.isolation {
-            let spec = spec_of(instance);
-            return self.isolated.start(&self.host, &instance.plugin, spec, isolation, &events);
+            return Ok(Arc::new(self.isolated(instance, isolation, &events)?));
         }
         let loaded = self.host.load(&instance.plugin);
         if let Ok(mut asked) = self.asked.lock() {
@@ -122,8 +132,13 @@ impl Runners for Plugins {
         events: Events,
         next: &NextGeneration,
     ) -> Result<Arc<dyn Runner>, String> {
-        // A process of its own opens the file that is there now.
-        let Some(plugin) = next.plugin.clone().filter(|_| instance.isolation.is_none()) else {
+        if let Some(isolation) = &instance.isolation {
+            // A process of its own opens the file that is there now.
+            let isolated = self.isolated(instance, isolation, &events)?;
+            isolated.prepare();
+            return Ok(Arc::new(isolated));
+        }
+        let Some(plugin) = next.plugin.clone() else {
             return self.start(instance, events);
         };
         let instance = self.instance(plugin, instance, events);

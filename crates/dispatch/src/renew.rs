@@ -2,7 +2,7 @@
 //!
 //! Nothing changes before everything has shown that it works. The new generation is loaded, an instance of each of the plugin's
 //! channels is started and has made its channel with the settings that it will have; only then the loop changes them over, in
-//! one step. Where one of that fails the new instances are stopped, and the old ones have never noticed.
+//! one step. Plugins with processes of their own are no exception: each new process has said that it has its channel. Where one of that fails the new instances are stopped, and the old ones have never noticed.
 //!
 //! An old instance drains: its workers finish what they hold, and what they have not looked at comes back and is due as
 //! before, so that the new one has it at once. Both count as jobs of the channel until the old ones are done, so `maxjobs`
@@ -60,10 +60,12 @@ pub enum NotRenewed {
     #[error("{0}")]
     NotLoaded(String),
     /// A channel cannot be made of it.
-    #[error("channel {channel} cannot be started with it: {why}")]
+    #[error("channel {channel} cannot be started with {file}: {why}")]
     NotStarted {
         /// The first such channel.
         channel: String,
+        /// The plugin's file.
+        file: String,
         /// Why.
         why: String,
     },
@@ -132,7 +134,7 @@ impl Handle {
         let failed =
             prepared.iter().find_map(|one| Some((one.channel().to_owned(), one.runner.ready().err()?)));
         let tried = match refused.or(failed) {
-            Some((channel, why)) => Err(NotRenewed::NotStarted { channel, why }),
+            Some((channel, why)) => Err(NotRenewed::NotStarted { channel, file: next.file.clone(), why }),
             None => others(&next),
         };
         if let Err(why) = tried {

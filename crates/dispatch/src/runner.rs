@@ -15,7 +15,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sluice_config::{Channel, Config, Demand, Isolation};
-use sluice_host::{Content, Events, Offer, Place, Plugin, PluginOption, Report};
+use sluice_host::{Content, Events, Offer, Place, Plugin, PluginOption, Report, Seen};
 use sluice_spool::Stored;
 
 use crate::conversions;
@@ -191,6 +191,9 @@ pub struct PluginInfo {
     pub isolated: bool,
     /// Of those the ones that have a process of their own now, with its id.
     pub processes: Vec<(String, u32)>,
+    /// What its file was like when each of those channels' processes opened it last; `None` where there was no file. Empty for one that lives in
+    /// this process.
+    pub opened: Vec<Option<Seen>>,
     /// Why it is not loaded.
     pub error: Option<String>,
 }
@@ -214,6 +217,7 @@ impl PluginInfo {
             channels,
             isolated: false,
             processes: Vec::new(),
+            opened: Vec::new(),
             error: None,
         }
     }

@@ -4,14 +4,14 @@
 //! may end the process that loads it. Then the dispatcher loads it and changes the channels over, with the settings that
 //! their option files have now.
 //!
-//! With `WATCH_PLUGINS=1` a thread looks at the files of the plugins that are loaded, and makes those anew that have
+//! With `WATCH_PLUGINS=1` a thread looks at the files of the plugins that are loaded, or that processes of isolated channels have opened, and makes those anew that have
 //! changed. It goes by their times and sizes, which is as good as being told by the kernel and works on every file
 //! system; two looks that say the same mean that nobody writes to the file at the moment.
 //!
 //! # Not here
 //! Loading (`host`), changing over (`dispatch`), the commands (`commands`).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, Command, Stdio};
@@ -155,7 +155,8 @@ pub(crate) fn reload(hub: &Hub, name: &str, drain: Option<Duration>) -> Result<R
         let others = |next: &NextGeneration| {
             let Some(plugin) = &next.plugin else { return Ok(()) };
             let made = hub.filters().next(&users, plugin, fresh.as_ref().map(|fresh| &*fresh.config), config);
-            filters = made.map_err(|(channel, why)| NotRenewed::NotStarted { channel, why })?;
+            let file = next.file.clone();
+            filters = made.map_err(|(channel, why)| NotRenewed::NotStarted { channel, file, why })?;
             Ok(())
         };
         let mut renewed = hub.dispatcher().renew(&users, in_hub, settings, others, drain)?;
@@ -292,6 +293,31 @@ pub(crate) fn watch(hub: &Arc<Hub>) {
     }
 }
 
+/// Files of plugins that are other ones by now than what is loaded, or what processes of isolated channels opened last.
+fn changed(hub: &Hub, host: &Host, config: &Config) -> BTreeMap<PathBuf, Seen> {
+    let loaded = host.loaded();
+    let in_hub = loaded.iter().filter_map(|plugin| match host.has_changed(plugin) {
+        Some(FileState::Changed(now)) => Some((plugin.place(), now)),
+        _ => None,
+    });
+    let mut changed: BTreeMap<PathBuf, Seen> = in_hub.collect();
+    let isolated: Vec<PluginInfo> =
+        hub.dispatcher().plugins().into_iter().filter(|info| info.isolated).collect();
+    if isolated.is_empty() {
+        return changed;
+    }
+    for place in names(config).into_iter().filter_map(|name| host.place(name).ok()) {
+        let file = place.display().to_string();
+        let mut opened = isolated.iter().filter(|info| info.file == file).flat_map(|info| &info.opened);
+        if let Some(now) = Seen::of(&place)
+            && opened.any(|opened| *opened != Some(now))
+        {
+            changed.insert(place, now);
+        }
+    }
+    changed
+}
+
 /// Ended by the hub going away, which is noticed at the next look.
 fn look_on(hub: &Weak<Hub>) {
     // What changed files looked like: at the last look, and when they were tried last.
@@ -305,12 +331,9 @@ fn look_on(hub: &Weak<Hub>) {
             continue;
         }
         let host = hub::plugin_host(&config);
-        for plugin in host.loaded() {
-            let place = plugin.place();
-            let Some(FileState::Changed(now)) = host.has_changed(&plugin) else {
-                seen.remove(&place);
-                continue;
-            };
+        let changed = changed(&hub, &host, &config);
+        seen.retain(|place, _| changed.contains_key(place));
+        for (place, now) in changed {
             let settled = seen.insert(place.clone(), now) == Some(now);
             if !settled || tried.get(&place) == Some(&now) {
                 continue;
