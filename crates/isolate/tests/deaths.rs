@@ -303,7 +303,9 @@ fn a_killed_child_and_a_stop_in_the_middle_lose_nothing() {
     let crashed = rest.iter().filter(|text| text.contains("crashed, alone true")).count();
     let untouched = rest.iter().filter(|text| text.contains("Stopping")).count();
     let done = rest.iter().filter(|text| text.contains("(done)")).count();
-    assert_eq!((crashed, crashed + untouched + done, rest.len()), (1, 18, 18), "{rest:?}");
+    // It may have been between two.
+    assert!(crashed <= 1, "{rest:?}");
+    assert_eq!((crashed + untouched + done, rest.len()), (18, 18), "{rest:?}");
     // A stop gives back what waits, and lets the worker finish what it has.
     let deliveries: Vec<_> = (0..20).map(|_| story.delivery("fred")).collect();
     story.offer_soon(2, &deliveries);
