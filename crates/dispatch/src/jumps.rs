@@ -49,6 +49,12 @@ impl Jumps {
     pub(crate) fn next_wake(&self) -> Option<Time> {
         self.cursor.map(|_| Time(0))
     }
+
+    /// Nothing that waits is planned anew: a fault, which the simulation must find.
+    #[cfg(test)]
+    pub(crate) const fn forget_what_waits(&mut self) {
+        self.cursor = None;
+    }
 }
 
 impl Core {

@@ -9,6 +9,7 @@ use sluice_mail::Time;
 use sluice_spool::testing::{CrashStorage, Steps};
 use sluice_spool::{Live, OpenError, Options, Storage};
 
+use super::planted::Plant;
 use super::plugins::Plugins;
 use crate::aside::{Aside, Work};
 use crate::clock::Clock;
@@ -44,6 +45,8 @@ pub(super) struct Hub {
     pub(super) handle: Handle,
     pub(super) plugins: Plugins,
     pub(super) steps: Steps,
+    /// A fault that it has.
+    pub(super) plant: Option<Plant>,
     ways_in: WaysIn,
     desk: Desk,
     jobs: crossbeam_channel::Receiver<Box<NoticeJob>>,
@@ -81,13 +84,23 @@ impl Hub {
         let pile = Pile::default();
         let Assembled { core, ways_in, desk, jobs, ended, handle } =
             Assembled::of(parts, Arc::new(pile.clone()));
-        Ok((Self { core, handle, plugins, steps, ways_in, desk, jobs, pile, _ended: ended }, found))
+        Ok((
+            Self { core, handle, plugins, steps, plant: None, ways_in, desk, jobs, pile, _ended: ended },
+            found,
+        ))
+    }
+
+    fn watch_clock(&mut self, (now, steady): (Time, Duration)) {
+        self.core.watch_clock((now, Some(steady)));
+        if self.plant == Some(Plant::RetriesStayWhereTheyWere) {
+            self.core.jumps.forget_what_waits();
+        }
     }
 
     /// Takes in all that has come. How much that was.
-    pub(super) fn take_in(&mut self, (now, steady): (Time, Duration)) -> usize {
-        let waiting = self.waiting();
-        self.core.watch_clock((now, Some(steady)));
+    pub(super) fn take_in(&mut self, reading: (Time, Duration)) -> usize {
+        let (waiting, now) = (self.waiting(), reading.0);
+        self.watch_clock(reading);
         self.core.take_in(&self.ways_in, now);
         waiting
     }
@@ -97,9 +110,9 @@ impl Hub {
         self.ways_in.arrivals.len() + self.ways_in.inbox.len()
     }
 
-    pub(super) fn go_on(&mut self, (now, steady): (Time, Duration)) -> Loop {
-        self.core.watch_clock((now, Some(steady)));
-        self.core.go_on(now)
+    pub(super) fn go_on(&mut self, reading: (Time, Duration)) -> Loop {
+        self.watch_clock(reading);
+        self.core.go_on(reading.0)
     }
 
     /// A worker reads its lease, or one job is done at the desk, if there is either.

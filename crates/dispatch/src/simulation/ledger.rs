@@ -4,9 +4,14 @@
 //! It knows what was sent, what peers took, what operators were promised. It does not know how the dispatcher decides; where
 //! several things would be right it accepts each of them.
 
+mod notices;
+mod patience;
+
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use sluice_config::Windows;
 use sluice_mail::notice::Action;
 use sluice_mail::{Envelope, Notify, Time};
 use sluice_queue::State;
@@ -50,13 +55,18 @@ pub(super) struct Recipient {
     pub(super) address: String,
     pub(super) channel: String,
     pub(super) domain: String,
-    /// What its age counts from.
+    /// What its age counts from; and it was too old when somebody set the clock, so that it may be on its way back.
     arrived: Time,
+    was_old: bool,
     /// How often a peer took it.
     pub(super) delivered: u32,
     pub(super) closed: Closed,
     /// It has failed for good in this life, and its sender is to be told.
     pub(super) is_failing: bool,
+    /// Why it has failed, in the words of whoever said so.
+    pub(super) words: String,
+    /// Since when, by a clock that nobody sets, it could have been tried and was not: from the first look on.
+    waits_since: Option<Duration>,
     /// Its sender was told of its failure: ever, and in this life.
     pub(super) is_told: bool,
     pub(super) is_told_now: bool,
@@ -77,7 +87,8 @@ pub(super) struct Recipient {
     pub(super) was_passing: bool,
     /// Its sender was told that it was delivered.
     pub(super) is_success_told: bool,
-    /// Its sender's date for it, which no request moves.
+    /// Its sender's date for it, which no request moves; and what is left of it as far as the ledger knows.
+    promised: Time,
     pub(super) date: Time,
     /// No attempt before; and what a crash takes that back to.
     pub(super) not_before: Time,
@@ -133,8 +144,6 @@ pub(super) struct Ledger {
     /// The time of the last look, and before when nothing is returned for its age.
     now: Time,
     ages_wait: Time,
-    /// What was too old then may be on its way back already.
-    aged: Time,
     /// What is new was there before this life.
     is_starting: bool,
 }
@@ -238,72 +247,6 @@ impl Ledger {
         places
     }
 
-    /// A message that nobody has sent: a notice, or an invention.
-    fn adopt(&mut self, id: EntryId, at: sluice_spool::Location, core: &Core) {
-        let stored = core.spool.read(at).unwrap_or_else(|error| panic!("{id} cannot be read: {error}"));
-        let envelope = Envelope::decode(stored.envelope()).expect("an envelope of ours");
-        let content: Vec<u8> = stored.pieces().flat_map(<[u8]>::to_vec).collect();
-        assert!(envelope.sender.is_empty(), "{id} from {} was sent by nobody", envelope.sender);
-        let text = String::from_utf8_lossy(&content).into_owned();
-        let mut address = "";
-        let mut reports = 0;
-        let mut is_volatile = false;
-        let (now, ages_wait, aged, is_starting) = (self.now, self.ages_wait, self.aged, self.is_starting);
-        for line in text.lines() {
-            if let Some(final_address) = line.strip_prefix("Final-Recipient: rfc822;") {
-                address = final_address.trim();
-            }
-            let Some(action) = line.strip_prefix("Action: ") else { continue };
-            reports += 1;
-            let known = self.recipients().find(|recipient| recipient.address == address);
-            let known =
-                known.unwrap_or_else(|| panic!("a notice about {address}, whom nobody has written to"));
-            match action.trim() {
-                "failed" => {
-                    assert!(
-                        known.notify.wants(Action::Failed),
-                        "{address}: its sender did not want to be told"
-                    );
-                    let is_for_age = !is_starting && !known.is_failing && known.gone == Word::No;
-                    let end = known.arrived.plus(AGE_MAX);
-                    let is_old = end <= now && (now >= ages_wait || end <= aged);
-                    assert!(
-                        !is_for_age || is_old,
-                        "{address} is returned for its age at {}: {known:?}",
-                        now.0
-                    );
-                    known.is_told = true;
-                    known.is_told_now = true;
-                }
-                "delivered" | "relayed" => {
-                    assert!(
-                        known.notify.wants(Action::Delivered),
-                        "{address}: its sender did not want to be told"
-                    );
-                    assert!(known.delivered > 0, "{address} was told of as delivered, and nobody has it");
-                    known.is_success_told = true;
-                    if std::mem::take(&mut known.is_passing) {
-                        known.closed = Closed::Volatile;
-                        is_volatile = true;
-                    }
-                }
-                "delayed" => {
-                    assert!(
-                        known.notify.wants(Action::Delayed),
-                        "{address}: its sender did not want to be told"
-                    );
-                }
-                other => panic!("{address}: {other}?"),
-            }
-        }
-        self.is_volatile |= is_volatile;
-        assert!(reports > 0, "{id} has a null sender and is no notice: {text}");
-        let mut message = Message::new(envelope, content, Word::No, core, now);
-        message.is_notice = true;
-        message.standing = Standing::Acknowledged;
-        self.messages.insert(id, message);
-    }
-
     /// Holds the index against what must be in it.
     pub(super) fn check(&mut self, hub: &Hub, now: Time) {
         self.now = now;
@@ -322,7 +265,7 @@ impl Ledger {
                     Some(state) => recipient.check_present(state, &what),
                     None => {
                         self.is_volatile |= recipient.passes();
-                        recipient.check_absent(is_notice, is_old, &what);
+                        recipient.check_absent(is_notice, is_old || recipient.was_old, &what);
                     }
                 }
             }
@@ -364,6 +307,7 @@ impl Ledger {
                 }
             }
             recipient.is_out = true;
+            recipient.waits_since = None;
         }
     }
 
@@ -386,6 +330,7 @@ impl Ledger {
         }
         for &(index, said) in said {
             let recipient = self.recipient(id, index);
+            recipient.waits_since = None;
             // So it is where an operator wants it returned.
             recipient.waits_for_notice = tells || recipient.gone == Word::Asked;
             if said != Said::Untried {
@@ -423,15 +368,14 @@ impl Ledger {
     /// Somebody has set the clock. What was due is due; what was to be due later is no further away than a pause, if it was set
     /// back; what waits for a date goes on waiting for it.
     pub(super) fn clock_set(&mut self, core: &Core, before: Time, now: Time) {
+        let ages_count = before >= self.ages_wait;
         if before.plus(JUMP) < now {
-            if before >= self.ages_wait {
-                self.aged = before;
-            }
             self.ages_wait = now.plus(AGES_WAIT);
         } else if now.plus(JUMP) < before {
             self.ages_wait = Time(0);
         }
         for recipient in self.recipients() {
+            recipient.was_old |= ages_count && recipient.arrived.plus(AGE_MAX) <= before;
             let place = (recipient.channel.as_str(), recipient.domain.as_str());
             let soonest = in_window(core, place, now.plus(BACKOFF_MIN));
             for time in [&mut recipient.not_before, &mut recipient.not_before_durable] {
@@ -489,11 +433,15 @@ pub(super) fn by_itself(core: &Core, (channel, domain): (&str, &str), due: Time)
 
 /// That time, or when the next window opens.
 fn in_window(core: &Core, (channel, domain): (&str, &str), due: Time) -> Time {
+    windows_of(core, (channel, domain)).map_or(due, |windows| windows.opens_after(due).unwrap_or(NEVER))
+}
+
+/// The windows that mail for a place waits for.
+fn windows_of<'a>(core: &'a Core, (channel, domain): (&str, &str)) -> Option<&'a Arc<Windows>> {
     let policy = core.queues.known_channel(channel).and_then(|key| core.policy(key));
     let site = core.loaded.config.sites.owner(channel, domain);
     let windows = site.and_then(|site| site.windows.as_ref());
-    let windows = windows.or(policy.and_then(|policy| policy.windows.as_ref()));
-    windows.map_or(due, |windows| windows.opens_after(due).unwrap_or(NEVER))
+    windows.or(policy.and_then(|policy| policy.windows.as_ref()))
 }
 
 impl Message {
@@ -507,9 +455,12 @@ impl Message {
                 channel: recipient.channel.clone(),
                 domain: recipient.domain.clone(),
                 arrived: envelope.arrived.max(date),
+                was_old: false,
                 delivered: 0,
                 closed: Closed::Open,
                 is_failing: false,
+                words: String::new(),
+                waits_since: None,
                 is_told: false,
                 is_told_now: false,
                 is_dropped: false,
@@ -522,6 +473,7 @@ impl Message {
                 is_passing: false,
                 was_passing: false,
                 is_success_told: false,
+                promised: date,
                 date,
                 not_before,
                 not_before_durable: not_before,

@@ -8,7 +8,9 @@
 //! desk, starts of instances and checkpoints each happen when chance says so, which covers what threads could do in between.
 //!
 //! After each step the index is held against a ledger that knows what was promised (`ledger`). A run ends with all peers
-//! well, and everything must drain.
+//! well, and everything must drain, each of it within a time that does not depend on the clock of the wall.
+//!
+//! What the simulation would overlook it would pass over in silence, so faults are planted, and each must be found (`planted`).
 //!
 //! `SLUICE_SEED=n cargo test -p sluice-dispatch simulation` runs one seed again, with its whole trace;
 //! `SLUICE_SEEDS=n` runs so many.
@@ -23,6 +25,7 @@ mod hub;
 mod ledger;
 mod network;
 mod peers;
+mod planted;
 mod plugins;
 mod scenery;
 mod stories;
@@ -32,6 +35,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use planted::Plant;
 use world::World;
 
 /// Seeds of one run of the tests.
@@ -45,7 +49,11 @@ fn from_environment(name: &str) -> Option<u64> {
 
 /// Runs a seed to its end. The hash of its trace, and the end of that.
 fn run(seed: u64, tell: bool) -> (u64, VecDeque<String>) {
-    let mut world = World::new(seed, tell);
+    run_with(seed, tell, None)
+}
+
+fn run_with(seed: u64, tell: bool, plant: Option<Plant>) -> (u64, VecDeque<String>) {
+    let mut world = World::new(seed, tell, plant);
     let result = catch_unwind(AssertUnwindSafe(|| world.run()));
     if let Err(panic) = result {
         let said = panic.downcast_ref::<String>().map(String::as_str);
@@ -102,6 +110,7 @@ fn what_may_happen_does_happen_within_a_hundred_seeds() {
         "HOLDFOR",
         "MT-PRIORITY",
         "a peer takes",
+        "a peer refuses",
         "PassedOn",
         "the clock is set back",
         "the clock is set forward",

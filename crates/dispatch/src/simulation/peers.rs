@@ -20,13 +20,18 @@ use sluice_smtpd::{
 use super::chance::Chance;
 use super::door::{Wall, admission};
 use super::network::{Heard, Line};
+use super::planted::Plant;
 
-/// A peer has made a message its own, for these; whether the hub hears of it is another matter.
-pub(super) struct Took {
-    pub(super) transfer: u64,
-    pub(super) addresses: Vec<String>,
-    pub(super) content: Vec<u8>,
+/// What a peer has done in a transfer; whether the hub hears of it is another matter.
+pub(super) enum Deed {
+    /// It has made the message its own, for these.
+    Took { addresses: Vec<String>, content: Vec<u8> },
+    /// It has refused one recipient, or all of the message, with words that it uses once.
+    Refused { address: Option<String>, words: String },
 }
+
+/// What peers have done, with the transfer of each deed.
+pub(super) type Deeds = Arc<Mutex<Vec<(u64, Deed)>>>;
 
 /// What a peer was to get.
 #[derive(Debug, Clone)]
@@ -34,6 +39,14 @@ pub(super) struct Expected {
     sender: String,
     recipients: Vec<(String, RecipientWishes)>,
 }
+
+/// Words that nobody else says, so that they are known wherever they are quoted.
+pub(super) fn words(chance: &mut Chance) -> String {
+    format!("{WORDS}{:016x}", chance.number())
+}
+
+/// What they begin with.
+pub(super) const WORDS: &str = "because-";
 
 /// A delivery that is on its way over a line.
 pub(super) struct Transfer {
@@ -44,6 +57,7 @@ pub(super) struct Transfer {
     /// Said, but not yet taken by the network.
     rest: VecDeque<u8>,
     has_begun: bool,
+    plant: Option<Plant>,
 }
 
 fn content_of(delivery: &Delivery) -> Vec<u8> {
@@ -59,10 +73,16 @@ pub(super) fn unstuffed(content: &[u8]) -> Vec<u8> {
 }
 
 impl Transfer {
-    pub(super) fn new(number: u64, delivery: Delivery, line: Line, chunking: bool) -> Self {
+    pub(super) fn new(
+        number: u64,
+        delivery: Delivery,
+        line: Line,
+        chunking: bool,
+        plant: Option<Plant>,
+    ) -> Self {
         let (name, peer) = ("hub.example".to_owned(), "peer.example".to_owned());
         let client = Client::new(Manner { name, peer, chunking, ..Manner::default() });
-        Self { number, delivery, line, client, rest: VecDeque::new(), has_begun: false }
+        Self { number, delivery, line, client, rest: VecDeque::new(), has_begun: false, plant }
     }
 
     pub(super) fn expected(&self) -> Expected {
@@ -114,7 +134,13 @@ impl Transfer {
                     self.client.content_sent();
                 }
                 Step::Settled(Settled { verdicts, .. }) => {
-                    let outcomes = verdicts.into_iter().map(|verdict| verdict.outcome);
+                    let mut outcomes: Vec<Outcome> =
+                        verdicts.into_iter().map(|verdict| verdict.outcome).collect();
+                    let is_taken = |outcome: &&Outcome| matches!(outcome, Outcome::Delivered { .. });
+                    let taken = outcomes.iter().find(is_taken).cloned();
+                    if let (Some(taken), Some(Plant::RefusedIsTaken)) = (taken, self.plant) {
+                        outcomes.fill(taken);
+                    }
                     return Some(
                         self.delivery.recipients.iter().map(|one| one.index).zip(outcomes).collect(),
                     );
@@ -164,20 +190,24 @@ pub(super) struct PeerDoor {
     /// It takes everything.
     pub(super) is_good: Arc<AtomicBool>,
     pub(super) chance: Mutex<Chance>,
-    pub(super) took: Arc<Mutex<Vec<Took>>>,
+    pub(super) deeds: Deeds,
 }
 
 impl PeerDoor {
-    fn mood(&self, one_in: usize) -> Result<(), Refusal> {
+    /// `address`: whom it would refuse; `None`: everybody.
+    fn mood(&self, one_in: usize, address: Option<&str>) -> Result<(), Refusal> {
         let mut chance = self.chance.lock().expect("no panic within");
         if self.is_good.load(Ordering::Relaxed) || !chance.once_in(one_in) {
             return Ok(());
         }
         let status = |class| Status { class, subject: 2, detail: 0 };
+        let words = words(&mut chance);
+        let deed = Deed::Refused { address: address.map(str::to_owned), words: words.clone() };
+        self.deeds.lock().expect("no panic within").push((self.transfer, deed));
         Err(match chance.below(3) {
-            0 => Refusal::new(550, status(5), "never"),
-            1 => Refusal::new(452, status(4), "too much"),
-            _ => Refusal::new(450, status(4), "not now"),
+            0 => Refusal::new(550, status(5), words),
+            1 => Refusal::new(452, status(4), words),
+            _ => Refusal::new(450, status(4), words),
         })
     }
 }
@@ -193,7 +223,7 @@ impl Intake for PeerDoor {
 
     fn sender(&self, _: &Session, path: &str, _: &MailParams, _: &mut Orders) -> Result<(), Refusal> {
         assert_eq!(path, self.expected.sender, "another sender was sent");
-        self.mood(20)
+        self.mood(20, None)
     }
 
     fn recipient(
@@ -205,7 +235,7 @@ impl Intake for PeerDoor {
     ) -> Result<Vec<Accepted>, Refusal> {
         let is_meant = self.expected.recipients.iter().any(|(address, _)| address == path);
         assert!(is_meant, "{path} is none of {:?}", self.expected);
-        self.mood(8)?;
+        self.mood(6, Some(path))?;
         let recipient = sluice_mail::Recipient {
             address: path.to_owned(),
             original: path.to_owned(),
@@ -222,8 +252,8 @@ impl Intake for PeerDoor {
             let wishes = self.expected.recipients.iter().find(|(address, _)| *address == one.address);
             assert_eq!(wishes.map(|(_, wishes)| wishes.notify), Some(one.wishes.notify), "{one:?}");
         }
-        let (transfer, took) = (self.transfer, Arc::clone(&self.took));
-        Box::new(Taking { transfer, took, mood: self.mood(10), content: Vec::new() })
+        let (transfer, deeds) = (self.transfer, Arc::clone(&self.deeds));
+        Box::new(Taking { transfer, deeds, mood: self.mood(10, None), content: Vec::new() })
     }
 
     fn etrn(&self, _: &Session, _: &str, _: Box<dyn FnOnce(EtrnAnswer) + Send>) {
@@ -233,7 +263,7 @@ impl Intake for PeerDoor {
 
 struct Taking {
     transfer: u64,
-    took: Arc<Mutex<Vec<Took>>>,
+    deeds: Deeds,
     mood: Result<(), Refusal>,
     content: Vec<u8>,
 }
@@ -255,8 +285,8 @@ impl Incoming for Taking {
         self.content.extend_from_slice(&parcel.tail);
         let recipients = parcel.envelopes.iter().flat_map(|envelope| &envelope.recipients);
         let addresses = recipients.map(|one| one.address.clone()).collect();
-        let Self { transfer, content, .. } = *self;
-        self.took.lock().expect("no panic within").push(Took { transfer, addresses, content });
+        let Self { transfer, content, deeds, .. } = *self;
+        deeds.lock().expect("no panic within").push((transfer, Deed::Took { addresses, content }));
         done(Ok(()));
     }
 }

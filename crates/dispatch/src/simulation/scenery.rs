@@ -12,6 +12,11 @@ use crate::event::Loaded;
 /// Nothing that was deferred by its peer is tried again sooner, unless somebody asks.
 pub(super) const BACKOFF_MIN: Duration = Duration::from_secs(300);
 
+/// No channel of these waits longer for its next attempt.
+pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(3600);
+/// Nor for its next service, where it waits for that.
+pub(super) const SERVICES: Duration = Duration::from_secs(14_400);
+
 /// Where mail goes: channel and domain. The first is also where notices go.
 pub(super) const PLACES: [(&str, &str); 8] = [
     ("tcp_local", "there.example"),
@@ -96,13 +101,14 @@ pub(super) fn loaded(variant: usize) -> Arc<Loaded> {
 fn read(Variant { local, site, slow, window, jobs }: &Variant) -> Arc<Loaded> {
     let ages = "notices 6 24";
     let text = format!(
-        "{RULES}\nl {ages}\nhub.example\n\ntcp_local smtp {ages} {local}\nTCP-DAEMON\n\n\
+        "{RULES}\nl {ages} backoff PT5M\nhub.example\n\ntcp_local smtp {ages} {local}\nTCP-DAEMON\n\n\
          tcp_site smtp daemon peer.example periodic {ages} {site}\nTCP-SITE\n\n\
          tcp_slow smtp periodic {ages} {slow}\nTCP-SLOW\n\n\
          tcp_window smtp {ages} {window}\nTCP-WINDOW\n\n"
     );
     let jobs = format!("{jobs}[CHANNEL=tcp_window]\nWINDOW=02:00-04:00, 16:00-18:30\n");
-    let options = "POST_INTERVAL=14400\nRETURN_UNITS=1\nRETURN_INTERVAL=60\nTIME_ZONE=UTC\n";
+    let services = SERVICES.as_secs();
+    let options = format!("POST_INTERVAL={services}\nRETURN_UNITS=1\nRETURN_INTERVAL=60\nTIME_ZONE=UTC\n");
     let sites = format!(
         "[SITE={PLANNED}]\nDOMAINS=@{PLANNED_DOMAIN}\nTARGET=192.0.2.7\nPORT=2525\nSCHEDULE=every 90m\n\
          [SITE=open]\nDOMAINS=else.there.example\nWINDOW=05:00-09:00, 20:00-22:00\n"

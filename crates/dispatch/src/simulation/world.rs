@@ -23,6 +23,7 @@ use super::chance::Chance;
 use super::door::Wall;
 use super::hub::Hub;
 use super::ledger::{Ledger, Said, by_itself};
+use super::planted::Plant;
 use super::scenery;
 use crate::acts::{Act, Portion};
 use crate::closed::Closing;
@@ -132,6 +133,7 @@ pub(super) struct World {
     trace: VecDeque<String>,
     hash: u64,
     tell: bool,
+    plant: Option<Plant>,
 }
 
 /// The hub between two steps.
@@ -147,7 +149,8 @@ fn new_folder() -> TempDir {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, tell: bool) -> Self {
+    /// `tell` shows each step as it is done; with a fault planted, it must be found.
+    pub(super) fn new(seed: u64, tell: bool, plant: Option<Plant>) -> Self {
         let now = BEGUN;
         let folder = new_folder();
         let storage = CrashStorage::new(folder.path()).expect("an empty disk");
@@ -165,7 +168,7 @@ impl World {
             variant,
             ledger: Ledger::default(),
             sessions: Vec::new(),
-            peers: Peers::default(),
+            peers: Peers::new(plant),
             answers: Answers::default(),
             said: Vec::new(),
             asked: Vec::new(),
@@ -187,6 +190,7 @@ impl World {
             trace: VecDeque::new(),
             hash: 0xCBF2_9CE4_8422_2325,
             tell,
+            plant,
         };
         world.start();
         world

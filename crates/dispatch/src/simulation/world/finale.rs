@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::World;
 use super::checks::check_records;
+use super::{World, alive};
 use crate::closed::Closing;
 use crate::handle::PERMITS;
 
@@ -13,15 +13,23 @@ const FINALE: Duration = Duration::from_secs(60 * 3600);
 /// And in such steps.
 const FINALE_STEP: Duration = Duration::from_secs(600);
 
+/// Further than anything that goes by itself waits.
+const SET_BACK: Duration = Duration::from_secs(40_000);
+
 impl World {
     /// Everybody is well from now on, and nothing is closed: everything drains.
     pub(super) fn finale(&mut self) {
         self.note("finale");
-        self.is_good = true;
-        self.peers.is_good.store(true, Ordering::Relaxed);
         self.mend();
         // As far as chance has left an end for the disk behind, it is called off.
         self.storage.restart();
+        // Somebody may set the clock back once more, at any time while retries wait.
+        let sets_back = self.chance.once_in(2).then(|| *self.chance.pick(&[0, 0, 1, 3, 8]));
+        if sets_back.is_some() {
+            self.pump();
+        }
+        self.is_good = true;
+        self.peers.is_good.store(true, Ordering::Relaxed);
         self.hub().plugins.stage().is_moody = false;
         self.set_clock_right();
         self.pump();
@@ -31,8 +39,15 @@ impl World {
             self.close(Closing::Resume { domain, below });
         }
         let end = self.steady + FINALE;
-        loop {
+        let mut jumps = 0;
+        for turn in 0.. {
+            if sets_back == Some(turn) {
+                self.set_clock_to(self.now.minus(SET_BACK));
+                jumps += 1;
+            }
             self.pump();
+            let (now, steady) = (self.now, self.steady);
+            self.ledger.check_patience(&alive(&self.hub).core, jumps, now, steady);
             self.release_all_held();
             self.pump();
             if self.hub().core.queues.messages_total() == 0 {

@@ -28,7 +28,8 @@ impl World {
             let loaded = scenery::loaded(self.variant);
             let started = Hub::start(&self.storage, loaded, plugins, self.now, self.instant());
             match started {
-                Ok((hub, found)) => {
+                Ok((mut hub, found)) => {
+                    hub.plant = self.plant;
                     self.note(format!("start: {} found", found.len()));
                     self.hub = Some(hub);
                     break;

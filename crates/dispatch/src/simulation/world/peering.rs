@@ -14,7 +14,8 @@ use super::super::chance::Chance;
 use super::super::door::Wall;
 use super::super::ledger::{Ledger, Said};
 use super::super::network::{Line, Serving};
-use super::super::peers::{PeerDoor, Took, Transfer};
+use super::super::peers::{Deed, Deeds, PeerDoor, Transfer, WORDS};
+use super::super::planted::Plant;
 use super::World;
 
 /// The peer's side of a transfer.
@@ -32,8 +33,9 @@ pub(super) struct Peers {
     transfers: u64,
     /// What each transfer is: its message, its recipients, and its content.
     sent: BTreeMap<u64, Sent>,
-    took: Arc<Mutex<Vec<Took>>>,
+    deeds: Deeds,
     pub(super) is_good: Arc<AtomicBool>,
+    plant: Option<Plant>,
 }
 
 struct Sent {
@@ -42,9 +44,15 @@ struct Sent {
     content: Vec<u8>,
     /// Whom the peer has taken it for.
     taken: BTreeSet<u32>,
+    /// What it has said to refuse one of them, or all.
+    refused: Vec<(Option<u32>, String)>,
 }
 
 impl Peers {
+    pub(super) fn new(plant: Option<Plant>) -> Self {
+        Self { plant, ..Self::default() }
+    }
+
     /// Begins to send a delivery to a peer.
     pub(super) fn call(&mut self, delivery: Delivery, wall: &Wall, chance: &mut Chance) -> Transfer {
         self.transfers += 1;
@@ -54,15 +62,16 @@ impl Peers {
         delivery.content.pieces(&mut |piece| content.extend_from_slice(piece));
         let recipients = delivery.recipients.iter().map(|one| (one.address.clone(), one.index)).collect();
         let id = delivery.id.parse().expect("ids of ours");
-        self.sent.insert(number, Sent { id, recipients, content, taken: BTreeSet::new() });
-        let transfer = Transfer::new(number, delivery, line.clone(), chance.once_in(2));
+        self.sent
+            .insert(number, Sent { id, recipients, content, taken: BTreeSet::new(), refused: Vec::new() });
+        let transfer = Transfer::new(number, delivery, line.clone(), chance.once_in(2), self.plant);
         let door = PeerDoor {
             transfer: number,
             expected: transfer.expected(),
             wall: Arc::clone(wall),
             is_good: Arc::clone(&self.is_good),
             chance: Mutex::new(Chance::new(chance.number())),
-            took: Arc::clone(&self.took),
+            deeds: Arc::clone(&self.deeds),
         };
         let serving = Serving::of(&line, Arc::new(door));
         let is_doomed = !self.is_good.load(Ordering::Relaxed) && chance.once_in(3);
@@ -73,10 +82,17 @@ impl Peers {
     /// What peers have made their own since somebody looked: each of them whole, and what was sent.
     pub(super) fn take_note(&mut self, ledger: &mut Ledger) -> Vec<String> {
         let mut lines = Vec::new();
-        for Took { transfer, addresses, content } in
-            std::mem::take(&mut *self.took.lock().expect("no panic within"))
-        {
+        for (transfer, deed) in std::mem::take(&mut *self.deeds.lock().expect("no panic within")) {
             let sent = self.sent.get_mut(&transfer).expect("it was called");
+            let (addresses, content) = match deed {
+                Deed::Took { addresses, content } => (addresses, content),
+                Deed::Refused { address, words } => {
+                    let whom = address.map(|address| sent.recipients[&address]);
+                    lines.push(format!("a peer refuses {} for {whom:?}: {words}", sent.id));
+                    sent.refused.push((whom, words));
+                    continue;
+                }
+            };
             let (front, own) = content.split_at(content.len().saturating_sub(sent.content.len()));
             assert!(own == sent.content, "a peer has taken something else than {}", sent.id);
             let front = String::from_utf8_lossy(front);
@@ -92,7 +108,8 @@ impl Peers {
         lines
     }
 
-    /// What the hub's side has made of a transfer, which must be true.
+    /// What the hub's side has made of a transfer, which must be true: delivered is who was taken, has failed who was refused,
+    /// and in the peer's words; whoever waits may have been either, since words are lost on the way.
     pub(super) fn said(&mut self, transfer: &Transfer, outcomes: &[(u32, Outcome)]) -> Vec<(u32, Said)> {
         let sent = self.sent.remove(&transfer.number);
         let sent = sent.expect("a transfer ends once");
@@ -110,6 +127,18 @@ impl Peers {
             assert!(
                 *said != Said::Failed || !is_taken,
                 "recipient {index} of {} has failed, and was taken",
+                sent.id
+            );
+        }
+        for (index, outcome) in outcomes {
+            let (Outcome::Failed { text, .. } | Outcome::Deferred { text, .. }) = outcome else { continue };
+            let was_said = |(whom, words): &(Option<u32>, String)| {
+                whom.is_none_or(|whom| whom == *index) && text.contains(words.as_str())
+            };
+            let is_quoting = text.contains(WORDS) || matches!(outcome, Outcome::Failed { .. });
+            assert!(
+                !is_quoting || sent.refused.iter().any(was_said),
+                "nobody has said to recipient {index} of {}: {text}",
                 sent.id
             );
         }

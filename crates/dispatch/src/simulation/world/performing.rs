@@ -8,6 +8,7 @@ use sluice_spool::EntryId;
 
 use super::super::chance::Chance;
 use super::super::ledger::{Ledger, Said};
+use super::super::peers::{WORDS, words};
 use super::super::plugins::{Living, OpenLease};
 use super::{World, alive};
 
@@ -23,6 +24,9 @@ enum Fate {
     /// It comes back untried: the plugin could not be created.
     Untried,
 }
+
+/// What peers and the network do at most while a plugin is in a conversation, in one step of its.
+const PEERS_TURNS_MAX: usize = 40;
 
 type Told = Vec<(EntryId, Vec<(u32, Said)>)>;
 
@@ -79,6 +83,15 @@ impl World {
                     let mut outcomes = transfer.go_on();
                     while is_good && outcomes.is_none() {
                         peers.go_on_all(chance);
+                        outcomes = transfer.go_on();
+                    }
+                    // A conversation has many turns, and takes no longer than anything else that is done in a step.
+                    for _ in 0..chance.below(PEERS_TURNS_MAX) {
+                        if outcomes.is_some() {
+                            break;
+                        }
+                        let which = chance.below(peers.count());
+                        peers.go_on(which, chance);
                         outcomes = transfer.go_on();
                     }
                     lines.extend(peers.take_note(ledger));
@@ -212,7 +225,7 @@ fn settle(
         if matches!(one, Said::Delivered | Said::PassedOn) {
             ledger.delivered(id, index);
         }
-        match outcome(one) {
+        match outcome(one, words(chance)) {
             Some(outcome) => outcomes.push((index, outcome)),
             None => unsettled.push(index),
         }
@@ -220,7 +233,7 @@ fn settle(
         let is_turned = delivery.next_hop.is_some();
         said.push((index, if is_turned && one == Said::Deferred { Said::Unreachable } else { one }));
     }
-    finished(lease, delivery, said, outcomes, unsettled, told, news)
+    finished(lease, delivery, said, outcomes, unsettled, ledger, told, news)
 }
 
 /// What became of a transfer.
@@ -236,7 +249,7 @@ fn finish(
     for recipient in &delivery.recipients {
         ledger.recipient(id_of(delivery), recipient.index).is_out = false;
     }
-    finished(lease, delivery, said, outcomes, Vec::new(), told, news)
+    finished(lease, delivery, said, outcomes, Vec::new(), ledger, told, news)
 }
 
 fn finished(
@@ -245,10 +258,16 @@ fn finished(
     said: Vec<(u32, Said)>,
     outcomes: Vec<(u32, Outcome)>,
     unsettled: Vec<u32>,
+    ledger: &mut Ledger,
     told: &mut Told,
     news: &mut Vec<HostEvent>,
 ) -> String {
     let id = id_of(delivery);
+    for (index, outcome) in &outcomes {
+        if let Outcome::Failed { text, .. } = outcome {
+            ledger.recipient(id, *index).words = quoted(text).to_owned();
+        }
+    }
     let line = format!("settle {id} on its way: {said:?}");
     told.push((id, said));
     let (token, cause) = (delivery.token, Cause::Done);
@@ -256,9 +275,15 @@ fn finished(
     line
 }
 
-fn outcome(said: Said) -> Option<Outcome> {
+/// The words in what a peer has said.
+fn quoted(text: &str) -> &str {
+    let begin = text.find(WORDS).unwrap_or_else(|| panic!("nobody says that: {text}"));
+    text[begin..].split_whitespace().next().unwrap_or_default()
+}
+
+fn outcome(said: Said, text: String) -> Option<Outcome> {
     let status = |class, subject, detail| Status { class, subject, detail };
-    let (text, peer) = ("said so".to_owned(), "peer.example".to_owned());
+    let peer = "peer.example".to_owned();
     match said {
         Said::Delivered | Said::PassedOn => {
             let handover = if said == Said::Delivered { Handover::Final } else { Handover::PassedOn };
