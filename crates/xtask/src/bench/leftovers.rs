@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -26,7 +27,8 @@ pub(super) fn watch() -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot watch for Ctrl-C")?;
     std::thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
-            eprintln!("xtask: interrupted; ending what was started");
+            // Whoever read this may have been interrupted as well, and then there is nobody to say it to.
+            drop(writeln!(std::io::stderr(), "xtask: interrupted; ending what was started"));
             for left in LEFT.lock().unwrap_or_else(PoisonError::into_inner).drain(..).rev() {
                 left.end();
             }
