@@ -2,7 +2,8 @@
 //! deceived by what lies there.
 //!
 //! A file is written under a hidden name, synced, and moved to its own; then the folder is synced, and only after that is it
-//! said to be there. Names that begin with a dot are therefore nobody's business: readers pass over them.
+//! said to be there. Names that begin with a dot are therefore nobody's business: readers pass over them. As long as it is written it is
+//! locked (flock(2)), so that [`tidy`] knows what a crash has left from what somebody is at work on.
 //!
 //! What is read lies in a folder that others write to. Only a regular file with one name is read: no link to a file that its
 //! author could not read, no pipe that would never end; and no more of it than is asked for.
@@ -25,6 +26,8 @@ use rustix::fs::{CWD, FlockOperation, OFlags, RenameFlags, renameat_with};
 
 /// Files that are left over from a crash begin like this.
 const HIDDEN: &str = ".part-";
+/// Entries of a folder that are looked through for them.
+const TIDY_MAX: usize = 100_000;
 
 /// What the system refused, with the file that it was about.
 #[derive(Debug)]
@@ -115,7 +118,8 @@ fn place(
 ) -> Result<(), Trouble> {
     let (hidden, file) =
         make_hidden(above(path)).map_err(|error| Trouble::new("cannot write", path, error))?;
-    let written = fill_synced(file, fill)
+    // The lock goes with the file, and the file not before it has its name.
+    let written = fill_synced(&file, fill)
         .map_err(|error| Trouble::new("cannot write", path, error))
         .and_then(|()| if over { move_over(&hidden, path) } else { rename(&hidden, path) });
     if written.is_err() {
@@ -139,15 +143,23 @@ fn make_hidden(folder: &Path) -> io::Result<(PathBuf, File)> {
         let path = folder.join(hidden_name(COUNT.fetch_add(1, Ordering::Relaxed)));
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            opened => return Ok((path, opened?)),
+            Err(error) => return Err(error),
+            // Whoever tidies up just now may have found it before it was locked.
+            Ok(file) => match take(&file) {
+                Ok(true) if is_at(&file, &path) => return Ok((path, file)),
+                Ok(_) => {}
+                // On a file system without locks nothing is tidied up either.
+                Err(_) => return Ok((path, file)),
+            },
         }
     }
 }
 
-fn fill_synced(file: File, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+fn fill_synced(file: &File, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let mut out = BufWriter::with_capacity(64 << 10, file);
     fill(&mut out)?;
-    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+    out.flush()?;
+    file.sync_all()
 }
 
 /// Moves a file to a name that is free, and makes sure that it stays there.
@@ -301,19 +313,27 @@ pub fn names(folder: &Path, most: usize) -> Result<Vec<OsString>, Trouble> {
     Ok(names)
 }
 
-/// Removes what writers before a crash have left in a folder. Only for one that has no other writer.
+/// Removes what writers before a crash have left in a folder, among its first 100,000 entries. What anybody is writing just now, in this process
+/// or another, is locked and stays. Gives how many files went. In a folder that is not there nothing was left.
 ///
 /// # Errors
 /// When the folder cannot be listed.
-pub fn tidy(folder: &Path) -> Result<(), Trouble> {
-    let entries = fs::read_dir(folder).map_err(|error| Trouble::new("cannot list", folder, error))?;
-    for entry in entries.flatten() {
-        if entry.file_name().as_encoded_bytes().starts_with(HIDDEN.as_bytes()) {
-            // It harms nobody if it stays.
-            drop(fs::remove_file(entry.path()));
-        }
-    }
-    Ok(())
+pub fn tidy(folder: &Path) -> Result<usize, Trouble> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(Trouble::new("cannot list", folder, error)),
+    };
+    let is_left = |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(HIDDEN.as_bytes());
+    let removed = entries.take(TIDY_MAX).flatten().filter(is_left).filter(|entry| {
+        let path = entry.path();
+        // A link, a pipe or what has no lock is not ours. What cannot be removed harms nobody.
+        let taken = open(&path).is_ok_and(|(file, _)| {
+            matches!(take(&file), Ok(true)) && is_at(&file, &path) && fs::remove_file(&path).is_ok()
+        });
+        taken
+    });
+    Ok(removed.count())
 }
 
 /// Moves a file into a folder, under its own name or, where that is taken, with a number behind it. Gives the new path.
@@ -445,9 +465,52 @@ mod tests {
         for name in ["b", "a", ".hidden", ".part-1-1"] {
             fs::write(root.path().join(name), "").unwrap();
         }
+        symlink("a", root.path().join(".part-link")).unwrap();
         assert_eq!(names(root.path(), 100).unwrap(), ["a", "b"]);
-        tidy(root.path()).unwrap();
-        assert_eq!(listing(root.path()), [".hidden", "a", "b"]);
+        assert_eq!(tidy(root.path()).unwrap(), 1);
+        assert_eq!(listing(root.path()), [".hidden", ".part-link", "a", "b"]);
+        assert_eq!(tidy(&root.path().join("none")).unwrap(), 0);
+        assert!(tidy(&root.path().join("a")).unwrap_err().to_string().starts_with("cannot list"));
+    }
+
+    #[test]
+    fn what_is_being_written_is_no_leftover() {
+        let root = tempfile::tempdir().unwrap();
+        write(&root.path().join("a"), |out| {
+            out.write_all(b"one")?;
+            assert_eq!(tidy(root.path()).unwrap(), 0, "it has a writer");
+            out.write_all(b" two")
+        })
+        .unwrap();
+        assert_eq!(fs::read(root.path().join("a")).unwrap(), b"one two");
+        let (path, file) = make_hidden(root.path()).unwrap();
+        assert_eq!(tidy(root.path()).unwrap(), 0);
+        drop(file);
+        assert_eq!(tidy(root.path()).unwrap(), 1);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn writers_and_who_tidies_up_do_not_hinder_each_other() {
+        let root = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..2)
+                .map(|writer| {
+                    let folder = root.path();
+                    scope.spawn(move || {
+                        for number in 0..200 {
+                            let path = folder.join(format!("{writer}-{number}"));
+                            write(&path, |out| out.write_all(b"text")).unwrap();
+                        }
+                    })
+                })
+                .collect();
+            // It may find a file that is not locked yet. Its writer makes another then.
+            while writers.iter().any(|writer| !writer.is_finished()) {
+                tidy(root.path()).unwrap();
+            }
+        });
+        assert_eq!(listing(root.path()).len(), 400);
     }
 
     #[test]

@@ -8,9 +8,10 @@
 //! 2026/11/30/1796057775948-0000000000000004.env      id, arrived, sender, and a line for each recipient
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use sluice_durable::{Trouble, Unread};
 use sluice_mail::{Time, rfc3339};
@@ -18,11 +19,17 @@ use sluice_sdk::Delivery;
 
 /// Octets of a record that is added to.
 const RECORD_MAX: u64 = 64 << 20;
+/// Folders that are remembered as tidied up: more than are written into at a time.
+const TIDIED_MAX: usize = 1000;
 const RECIPIENT: &str = "recipient: ";
 
 /// What keeps copies in folders.
-#[derive(Debug)]
-pub(crate) struct Keeping;
+#[derive(Debug, Default)]
+pub(crate) struct Keeping {
+    /// Folders from which what a crash has left has been removed: the deliveries that were being made then are made again, and come
+    /// to the same.
+    tidied: Mutex<HashSet<PathBuf>>,
+}
 
 impl Keeping {
     /// Keeps a copy of a message for these recipients. When it returns, both files are on the disk.
@@ -35,6 +42,7 @@ impl Keeping {
         let arrived = Time(delivery.arrived_ms());
         let folder = dated(pattern, &rfc3339(arrived));
         sluice_durable::make_folder(&folder)?;
+        self.tidy(&folder)?;
         let name = format!("{:013}-{}", arrived.0, delivery.id());
         let written = sluice_durable::write(&folder.join(format!("{name}.eml")), |out| {
             let (mut reader, mut buffer) = (delivery.reader().lf_only(), vec![0; 64 << 10]);
@@ -70,6 +78,18 @@ impl Keeping {
             write!(out, "id: {id}\narrived: {}\nsender: <{sender}>\n", rfc3339(arrived))?;
             all.iter().try_for_each(|one| writeln!(out, "{RECIPIENT}<{one}>"))
         })
+    }
+
+    fn tidy(&self, folder: &Path) -> Result<(), Trouble> {
+        let mut tidied = self.tidied.lock().unwrap_or_else(PoisonError::into_inner);
+        if tidied.contains(folder) {
+            return Ok(());
+        }
+        if tidied.len() >= TIDIED_MAX {
+            tidied.clear();
+        }
+        tidied.insert(folder.to_owned());
+        sluice_durable::tidy(folder).map(|_| ())
     }
 }
 

@@ -95,7 +95,7 @@ impl Channel for Archive {
         };
         Ok(Archive {
             rules,
-            keeping: Keeping,
+            keeping: Keeping::default(),
             then: written.then,
             turn: Mutex::new(()),
             sent: Mutex::default(),

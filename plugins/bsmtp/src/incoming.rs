@@ -63,6 +63,8 @@ struct State {
     later: Later,
     /// What `taken` has; read when it is needed first.
     taken: Option<Taken>,
+    /// When records of batches that came by mail were looked at for their age.
+    looked_at_records: Option<Instant>,
 }
 
 /// What a batch that lies in our own folder is.
@@ -96,6 +98,11 @@ impl Incoming {
         }))
     }
 
+    /// Where files go that cannot be taken in.
+    pub(crate) fn bad(&self) -> &Path {
+        &self.bad
+    }
+
     /// Takes in what has been brought.
     pub(crate) fn look(&self, worker: &Worker<'_>) -> More {
         let _alone = match self.place.alone() {
@@ -116,7 +123,7 @@ impl Incoming {
     }
 
     fn look_alone(&self, worker: &Worker<'_>, until: Instant) -> Result<More, Trouble> {
-        self.read_taken()?;
+        self.begin()?;
         // What was begun goes first: it needs no carrier.
         for name in self.own("whole")? {
             match self.go_on(worker, &name, until).unwrap_or_else(|trouble| self.put_off(&name, &trouble)) {
@@ -225,6 +232,7 @@ impl Incoming {
         if size > self.limits.batch {
             let why = format!("it has more than {} octets", self.limits.batch);
             self.refuse(&manifest, &why)?;
+            self.remember_refused(&key(&manifest))?;
             return Ok(None);
         }
         if !lacks.is_empty() {
@@ -239,6 +247,7 @@ impl Incoming {
         if digits(&whole.finalize()) != manifest.whole {
             sluice_durable::remove(&self.file(&stem, "whole"))?;
             self.refuse(&manifest, "its parts are right, and together they are not what the manifest says")?;
+            self.remember_refused(&key(&manifest))?;
             return Ok(None);
         }
         Ok(Some(stem))
@@ -371,9 +380,8 @@ impl Incoming {
                     Source::Described(manifest) => self.refuse(manifest, &why)?,
                     Source::ByHand(name) => self.put_bad(std::slice::from_ref(name), &why)?,
                 }
-                // What is known and still here would count as taken, and be acknowledged: hence the last step.
                 self.remove_own(id)?;
-                self.remember(&source.key(id))?;
+                self.remember_refused(&source.key(id))?;
             }
             Fate::Later(why) => {
                 self.wait(id, format!("batch {} waits: {why}", source.name(id)));
@@ -488,10 +496,23 @@ impl Incoming {
         self.place.folder().join(format!("{id}.{kind}"))
     }
 
-    fn read_taken(&self) -> Result<(), Trouble> {
-        let mut state = self.state();
-        if state.taken.is_none() {
-            state.taken = Some(Taken::read(self.place.folder())?);
+    /// What comes before anything else, for who is alone in the folder: what is known is read, and what a crash has left is removed.
+    fn begin(&self) -> Result<(), Trouble> {
+        if self.state().taken.is_none() {
+            let taken = Taken::read(self.place.folder())?;
+            self.remove_leftovers()?;
+            self.state().taken = Some(taken);
+        }
+        self.remove_old_records()
+    }
+
+    /// Nobody is at work on these: a batch that was copied out of a message, and a manifest whose batch did not come after it.
+    fn remove_leftovers(&self) -> Result<(), Trouble> {
+        for id in self.own("batch")? {
+            sluice_durable::remove(&self.file(&id, "batch"))?;
+        }
+        for id in self.own("manifest")?.iter().filter(|id| !self.file(id, "whole").exists()) {
+            sluice_durable::remove(&self.file(id, "manifest"))?;
         }
         Ok(())
     }
@@ -501,6 +522,12 @@ impl Incoming {
             Some(taken) => taken.add(key),
             None => Ok(()),
         }
+    }
+
+    /// Writes down that a batch was refused: its number is not asked for again, and it does not count as taken. When it is brought once
+    /// more it is looked at once more; the limits may be others by then.
+    fn remember_refused(&self, key: &str) -> Result<(), Trouble> {
+        self.remember(&format!("{key} refused"))
     }
 
     fn has_taken(&self, key: &str) -> bool {

@@ -30,7 +30,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sluice_sdk::{Channel, Context, CreateError, Delivery, Next, OptionSpec, Options, RunError, Worker};
+use sluice_sdk::{
+    Channel, Context, CreateError, Delivery, Level, Next, OptionSpec, Options, RunError, Worker,
+};
 
 use incoming::Incoming;
 use outgoing::Outgoing;
@@ -155,13 +157,24 @@ impl Channel for Bsmtp {
                 "with KEEP=1 a channel cannot have IN_DIR, too: its ANSWER_DIR would be for both directions; make two channels",
             ));
         }
-        Ok(Bsmtp {
+        let bsmtp = Bsmtp {
             batch_wait: written.batch_wait,
             scan_interval: written.scan_interval,
             stopping: AtomicBool::new(false),
             outgoing: Outgoing::new(&written, link, &place, &host, context.logger()),
             incoming: Incoming::new(&written, &place, &host, context.logger())?,
-        })
+        };
+        let bad = bsmtp.incoming.as_ref().map(|incoming| incoming.bad());
+        let own = [place.folder().to_owned(), place.folder().join("in")];
+        let written_to =
+            [written.out_dir.as_deref(), written.answer_dir.as_deref(), bad].into_iter().flatten();
+        for folder in own.iter().map(PathBuf::as_path).chain(written_to) {
+            // A carrier that is away has nothing to be removed.
+            if let Err(trouble) = sluice_durable::tidy(folder) {
+                context.logger().write(Level::Warn, &trouble.to_string());
+            }
+        }
+        Ok(bsmtp)
     }
 
     fn run(&self, worker: &mut Worker<'_>) -> Result<(), RunError> {

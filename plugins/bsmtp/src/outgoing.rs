@@ -272,7 +272,10 @@ impl Outgoing {
             }
         }
         for (number, _) in self.numbers()?.iter().filter(|(_, kind)| kind == "bsmtp") {
-            self.pack(*number)?;
+            // Others go on: what is wrong with one may be its own file.
+            if let Err(trouble) = self.pack(*number) {
+                self.say(&format!("batch {number}"), trouble.to_string());
+            }
         }
         self.read_answers();
         if !self.carrier.is_dir() {
@@ -286,7 +289,6 @@ impl Outgoing {
         }
         self.later.lock().unwrap_or_else(PoisonError::into_inner).forget("carrier");
         for (number, _) in self.numbers()?.iter().filter(|(_, kind)| kind == "packed") {
-            // Others go on: what is wrong with one may be its own file.
             if self.is_due(*number)
                 && let Err(trouble) = self.copy(*number)
             {

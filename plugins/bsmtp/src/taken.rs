@@ -1,4 +1,4 @@
-//! Which batches have been taken in or refused: a file with a line for each, its name and its checksum.
+//! Which batches have been taken in or refused: a file with a line for each, its name and its checksum, and `refused` behind those that were.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, OpenOptions};

@@ -21,7 +21,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sluice_sdk::{
-    Channel, Context, CreateError, Delivery, Next, OptionSpec, Options, Outcome, RunError, Status, Worker,
+    Channel, Context, CreateError, Delivery, Level, Next, OptionSpec, Options, Outcome, RunError, Status,
+    Worker,
 };
 
 use dropping::{Dropping, Envelopes, LineEnd};
@@ -92,9 +93,16 @@ impl Channel for Directory {
         let written: Written = context.options()?;
         let scan_interval = written.scan_interval;
         let dropping = Dropping::new(&written)?;
+        let log = context.logger();
+        let dropped = written.drop_dir.clone();
         let pickup = Pickup::new(written, context.logger())?;
         if dropping.is_none() && pickup.is_none() {
             return Err(CreateError::refused("neither DROP_DIR nor PICKUP_DIR is set: name a folder"));
+        }
+        for folder in dropped.as_deref().into_iter().chain(pickup.iter().flat_map(Pickup::folders)) {
+            if let Err(trouble) = sluice_durable::tidy(folder) {
+                log.write(Level::Warn, &trouble.to_string());
+            }
         }
         Ok(Directory { dropping, pickup, scan_interval })
     }

@@ -9,14 +9,16 @@
 //! ```
 //!
 //! A file that cannot be moved is not brought in, so that a folder without the rights for that does not send its mail over and
-//! over. After a crash everything in `.taken` is tried again: what was brought in in the last moment comes in twice.
+//! over. Answers whose file has gone are removed when the channel starts. After a crash everything in `.taken` is tried again: what was brought in in the last moment comes in twice.
 //!
 //! A file is locked (flock(2)) from before it is moved until it is gone. Two workers, or two generations of the plugin, never have the
 //! same one; and a program that holds a lock on what it writes is waited for.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -32,6 +34,8 @@ const NAMES_MAX: usize = 100_000;
 const TURN_MAX: Duration = Duration::from_secs(20);
 /// Octets of a name: files of names made of it lie beside it, and 255 are all that a name may have.
 const NAME_MAX: usize = 200;
+/// What the names of files of answers begin with.
+const ANSWERED: &str = ".answered-";
 /// The most that a file of answers may hold.
 const ANSWERED_MAX: u64 = 8 << 20;
 
@@ -81,6 +85,8 @@ impl Pickup {
         for one in [Some(&taken), Some(&bad), done.as_ref()].into_iter().flatten() {
             sluice_durable::make_folder(one).map_err(|trouble| CreateError::failed(trouble.to_string()))?;
         }
+        remove_left_answers(&taken)
+            .map_err(|error| CreateError::failed(format!("cannot list {}: {error}", taken.display())))?;
         Ok(Some(Pickup {
             folder,
             taken,
@@ -94,6 +100,11 @@ impl Pickup {
             log,
             later: Mutex::new(HashMap::new()),
         }))
+    }
+
+    /// The folders that files are written into.
+    pub(crate) fn folders(&self) -> [&Path; 2] {
+        [&self.taken, &self.bad]
     }
 
     /// Takes in what lies in the folder.
@@ -208,7 +219,7 @@ impl Pickup {
     }
 
     fn bring_in(&self, worker: &Worker<'_>, mine: &Path, name: &OsStr, letter: &Letter) -> Fate {
-        let mut record_name = OsString::from(".answered-");
+        let mut record_name = OsString::from(ANSWERED);
         record_name.push(name);
         let record = self.taken.join(record_name);
         let mut answered = match Answered::read(&record) {
@@ -304,6 +315,21 @@ impl Pickup {
         self.log.write(Level::Error, &format!("{} is not brought in: {why}", new.display()));
         Fate::Bad
     }
+}
+
+/// Removes answers whose file has gone: a crash came between the two. They must not count for another file that gets the same name, whose
+/// recipients would be taken for answered.
+fn remove_left_answers(taken: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(taken)? {
+        let name = entry?.file_name();
+        let of = name.as_encoded_bytes().strip_prefix(ANSWERED.as_bytes()).map(OsStr::from_bytes);
+        if of.is_some_and(|of| {
+            taken.join(of).symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        }) {
+            fs::remove_file(taken.join(&name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Who has been answered for a file that waits for others: nobody is sent a message twice because somebody else has to wait.

@@ -28,9 +28,14 @@ impl Incoming {
         for name in self.own("owed")? {
             let owed = self.file(&name, "owed");
             let read = |error| Trouble { what: "cannot read", path: owed.clone(), error };
-            let text = fs::read(&owed).map_err(read)?;
-            sluice_durable::replace(&folder.join(&name), |out| out.write_all(&text))?;
-            sluice_durable::remove(&owed)?;
+            let given = fs::read(&owed).map_err(read).and_then(|text| {
+                sluice_durable::replace(&folder.join(&name), |out| out.write_all(&text))?;
+                sluice_durable::remove(&owed)
+            });
+            // Others are given: what is wrong may be what lies there under this name.
+            if let Err(trouble) = given {
+                self.put_off(&name, &trouble);
+            }
         }
         Ok(())
     }
