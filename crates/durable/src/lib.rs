@@ -328,10 +328,9 @@ pub fn tidy(folder: &Path) -> Result<usize, Trouble> {
     let removed = entries.take(TIDY_MAX).flatten().filter(is_left).filter(|entry| {
         let path = entry.path();
         // A link, a pipe or what has no lock is not ours. What cannot be removed harms nobody.
-        let taken = open(&path).is_ok_and(|(file, _)| {
+        open(&path).is_ok_and(|(file, _)| {
             matches!(take(&file), Ok(true)) && is_at(&file, &path) && fs::remove_file(&path).is_ok()
-        });
-        taken
+        })
     });
     Ok(removed.count())
 }
