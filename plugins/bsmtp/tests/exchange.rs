@@ -52,7 +52,7 @@ fn mail(subject: &str, octets: usize) -> Mail {
 }
 
 /// The name of each file, without those that begin with a dot.
-fn names(folder: PathBuf) -> Vec<String> {
+fn names(folder: impl AsRef<Path>) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(folder)
         .into_iter()
         .flatten()
@@ -265,17 +265,17 @@ fn a_record_of_long_ago_goes_and_its_batch_does_not_begin_anew() {
     begin(old);
     begin(young);
     begin(now);
-    assert_eq!(names(state.clone()).len(), 3);
+    assert_eq!(names(&state).len(), 3);
     // Tried yesterday: however old the message is, it is on its way.
     reader(root).polls(1).run().assert_clean();
-    assert_eq!(names(state.clone()).len(), 3);
-    for name in names(state.clone()) {
+    assert_eq!(names(&state).len(), 3);
+    for name in names(&state) {
         let file = fs::OpenOptions::new().append(true).open(state.join(name)).expect("a record");
         file.set_modified(now - 95 * DAY).expect("a time");
     }
     let report = reader(root).polls(1).run();
     report.assert_clean();
-    assert_eq!(names(state.clone()).len(), 3, "two records, and the bound: {:?}", names(state.clone()));
+    assert_eq!(names(&state).len(), 3, "two records, and the bound: {:?}", names(&state));
     let report = reader(root).mail(batch_by_mail(old)).run();
     report.assert_clean();
     assert!(report.story().contains(" failed 5.4.7 it was not tried for 90 days"), "{}", report.story());
