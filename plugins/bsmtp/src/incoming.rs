@@ -15,11 +15,11 @@
 //! A batch is known by its number and its checksum: a site that has lost its state and begins with 1 again is heard.
 
 mod answers;
+mod by_hand;
 mod by_mail;
 
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
+use std::fs;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,6 +27,8 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 use sluice_durable::{Trouble, Unread};
 use sluice_sdk::{CreateError, Level, Log, Worker};
+
+use by_hand::id_by_hand;
 
 use crate::More;
 use crate::manifest::{self, Manifest};
@@ -284,52 +286,6 @@ impl Incoming {
             out.write_all(&buffer[..count])?;
         }
         Ok(digits(&found.finalize()) == sum)
-    }
-
-    /// Copies a batch that was made by hand to our own disk.
-    fn fetch_plain(&self, name: &str) -> Result<Option<String>, Trouble> {
-        if name.chars().any(char::is_control) {
-            self.wait(
-                name,
-                format!("`{}` is passed over: its name has control characters", name.escape_debug()),
-            );
-            return Ok(None);
-        }
-        let path = self.carrier.join(name);
-        let opened = match sluice_durable::open(&path) {
-            Ok((file, size)) if size <= self.limits.batch => Ok((file, size)),
-            Ok((_, size)) => Err(Unread::TooLarge(size).to_string()),
-            Err(Unread::Failed(trouble)) if trouble.is_missing() => return Ok(None),
-            Err(Unread::Failed(trouble)) => return Err(trouble),
-            Err(why) => Err(why.to_string()),
-        };
-        let (file, size) = match opened {
-            Ok(opened) => opened,
-            Err(why) => {
-                self.put_bad(&[name.to_owned()], &why)?;
-                return Ok(None);
-            }
-        };
-        let read = |error| Trouble { what: "cannot read", path: path.clone(), error };
-        let id = id_by_hand(&file, size).map_err(read)?;
-        if self.has_taken(&id) {
-            self.clear(&[name.to_owned()])?;
-            return Ok(None);
-        }
-        sluice_durable::replace(&self.file(&id, "manifest"), |out| writeln!(out, "by hand: {name}"))?;
-        let copied = sluice_durable::write(&self.file(&id, "whole"), |out| {
-            // The file that was looked at: another may have its name by now.
-            let mut file = &file;
-            file.seek(SeekFrom::Start(0))?;
-            match io::copy(&mut file.take(size.saturating_add(1)), out)? == size {
-                true => Ok(()),
-                false => Err(io::Error::new(io::ErrorKind::InvalidData, format!("{name} is being written"))),
-            }
-        });
-        match copied {
-            Err(trouble) if !trouble.is_taken() => Err(trouble),
-            _ => Ok(Some(id)),
-        }
     }
 
     /// Brings in a batch that lies in our own folder, and puts everything where it belongs.
@@ -596,21 +552,4 @@ fn carrier_names(manifest: &Manifest) -> Vec<String> {
 
 fn ack(manifest: &Manifest) -> String {
     format!("# whole: {}\n{} messages\n", manifest.whole, manifest.messages)
-}
-
-/// By what a batch that was made by hand is known: its first `size` octets, and when it was written.
-fn id_by_hand(file: &File, size: u64) -> io::Result<String> {
-    let changed = file.metadata()?.mtime();
-    let sum = sum_of(&mut file.take(size))?;
-    Ok(format!("hand-{}-{changed}", &sum[..16]))
-}
-
-fn sum_of(file: &mut impl Read) -> io::Result<String> {
-    let (mut sum, mut buffer) = (Sha256::new(), vec![0; BUFFER]);
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(digits(&sum.finalize())),
-            count => sum.update(&buffer[..count]),
-        }
-    }
 }
