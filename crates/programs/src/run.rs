@@ -9,11 +9,11 @@
 //! What its end means for the recipient: the plugins.
 
 use std::ffi::OsString;
-use std::io::{self, PipeReader, Read, Write};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -108,14 +108,14 @@ fn first_lines(output: &[u8]) -> String {
 
 /// Runs a program with `message` as its standard input, until it ends or has to be ended.
 pub fn run(job: &Job<'_>, message: &mut dyn Read, stopping: &AtomicBool) -> Ran {
-    let (mut child, output) = match start(job) {
+    let Started { child, stdin, output } = match start(job) {
         Ok(started) => started,
         Err(error) => return Ran { end: End::NotStarted(error), output: Vec::new() },
     };
     let mut watch = Watch {
         // The kernel gives no process the id 0, and none beyond this type.
         group: Pid::from_raw(i32::try_from(child.id()).unwrap_or(0)),
-        stdin: child.stdin.take(),
+        stdin: Some(stdin),
         child: Some(child),
         feed: Feed { ready: Vec::new(), taken: 0 },
         output: Some(output),
@@ -127,15 +127,26 @@ pub fn run(job: &Job<'_>, message: &mut dyn Read, stopping: &AtomicBool) -> Ran 
     Ran { end, output: watch.kept }
 }
 
-fn start(job: &Job<'_>) -> io::Result<(Child, PipeReader)> {
+/// A program, and our ends of its pipes.
+struct Started {
+    child: Child,
+    stdin: PipeWriter,
+    output: PipeReader,
+}
+
+fn start(job: &Job<'_>) -> io::Result<Started> {
     let (output, writer) = io::pipe()?;
+    let (reader, stdin) = io::pipe()?;
+    // Before there is a program: one that cannot be watched must not run. Each end is a thing of its own, and the program's ends wait as usual.
+    do_not_block(output.as_fd())?;
+    do_not_block(stdin.as_fd())?;
     let mut command = Command::new(&job.words[0]);
     command
         .args(&job.words[1..])
         .env_clear()
         .envs(job.variables.iter().map(|(name, value)| (name, value)))
         .current_dir(job.folder)
-        .stdin(Stdio::piped())
+        .stdin(reader)
         .stdout(writer.try_clone()?)
         .stderr(writer)
         .process_group(0);
@@ -144,13 +155,9 @@ fn start(job: &Job<'_>) -> io::Result<(Child, PipeReader)> {
         command.uid(account.uid).gid(account.gid);
     }
     let child = command.spawn()?;
-    // The command still holds our copies of the writer; with them the output would never end.
+    // The command still holds the program's ends; with them neither input nor output would ever end.
     drop(command);
-    do_not_block(output.as_fd())?;
-    if let Some(stdin) = &child.stdin {
-        do_not_block(stdin.as_fd())?;
-    }
-    Ok((child, output))
+    Ok(Started { child, stdin, output })
 }
 
 fn do_not_block(file: BorrowedFd<'_>) -> io::Result<()> {
@@ -162,7 +169,7 @@ struct Watch {
     /// `None` when it has been waited for.
     child: Option<Child>,
     group: Option<Pid>,
-    stdin: Option<ChildStdin>,
+    stdin: Option<PipeWriter>,
     feed: Feed,
     output: Option<PipeReader>,
     kept: Vec<u8>,
@@ -356,7 +363,7 @@ fn of_status(status: ExitStatus) -> End {
 
 impl Feed {
     /// Writes as much as is taken without waiting. `false` when there is nothing more to give.
-    fn give(&mut self, stdin: &mut ChildStdin, message: &mut dyn Read) -> io::Result<bool> {
+    fn give(&mut self, stdin: &mut PipeWriter, message: &mut dyn Read) -> io::Result<bool> {
         loop {
             if self.taken == self.ready.len() {
                 self.taken = 0;
@@ -453,6 +460,57 @@ mod tests {
         assert!(matches!(ran.end, End::Exit(0)), "{ran:?}");
         assert_eq!(said(&ran), "done\n");
         assert!(begun.elapsed() < Duration::from_secs(20));
+    }
+
+    /// What tells this program that it is the one with few files, and where a program would leave its mark.
+    const FEW_FILES: &str = "SLUICE_PROGRAMS_FEW_FILES";
+
+    /// Not a test by itself: what the next one runs in a process of its own.
+    #[test]
+    fn a_process_with_few_files() {
+        let Some(mark) = std::env::var_os(FEW_FILES) else { return };
+        let mut files = Vec::new();
+        let full = loop {
+            match std::fs::File::open("/dev/null") {
+                Ok(file) => files.push(file),
+                Err(error) => break error,
+            }
+        };
+        let line = format!("echo ran > {}", Path::new(&mark).display());
+        // Nothing, one pipe, two, and what else a start needs: whatever is missing, the program does not run unwatched.
+        for free in 0..12 {
+            let ran = shell(&line, LONG, u64::MAX, b"");
+            let has_run = Path::new(&mark).exists();
+            match ran.end {
+                End::NotStarted(error) => {
+                    assert_eq!((error.raw_os_error(), has_run), (full.raw_os_error(), false), "{free}");
+                }
+                // It was started, and there was none left to watch it by: it is killed, and somebody hears of it.
+                End::Lost(error) => assert_eq!(error.raw_os_error(), full.raw_os_error(), "{free}"),
+                End::Exit(0) => {
+                    assert!(has_run && free >= 4, "{free}");
+                    return;
+                }
+                end => panic!("{free}: {end:?}"),
+            }
+            drop(std::fs::remove_file(&mark));
+            files.pop();
+        }
+        panic!("it never ran");
+    }
+
+    #[test]
+    fn a_program_whose_pipes_cannot_be_made_is_not_started_and_that_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = "ulimit -n 40; exec \"$0\" --exact run::tests::a_process_with_few_files --test-threads=1";
+        let ended = Command::new("/bin/sh")
+            .args(["-c", line])
+            .arg(std::env::current_exe().unwrap())
+            .env(FEW_FILES, folder.path().join("mark"))
+            .output()
+            .unwrap();
+        assert!(ended.status.success(), "{ended:?}");
+        assert!(String::from_utf8_lossy(&ended.stdout).contains("1 passed"), "{ended:?}");
     }
 
     #[test]

@@ -71,6 +71,7 @@ mod reader;
 mod reference;
 mod submission;
 pub mod testing;
+mod waits;
 
 pub use channel::{Channel, CreateError, OptionKind, OptionSpec, Routine, RunError};
 pub use context::{Context, Level, Log, Setting, SettingKind};
@@ -85,3 +86,4 @@ pub use reader::{Reader, WireReader};
 pub use reference::{OPTION_LIST_HEAD, option_list};
 pub use sluice_sdk_derive::{OptionWord, Options};
 pub use submission::{NotTaken, Submission, wire};
+pub use waits::{Stopping, Wait, Waits};

@@ -19,7 +19,7 @@ mod session;
 use session::{Server, Session};
 use sluice_sdk::{
     Channel, Context, CreateError, Level, Log, Next, OptionSpec, Options, Outcome, RunError, Status,
-    Submission, Worker,
+    Submission, Waits, Worker,
 };
 use std::io;
 use std::path::PathBuf;
@@ -53,7 +53,7 @@ pub struct Pop3 {
     settings: Settings,
     password: String,
     /// Connections that are waited for, so that `stop` can end the wait.
-    open: session::Open,
+    waits: Waits,
     log: Log,
 }
 
@@ -78,7 +78,7 @@ impl Channel for Pop3 {
             );
             return Err(CreateError::refused(text));
         }
-        Ok(Pop3 { settings, password, open: session::Open::default(), log: context.logger() })
+        Ok(Pop3 { settings, password, waits: Waits::default(), log: context.logger() })
     }
 
     fn run(&self, worker: &mut Worker<'_>) -> Result<(), RunError> {
@@ -100,7 +100,7 @@ impl Channel for Pop3 {
     }
 
     fn stop(&self) {
-        self.open.shut();
+        self.waits.stop();
     }
 }
 
@@ -117,7 +117,7 @@ enum Fetched {
 impl Pop3 {
     /// Empties the mailbox, as far as the hub takes it.
     fn poll(&self, worker: &Worker<'_>) -> io::Result<()> {
-        let mut session = Session::open(&self.settings.server, self.settings.timeout, &self.open)?;
+        let mut session = Session::open(&self.settings.server, self.settings.timeout, &self.waits)?;
         session.log_in(&self.settings.user, &self.password)?;
         let (mut count, mut left) = (0_u32, 0_u32);
         for (number, size) in session.list()? {

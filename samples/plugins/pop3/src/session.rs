@@ -4,12 +4,10 @@
 //! Everything is an [`io::Error`] with words for the log; a line has at most [`LINE_MAX`] bytes and a list at most [`LIST_MAX`]
 //! messages, whatever the server sends.
 
-use sluice_sdk::{OptionKind, OptionValue, Written};
-use std::collections::HashMap;
+use sluice_sdk::{OptionKind, OptionValue, Wait, Waits, Written};
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Longest line of an answer; RFC 1939 section 3 has 512 bytes.
@@ -46,48 +44,16 @@ impl fmt::Display for Server {
     }
 }
 
-/// The connections that are open, so that they can be shut from another thread.
-#[derive(Debug, Default)]
-pub(crate) struct Open(Mutex<Connections>);
-
-#[derive(Debug, Default)]
-struct Connections {
-    shut: bool,
-    next: u64,
-    open: HashMap<u64, TcpStream>,
-}
-
-impl Open {
-    fn lock(&self) -> MutexGuard<'_, Connections> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Ends every wait, now and from now on.
-    pub(crate) fn shut(&self) {
-        let mut connections = self.lock();
-        connections.shut = true;
-        for stream in connections.open.values() {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
-    }
-}
-
 /// A session. It is over when this is dropped; without [`quit`](Self::quit) the server deletes nothing.
 pub(crate) struct Session<'a> {
     stream: BufReader<TcpStream>,
-    open: &'a Open,
-    number: u64,
-}
-
-impl Drop for Session<'_> {
-    fn drop(&mut self) {
-        self.open.lock().open.remove(&self.number);
-    }
+    /// As long as it is there, a stop of the channel ends what the session waits for.
+    _wait: Wait<'a>,
 }
 
 impl<'a> Session<'a> {
     /// Connects and hears the greeting.
-    pub(crate) fn open(server: &Server, timeout: Duration, open: &'a Open) -> io::Result<Session<'a>> {
+    pub(crate) fn open(server: &Server, timeout: Duration, waits: &'a Waits) -> io::Result<Session<'a>> {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "it has no address");
         for address in (server.host.as_str(), server.port).to_socket_addrs()? {
             match TcpStream::connect_timeout(&address, timeout) {
@@ -95,15 +61,8 @@ impl<'a> Session<'a> {
                     stream.set_read_timeout(Some(timeout))?;
                     stream.set_write_timeout(Some(timeout))?;
                     let copy = stream.try_clone()?;
-                    let mut connections = open.lock();
-                    if connections.shut {
-                        return Err(io::Error::other("the channel is stopping"));
-                    }
-                    connections.next += 1;
-                    let number = connections.next;
-                    connections.open.insert(number, copy);
-                    drop(connections);
-                    let mut session = Session { stream: BufReader::new(stream), open, number };
+                    let wait = waits.enter(move || drop(copy.shutdown(Shutdown::Both)))?;
+                    let mut session = Session { stream: BufReader::new(stream), _wait: wait };
                     session.answer("the greeting")?;
                     return Ok(session);
                 }

@@ -4,11 +4,9 @@
 //! Whatever goes wrong is an error with a text for the notice; the time for the whole is bounded by an instant, and nothing that the
 //! server sends makes us keep more than [`HEAD_MAX`] bytes.
 
-use sluice_sdk::{OptionKind, OptionValue, Written};
-use std::collections::HashMap;
+use sluice_sdk::{OptionKind, OptionValue, Waits, Written};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Longest status line with the interim answers in front of it, in bytes.
@@ -70,60 +68,11 @@ pub(crate) struct Answer {
     pub(crate) reason: String,
 }
 
-/// The connections that are open, so that they can be shut from another thread.
-#[derive(Debug, Default)]
-pub(crate) struct Open(Mutex<Connections>);
-
-#[derive(Debug, Default)]
-struct Connections {
-    shut: bool,
-    next: u64,
-    open: HashMap<u64, TcpStream>,
-}
-
-impl Open {
-    fn lock(&self) -> MutexGuard<'_, Connections> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Ends every wait, now and from now on.
-    pub(crate) fn shut(&self) {
-        let mut connections = self.lock();
-        connections.shut = true;
-        for stream in connections.open.values() {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
-    }
-
-    fn enter(&self, stream: &TcpStream) -> io::Result<Entered<'_>> {
-        let copy = stream.try_clone()?;
-        let mut connections = self.lock();
-        if connections.shut {
-            return Err(io::Error::other("the channel is stopping"));
-        }
-        let number = connections.next;
-        connections.next += 1;
-        connections.open.insert(number, copy);
-        Ok(Entered { open: self, number })
-    }
-}
-
-/// A connection in the list; it leaves when this is dropped.
-struct Entered<'a> {
-    open: &'a Open,
-    number: u64,
-}
-
-impl Drop for Entered<'_> {
-    fn drop(&mut self) {
-        self.open.lock().open.remove(&self.number);
-    }
-}
-
 /// Posts it, and waits for the answer until `end`.
-pub(crate) fn post(to: &Target, request: &Request<'_>, end: Instant, open: &Open) -> io::Result<Answer> {
+pub(crate) fn post(to: &Target, request: &Request<'_>, end: Instant, waits: &Waits) -> io::Result<Answer> {
     let mut stream = connect(to, end)?;
-    let _entered = open.enter(&stream)?;
+    let copy = stream.try_clone()?;
+    let _wait = waits.enter(move || drop(copy.shutdown(Shutdown::Both)))?;
     let bearer = request.token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
     let head = format!(
         "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\

@@ -13,10 +13,10 @@
 mod chat;
 mod http;
 
-use http::{Open, Target};
+use http::Target;
 use sluice_sdk::{
     Channel, Context, CreateError, Delivery, Level, Log, Next, OptionSpec, Options, Outcome, RunError,
-    Status, Worker,
+    Status, Waits, Worker,
 };
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -46,8 +46,8 @@ struct Settings {
 pub struct Webhook {
     settings: Settings,
     token: Option<String>,
-    /// Connections that are waited for, so that `stop` can end the wait.
-    open: Open,
+    /// Answers that are waited for, so that `stop` can end the wait.
+    waits: Waits,
     log: Log,
 }
 
@@ -60,7 +60,7 @@ impl Channel for Webhook {
     fn create(context: Context) -> Result<Self, CreateError> {
         let settings: Settings = context.options()?;
         let token = settings.token_file.as_ref().map(read_token).transpose()?;
-        Ok(Webhook { settings, token, open: Open::default(), log: context.logger() })
+        Ok(Webhook { settings, token, waits: Waits::default(), log: context.logger() })
     }
 
     fn run(&self, worker: &mut Worker<'_>) -> Result<(), RunError> {
@@ -75,7 +75,7 @@ impl Channel for Webhook {
 
     /// A worker may wait for an answer: its connection is shut, which ends the wait with an error, and the mail is deferred.
     fn stop(&self) {
-        self.open.shut();
+        self.waits.stop();
     }
 }
 
@@ -88,7 +88,7 @@ impl Webhook {
             &self.settings.url,
             &http::Request { body: &body, token: self.token.as_deref(), key: delivery.id() },
             Instant::now() + time,
-            &self.open,
+            &self.waits,
         );
         let outcome = match posted {
             Ok(answer) => outcome_of(answer.code, &answer.reason).from_peer(&self.settings.url.host),
