@@ -618,3 +618,166 @@ fn an_option_that_a_filter_needs_is_asked_for() {
     hub.write("one.opt", "TAG=x\n");
     assert!(!hub.command(&["check"]).out.contains("filter-missing-option"));
 }
+
+/// The same as [`filtered`], with a channel on which mail can wait for filters.
+fn filtered_with_reprocess(name: &str, incoming: &str, options: &str, to: &[Destination<'_>]) -> Site {
+    let hub = filtered(name, incoming, options, to);
+    hub.replace("sluice.cnf", "tcp_local smtp", "reprocess backoff pt1h\nREPROCESS-DAEMON\n\ntcp_local smtp");
+    hub
+}
+
+/// The one message that waits: its channel, its queue and what was said last.
+fn waits(hub: &Site) -> (String, String, String) {
+    let rows = hub.json(&["queue", "list"]);
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    let text = |name: &str| rows[0][name].as_str().unwrap_or_default().to_owned();
+    (text("channel"), text("domain"), text("last_error"))
+}
+
+/// It was brought in again, and its filter was not there.
+fn waits_for(hub: &Site, queue: &str) {
+    wait_for("it was tried again", SOON, || waits(hub).2.contains("the message cannot be looked at now"));
+    let (channel, domain, _) = waits(hub);
+    assert_eq!((&*channel, &*domain), ("reprocess", queue));
+}
+
+#[test]
+fn each_value_of_optional_is_what_becomes_of_mail_without_a_verdict() {
+    let sink = Sink::start();
+    for (value, code, passes) in
+        [(-2, 451, false), (0, 451, false), (1, 250, true), (2, 250, true), (3, 250, false), (4, 250, false)]
+    {
+        let name = format!("filter-optional{value}");
+        let options = format!("SPAMFILTER1_OPTIONAL={value}\n");
+        let mut hub = filtered_with_reprocess(&name, "sourcespamfilter1", &options, &[next(&sink)]);
+        assert_eq!(hub.command(&["check"]).code, 0);
+        hub.start();
+        let reply = deliver(&hub, &["fred@next.example"], &["1: fail no table"]);
+        assert_eq!(reply.code, code, "{value}: {reply}");
+        assert!(hub.log().contains("a filter has no verdict"), "it is told in each case ({value})");
+        if passes {
+            assert_eq!(one(&sink).to, ["fred@next.example"]);
+        } else if code == 250 {
+            waits_for(&hub, "sourcespamfilter1:tcp_local");
+        } else {
+            assert_eq!(hub.waiting(None), 0);
+        }
+        assert_eq!(sink.count(), 0);
+        hub.stop();
+    }
+}
+
+#[test]
+fn mail_waits_for_a_filter_of_its_source_and_is_shown_to_it_and_those_behind_it() {
+    let sink = Sink::start();
+    let back = Sink::start();
+    let options = "SPAMFILTER2_OPTIONAL=3\nSPAMFILTER2_CONFIG_FILE=second.opt\n";
+    let to = [next(&sink), Destination::direct("tcp_back", "back.example", back.port())];
+    let mut hub =
+        filtered_with_reprocess("filter-waits", "sourcespamfilter1 sourcespamfilter2", options, &to);
+    // As `defaults` would have it: what waits is not shown to the filter of the channel on which it waits.
+    hub.replace("sluice.cnf", "reprocess backoff", "reprocess destinationspamfilter2 backoff");
+    hub.write("second.opt", "CREATE=refuses\n");
+    hub.start();
+    assert_eq!(deliver(&hub, &["fred@next.example"], &["1: first top", "2: tell"]).code, 250);
+    waits_for(&hub, "sourcespamfilter2:tcp_local");
+    assert!(hub.log().contains("mail for it waits on the channel reprocess"), "{}", hub.log());
+    // It is known after an end without a stop.
+    hub.kill();
+    hub.start();
+    hub.json(&["trigger", "#reprocess"]);
+    waits_for(&hub, "sourcespamfilter2:tcp_local");
+    assert_eq!(sink.count(), 0);
+    hub.write("second.opt", "TAG=mended\n");
+    assert_eq!(hub.command(&["reload"]).code, 0);
+    hub.json(&["trigger", "#reprocess"]);
+    let arrived = one(&sink);
+    assert_eq!(arrived.to, ["fred@next.example"]);
+    assert_eq!((arrived.from.as_str(), field(&arrived, "X-First").len()), ("a@origin.example", 1));
+    let told = field(&arrived, "X-Told");
+    assert_eq!(told.len(), 1);
+    assert!(
+        told[0].starts_with("tag=mended number=2") && told[0].contains("from=tcp_local to= "),
+        "{told:?}"
+    );
+    hub.wait_for_waiting(None, 0, SOON);
+
+    // A refusal that comes late is a notice to the sender, and nobody gets the message.
+    hub.write("second.opt", "CREATE=refuses\n");
+    assert_eq!(hub.command(&["reload"]).code, 0);
+    let reply =
+        hub.talk().deliver("writer@back.example", &["fred@next.example"], &order(&["2: refuse not here"]));
+    assert_eq!(reply.expect("an answer").code, 250);
+    waits_for(&hub, "sourcespamfilter2:tcp_local");
+    hub.write("second.opt", "TAG=mended\n");
+    assert_eq!(hub.command(&["reload"]).code, 0);
+    hub.json(&["trigger", "#reprocess"]);
+    let notice = notices(&back, 1).remove(0);
+    assert!(notice.contains("fred@next.example") && notice.contains("not here"), "{notice}");
+    assert_eq!(sink.count(), 0);
+
+    // A filter that is switched off is waited for no longer.
+    hub.write("second.opt", "CREATE=refuses\n");
+    assert_eq!(hub.command(&["reload"]).code, 0);
+    assert_eq!(deliver(&hub, &["fred@next.example"], &[]).code, 250);
+    waits_for(&hub, "sourcespamfilter2:tcp_local");
+    hub.write("option.dat", "SPOOL_DIR=../spool\n");
+    assert_eq!(hub.command(&["reload"]).code, 0);
+    hub.json(&["trigger", "#reprocess"]);
+    assert_eq!(one(&sink).to, ["fred@next.example"]);
+    hub.stop();
+}
+
+#[test]
+fn a_copy_waits_for_a_filter_of_its_destination_and_the_others_go_on() {
+    let (sink, far) = (Sink::start(), Sink::start());
+    let to = [
+        Destination { keywords: "destinationspamfilter1 destinationspamfilter2", ..next(&sink) },
+        other(&far),
+    ];
+    let options = "SPAMFILTER2_OPTIONAL=4\nSPAMFILTER2_CONFIG_FILE=second.opt\n";
+    let mut hub = filtered_with_reprocess("filter-copy-waits", "", options, &to);
+    hub.write("second.opt", "CREATE=refuses\n");
+    hub.start();
+    let both = ["fred@next.example", "kim@other.example"];
+    assert_eq!(deliver(&hub, &both, &["1: first top", "2: tell"]).code, 250);
+    let untold = one(&far);
+    assert!(untold.to == ["kim@other.example"] && field(&untold, "X-First").is_empty(), "{untold:?}");
+    waits_for(&hub, "destinationspamfilter2:tcp_next");
+    hub.write("second.opt", "TAG=mended\n");
+    assert_eq!(hub.command(&["reload"]).code, 0);
+    hub.json(&["trigger", "#reprocess"]);
+    let arrived = one(&sink);
+    assert_eq!(
+        (arrived.to.clone(), field(&arrived, "X-First").len()),
+        (vec!["fred@next.example".to_owned()], 1)
+    );
+    assert!(field(&arrived, "X-Told")[0].contains("to=tcp_next"), "{arrived:?}");
+    hub.wait_for_waiting(None, 0, SOON);
+    assert_eq!((sink.count(), far.count()), (0, 0), "none twice");
+    hub.stop();
+}
+
+#[test]
+fn where_no_mail_can_wait_it_is_refused_for_now_and_the_configuration_says_so() {
+    let sink = Sink::start();
+    let mut hub =
+        filtered("filter-nowhere-to-wait", "sourcespamfilter1", "SPAMFILTER1_OPTIONAL=3\n", &[next(&sink)]);
+    let checked = hub.command(&["check"]);
+    assert_eq!(checked.code, 0, "{}", checked.out);
+    for wanted in ["filter-cannot-wait", "there is no channel `reprocess`", "SPAMFILTER1_OPTIONAL=0"] {
+        assert!(checked.out.contains(wanted), "{wanted}: {}", checked.out);
+    }
+    hub.start();
+    assert_eq!(deliver(&hub, &["fred@next.example"], &["1: panic"]).code, 451);
+    assert_eq!(hub.waiting(None), 0);
+    hub.stop();
+    // A value that there is not.
+    for value in ["-1", "5", "often"] {
+        hub.replace("option.dat", "SPAMFILTER1_OPTIONAL=3", &format!("SPAMFILTER1_OPTIONAL={value}"));
+        let checked = hub.command(&["check"]);
+        let wanted = format!("`{value}` is no value for `SPAMFILTER1_OPTIONAL` (-2, 0, 1, 2, 3 or 4)");
+        assert!(checked.out.contains(&wanted) && checked.code != 0, "{}", checked.out);
+        hub.replace("option.dat", &format!("SPAMFILTER1_OPTIONAL={value}"), "SPAMFILTER1_OPTIONAL=3");
+    }
+}

@@ -36,6 +36,10 @@ codes! {
         "a channel asks for a filter that option.dat does not name"
         "`sourcespamfilterN` and `destinationspamfilterN` show mail to the plugin that `SPAMFILTERN_LIBRARY` names. Without that line the \
          mail passes as it is, which is also how a filter is switched off for a while."
+    FILTER_CANNOT_WAIT Warning "filter-cannot-wait"
+        "mail is to wait for a filter, and there is no channel for that"
+        "With 3 or 4 as `SPAMFILTERN_OPTIONAL` mail about which the filter has no verdict is taken, and waits on the channel `reprocess`, which shows \
+         it to the filter again. Without a channel of that name, carried by the plugin `reprocess`, such mail is refused for now (451), as with 0."
     HEADER_OPTIONS_MISSING Warning "header-options-missing"
         "a channel asks for a header option file that is not there"
         "`headertrim` reads `CHANNEL_headers.opt` and `headerread` reads `CHANNEL_read_headers.opt`, in the configuration folder. Without \

@@ -23,6 +23,21 @@ pub(crate) const TIME: Duration = Duration::from_secs(30);
 /// The most that it may be: all eight together stay below those ten minutes.
 pub(crate) const TIME_MAX_SECS: i64 = 60;
 
+/// What becomes of mail about which a filter has no verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WithoutVerdict {
+    /// 0 and -2: it is refused for now.
+    #[default]
+    Refused,
+    /// 1 and 2: it goes on as if the filter had not been asked.
+    Passes,
+    /// 3 and 4: it is taken, and waits on the channel [`WAITING_CHANNEL`] until the filter has one.
+    Waits,
+}
+
+/// The channel on which mail waits for filters.
+pub const WAITING_CHANNEL: &str = "reprocess";
+
 /// What option.dat says of a filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilterOptions {
@@ -34,8 +49,10 @@ pub struct FilterOptions {
     pub plugin_span: Span,
     /// `SPAMFILTERn_CONFIG_FILE`: its option file, as written.
     pub config_file: Option<(String, Span)>,
-    /// `SPAMFILTERn_OPTIONAL`: mail passes when the filter fails.
-    pub optional: bool,
+    /// `SPAMFILTERn_OPTIONAL`: what becomes of mail when the filter fails.
+    pub without_verdict: WithoutVerdict,
+    /// Where that is said, or the plugin is named.
+    pub without_verdict_span: Span,
     /// `SPAMFILTERn_TIMEOUT`: how long it may take for a message.
     pub time: Duration,
 }
@@ -96,6 +113,21 @@ pub(crate) fn read(options: &Options, channels: &[Channel], reader: &mut Reader<
             let remark = Diagnostic::new(&codes::NO_SUCH_FILTER, message).at(keyword.span);
             reader.push(remark.help(format!("write `SPAMFILTER{number}_LIBRARY=plugin` into option.dat")));
         }
+    }
+    let brings_in =
+        channels.iter().any(|one| one.name == WAITING_CHANNEL && one.plugin.as_deref() == Some("reprocess"));
+    for filter in options.filters.iter().filter(|one| one.without_verdict == WithoutVerdict::Waits) {
+        if brings_in {
+            continue;
+        }
+        let number = filter.number;
+        let message = format!(
+            "no mail can wait for filter {number}: there is no channel `{WAITING_CHANNEL}` that brings mail in again"
+        );
+        let remark = Diagnostic::new(&codes::FILTER_CANNOT_WAIT, message).at(filter.without_verdict_span);
+        reader.push(remark.help(format!(
+            "add a channel block `{WAITING_CHANNEL}` with the host `REPROCESS-DAEMON`, or write `SPAMFILTER{number}_OPTIONAL=0`"
+        )));
     }
     let filters = options
         .filters

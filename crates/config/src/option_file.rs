@@ -6,7 +6,7 @@
 
 use crate::codes;
 use crate::etrn_hosts::ETRN_HOSTS;
-use crate::filters::{self, FILTERS_MAX, FilterOptions};
+use crate::filters::{self, FILTERS_MAX, FilterOptions, WithoutVerdict};
 use crate::grammar;
 use crate::keyword::{Status, keyword};
 use crate::lines::{Line, Reader, Text};
@@ -263,6 +263,7 @@ pub(crate) fn check_value(info: &OptionInfo, setting: &Setting, reader: &mut Rea
         OptionKind::Integer { least, most } => {
             values::integer(value).is_some_and(|number| (least..=most).contains(&number))
         }
+        OptionKind::Number(known) => values::integer(value).is_some_and(|number| known.contains(&number)),
         OptionKind::Switch => matches!(values::integer(value), Some(0 | 1)),
         OptionKind::Size { least } => values::size(value).is_some_and(|size| size >= least),
         OptionKind::Duration => values::duration(value).is_some_and(|duration| !duration.is_zero()),
@@ -389,8 +390,12 @@ fn filter(number: u32, settings: &Settings, folder: &Path) -> Option<FilterOptio
         plugin: crate::services::plugin_name(&library.value, folder),
         plugin_span: library.value_span,
         config_file: get("CONFIG_FILE").map(|setting| (setting.value.clone(), setting.value_span)),
-        optional: get("OPTIONAL")
-            .is_some_and(|setting| matches!(values::integer(&setting.value), Some(1 | 2))),
+        without_verdict: match get("OPTIONAL").and_then(|setting| values::integer(&setting.value)) {
+            Some(1 | 2) => WithoutVerdict::Passes,
+            Some(3 | 4) => WithoutVerdict::Waits,
+            _ => WithoutVerdict::Refused,
+        },
+        without_verdict_span: get("OPTIONAL").map_or(library.value_span, |setting| setting.value_span),
         time: time.map_or(filters::TIME, Duration::from_secs),
     })
 }

@@ -214,6 +214,8 @@ pub enum OptionKind {
         /// The most.
         most: i64,
     },
+    /// One of a few integers; `b%v` gives it in base b.
+    Number(&'static [i64]),
     /// 0 or 1.
     Switch,
     /// Bytes: an integer, or one with K, M or G behind it.
@@ -245,6 +247,14 @@ impl OptionKind {
             OptionKind::Integer { least: 0, most: 2_147_483_647.. } => "integer".to_owned(),
             OptionKind::Integer { least, most: 2_147_483_647.. } => format!("integer from {least}"),
             OptionKind::Integer { least, most } => format!("integer {least}–{most}"),
+            OptionKind::Number(values) => match values.split_last() {
+                Some((last, [])) => last.to_string(),
+                Some((last, others)) => {
+                    let others: Vec<String> = others.iter().map(ToString::to_string).collect();
+                    format!("{} or {last}", others.join(", "))
+                }
+                None => "none".to_owned(),
+            },
             OptionKind::Switch => "0 or 1".to_owned(),
             OptionKind::Size { .. } => "bytes (K, M, G)".to_owned(),
             OptionKind::Duration => "duration".to_owned(),

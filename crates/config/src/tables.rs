@@ -7,7 +7,7 @@
 use crate::filters::TIME_MAX_SECS;
 use crate::keyword::Status::{self, Acts, Partly, Recognised};
 use crate::options::OptionKind::{
-    Address, Duration, Integer, Minutes, Path, Paths, Ports, Size, Switch, Text,
+    Address, Duration, Integer, Minutes, Number, Path, Paths, Ports, Size, Switch, Text,
 };
 use crate::options::{OptionInfo, OptionKind};
 
@@ -59,11 +59,11 @@ macro_rules! filters {
             ),
             option(
                 concat!("SPAMFILTER", $number, "_OPTIONAL"),
-                Integer { least: -2, most: 4 },
+                Number(&[-2, 0, 1, 2, 3, 4]),
                 "0",
-                Partly,
-                concat!("What becomes of mail when filter ", $number, " fails: 0, -2 it is refused for now (451); 1, 2 it passes without. 3 and 4 are taken as 0: \
-                    nothing is filtered later. The log tells of it in each case."),
+                Acts,
+                concat!("What becomes of mail when filter ", $number, " fails: 0, -2 it is refused for now (451); 1, 2 it passes without; 3, 4 it waits on the channel \
+                    `reprocess`, and is shown to the filter again from there. The log tells of it in each case."),
             ),
             option(
                 concat!("SPAMFILTER", $number, "_TIMEOUT"),

@@ -7,6 +7,7 @@
 //! Rewriting, access tables, the spool: whoever opens the door has them.
 
 use sluice_mail::{Outcome, Priority, RecipientWishes, Time, Wishes};
+use std::sync::Arc;
 
 /// Most recipients of one submission: as many as one alias may stand for.
 pub(crate) const RECIPIENTS_MAX: usize = 100_000;
@@ -68,6 +69,8 @@ pub struct Origin {
     pub id: String,
     /// The channel it came in by.
     pub source_channel: String,
+    /// The queue of the channel in which it waited: a host in lower case, or what its channel's mail waits for.
+    pub domain: Arc<str>,
     /// How urgent it is.
     pub priority: Priority,
     /// When it was accepted.

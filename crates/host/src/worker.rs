@@ -365,6 +365,7 @@ impl Worker {
                 Ok(Some(Origin {
                     id: source.id.clone(),
                     source_channel: source.source_channel.clone(),
+                    domain: Arc::clone(&source.domain),
                     priority: source.priority,
                     arrived: source.arrived,
                     wishes: source.wishes.clone(),

@@ -99,6 +99,7 @@ impl Ledger {
             origin: Origin {
                 id: delivery.id.clone(),
                 source_channel: std::mem::take(&mut delivery.source_channel),
+                domain: Arc::clone(&delivery.domain),
                 priority: delivery.priority,
                 arrived: delivery.arrived,
                 wishes: delivery.wishes.clone(),

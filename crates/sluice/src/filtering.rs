@@ -32,11 +32,13 @@ use crate::arriving::Arriving;
 use crate::hub::Hub;
 use content::Content;
 use copies::{Copies, Filtered, To};
+use waiting::Waiting;
 
 mod content;
 mod copies;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 /// Most octets of all messages that wait for verdicts.
 const HELD_OCTETS_MAX: usize = 256 << 20;
@@ -83,10 +85,18 @@ impl Drop for Room {
 fn source_filters<'a>(loaded: &'a Loaded, session: &Session) -> &'a [FilterUse] {
     let source = session.admission.source_channel.as_str();
     let again = session.origin == Origin::Again && *session.connection.channel != *source;
-    match loaded.config.channels.by_name(source) {
-        Some(channel) if !again => &channel.settings.source_filters,
-        _ => &[],
+    let Some(channel) = loaded.config.channels.by_name(source) else { return &[] };
+    let all = &channel.settings.source_filters;
+    match Waiting::of(session) {
+        Some(Waiting::Source { number, channel }) if channel == source => from_number(all, number),
+        _ if again => &[],
+        _ => all,
     }
+}
+
+/// Those with this number and higher ones.
+fn from_number(filters: &[FilterUse], number: u32) -> &[FilterUse] {
+    &filters[filters.partition_point(|one| one.number < number)..]
 }
 
 fn destination_filters<'a>(loaded: &'a Loaded, channel: &str) -> &'a [FilterUse] {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
-use sluice_config::{Config, FilterPlugin};
+use sluice_config::{Config, FilterPlugin, WithoutVerdict};
 use sluice_diag::{Code, Diagnostic, Severity};
 use sluice_host::{Filter, FilterError, Host, Judged, OptionProblem, Plugin, Setting, Shown, Spec};
 
@@ -176,8 +176,8 @@ impl Named {
     /// Settings and the file of the plugin are the same. A filter that is not there yet is always tried anew.
     fn is_same(&self, new: &Named) -> bool {
         let (old, other) = (&self.plugin.options, &new.plugin.options);
-        let options = (old.number, &old.plugin, old.optional, old.time)
-            == (other.number, &other.plugin, other.optional, other.time);
+        let options = (old.number, &old.plugin, old.without_verdict, old.time)
+            == (other.number, &other.plugin, other.without_verdict, other.time);
         let state = self.state.lock();
         let State::Ready { filter, .. } = &*state else { return false };
         let file = new.host.load(&other.plugin);
@@ -186,9 +186,9 @@ impl Named {
             && file.is_ok_and(|file| Arc::ptr_eq(&file, filter.plugin()))
     }
 
-    /// Whether mail passes that it has no verdict about.
-    pub(crate) fn is_optional(&self) -> bool {
-        self.plugin.options.optional
+    /// What becomes of mail that it has no verdict about.
+    pub(crate) fn without_verdict(&self) -> WithoutVerdict {
+        self.plugin.options.without_verdict
     }
 
     /// Its plugin as the configuration names it.
@@ -198,7 +198,13 @@ impl Named {
 
     /// What the failure of the filter means for mail, in words.
     pub(crate) fn consequence(&self) -> &'static str {
-        if self.is_optional() { "mail passes without it" } else { "mail for it is refused for now" }
+        match self.without_verdict() {
+            WithoutVerdict::Passes => "mail passes without it",
+            WithoutVerdict::Refused => "mail for it is refused for now",
+            WithoutVerdict::Waits => {
+                "mail for it waits on the channel reprocess, or where it is from there is refused for now"
+            }
+        }
     }
 
     /// Shows it a message, and waits for the verdict.
@@ -356,16 +362,15 @@ static NOT_LOADED: Code = Code {
     name: "filter-not-loaded",
     severity: Severity::Warning,
     summary: "the plugin of a filter cannot be loaded",
-    explanation: "The text says why. Until that is mended mail for the filter is refused for now (451), or passes without it where \
-`SPAMFILTERn_OPTIONAL` is 1. Libraries of Messaging Server's filters are no plugins of this hub; take the line out to switch the filter off.",
+    explanation: "The text says why. Until that is mended `SPAMFILTERn_OPTIONAL` says what becomes of its mail: it is refused for now (451), passes or waits. Libraries of Messaging Server's filters are no plugins of this hub; take the line out to switch the filter off.",
 };
 
 static NOT_A_FILTER: Code = Code {
     name: "filter-without-function",
     severity: Severity::Warning,
     summary: "the plugin of a filter is no filter",
-    explanation: "A plugin that looks at messages has the function `filter` in its table, and this one has not. Mail for the filter is refused for now \
-(451), or passes without it where `SPAMFILTERn_OPTIONAL` is 1.",
+    explanation: "A plugin that looks at messages has the function `filter` in its table, and this one has not. `SPAMFILTERn_OPTIONAL` says what \
+becomes of the mail: it is refused for now (451), passes or waits.",
 };
 
 static UNKNOWN_OPTION: Code = Code {
@@ -379,16 +384,16 @@ static BAD_OPTION: Code = Code {
     name: "filter-bad-option",
     severity: Severity::Warning,
     summary: "an option of a filter has a value that its plugin does not take",
-    explanation: "The plugin's table says what the value must be. The filter is not made with it: mail for it is refused for now (451), or passes \
-without it where `SPAMFILTERn_OPTIONAL` is 1.",
+    explanation: "The plugin's table says what the value must be. The filter is not made with it: `SPAMFILTERn_OPTIONAL` says what \
+becomes of the mail: it is refused for now (451), passes or waits.",
 };
 
 static MISSING_OPTION: Code = Code {
     name: "filter-missing-option",
     severity: Severity::Warning,
     summary: "a filter's plugin needs an option that is not set",
-    explanation: "The plugin's table says that it cannot do without this option, and there is no default. The filter is not made without it: mail for it \
-is refused for now (451), or passes without it where `SPAMFILTERn_OPTIONAL` is 1.",
+    explanation: "The plugin's table says that it cannot do without this option, and there is no default. The filter is not made without it: `SPAMFILTERn_OPTIONAL` says \
+what becomes of the mail: it is refused for now (451), passes or waits.",
 };
 
 #[cfg(test)]

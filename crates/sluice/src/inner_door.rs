@@ -72,7 +72,10 @@ impl FrontDoor for InnerDoor {
             true => by.official_host.clone(),
             false => format!("{}.{}", by.official_host.to_lowercase(), local.official_host),
         };
-        let session = Session::inside(submission.channel, name, admission, origin);
+        let mut session = Session::inside(submission.channel, name, admission, origin);
+        if let Some(origin) = &submission.origin {
+            session.waited_in = origin.domain.to_string();
+        }
         let to = submission.recipients.iter().map(|one| To {
             address: one.address,
             original: one.original,

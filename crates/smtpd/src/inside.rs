@@ -80,6 +80,7 @@ impl Session {
             tls: None,
             login: None,
             origin,
+            waited_in: String::new(),
         }
     }
 }

@@ -71,6 +71,8 @@ pub struct Session {
     pub login: Option<Login>,
     /// Where its messages come from.
     pub origin: Origin,
+    /// The queue in which they waited on the channel that brings them in; empty where they did not.
+    pub waited_in: String,
 }
 
 /// A client that has logged in.

@@ -194,6 +194,7 @@ impl Talk {
                 tls: None,
                 login: None,
                 origin: Origin::Client,
+                waited_in: String::new(),
             },
             intake,
             stopping,

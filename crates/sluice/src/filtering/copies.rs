@@ -12,7 +12,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use sluice_config::FilterUse;
+use sluice_config::{FilterUse, WAITING_CHANNEL, WithoutVerdict};
 use sluice_dispatch::Loaded;
 use sluice_host::{About, Judged, Shown, ShownRecipient, Verdict};
 use sluice_mail::{Address, Envelope, Recipient, Refusal, Status};
@@ -20,7 +20,8 @@ use sluice_smtp::replies;
 use sluice_smtpd::{Accepted, Orders, Session};
 
 use super::content::Content;
-use super::destination_filters;
+use super::waiting::Waiting;
+use super::{destination_filters, from_number};
 use crate::hub::Hub;
 use crate::lookups;
 use crate::recipients::Recipients;
@@ -119,7 +120,16 @@ impl Copies<'_> {
                 return Err(not_now());
             }
             let channel = copy.channel.clone().unwrap_or_default();
-            match self.pass(sender, destination_filters(self.loaded, &channel), copy)? {
+            let filters = match Waiting::of(self.session) {
+                // What it has passed before it waited, it has passed; what filters send there has not.
+                Some(Waiting::Destination { number, channel: of })
+                    if of == channel && copy.passed.is_empty() =>
+                {
+                    from_number(destination_filters(self.loaded, &channel), number)
+                }
+                _ => destination_filters(self.loaded, &channel),
+            };
+            match self.pass(sender, filters, copy)? {
                 Left::Copy(mut copy) => {
                     copy.passed.push(channel);
                     self.divide(copy, &mut waiting, &mut filtered);
@@ -143,7 +153,8 @@ impl Copies<'_> {
         let first = waiting.len();
         for one in copy.to {
             let channel = one.recipient.channel.as_str();
-            let is_through = destination_filters(self.loaded, channel).is_empty()
+            let is_through = Waiting::has(&one.recipient)
+                || destination_filters(self.loaded, channel).is_empty()
                 || copy.passed.iter().any(|passed| passed == channel);
             if is_through {
                 let suits = |(content, to): &&mut (Arc<Content>, Vec<To>)| {
@@ -184,10 +195,20 @@ impl Copies<'_> {
                 Ok(judged) => judged,
                 Err(why) => {
                     tracing::error!(%id, filter = number, plugin, %why, "a filter has no verdict; {}", filter.consequence());
-                    if filter.is_optional() {
-                        continue;
+                    match filter.without_verdict() {
+                        WithoutVerdict::Passes => continue,
+                        WithoutVerdict::Waits if self.may_wait() => {
+                            let channel = copy.channel.as_deref();
+                            let queue =
+                                Waiting::queue(number, channel, &self.session.admission.source_channel);
+                            for one in &mut copy.to {
+                                WAITING_CHANNEL.clone_into(&mut one.recipient.channel);
+                                one.recipient.domain.clone_from(&queue);
+                            }
+                            return Ok(Left::Copy(copy));
+                        }
+                        WithoutVerdict::Waits | WithoutVerdict::Refused => return Err(not_now()),
                     }
-                    return Err(not_now());
                 }
             };
             let channel = copy.channel.as_deref();
@@ -230,6 +251,14 @@ impl Copies<'_> {
             }
         }
         Ok(Left::Copy(copy))
+    }
+
+    /// Whether mail can wait for a filter: it can be brought in again, and does not come from where it would wait, which tries it again
+    /// by itself.
+    fn may_wait(&self) -> bool {
+        let channel = self.loaded.config.channels.by_name(WAITING_CHANNEL);
+        channel.is_some_and(|channel| channel.plugin.as_deref() == Some("reprocess"))
+            && *self.session.connection.channel != *WAITING_CHANNEL
     }
 
     fn shown(&self, sender: &str, asked: &FilterUse, copy: &Copy) -> Shown {
