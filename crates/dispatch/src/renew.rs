@@ -114,6 +114,21 @@ impl Handle {
         let next = runners.load_next(plugin, in_hub).map_err(NotRenewed::NotLoaded)?;
         let names = plugins.to_vec();
         let planned = ask(|done| self.tell(Event::PlanRenewal { plugins: names, done }))?;
+        let prepared = self.prepare(planned, settings, others, &next)?;
+        let (generation, name) = (next.generation, next.name.clone());
+        let (version, file) = (next.version.clone(), next.file.clone());
+        let channels = ask(|done| self.tell(Event::Renew { prepared, next, drain, done }))?;
+        Ok(Renewed { name, generation, version, file, channels })
+    }
+
+    /// Starts what is planned, beside what is in force, and waits until all of it can work. Where one cannot, all are stopped.
+    pub(crate) fn prepare(
+        &self,
+        planned: Vec<Planned>,
+        settings: impl Fn(Instance) -> Instance,
+        others: impl FnOnce(&NextGeneration) -> Result<(), NotRenewed>,
+        next: &NextGeneration,
+    ) -> Result<Vec<Prepared>, NotRenewed> {
         let mut prepared = Vec::with_capacity(planned.len());
         let mut refused = None;
         for mut planned in planned {
@@ -122,7 +137,7 @@ impl Handle {
             let events = Arc::new(move |event| {
                 let _ = inbox.send(Event::Host { channel: key, generation, event });
             });
-            match runners.start_next(&planned.instance, events, &next) {
+            match self.shared.runners.start_next(&planned.instance, events, next) {
                 Ok(runner) => prepared.push(Prepared { planned, runner }),
                 Err(why) => {
                     refused = Some((planned.instance.channel, why));
@@ -135,16 +150,13 @@ impl Handle {
             prepared.iter().find_map(|one| Some((one.channel().to_owned(), one.runner.ready().err()?)));
         let tried = match refused.or(failed) {
             Some((channel, why)) => Err(NotRenewed::NotStarted { channel, file: next.file.clone(), why }),
-            None => others(&next),
+            None => others(next),
         };
         if let Err(why) = tried {
             prepared.iter().for_each(|one| one.runner.stop(Duration::ZERO));
             return Err(why);
         }
-        let (generation, name) = (next.generation, next.name.clone());
-        let (version, file) = (next.version.clone(), next.file.clone());
-        let channels = ask(|done| self.tell(Event::Renew { prepared, next, drain, done }))?;
-        Ok(Renewed { name, generation, version, file, channels })
+        Ok(prepared)
     }
 }
 

@@ -14,6 +14,7 @@ use super::plugins::Plugins;
 use crate::aside::{Aside, Work};
 use crate::clock::Clock;
 use crate::core::Core;
+use crate::crashes::Crashes;
 use crate::desk::Desk;
 use crate::event::Loaded;
 use crate::handle::Handle;
@@ -94,6 +95,9 @@ impl Hub {
         self.core.watch_clock((now, Some(steady)));
         if self.plant == Some(Plant::RetriesStayWhereTheyWere) {
             self.core.jumps.forget_what_waits();
+        }
+        if self.plant == Some(Plant::DeathsAreForgotten) {
+            self.core.crashes = Crashes::default();
         }
     }
 

@@ -4,6 +4,7 @@
 //! It knows what was sent, what peers took, what operators were promised. It does not know how the dispatcher decides; where
 //! several things would be right it accepts each of them.
 
+mod deaths;
 mod notices;
 mod patience;
 
@@ -17,10 +18,13 @@ use sluice_mail::{Envelope, Notify, Time};
 use sluice_queue::State;
 use sluice_spool::EntryId;
 
+pub(super) use deaths::{Back, End};
+
 use super::hub::Hub;
 use super::scenery::{BACKOFF_MIN, CHANGING, CHANNELS};
 use crate::core::Core;
 use crate::desk::open_recipients;
+use deaths::Deaths;
 
 /// Less is no jump of the clock, and so long nothing is returned for its age after one forward (docs/internals/faults.md).
 const JUMP: Duration = Duration::from_secs(60);
@@ -76,6 +80,9 @@ pub(super) struct Recipient {
     pub(super) gone: Word,
     pub(super) is_returned: bool,
     pub(super) held: Word,
+    /// The hub has put it on hold by itself, which a crash may take back.
+    is_set_aside: bool,
+    deaths: Deaths,
     /// The last act upon it, whose answer counts.
     pub(super) act: usize,
     /// A plugin has it.
@@ -144,6 +151,7 @@ pub(super) struct Ledger {
     /// The time of the last look, and before when nothing is returned for its age.
     now: Time,
     ages_wait: Time,
+    has_set_aside: bool,
     /// What is new was there before this life.
     is_starting: bool,
 }
@@ -182,7 +190,11 @@ impl Ledger {
             }
             if !recipient.is_failing && !recipient.is_passing {
                 recipient.attempts_durable = recipient.attempts.0;
+                if !recipient.waits_for_notice {
+                    recipient.deaths.is_durable();
+                }
             }
+            recipient.is_set_aside = false;
         }
     }
 
@@ -198,6 +210,10 @@ impl Ledger {
             recipient.is_told_now = false;
             recipient.not_before = recipient.not_before.min(recipient.not_before_durable);
             recipient.attempts.0 = recipient.attempts_durable;
+            recipient.deaths.crash();
+            if std::mem::take(&mut recipient.is_set_aside) {
+                recipient.held = Word::Asked;
+            }
         }
     }
 
@@ -282,6 +298,10 @@ impl Ledger {
         assert!(content == message.content, "{what}: its content has changed");
         assert_eq!(delivery.sender, message.envelope.sender, "{what}");
         assert!(!delivery.recipients.is_empty(), "{what}: a delivery to nobody");
+        let deaths = || delivery.recipients.iter().map(|one| message.recipients[one.index as usize].deaths);
+        let (must_be, may_be) = (deaths().any(|one| one.least > 0), deaths().any(|one| one.most > 0));
+        assert!(!must_be || delivery.suspect, "{what}: processes have died with it, and nobody says so");
+        assert!(may_be || !delivery.suspect, "{what}: no process has died with it");
         for given in &delivery.recipients {
             let recipient = &mut message.recipients[given.index as usize];
             let what = format!("{what}, {}", given.address);
@@ -322,8 +342,13 @@ impl Ledger {
     }
 
     /// The dispatcher has taken in what a plugin said of one delivery.
-    pub(super) fn settled(&mut self, id: EntryId, said: &[(u32, Said)], core: &Core, now: Time) {
+    pub(super) fn settled(&mut self, back: &Back, core: &Core, now: Time) {
+        if self.ended(back) {
+            return;
+        }
+        let (id, said) = (back.id, back.said.as_slice());
         let partly = said.iter().any(|(_, said)| matches!(said, Said::Delivered | Said::PassedOn));
+        let asked_to_wait = said.iter().any(|(_, said)| *said == Said::Deferred);
         let mut tells = said.iter().any(|(_, said)| *said == Said::Failed);
         for &(index, said) in said {
             tells |= said == Said::Delivered && self.recipient(id, index).notify.wants(Action::Delivered);
@@ -344,8 +369,9 @@ impl Ledger {
                 Said::Delivered | Said::PassedOn => recipient.closed = Closed::Volatile,
                 Said::Failed => recipient.is_failing = true,
                 Said::Unreachable => recipient.not_before = now.min(recipient.not_before),
-                // Those that share its entry may have been delivered, and then the next attempt is at once.
-                Said::Deferred if partly => recipient.not_before = now,
+                // Those that share its entry may have been delivered, and then the next attempt is at once, where the peer has said
+                // that it may do better.
+                Said::Deferred | Said::Nothing if partly && asked_to_wait => recipient.not_before = now,
                 Said::Deferred | Said::Nothing => {
                     let later = now.plus(BACKOFF_MIN);
                     recipient.not_before = by_itself(core, (&recipient.channel, &recipient.domain), later);
@@ -467,6 +493,8 @@ impl Message {
                 gone: Word::No,
                 is_returned: false,
                 held,
+                is_set_aside: false,
+                deaths: Deaths::default(),
                 act: 0,
                 is_out: false,
                 notify: recipient.wishes.notify,

@@ -16,8 +16,8 @@
 //! `SLUICE_SEEDS=n` runs so many.
 //!
 //! # Not here
-//! Sockets and deadlines of sessions, TLS and logins (`smtpd`), aliases, access tables and headers (the program's own intake), real
-//! plugins and real threads (`host`), activators (the program).
+//! Sockets and deadlines of sessions, TLS and logins (`smtpd`), aliases, access tables, filters and headers (the program's own intake), real
+//! plugins, processes and threads (`host`, `isolate`), activators (the program).
 
 mod chance;
 mod door;
@@ -132,6 +132,11 @@ fn what_may_happen_does_happen_within_a_hundred_seeds() {
         "Torn",
         "stopped while starting",
         " notices",
+        "made anew for",
+        "it stays as it was",
+        "in hand, alone",
+        "the third process has died of it",
+        "in hand, among others",
         "hold",
         "delete",
         "return",

@@ -17,6 +17,8 @@ pub(super) enum Plant {
     RefusedIsTaken,
     /// The clock was set back, and what waits for another attempt waits for the old time.
     RetriesStayWhereTheyWere,
+    /// Nobody remembers which messages processes have died with.
+    DeathsAreForgotten,
 }
 
 /// Runs seeds with the fault until one finds it, and looks whether it has found this one.
@@ -39,4 +41,9 @@ fn a_client_that_takes_a_refused_recipient_for_taken_is_found() {
 #[test]
 fn retries_that_are_not_planned_anew_when_the_clock_was_set_back_are_found() {
     is_found(Plant::RetriesStayWhereTheyWere, "is not tried again");
+}
+
+#[test]
+fn deaths_of_processes_that_nobody_counts_are_found() {
+    is_found(Plant::DeathsAreForgotten, "processes have died with it, and nobody says so");
 }

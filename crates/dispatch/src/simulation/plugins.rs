@@ -114,6 +114,12 @@ impl Runner for Acting {
         0
     }
 
+    fn ready(&self) -> Result<(), String> {
+        let mut stage = self.stage.stage();
+        let is_moody = stage.is_moody && stage.chance.once_in(20);
+        if is_moody { Err("its channel cannot be made".to_owned()) } else { Ok(()) }
+    }
+
     fn stop(&self, _deadline: Duration) {
         self.stage.stage().instances[self.number].is_asked_to_stop = true;
     }

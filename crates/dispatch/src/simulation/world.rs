@@ -2,11 +2,13 @@
 
 mod checks;
 mod clients;
+mod dying;
 mod finale;
 mod lives;
 mod operators;
 mod peering;
 mod performing;
+mod renewals;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +24,7 @@ use tempfile::TempDir;
 use super::chance::Chance;
 use super::door::Wall;
 use super::hub::Hub;
-use super::ledger::{Ledger, Said, by_itself};
+use super::ledger::{Back, Ledger, by_itself};
 use super::planted::Plant;
 use super::scenery;
 use crate::acts::{Act, Portion};
@@ -30,10 +32,11 @@ use crate::closed::Closing;
 use crate::handle::CommitError;
 use crate::order::ReleaseId;
 use crate::run::Loop;
-use checks::check_core;
+use checks::{check_core, check_jobs};
 use clients::Session;
 use operators::{Shut, is_meant};
 use peering::Peers;
+use renewals::Renewal;
 
 /// Lines of the trace that are shown with a failure.
 const TRACE_SHOWN: usize = 1200;
@@ -84,6 +87,7 @@ enum Step {
     Act,
     Closing,
     Reload,
+    Renew,
     Time,
     Clock,
     Fault,
@@ -109,12 +113,13 @@ pub(super) struct World {
     peers: Peers,
     answers: Answers,
     /// What plugins have said since the dispatcher last took something in.
-    said: Vec<(EntryId, Vec<(u32, Said)>)>,
+    said: Vec<Back>,
     /// What was asked for since then.
     asked: Vec<Selector>,
     acts: Vec<(Act, EntryId, Vec<u32>)>,
     closings: Vec<Closing>,
     has_reloaded: bool,
+    renewal: Option<Renewal>,
     journal_syncs: u64,
     moved: u64,
     /// What is closed, as it was noted each time; the last one whose note was answered for; and what is in force.
@@ -175,6 +180,7 @@ impl World {
             acts: Vec::new(),
             closings: Vec::new(),
             has_reloaded: false,
+            renewal: None,
             journal_syncs: 0,
             moved: 0,
             snapshots: vec![Shut::default()],
@@ -250,6 +256,7 @@ impl World {
             (rare(&mut self.chance, 8), Step::Act),
             (rare(&mut self.chance, 4), Step::Closing),
             (rare(&mut self.chance, 2), Step::Reload),
+            (rare(&mut self.chance, 3), Step::Renew),
             (12, Step::Time),
             (rare(&mut self.chance, 1), Step::Clock),
             (rare(&mut self.chance, 2), Step::Fault),
@@ -277,6 +284,7 @@ impl World {
                 Step::Act => self.act(),
                 Step::Closing => self.closing(),
                 Step::Reload => self.reload(),
+                Step::Renew => self.renew(),
                 Step::Time => self.time(),
                 Step::Clock => self.set_clock(),
                 Step::Fault => self.fault(),
@@ -346,11 +354,12 @@ impl World {
     /// A round of the loop, and what must be true after it.
     fn round(&mut self) -> Loop {
         let now = self.now;
+        let under_way = self.under_way();
         let hub = self.hub.as_mut().expect("a hub lives between the steps");
         let services = hub.core.moments.services;
         let taken = hub.take_in((now, self.steady));
-        for (id, said) in std::mem::take(&mut self.said) {
-            self.ledger.settled(id, &said, &hub.core, now);
+        for back in std::mem::take(&mut self.said) {
+            self.ledger.settled(&back, &hub.core, now);
         }
         for (act, id, indexes) in std::mem::take(&mut self.acts) {
             for index in indexes {
@@ -373,6 +382,9 @@ impl World {
         self.shut = self.shut.clone().at(now);
         if taken > 0 {
             self.note(format!("take in {taken}"));
+        }
+        if self.ledger.has_set_aside() {
+            self.note("the third process has died of it");
         }
         self.take_answers();
         let hub = self.hub.as_mut().expect("a hub lives between the steps");
@@ -412,11 +424,12 @@ impl World {
             let core = &alive(&self.hub).core;
             self.ledger.reloaded(core, now);
         }
-        self.excuse_newcomers();
+        self.excuse_newcomers(&under_way);
         self.check_leases(tokens);
         let hub = alive(&self.hub);
         self.ledger.check(hub, now);
         check_core(&hub.core, now);
+        check_jobs(hub);
         end
     }
 

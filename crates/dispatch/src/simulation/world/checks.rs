@@ -1,11 +1,12 @@
 //! What must be true after a round of the loop, beside what the ledger says of each recipient.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sluice_mail::Time;
 use sluice_queue::State;
 
+use super::super::hub::Hub;
 use super::super::ledger::Word;
 use super::{World, alive};
 use crate::core::Core;
@@ -15,8 +16,20 @@ use crate::desk::open_recipients;
 const URGENT_IN_A_ROW: u32 = 15;
 
 impl World {
-    /// Mail that has come into a queue under a run goes with it.
-    pub(super) fn excuse_newcomers(&mut self) {
+    /// The queues that are under a run: channel and domain.
+    pub(super) fn under_way(&self) -> BTreeSet<(Arc<str>, Arc<str>)> {
+        let queues = &alive(&self.hub).core.queues;
+        let all = queues.channels().flat_map(|key| queues.queues_of_channel(key));
+        let names = all.filter(|&queue| queues.run_of(queue).is_some()).map(|queue| {
+            let (channel, domain) = queues.queue_names(queue);
+            (Arc::clone(queues.channel_name(channel)), Arc::clone(domain))
+        });
+        names.collect()
+    }
+
+    /// Mail that has come into a queue under a run goes with it, which may have ended in the same round: `before` has those that there
+    /// were when it began.
+    pub(super) fn excuse_newcomers(&mut self, before: &BTreeSet<(Arc<str>, Arc<str>)>) {
         let hub = alive(&self.hub);
         let core = &hub.core;
         let ledger = &mut self.ledger;
@@ -26,11 +39,12 @@ impl World {
             };
             for entry in core.queues.entries_of(key) {
                 let queue = core.queues.entry(entry).queue;
-                if core.queues.run_of(queue).is_none() {
-                    continue;
-                }
                 let (channel, domain) = core.queues.queue_names(queue);
                 let channel = core.queues.channel_name(channel);
+                let place = (Arc::clone(channel), Arc::clone(domain));
+                if core.queues.run_of(queue).is_none() && !before.contains(&place) {
+                    continue;
+                }
                 let here = message.recipients.iter_mut();
                 here.filter(|one| *one.channel == **channel && *one.domain == **domain)
                     .for_each(|one| one.not_before = Time(0));
@@ -96,6 +110,22 @@ impl World {
         }
         lines.sort();
         lines.into_iter().for_each(|line| self.note(line));
+    }
+}
+
+/// Each lease that an instance has, an old one too, is a job of its channel.
+pub(super) fn check_jobs(hub: &Hub) {
+    let stage = hub.plugins.stage();
+    let mut leases: BTreeMap<&str, u32> = BTreeMap::new();
+    let unread = stage.unread.iter().map(|(number, _)| (&stage.instances[*number], 1));
+    let open = stage.instances.iter().map(|instance| (instance, instance.leases.len()));
+    for (instance, count) in unread.chain(open) {
+        *leases.entry(&instance.channel).or_default() += u32::try_from(count).unwrap_or(u32::MAX);
+    }
+    for (channel, leases) in leases {
+        let key = hub.core.queues.known_channel(channel).expect("channels do not go");
+        let jobs = hub.core.channels[key.index()].jobs;
+        assert!(leases <= jobs, "{channel} has {leases} leases, and {jobs} jobs");
     }
 }
 

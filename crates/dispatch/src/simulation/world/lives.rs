@@ -76,6 +76,7 @@ impl World {
         self.acts.clear();
         self.closings.clear();
         self.has_reloaded = false;
+        self.renewal = None;
         self.releases.clear();
         self.hub = None;
         self.ledger.crash();

@@ -229,6 +229,10 @@ impl World {
     }
 
     pub(super) fn reload(&mut self) {
+        // One or the other, by the rules of the house (`Handle::renew`).
+        if self.renewal.is_some() {
+            return;
+        }
         self.variant = self.chance.below(scenery::variants());
         let loaded = scenery::loaded(self.variant);
         let policies = Policy::of_all(&loaded.config);

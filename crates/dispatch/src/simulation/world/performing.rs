@@ -7,10 +7,10 @@ use sluice_mail::{Handover, Outcome, Status};
 use sluice_spool::EntryId;
 
 use super::super::chance::Chance;
-use super::super::ledger::{Ledger, Said};
+use super::super::ledger::{Back, End, Ledger, Said};
 use super::super::peers::{WORDS, words};
 use super::super::plugins::{Living, OpenLease};
-use super::{World, alive};
+use super::{World, alive, dying};
 
 /// What happens to a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,12 +23,16 @@ enum Fate {
     Hang,
     /// It comes back untried: the plugin could not be created.
     Untried,
+    /// The process of the whole instance dies.
+    Crash,
 }
 
+/// What has killed a process mostly kills the next one.
+const SUSPECTS_CRASH: usize = 400;
 /// What peers and the network do at most while a plugin is in a conversation, in one step of its.
 const PEERS_TURNS_MAX: usize = 40;
 
-type Told = Vec<(EntryId, Vec<(u32, Said)>)>;
+pub(super) type Told = Vec<Back>;
 
 impl World {
     /// One thing that a plugin does. False when there is nothing to do.
@@ -70,7 +74,15 @@ impl World {
             let fate = if is_good {
                 Fate::Settle
             } else {
-                chance.weighed(&[(70, Fate::Settle), (5, Fate::Die), (4, Fate::Hang), (5, Fate::Untried)])
+                let is_suspect = instance.leases[which].deliveries.iter().any(|one| one.suspect);
+                let crash = if is_suspect { SUSPECTS_CRASH } else { 8 };
+                chance.weighed(&[
+                    (70, Fate::Settle),
+                    (5, Fate::Die),
+                    (4, Fate::Hang),
+                    (5, Fate::Untried),
+                    (crash, Fate::Crash),
+                ])
             };
             if fate == Fate::Settle {
                 let lease = &mut instance.leases[which];
@@ -120,6 +132,8 @@ impl World {
                     }
                     instance.leases.remove(which);
                 }
+            } else if fate == Fate::Crash {
+                lines.extend(dying::process_dies(instance, which, chance, ledger, told, &mut news));
             } else {
                 let lease = instance.leases.remove(which);
                 lines.push(format!("{fate:?} on {}", instance.channel));
@@ -149,7 +163,7 @@ fn stopped(instance: &Living, reason: StopReason) -> HostEvent {
     HostEvent::Stopped { channel: instance.channel.as_str().into(), reason, left_behind: 0 }
 }
 
-fn id_of(delivery: &Delivery) -> EntryId {
+pub(super) fn id_of(delivery: &Delivery) -> EntryId {
     delivery.id.parse().expect("ids of ours")
 }
 
@@ -177,7 +191,7 @@ fn return_lease(
             }
             said.push((index, if fate == Fate::Untried { Said::Untried } else { Said::Nothing }));
         }
-        told.push((id, said));
+        told.push(Back { id, said, end: End::Left });
         let (token, lease, cause) = (delivery.token, lease.lease, cause.clone());
         news.push(HostEvent::Finished {
             token,
@@ -191,6 +205,18 @@ fn return_lease(
     news.push(HostEvent::LeaseDone { lease: lease.lease });
 }
 
+/// What becomes of a recipient.
+pub(super) fn any(chance: &mut Chance) -> Said {
+    chance.weighed(&[
+        (50, Said::Delivered),
+        (10, Said::PassedOn),
+        (16, Said::Deferred),
+        (6, Said::Unreachable),
+        (8, Said::Failed),
+        (4, Said::Nothing),
+    ])
+}
+
 fn settle(
     lease: u64,
     delivery: &Delivery,
@@ -202,16 +228,6 @@ fn settle(
 ) -> String {
     let id = id_of(delivery);
     // What a peer says of one recipient it mostly says of all.
-    let any = |chance: &mut Chance| {
-        chance.weighed(&[
-            (50, Said::Delivered),
-            (10, Said::PassedOn),
-            (16, Said::Deferred),
-            (6, Said::Unreachable),
-            (8, Said::Failed),
-            (4, Said::Nothing),
-        ])
-    };
     let for_all = any(chance);
     let (mut outcomes, mut unsettled, mut said) = (Vec::new(), Vec::new(), Vec::new());
     for recipient in &delivery.recipients {
@@ -263,16 +279,21 @@ fn finished(
     news: &mut Vec<HostEvent>,
 ) -> String {
     let id = id_of(delivery);
-    for (index, outcome) in &outcomes {
+    note_words(ledger, id, &outcomes);
+    let line = format!("settle {id} on its way: {said:?}");
+    told.push(Back { id, said, end: End::Done });
+    let (token, cause) = (delivery.token, Cause::Done);
+    news.push(HostEvent::Finished { token, lease, outcomes, unsettled, cause, lease_done: false });
+    line
+}
+
+/// Whoever has failed has failed because of these words.
+pub(super) fn note_words(ledger: &mut Ledger, id: EntryId, outcomes: &[(u32, Outcome)]) {
+    for (index, outcome) in outcomes {
         if let Outcome::Failed { text, .. } = outcome {
             ledger.recipient(id, *index).words = quoted(text).to_owned();
         }
     }
-    let line = format!("settle {id} on its way: {said:?}");
-    told.push((id, said));
-    let (token, cause) = (delivery.token, Cause::Done);
-    news.push(HostEvent::Finished { token, lease, outcomes, unsettled, cause, lease_done: false });
-    line
 }
 
 /// The words in what a peer has said.
@@ -281,7 +302,7 @@ fn quoted(text: &str) -> &str {
     text[begin..].split_whitespace().next().unwrap_or_default()
 }
 
-fn outcome(said: Said, text: String) -> Option<Outcome> {
+pub(super) fn outcome(said: Said, text: String) -> Option<Outcome> {
     let status = |class, subject, detail| Status { class, subject, detail };
     let peer = "peer.example".to_owned();
     match said {
