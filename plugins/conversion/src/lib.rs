@@ -159,6 +159,7 @@ impl Channel for Conversion {
                 folder: written.work_dir,
                 time: written.shell_timeout,
                 file_max: written.file_max,
+                log: Some(context.logger()),
             },
             max_size: written.max_size,
             max_parts: written.max_parts as usize,

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use sluice_durable::Unread;
 use sluice_programs::{Account, End, Job, Ran};
+use sluice_sdk::{Level, Log};
 
 use crate::told::{OPTIONS_MAX, Told};
 
@@ -46,6 +47,8 @@ pub(crate) struct Bounds {
     pub(crate) time: Duration,
     /// Octets of a file that a program writes.
     pub(crate) file_max: u64,
+    /// Who hears that a folder of a run cannot be removed.
+    pub(crate) log: Option<Log>,
 }
 
 /// What goes to a program.
@@ -96,6 +99,7 @@ struct Folder {
     inner: PathBuf,
     /// Locked as long as somebody works there: the lock ends with the process, whatever ends it.
     _lock: File,
+    log: Option<Log>,
 }
 
 impl Folder {
@@ -115,7 +119,7 @@ impl Folder {
                     let lock = File::open(&outer)?;
                     // A file system without locks, or another hub that looks for what is left just now: then the next steps fail.
                     let _ = lock.try_lock();
-                    let folder = Folder { inner: outer.join("work"), outer, _lock: lock };
+                    let folder = Folder { inner: outer.join("work"), outer, _lock: lock, log: bounds.log };
                     // Whatever the mask of the process has taken away.
                     fs::set_permissions(&folder.outer, Permissions::from_mode(mode))?;
                     DirBuilder::new().mode(0o700).create(&folder.inner)?;
@@ -144,15 +148,20 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What cannot be removed is left for whoever keeps the folder clean.
-        let _ = fs::remove_dir_all(&self.outer);
+        let Err(error) = fs::remove_dir_all(&self.outer) else { return };
+        // It holds parts of somebody's message. The next start of the channel tries once more.
+        if let Some(log) = self.log {
+            let text = format!("the folder of a run, {}, cannot be removed: {error}", self.outer.display());
+            log.write(Level::Error, &text);
+        }
     }
 }
 
 /// Removes the folders of runs that have ended with their hub. Those that nobody holds are meant, of the account that the hub is.
 pub(crate) fn remove_left(place: &Path, log: impl Fn(&str)) {
     // What is made now belongs to this account.
-    let probe = Bounds { account: None, folder: place.to_owned(), time: Duration::ZERO, file_max: 0 };
+    let probe =
+        Bounds { account: None, folder: place.to_owned(), time: Duration::ZERO, file_max: 0, log: None };
     let Ok(own) = Folder::make(&probe) else { return };
     let Ok(owner) = fs::metadata(&own.outer).map(|folder| folder.uid()) else { return };
     let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -334,6 +343,7 @@ mod tests {
             folder: place.path().to_owned(),
             time: Duration::from_secs(60),
             file_max: 1000,
+            log: None,
         };
         for (name, file) in [("sluice-conversion-1-0", "x"), ("sluice-conversion-x", "y"), ("other", "z")] {
             fs::create_dir_all(place.path().join(name).join("work")).unwrap();

@@ -3,6 +3,8 @@
 use sluice_conversion::Conversion;
 use sluice_mail::wire::unstuff;
 use sluice_sdk::testing::{Bench, Mail, Report};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
@@ -538,4 +540,73 @@ fn a_hub_that_is_root_has_to_name_an_account_for_programs_alone() {
             "{refused:?}"
         );
     }
+}
+
+#[test]
+fn what_is_uuencoded_is_passed_as_it_is() {
+    let file = "begin 644 cat.txt\r\n#0V%T\r\n`\r\nend\r\n";
+    // Within a text it is text.
+    let text = format!("Subject: x\r\n\r\nsee:\r\n\r\n{file}");
+    let rule =
+        "in-type=*\ncommand=grep -c '^begin 644 cat.txt$' 'INPUT_FILE'; cp 'INPUT_FILE' 'OUTPUT_FILE'\n\n";
+    let report = bench(rule).mail(mail(&text)).run();
+    assert_eq!(only(&report), text);
+    assert!(report.log.iter().any(|line| line.text.ends_with("says: 1")), "{:?}", report.log);
+    // As the encoding of a part it is one that nobody knows.
+    let part = format!(
+        "Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: x-uuencode\r\n\r\n{file}--==b\r\n\
+         Content-Type: application/octet-stream"
+    );
+    let whole = with("Content-Type: application/octet-stream", &part);
+    let upper = "in-type=*\ncommand=tr a-z A-Z < 'INPUT_FILE' > 'OUTPUT_FILE'\n\n";
+    let report = bench(upper).mail(mail(&whole)).run();
+    let made = only(&report);
+    assert!(made.contains(file) && made.contains("HELLO WORLD"), "{made}");
+    assert!(report.log.iter().any(|line| line.text.contains("`x-uuencode`")), "{:?}", report.log);
+    let report = bench(upper).option("unreadable", "wait").mail(mail(&whole)).run();
+    assert!(report.story().contains("deferred 4.6.0"), "{}", report.story());
+}
+
+#[test]
+fn programs_of_a_hub_that_is_root_run_as_the_account_that_is_named() {
+    if user() != "root" {
+        return;
+    }
+    let place = tempfile::tempdir().expect("a folder");
+    // Others must come through, as they do in /tmp.
+    fs::set_permissions(place.path(), Permissions::from_mode(0o711)).expect("its mode");
+    let rule = "in-type=text\ncommand=id -un; id -G; pwd; cat /etc/shadow; stat -c '%U %a' . 'INPUT_FILE' | paste -s -d, ; tr a-z A-Z < 'INPUT_FILE' > 'OUTPUT_FILE'\n\n";
+    let report = bench(rule)
+        .option("user", "nobody")
+        .option("work_dir", place.path().to_str().expect("a path"))
+        .mail(mail(TWO))
+        .run();
+    assert!(only(&report).contains("HELLO WORLD"));
+    let says = report.log.iter().find_map(|line| line.text.split_once(" says: ")).expect("what it says").1;
+    assert!(says.starts_with("nobody; ") && says.contains("/work; "), "{says}");
+    let words: Vec<&str> = says.split("; ").collect();
+    assert!(!words[1].split(' ').any(|group| group == "0"), "no group of root's is left: {says}");
+    assert!(says.contains("/etc/shadow: Permission denied"), "{says}");
+    assert!(says.contains("nobody 700,nobody 600"), "{says}");
+    assert_eq!(fs::read_dir(place.path()).expect("a folder").count(), 0, "what belongs to others goes, too");
+}
+
+#[test]
+fn a_folder_of_a_run_that_cannot_be_removed_is_told_of() {
+    let place = tempfile::tempdir().expect("a folder");
+    let work = place.path().join("work");
+    fs::create_dir(&work).expect("a folder");
+    let gone = place.path().join("gone");
+    // The program takes away the folder in which its own one is.
+    let rule = format!(
+        "in-type=text\ncommand=tr a-z A-Z < 'INPUT_FILE' > 'OUTPUT_FILE'; mv {} {}; mkdir -m 0 {}\n\n",
+        work.display(),
+        gone.display(),
+        work.display()
+    );
+    let report = bench(&rule).option("work_dir", work.to_str().expect("a path")).mail(mail(TWO)).run();
+    let told = report.log.iter().any(|line| {
+        line.text.starts_with("the folder of a run, ") && line.text.contains("cannot be removed")
+    });
+    assert!(told, "{:?}", report.log);
 }
