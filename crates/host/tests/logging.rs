@@ -3,7 +3,8 @@
 
 mod support;
 
-use sluice_host::{Host, LINES_MAX, Setting, Spec};
+use sluice_host::{About, Filter, Host, LINES_MAX, Setting, Shown, Spec};
+use sluice_mail::Time;
 use std::fmt::{Debug, Write};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -47,6 +48,35 @@ impl Subscriber for Lines {
 impl Lines {
     fn with(&self, word: &str) -> Vec<String> {
         self.0.lock().unwrap().iter().filter(|line| line.contains(word)).cloned().collect()
+    }
+}
+
+/// A message that tells filter 1 what to do.
+fn shown(order: &str) -> Shown {
+    let about = About {
+        id: "Q1".to_owned(),
+        source_channel: "tcp_local".to_owned(),
+        client_address: None,
+        client_name: String::new(),
+        helo: String::new(),
+        login: String::new(),
+        arrived: Time(1000),
+        eight_bit: false,
+        smtputf8: false,
+        tls: false,
+        is_known: false,
+        from_channel: true,
+        again: false,
+    };
+    Shown {
+        about: Arc::new(about),
+        number: 1,
+        opt_in: String::new(),
+        destination_channel: None,
+        sender: "a@origin.example".to_owned(),
+        recipients: Vec::new(),
+        content: Arc::new(format!("Subject: one\r\nX-Do-1: {order}\r\n\r\nbody\r\n").into_bytes()),
+        may_be_edited: true,
     }
 }
 
@@ -118,6 +148,28 @@ fn lines_of_plugins_are_named_bounded_and_harmless() {
     let said = lines.with("ended_channel");
     let told = said.iter().filter(|line| !line.contains(word)).count();
     assert_eq!(told + said.iter().filter_map(untold).sum::<usize>(), 20_000, "{said:?}");
+
+    // A filter, of whose calls nobody else comes by to tell: when it is called again, and when it ends.
+    compile(folder.path(), "filter.c", "filter", &[]);
+    let talkative = Host::new(vec![folder.path().to_owned()]).load("filter").unwrap();
+    let filter = Filter::create(&talkative, &Spec::new("talking_filter", Vec::new())).unwrap();
+    let long = Duration::from_secs(20);
+    let counted = || {
+        let said = lines.with("talking_filter");
+        let told = said.iter().filter(|line| !line.contains(word)).count();
+        (told, said.iter().filter_map(untold).sum::<usize>())
+    };
+    filter.ask(shown("chat 500"), long).unwrap();
+    let (told, left_out) = counted();
+    assert!(told >= LINES_MAX as usize && told + left_out < 500, "{told} told, {left_out} left out so far");
+    std::thread::sleep(Duration::from_millis(1100));
+    filter.ask(shown("nothing"), long).unwrap();
+    let (told, left_out) = counted();
+    assert_eq!(told + left_out, 500);
+    filter.ask(shown("chat 300"), long).unwrap();
+    drop(filter);
+    let (told, left_out) = counted();
+    assert_eq!(told + left_out, 800);
 
     compile(folder.path(), "drain.c", "drain", &[]);
     let drain = Host::new(vec![folder.path().to_owned()]).load("drain").unwrap();

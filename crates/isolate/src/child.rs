@@ -4,13 +4,14 @@
 //! process: the hub has gone, or the plugin has had its hands on it, and both are the hub's to cope with.
 
 use crate::confine::confine;
-use crate::log::ToTheHub;
+use crate::log::{ToTheHub, WARN};
 use crate::raw::{Mapped, close_inherited};
 use crate::socket::receive;
 use crate::wire::{self, Frames, Hello, LentDelivery, Piece, Ready, ToChild, ToHub, write_finished};
 use parking_lot::{Condvar, Mutex};
 use sluice_host::{
-    Content, FrontDoor, Host, HostEvent, Instance, Lease, OptionKind, Plugin, Recorder, Spec, Submission,
+    Content, FrontDoor, Host, HostEvent, Instance, Lease, Lines, OptionKind, Plugin, Recorder, Spec,
+    Submission,
 };
 use sluice_mail::{Outcome, Status};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
+use std::time::Duration;
 
 /// What a program is started with when it is to be a child.
 pub const ARGUMENT: &str = "isolated-channel";
@@ -34,6 +36,9 @@ const OUTCOMES_AT_ONCE: usize = 256;
 /// Recipients and octets of one frame of a submission, likewise.
 const RECIPIENTS_AT_ONCE: usize = 64;
 const CONTENT_AT_ONCE: usize = 64 << 10;
+
+/// How often it is looked whether lines of the log were left out.
+const UNTOLD: Duration = Duration::from_secs(1);
 
 /// Exit statuses, for the hub's log.
 const STATUS_DONE: i32 = 0;
@@ -47,6 +52,8 @@ pub(crate) struct Outgoing {
     something: Condvar,
     /// There is room, or nothing left.
     room: Condvar,
+    /// Lines for the log among it. The hub counts them as well, and ends a child that says much more.
+    pub(crate) lines: Mutex<Lines>,
 }
 
 #[derive(Default)]
@@ -60,7 +67,12 @@ struct Waiting {
 
 impl Outgoing {
     pub(crate) fn new() -> Arc<Outgoing> {
-        Arc::new(Outgoing { state: Mutex::default(), something: Condvar::new(), room: Condvar::new() })
+        Arc::new(Outgoing {
+            state: Mutex::default(),
+            something: Condvar::new(),
+            room: Condvar::new(),
+            lines: Mutex::default(),
+        })
     }
 
     /// What would be written next.
@@ -87,8 +99,29 @@ impl Outgoing {
         self.put(|out| frame.write(out));
     }
 
-    /// Waits until everything is written.
+    /// A word about lines of the log that were left out.
+    pub(crate) fn say_untold(&self, untold: u32) {
+        if untold > 0 {
+            let text = format!("it said more than fits into the log untold={untold}");
+            self.say(&ToHub::Log { level: WARN, id: String::new(), text });
+        }
+    }
+
+    /// The same of those whose time is over, of which nobody else may speak: called now and then.
+    pub(crate) fn tell_untold(&self) {
+        let untold = self.lines.lock().over();
+        self.say_untold(untold);
+    }
+
+    /// The same at the end, whether or not their time is over.
+    pub(crate) fn tell_rest(&self) {
+        let untold = self.lines.lock().rest();
+        self.say_untold(untold);
+    }
+
+    /// Waits until everything is written, with a word about what was left out of the log.
     fn drain(&self) {
+        self.tell_rest();
         let mut state = self.state.lock();
         while !state.octets.is_empty() || state.writes {
             self.room.wait(&mut state);
@@ -219,13 +252,20 @@ fn load(
     recorder: Option<File>,
     outgoing: &Arc<Outgoing>,
 ) -> Result<(Host, Arc<Plugin>, Ready), String> {
-    let (spans, lines) = (AtomicU64::new(1), Mutex::default());
-    let log = ToTheHub { outgoing: Arc::clone(outgoing), most: hello.level, spans, lines };
+    let spans = AtomicU64::new(1);
+    let log = ToTheHub { outgoing: Arc::clone(outgoing), most: hello.level, spans };
     // Fails only where the program has a log already, which then has what is said here.
     let _ = tracing::subscriber::set_global_default(log);
     let recorder = recorder.map(|file| Recorder::begin(&file)).transpose();
     let recorder = recorder.map_err(|error| format!("no recorder: {error}"))?;
     let confined = confine(hello)?;
+    let telling = Arc::clone(outgoing);
+    let tell = move || loop {
+        thread::sleep(UNTOLD);
+        telling.tell_untold();
+    };
+    let told = thread::Builder::new().name("untold".to_owned()).spawn(tell);
+    told.map_err(|error| format!("no thread for its log: {error}"))?;
     let host = Host::new(Vec::new());
     recorder.into_iter().for_each(|recorder| host.record_in(recorder));
     let plugin = host.load(&hello.file).map_err(|error| chain(&error))?;

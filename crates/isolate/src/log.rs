@@ -6,8 +6,6 @@
 
 use crate::child::Outgoing;
 use crate::wire::ToHub;
-use parking_lot::Mutex;
-use sluice_host::Lines;
 use std::fmt::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,11 +19,9 @@ pub(crate) struct ToTheHub {
     /// 1 errors to 5 everything.
     pub(crate) most: u8,
     pub(crate) spans: AtomicU64,
-    /// The hub counts them as well, and ends a child that says much more.
-    pub(crate) lines: Mutex<Lines>,
 }
 
-const WARN: u8 = 2;
+pub(crate) const WARN: u8 = 2;
 
 impl ToTheHub {
     fn say(&self, level: u8, id: String, text: String) {
@@ -60,12 +56,10 @@ impl Subscriber for ToTheHub {
         // A word about lines that were left out is none of them: there is one in a second, and it counts for the others.
         let counts = event.metadata().fields().field("untold").is_some();
         let (is_told, untold) = match counts {
-            true => (true, self.lines.lock().over()),
-            false => self.lines.lock().one_more(),
+            true => (true, self.outgoing.lines.lock().over()),
+            false => self.outgoing.lines.lock().one_more(),
         };
-        if untold > 0 {
-            self.say(WARN, String::new(), format!("it said more than fits into the log untold={untold}"));
-        }
+        self.outgoing.say_untold(untold);
         if !is_told {
             return;
         }
@@ -121,15 +115,52 @@ mod tests {
     use crate::wire::{Frames, TO_HUB_MAX};
     use sluice_host::LINES_MAX;
 
+    /// Lines in these octets, and the sum of those that were left out.
+    fn lines_of(octets: &[u8]) -> (u32, u32) {
+        let mut frames = Frames::new(TO_HUB_MAX);
+        let (mut told, mut untold, mut from) = (0, 0, 0);
+        while from < octets.len() {
+            let room = frames.room();
+            let some = room.len().min(octets.len() - from);
+            room[..some].copy_from_slice(&octets[from..from + some]);
+            frames.came(some);
+            from += some;
+            while let Some((kind, body)) = frames.next_frame().unwrap() {
+                let ToHub::Log { text, .. } = ToHub::read(kind, body).unwrap() else { panic!("no line") };
+                match text.split_once("untold=") {
+                    Some((_, count)) => untold += count.parse::<u32>().unwrap(),
+                    None => told += 1,
+                }
+            }
+        }
+        (told, untold)
+    }
+
+    #[test]
+    fn how_many_errors_were_left_out_is_said_when_they_end_and_at_the_end_of_the_child() {
+        let outgoing = Outgoing::new();
+        let log = ToTheHub { outgoing: Arc::clone(&outgoing), most: 3, spans: AtomicU64::new(1) };
+        tracing::subscriber::with_default(log, || {
+            (0..500).for_each(|number| tracing::error!(number, "the host has something to say"));
+            let (told, untold) = lines_of(&outgoing.take());
+            assert!(told >= LINES_MAX && told + untold < 500, "some are counted and not told yet");
+            // Nobody says anything more; a second later somebody comes by.
+            std::thread::sleep(std::time::Duration::from_millis(1100));
+            outgoing.tell_untold();
+            let (more, counted) = lines_of(&outgoing.take());
+            assert_eq!((more, told + untold + counted), (0, 500));
+            // Before a second is over it is the end.
+            (0..300).for_each(|number| tracing::error!(number, "the host has something to say"));
+            outgoing.tell_rest();
+            let (told, untold) = lines_of(&outgoing.take());
+            assert_eq!(told + untold, 300);
+        });
+    }
+
     #[test]
     fn a_child_says_no_more_than_the_hub_writes_down() {
         let outgoing = Outgoing::new();
-        let log = ToTheHub {
-            outgoing: Arc::clone(&outgoing),
-            most: 3,
-            spans: AtomicU64::new(1),
-            lines: Mutex::default(),
-        };
+        let log = ToTheHub { outgoing: Arc::clone(&outgoing), most: 3, spans: AtomicU64::new(1) };
         let begun = std::time::Instant::now();
         tracing::subscriber::with_default(log, || {
             (0..10_000).for_each(|number| tracing::warn!(number, "another line"));

@@ -225,6 +225,69 @@ fn workers_that_hang_while_another_works_leave_the_channel_working() {
 }
 
 #[test]
+fn a_child_with_many_that_hang_is_replaced_although_it_has_work_without_end() {
+    let mut how = How::mode("hang_when_addressed");
+    how.change = |spec| {
+        spec.deadline = Duration::from_secs(2);
+        spec.max_workers = 8;
+        (spec.pause_first, spec.pause_max) = (Duration::from_millis(1), Duration::from_millis(5));
+    };
+    let story = Story::with(how);
+    let begun = Instant::now();
+    let (mut offered, mut back, mut hung, mut leases) = (0_u64, std::collections::HashSet::new(), 0, 0);
+    for lease in 1..=7 {
+        story.offer(lease, vec![story.delivery("hang")]);
+        (offered, leases) = (offered + 1, lease);
+    }
+    // It always has something to do, until there is another one that gets something done.
+    let mut done_by_the_next = 0;
+    while done_by_the_next < 10 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{} children", story.channel.children());
+        loop {
+            let deliveries: Vec<_> = (0..50).map(|_| story.delivery("fred")).collect();
+            if story.try_offer(leases + 1, deliveries).is_err() {
+                // Tokens that were never given away.
+                break;
+            }
+            (offered, leases) = (offered + 50, leases + 1);
+        }
+        if story.channel.children() < 2 {
+            assert!(offered > back.len() as u64, "it was not let go for having nothing to do");
+        }
+        let replaced = story.channel.children() == 2;
+        while let Some(event) = story.try_next() {
+            match event {
+                HostEvent::Finished { token, ref outcomes, ref cause, .. } => {
+                    assert!(back.insert(token), "{token} came back twice");
+                    hung += u32::from(*cause == sluice_host::Cause::Hung);
+                    done_by_the_next += u32::from(replaced && !outcomes.is_empty());
+                }
+                HostEvent::WorkerFailed { failure, .. } => {
+                    assert!(matches!(failure, sluice_host::Failure::Hung(_)), "{failure}");
+                }
+                HostEvent::LeaseDone { .. } => {}
+                HostEvent::Stopped { .. } => panic!("the channel goes on"),
+            }
+        }
+    }
+    assert_eq!((hung, story.channel.children()), (7, 2));
+    assert!(
+        begun.elapsed() >= Duration::from_millis(3500),
+        "as long as it takes to hang, and as long again, by clocks that tick: {:?}",
+        begun.elapsed()
+    );
+    story.channel.stop(Duration::from_secs(30));
+    loop {
+        match story.next() {
+            HostEvent::Finished { token, .. } => assert!(back.insert(token), "{token} came back twice"),
+            HostEvent::Stopped { .. } => break,
+            _ => {}
+        }
+    }
+    assert_eq!(back.len() as u64, offered, "each came back");
+}
+
+#[test]
 fn a_later_stop_leaves_a_child_less_time() {
     let story = Story::of("hang");
     story.offer(1, vec![story.delivery("fred")]);
