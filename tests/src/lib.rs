@@ -15,7 +15,7 @@ mod servers;
 pub use faults::{Calls, Clock, Room};
 pub use in_c::plugin_in_c;
 pub use ledger::{Ledger, Line, Version};
-pub use misbehave::{FLOOD, Flood};
+pub use misbehave::{FLOOD, Flood, own_memory};
 pub use peer::{Peer, is_root, show};
 pub use servers::{DOMAIN, Duty, Server, greets};
 

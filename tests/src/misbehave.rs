@@ -35,6 +35,19 @@ fn domain(mode: &str) -> String {
     format!("{}.example", mode.replace('_', "-"))
 }
 
+/// Memory of a hub's own, in octets: not the pages of files that it has mapped, which are the system's.
+///
+/// # Panics
+/// When the hub does not run.
+#[must_use]
+pub fn own_memory(hub: &Site) -> u64 {
+    let id = hub.id().expect("a hub that runs");
+    let status = fs::read_to_string(format!("/proc/{id}/status")).expect("its status");
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let kib: u64 = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).expect("a number");
+    kib * 1024
+}
+
 impl Flood {
     /// Starts it; `keywords` are those of the channels that misbehave.
     ///
@@ -100,11 +113,7 @@ impl Flood {
     /// When the hub does not run.
     #[must_use]
     pub fn memory(&self) -> u64 {
-        let id = self.hub.id().expect("a hub that runs");
-        let status = fs::read_to_string(format!("/proc/{id}/status")).expect("its status");
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
-        let kib: u64 = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).expect("a number");
-        kib * 1024
+        own_memory(&self.hub)
     }
 
     /// The plugins behave from now on, and everything that was sent is delivered: nothing was lost.

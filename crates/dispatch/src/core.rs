@@ -22,6 +22,7 @@ use crate::aside::Aside;
 use crate::closed::Closed;
 use crate::crashes::Crashes;
 use crate::desk::Reader;
+use crate::ebb::Ebb;
 use crate::event::{Answer, Event, Loaded, Question};
 use crate::expiry::Patrol;
 use crate::handle::Shared;
@@ -259,6 +260,8 @@ pub(crate) struct Core {
     pub(crate) found_releases: FoundReleases,
     pub(crate) waiting_for: HashMap<ReleaseId, Vec<Answer<Option<ReleaseRecord>>>>,
     pub(crate) checkpoint: crate::journal::Checkpoint,
+    /// Whether much has gone.
+    pub(crate) ebb: Ebb,
     /// When stopping: how long deliveries are waited for.
     pub(crate) stopping: Option<Instant>,
 }
@@ -324,6 +327,7 @@ impl Core {
             self.lease(now);
         }
         self.checkpoint_if_large(now);
+        self.give_back_pages(now);
     }
 
     /// When [`Core::pass`] or [`Core::proceed`] has something to do without an event.
@@ -342,6 +346,7 @@ impl Core {
             self.sites.next_wake(),
             self.timed.next_wake(),
             self.next_suspension_end(),
+            self.ebb.next_wake(),
         ];
         wakes.into_iter().flatten().fold(next, Time::min)
     }

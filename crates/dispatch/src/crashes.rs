@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use sluice_mail::{Outcome, Status, Time};
 use sluice_queue::EntryKey;
-use sluice_spool::Durability;
+use sluice_spool::{Durability, GivesBack};
 
 use crate::core::{Core, InFlight};
 use crate::last_error::LastError;
@@ -44,6 +44,7 @@ impl Crashes {
     pub(crate) fn forget(&mut self, entry: EntryKey) {
         if !self.0.is_empty() {
             self.0.remove(&entry);
+            self.0.give_back();
         }
     }
 }

@@ -83,6 +83,7 @@ impl Core {
         self.moments.next_service = self.moments.next_service.min(now.plus(options.post_interval));
         self.patrol.no_later_than(now.plus(options.return_interval));
         self.checkpoint.look_at(now);
+        self.ebb.no_later_than(now);
         self.lookout = Lookout::starting(now);
         self.sites = SitePlan::of(&self.loaded.config);
         self.know_timed_channels();

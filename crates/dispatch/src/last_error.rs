@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use sluice_mail::{Status, Time};
 use sluice_queue::EntryKey;
+use sluice_spool::GivesBack;
 
 /// Longest text that is kept, in octets. A reply of several lines (RFC 5321, section 4.5.3.1.5, has 512 for one) says
 /// what is needed in its first ones.
@@ -88,7 +89,10 @@ impl LastErrors {
     }
 
     pub(crate) fn remove(&mut self, entry: EntryKey) {
-        self.by_entry.remove(&entry);
+        if self.by_entry.remove(&entry).is_some() {
+            self.by_entry.give_back();
+            self.sweep_if_few();
+        }
     }
 
     fn shared(&mut self, error: LastError) -> Arc<LastError> {
@@ -97,8 +101,7 @@ impl LastErrors {
         }
         self.until_sweep -= 1;
         if self.until_sweep == 0 {
-            self.reasons.retain(|reason| Arc::strong_count(reason) > 1);
-            self.until_sweep = self.reasons.len().max(SWEEP_MIN);
+            self.sweep();
         }
         if self.reasons.len() >= self.reasons_max {
             return self.one_too_many(error.status);
@@ -106,6 +109,21 @@ impl LastErrors {
         let reason = Arc::new(error);
         self.reasons.insert(Arc::clone(&reason));
         reason
+    }
+
+    /// Lets go the reasons that no entry has any more.
+    fn sweep(&mut self) {
+        self.reasons.retain(|reason| Arc::strong_count(reason) > 1);
+        self.reasons.give_back();
+        self.until_sweep = self.reasons.len().max(SWEEP_MIN);
+    }
+
+    /// Where there are four times as many reasons as entries, three quarters of them at least are nobody's, and newcomers that
+    /// would have them looked through may not come.
+    fn sweep_if_few(&mut self) {
+        if self.reasons.len() > SWEEP_MIN && self.by_entry.len() < self.reasons.len() / 4 {
+            self.sweep();
+        }
     }
 
     /// Of these there are as many as classes, beside the limit.

@@ -32,6 +32,7 @@ mod crashes;
 mod desk;
 mod details;
 mod early;
+mod ebb;
 mod event;
 mod expiry;
 mod handle;

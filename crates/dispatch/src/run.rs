@@ -179,6 +179,7 @@ impl Assembled {
             found_releases: crate::records::FoundReleases::default(),
             waiting_for: std::collections::HashMap::new(),
             checkpoint: Checkpoint::starting(now),
+            ebb: crate::ebb::Ebb::starting(now),
             stopping: None,
         };
         let policies = Policy::of_all(&loaded.config);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use sluice_mail::notice::Action;
 use sluice_mail::{Handover, Outcome, Status, Time};
 use sluice_queue::{ChannelKey, EntryKey, EntryView, Placement, Settled};
-use sluice_spool::Durability;
+use sluice_spool::{Durability, GivesBack};
 
 use crate::acts::Latch;
 use crate::core::{Channel, Core, InFlight, Taken};
@@ -82,6 +82,12 @@ impl WaitingNotices {
     pub(crate) fn no_later_than(&mut self, now: Time) {
         let ahead = self.later.split_off(&(now.plus(NOTICE_RETRY), u64::MAX));
         self.ready.extend(ahead.into_values());
+    }
+
+    fn next(&mut self) -> Option<PendingNotice> {
+        let next = self.ready.pop_front()?;
+        self.ready.give_back();
+        Some(next)
     }
 
     fn advance(&mut self, now: Time) {
@@ -352,7 +358,7 @@ impl Core {
     pub(crate) fn start_notices(&mut self, now: Time) {
         self.notices_waiting.advance(now);
         while self.notices.len() < NOTICES {
-            let Some(mut pending) = self.notices_waiting.ready.pop_front() else { return };
+            let Some(mut pending) = self.notices_waiting.next() else { return };
             let number = self.number();
             let policy = self.queues.known_channel(&pending.view.channel).and_then(|key| self.policy(key));
             let copies = match (policy, &pending.news) {

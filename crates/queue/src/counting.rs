@@ -6,6 +6,8 @@
 //! # Not here
 //! The sums (`tally`), which queues are under which run (`release`).
 
+use sluice_spool::GivesBack;
+
 use crate::entry::{EntryKey, State};
 use crate::index::{QueueKey, Queues};
 use crate::tally::{Count, Entrance, Ledger, Settled, Whose};
@@ -139,8 +141,10 @@ impl Queues {
 
     fn drop_alone(&mut self, key: EntryKey) {
         let Some((index, _)) = self.alone.remove(&key) else { return };
+        self.alone.give_back();
         if let Some(run) = self.runs.get_mut(index) {
             run.alone.remove(&key);
+            run.alone.give_back();
         }
         self.end_if_empty(index);
     }

@@ -8,6 +8,7 @@ use sluice_spool::{EntryId, Location};
 
 use crate::index::QueueKey;
 use crate::place::Order;
+use crate::slab::place_size;
 
 /// Number of an entry while it lives. The holder of a leased entry's number may rely on it until it gives it back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -229,8 +230,8 @@ pub struct NewEntry<'a> {
 }
 
 // The index's promise about memory: a record that grows must be noticed.
-const _: () = assert!(size_of::<Option<Entry>>() <= 28);
-const _: () = assert!(size_of::<Option<MessageRecord>>() <= 32);
+const _: () = assert!(place_size::<Entry>() <= 28);
+const _: () = assert!(place_size::<MessageRecord>() <= 32);
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_mail::Time;
-use sluice_spool::{EntryId, Location};
+use sluice_spool::{EntryId, GivesBack, Location};
 
 use crate::entry::{
     Due, Entry, EntryKey, Message, MessageKey, MessageRecord, NEVER, NONE, NewEntry, NewMessage, Placement,
@@ -402,12 +402,6 @@ impl Queues {
         queues.sort_unstable();
         queues
     }
-
-    /// How many messages there are, in whatever state.
-    #[must_use]
-    pub fn messages_total(&self) -> usize {
-        self.messages.len()
-    }
 }
 
 /// What comes back from leases.
@@ -416,7 +410,9 @@ impl Queues {
     pub fn finish(&mut self, key: EntryKey, now: Time) -> Finished {
         self.leave(key);
         self.take_off_shelf(key);
-        self.open.remove(&key);
+        if self.open.remove(&key).is_some() {
+            self.open.give_back();
+        }
         let Some(entry) = self.entries.remove(key.0) else { return Finished::InPart };
         let message_key = entry.message;
         let message =

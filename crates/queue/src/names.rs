@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 use sluice_mail::ReversedDomain;
+use sluice_spool::room_left;
 
 use crate::index::QueueKey;
 use crate::queue::Queue;
@@ -27,14 +28,17 @@ impl ByDomain {
 
     /// Puts in a queue that has its place already, and whose domain has none here.
     pub(crate) fn insert(&mut self, key: QueueKey, queues: &Slab<Queue>, hasher: &RandomState) {
-        let hash = |key: &QueueKey| queues.get(key.0).map_or(0, |queue| hasher.hash_one(&*queue.domain));
+        let hash = hash_of(queues, hasher);
         self.0.insert_unique(hash(&key), key, hash);
     }
 
     /// Takes out the queue of that domain.
-    pub(crate) fn remove(&mut self, key: QueueKey, domain: &str, hasher: &RandomState) {
+    pub(crate) fn remove(&mut self, key: QueueKey, domain: &str, queues: &Slab<Queue>, hasher: &RandomState) {
         if let Ok(found) = self.0.find_entry(hasher.hash_one(domain), |other| *other == key) {
             found.remove();
+        }
+        if let Some(room) = room_left(self.0.len(), self.0.capacity()) {
+            self.0.shrink_to(room, hash_of(queues, hasher));
         }
     }
 
@@ -45,6 +49,11 @@ impl ByDomain {
     pub(crate) fn keys(&self) -> impl Iterator<Item = QueueKey> {
         self.0.iter().copied()
     }
+}
+
+/// By the domain of a queue.
+fn hash_of(queues: &Slab<Queue>, hasher: &RandomState) -> impl Fn(&QueueKey) -> u64 {
+    |key| queues.get(key.0).map_or(0, |queue| hasher.hash_one(&*queue.domain))
 }
 
 /// A domain, in the order of its labels from the right: one that is above others stands right before them, and nothing

@@ -155,7 +155,7 @@ impl Queues {
             self.wakes.remove(&(queue.wake.time(), key));
         }
         let channel = &mut self.channels[queue.channel.0 as usize];
-        channel.queues.remove(key, &queue.domain, &self.hasher);
+        channel.queues.remove(key, &queue.domain, &self.queues, &self.hasher);
         if channel.queues.is_empty() {
             self.occupied.remove(&queue.channel);
         }

@@ -17,6 +17,7 @@ use crate::place::{Order, Place, levels_of};
 use crate::release::QueueRun;
 use crate::ring::Spot;
 use crate::seldom::{Rare, Seldom};
+use crate::slab::place_size;
 
 /// A shelf of entries, first to be taken first.
 pub(crate) type Shelf = BTreeSet<Place>;
@@ -180,4 +181,4 @@ fn firsts(shelf: &Shelf, from: Place) -> impl Iterator<Item = Place> {
 }
 
 // There may be one for each of a hundred thousand sites.
-const _: () = assert!(size_of::<Option<Queue>>() <= 144);
+const _: () = assert!(place_size::<Queue>() <= 144);

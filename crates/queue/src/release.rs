@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_mail::{Priority, ReversedDomain, Time};
-use sluice_spool::EntryId;
+use sluice_spool::{EntryId, GivesBack};
 
 use crate::entry::{Due, EntryKey, MessageKey, State};
 use crate::index::{ChannelKey, QueueKey, Queues};
@@ -403,6 +403,7 @@ impl Queues {
         }
         if let Some(run) = self.runs.get_mut(index) {
             run.queues.remove(&key);
+            run.queues.give_back();
         }
         self.end_if_empty(index);
     }
@@ -414,6 +415,7 @@ impl Queues {
         }
         let Some(mut run) = self.runs.remove(index) else { return };
         self.run_numbers.remove(&run.number);
+        self.run_numbers.give_back();
         self.collecting.retain(|&other| other != index);
         run.ledger.tally.close();
         self.ended.push((run.number, run.ledger.tally));

@@ -17,6 +17,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use sluice_spool::GivesBack;
+
 use crate::index::QueueKey;
 use crate::place::Levels;
 
@@ -175,6 +177,13 @@ impl<T> Default for Line<T> {
     }
 }
 
+/// The first of a part of a line.
+fn taken<T>(line: &mut VecDeque<T>) -> Option<T> {
+    let first = line.pop_front()?;
+    line.give_back();
+    Some(first)
+}
+
 impl<T> Line<T> {
     fn push(&mut self, one: T, rank: Rank) {
         self.lines[rank as usize].push_back(one);
@@ -184,12 +193,12 @@ impl<T> Line<T> {
     fn pop(&mut self) -> Option<T> {
         let [asked, new, others] = &mut self.lines;
         let others_turn = self.new_in_a_row >= NEW_IN_A_ROW && !others.is_empty();
-        if !others_turn && let Some(one) = asked.pop_front().or_else(|| new.pop_front()) {
+        if !others_turn && let Some(one) = taken(asked).or_else(|| taken(new)) {
             self.new_in_a_row = self.new_in_a_row.saturating_add(1);
             return Some(one);
         }
         self.new_in_a_row = 0;
-        others.pop_front()
+        taken(others)
     }
 
     fn is_empty(&self) -> bool {
@@ -209,7 +218,7 @@ impl<T> Line<T> {
     fn tidy(&mut self, mut is_over: impl FnMut(&T) -> bool) {
         for line in &mut self.lines {
             while line.front().is_some_and(&mut is_over) {
-                line.pop_front();
+                taken(line);
             }
         }
     }
@@ -253,6 +262,7 @@ impl<T: Copy> Turns<T> {
         let spot = line.pop();
         if line.is_empty() {
             self.parties.remove(&party);
+            self.parties.give_back();
         } else {
             self.members.push(Member::Party(party), Rank::Other);
         }
@@ -295,6 +305,7 @@ impl<T: Copy> Turns<T> {
                 let is_over = line.is_empty();
                 if is_over {
                     parties.remove(party);
+                    parties.give_back();
                 }
                 is_over
             }

@@ -11,6 +11,8 @@
 use std::collections::HashMap;
 use std::ops::{AddAssign, SubAssign};
 
+use sluice_spool::GivesBack;
+
 use crate::entry::MessageKey;
 
 /// How many.
@@ -271,6 +273,7 @@ impl Ledger {
         }
         if parts.live() == 0 {
             self.parts.remove(&whose.message);
+            self.parts.give_back();
         } else if whose.several || parts.is_marked() || known.is_some() {
             self.parts.insert(whose.message, parts);
         }

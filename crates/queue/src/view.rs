@@ -180,6 +180,18 @@ impl Queues {
         (end < self.entries.places()).then_some(end)
     }
 
+    /// How many messages there are, in whatever state.
+    #[must_use]
+    pub fn messages_total(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// How many entries there are, in whatever state.
+    #[must_use]
+    pub const fn entries_total(&self) -> usize {
+        self.entries.len()
+    }
+
     /// All messages, for a checkpoint.
     pub fn messages(&self) -> impl Iterator<Item = (MessageKey, Message)> {
         self.messages.iter().map(|(number, record)| (MessageKey(number), record.message()))

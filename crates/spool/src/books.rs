@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use crate::brief::brief_list;
 use crate::checkpoint::LiveRow;
 use crate::ids::{EntryId, Location};
+use crate::room::GivesBack;
 
 /// What a record has beside its body: header, head, envelope. A guess; envelopes are not looked at for it.
 const BESIDE_BODY: u64 = 512;
@@ -206,6 +207,8 @@ impl Books {
         }
         if let Some(origin) = self.origins.remove(&id) {
             self.now_at.remove(&origin);
+            self.now_at.give_back();
+            self.origins.give_back();
         }
         true
     }
@@ -223,8 +226,11 @@ impl Books {
         }
         book.far.retain(|(offset, _)| *offset != at.offset);
         self.entries -= 1;
-        self.long.remove(&id);
+        if self.long.remove(&id).is_some() {
+            self.long.give_back();
+        }
         for segment in self.spread.remove(&id).unwrap_or_default() {
+            self.spread.give_back();
             if let Some(book) = self.segments.get_mut(&segment) {
                 book.refs = book.refs.saturating_sub(1);
                 book.settled = now.or(book.settled);

@@ -37,6 +37,7 @@
 
 #![deny(unsafe_code)]
 
+mod allocator;
 mod aside;
 mod batch;
 mod books;
@@ -58,6 +59,7 @@ mod quarantine;
 mod record;
 mod recovery;
 mod request;
+mod room;
 mod segment;
 mod spool;
 mod storage;
@@ -65,6 +67,7 @@ mod stored;
 pub mod testing;
 mod writer;
 
+pub use allocator::{be_moderate, give_back_pages};
 pub use aside::{Aside, AsideError, AsideMessage, CameBack, Fate};
 pub use brief::brief_list;
 pub use checkpoint::Cut;
@@ -79,6 +82,7 @@ pub use map::{Map, MappedFile, NotMapped};
 pub use quarantine::Damage;
 pub use record::Later;
 pub use recovery::{Live, Recovered, Torn};
+pub use room::{GivesBack, room_left};
 pub use spool::{Done, Durability, FILE_SIZE_MAX, FILE_SIZE_MIN, Health, Options, Spool, Stats};
 pub use storage::{File, Listed, LockFailure, LockGuard, Storage};
 pub use stored::Stored;

@@ -1,5 +1,4 @@
-//! Read-only maps of files: the only `unsafe` of this crate. A [`Map`] is for segments, a [`MappedFile`] for files that others
-//! write (compiled databases).
+//! Read-only maps of files. A [`Map`] is for segments, a [`MappedFile`] for files that others write (compiled databases).
 //!
 //! A [`Map`] never hands out the whole file as a slice, because the tail of a segment is still being written. It hands
 //! out ranges, and the rest of the crate asks only for ranges that no writer touches any more.

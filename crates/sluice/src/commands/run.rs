@@ -35,6 +35,7 @@ const CHECKPOINT_MARGIN: Duration = Duration::from_secs(2);
 
 /// Runs the hub until it is told to stop.
 pub(crate) fn run(run: &Run) -> Result<Exit, Failure> {
+    sluice_spool::be_moderate();
     log::start(&run.log, run.common.format)?;
     // Absolute, so that nothing later depends on the folder this was started in, and logs name whole paths.
     let place = std::path::absolute(&run.common.config).exit_with(Exit::Config)?;

@@ -111,7 +111,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("memmap2", &["sluice-spool", "sluice-host", "sluice-isolate"]),
     ("landlock", &["sluice-isolate"]),
     ("seccompiler", &["sluice-isolate"]),
-    ("libc", &["sluice-isolate"]),
+    ("libc", &["sluice-isolate", "sluice-spool"]),
     ("crc32c", &["sluice-spool"]),
     // The test fixtures and `programs` send signals to the programs they start, and `misbehaving` to itself.
     (
