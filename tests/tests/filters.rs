@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 use sluice_testkit::{Arrived, Reply, Sink, Site, wait_for, watch};
-use sluice_tests::{Destination, SOON, WHILE, hub, plugin_in_c};
+use sluice_tests::{Destination, SOON, WHILE, hub, is_root, plugin_in_c};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -299,7 +299,9 @@ fn a_destination_filter_is_about_its_copy_alone() {
     assert_eq!(deliver(&hub, &both, &["1: refuse-now later"]).code, 450);
     assert_eq!(deliver(&hub, &both, &["1: fail later"]).code, 451);
     watch("nothing of it comes", WHILE, || sink.count() + far.count() == 0 && hub.waiting(None) == 0);
-    // Thrown away: the copy, and not the other.
+    // Thrown away: the only copy; and the copy, and not the other.
+    assert_eq!(deliver(&hub, &["fred@next.example"], &["1: discard"]).code, 250);
+    assert_eq!(deliver(&hub, &["fred@next.example"], &["1: empty"]).code, 250);
     assert_eq!(deliver(&hub, &both, &["1: discard"]).code, 250);
     assert_eq!(one(&far).to, ["kim@other.example"]);
     // Held: the copy, and not the other.
@@ -780,4 +782,123 @@ fn where_no_mail_can_wait_it_is_refused_for_now_and_the_configuration_says_so() 
         assert!(checked.out.contains(&wanted) && checked.code != 0, "{}", checked.out);
         hub.replace("option.dat", &format!("SPAMFILTER1_OPTIONAL={value}"), "SPAMFILTER1_OPTIONAL=3");
     }
+}
+
+/// A channel that converts, and what it needs to run its programs here.
+fn with_conversion(hub: &Site, table: &str) {
+    hub.replace(
+        "sluice.cnf",
+        "tcp_local smtp",
+        "conversion backoff pt1s\nCONVERSION-DAEMON\n\ntcp_local smtp",
+    );
+    hub.write("mappings", &format!("CONVERSIONS\n\n  {table}\n"));
+    hub.write("conversions", "in-type=application; delete=1\n");
+    hub.write("conversion_option", if is_root() { "USER=root\n" } else { "" });
+}
+
+#[test]
+fn mail_that_waits_for_a_filter_is_converted_when_the_filter_has_seen_it() {
+    let sink = Sink::start();
+    let options = "SPAMFILTER1_OPTIONAL=3\nSPAMFILTER1_CONFIG_FILE=first.opt\n";
+    let mut hub = filtered_with_reprocess(
+        "filter-before-conversion",
+        "sourcespamfilter1",
+        options,
+        &[Destination { keywords: "maxblocks 1", ..next(&sink) }],
+    );
+    // Whatever comes from anywhere, for anywhere, what waits for a filter too; and it would be cut and sent elsewhere.
+    with_conversion(&hub, "* Yes");
+    hub.replace(
+        "sluice.cnf",
+        "reprocess backoff pt1h",
+        "defragment\nDEFRAGMENT-DAEMON\n\nreprocess maxblocks 1 alternatechannel tcp_next alternateblocklimit 1 backoff pt1h",
+    );
+    hub.write("first.opt", "CREATE=refuses\n");
+    hub.start();
+    let mut content = order(&["1: refuse not here"]);
+    content.extend(format!("{}\r\n", "x".repeat(76)).repeat(50).bytes());
+    let reply = hub.talk().deliver("writer@next.example", &["fred@next.example"], &content);
+    assert_eq!(reply.expect("an answer").code, 250);
+    waits_for(&hub, "sourcespamfilter1:tcp_local");
+    assert_eq!(sink.count(), 0, "it has gone past nobody");
+    hub.write("first.opt", "TAG=mended\n");
+    assert_eq!(hub.command(&["reload"]).code, 0);
+    hub.json(&["trigger", "#reprocess"]);
+    // The filter has its word: all that comes is the notice, in one piece or several.
+    wait_for("the notice", SOON, || sink.count() > 0);
+    hub.wait_for_waiting(None, 0, SOON);
+    assert!(sink.arrived().iter().all(|one| one.from.is_empty() && one.to == ["writer@next.example"]));
+    hub.stop();
+}
+
+#[test]
+fn nothing_is_queued_behind_filters_while_conversions_cannot_be_asked() {
+    let (sink, far) = (Sink::start(), Sink::start());
+    let to = each_with_a_filter(&sink, &far);
+    let mut hub = filtered("filter-lost-database", "", "", &to);
+    with_conversion(&hub, "IN-CHAN=*;OUT-CHAN=tcp_other;CONVERT  ${over}");
+    hub.write("general.txt", "over   Yes\n");
+    assert_eq!(hub.command(&["compile"]).code, 0);
+    hub.start();
+    let both = ["fred@next.example", "kim@other.example"];
+    let file = hub.configuration().join("general.db");
+    std::fs::File::options().write(true).open(&file).expect("the file").set_len(20).expect("cut short");
+    // One copy, and copies of which each has a header of its own.
+    for (to, orders) in [
+        (&both[1..], &["2: nothing"][..]),
+        (&both[1..], &["2: first top"]),
+        (&both[..], &["1: nothing"]),
+        (&both[..], &["1: first top", "2: last 1"]),
+        (&both[..], &["1: hold odd", "2: last 1"]),
+    ] {
+        let reply = deliver(&hub, to, orders);
+        assert_eq!(reply.code, 451, "{orders:?}: {reply}");
+    }
+    watch("nothing of it is queued", WHILE, || sink.count() + far.count() == 0 && hub.waiting(None) == 0);
+    // Filters have spoken before that table is asked.
+    let reply = deliver(&hub, &both[1..], &["2: refuse not here"]);
+    assert!(reply.code == 554 && reply.text().contains("not here"), "{reply}");
+    assert_eq!(deliver(&hub, &both[1..], &["2: discard"]).code, 250);
+    // What the table is not asked about goes on, and all of it when the database is whole.
+    assert_eq!(deliver(&hub, &both[..1], &["1: first top"]).code, 250);
+    assert_eq!(field(&one(&sink), "X-First").len(), 1);
+    assert_eq!(hub.command(&["compile"]).code, 0);
+    assert_eq!(hub.command(&["reload"]).code, 0);
+    assert_eq!(deliver(&hub, &both, &["1: first top", "2: last 1"]).code, 250);
+    assert_eq!(field(&one(&sink), "X-First").len(), 1);
+    // As it came, and as it was converted: the filter has seen it twice.
+    assert_eq!(field(&one(&far), "X-Last"), ["1", "1"]);
+    hub.wait_for_waiting(None, 0, SOON);
+    hub.stop();
+}
+
+#[test]
+fn access_tables_speak_before_filters() {
+    let sink = Sink::start();
+    let mut hub = filtered("filter-after-tables", "sourcespamfilter1", "", &[next(&sink)]);
+    hub.write(
+        "mappings",
+        "ORIG_SEND_ACCESS\n\n  *|*|*|fred@next.example  $NNot$ him\n\nFROM_ACCESS\n\n  *|MAIL|*|bad@origin.example|*  $NNot$ you\n",
+    );
+    assert_eq!(hub.command(&["check"]).code, 0);
+    hub.start();
+    // The filter would say something else, and is not asked.
+    let mut client = hub.talk();
+    let reply = client.want("MAIL FROM:<bad@origin.example>", 550);
+    assert!(reply.text().contains("Not you"), "{reply}");
+    client.want("MAIL FROM:<a@origin.example>", 250);
+    let reply = client.want("RCPT TO:<fred@next.example>", 550);
+    assert!(reply.text().contains("Not him"), "{reply}");
+    client.want("RSET", 250);
+    // It sees whom the tables have let through, and adds nobody whom they would not.
+    client.want("MAIL FROM:<a@origin.example>", 250);
+    client.want("RCPT TO:<fred@next.example>", 550);
+    client.want("RCPT TO:<ann@next.example>", 250);
+    assert_eq!(client.content(&order(&["1: tell"])).expect("an answer").code, 250);
+    let told = field(&one(&sink), "X-Told");
+    assert!(told[0].ends_with("[0 ann@next.example tcp_next]"), "{told:?}");
+    assert_eq!(deliver(&hub, &["ann@next.example"], &["1: add fred@next.example"]).code, 250);
+    assert_eq!(one(&sink).to, ["ann@next.example"]);
+    assert!(hub.log().contains("a recipient that a filter adds is not taken"), "{}", hub.log());
+    hub.stop();
 }

@@ -38,6 +38,19 @@ pub enum WithoutVerdict {
 /// The channel on which mail waits for filters.
 pub const WAITING_CHANNEL: &str = "reprocess";
 
+/// Keywords without their numbers, as they stand in the names of queues in which mail waits.
+pub const SOURCE_FILTER: &str = "sourcespamfilter";
+/// The same for destinations.
+pub const DESTINATION_FILTER: &str = "destinationspamfilter";
+
+/// Whether mail in this queue of a channel waits for a filter: `sourcespamfilter1:tcp_local` on [`WAITING_CHANNEL`]. It has not been
+/// seen by all its filters, and goes nowhere else before that. No address has a host of that form, for a colon stands in none but a domain literal.
+#[must_use]
+pub fn waits_for_filter(channel: &str, queue: &str) -> bool {
+    let is_filter = |name: &str| [SOURCE_FILTER, DESTINATION_FILTER].iter().any(|one| name.starts_with(one));
+    channel == WAITING_CHANNEL && queue.split_once(':').is_some_and(|(name, _)| is_filter(name))
+}
+
 /// What option.dat says of a filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilterOptions {
@@ -161,6 +174,19 @@ mod tests {
             ["sourcespamfilter", "sourcespamfilter9", "sourcespamfilter0", "sourcespamfilterx", "submit"]
         {
             assert_eq!(asked(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn queues_in_which_mail_waits_for_filters_are_known() {
+        for queue in ["sourcespamfilter1:tcp_local", "destinationspamfilter8:tcp_next"] {
+            assert!(
+                waits_for_filter(WAITING_CHANNEL, queue) && !waits_for_filter("conversion", queue),
+                "{queue}"
+            );
+        }
+        for queue in ["", "tcp_local:tcp_next", "sourcespamfilter1", "[ipv6:::1]", "reprocess-daemon"] {
+            assert!(!waits_for_filter(WAITING_CHANNEL, queue), "{queue}");
         }
     }
 

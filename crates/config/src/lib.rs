@@ -59,7 +59,10 @@ pub use databases::{
 };
 pub use etrn_hosts::EtrnHost;
 pub use files::{Compiled, CompiledError, Files, InMemory, MemoryFiles, Place};
-pub use filters::{FilterOptions, FilterPlugin, FilterUse, WAITING_CHANNEL, WithoutVerdict};
+pub use filters::{
+    DESTINATION_FILTER, FilterOptions, FilterPlugin, FilterUse, SOURCE_FILTER, WAITING_CHANNEL,
+    WithoutVerdict, waits_for_filter,
+};
 pub use header_options::{HeaderOption, HeaderOptions};
 pub use keyword::{Arguments, KeywordInfo, Origin, Status, keyword, keywords};
 pub use mappings::{MappingEntry, MappingTable, Mappings, read_mappings, read_mappings_and_databases};

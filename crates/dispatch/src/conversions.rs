@@ -10,7 +10,7 @@
 //! # Not here
 //! Converting (the plugin `conversion`), the file `conversions` (`config`).
 
-use sluice_config::{CONVERSION, CONVERSIONS, Channel, Config, ConversionAnswer};
+use sluice_config::{CONVERSION, CONVERSIONS, Channel, Config, ConversionAnswer, waits_for_filter};
 use sluice_mail::Envelope;
 use sluice_rewrite::mapping::Flags;
 
@@ -43,7 +43,10 @@ pub(crate) fn lead(
     let mut known: Vec<(String, Option<String>)> = Vec::new();
     for recipient in &mut envelope.recipients {
         // Mail that rules have sent there has no further destination yet.
-        if of(&recipient.channel).is_none_or(|channel| channel.converts() || channel.defragments()) {
+        // Nor is mail converted that its filters have not seen: that is done when they have.
+        if waits_for_filter(&recipient.channel, &recipient.domain)
+            || of(&recipient.channel).is_none_or(|channel| channel.converts() || channel.defragments())
+        {
             continue;
         }
         let answer = match known.iter().find(|(channel, _)| *channel == recipient.channel) {

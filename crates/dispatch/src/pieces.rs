@@ -9,9 +9,9 @@
 
 use std::fmt::Write as _;
 
-use sluice_config::{Channel, Config, DEFRAGMENT};
-use sluice_mail::Envelope;
+use sluice_config::{Channel, Config, DEFRAGMENT, waits_for_filter};
 use sluice_mail::mime::Partial;
+use sluice_mail::{Envelope, Recipient};
 
 /// Octets of a message in which its header must end, to be looked at. A longer one is no piece of a message that any program makes.
 const HEAD_MAX: usize = 64 * 1024;
@@ -49,12 +49,17 @@ fn may_lead(envelope: &Envelope, config: &Config) -> bool {
     !source.is_some_and(Channel::defragments) && config.channels.by_name(DEFRAGMENT).is_some()
 }
 
+/// Recipients of mail that does not wait for a filter: what does is looked at when it comes in again.
+fn going(envelope: &mut Envelope) -> impl Iterator<Item = &mut Recipient> {
+    envelope.recipients.iter_mut().filter(|one| !waits_for_filter(&one.channel, &one.domain))
+}
+
 /// Leads a piece of a message over the channel `defragment` for recipients whose channels want it put together.
 pub(crate) fn lead_piece(envelope: &mut Envelope, config: &Config) {
     if !may_lead(envelope, config) {
         return;
     }
-    for recipient in &mut envelope.recipients {
+    for recipient in going(envelope) {
         if config.channels.by_name(&recipient.channel).is_some_and(|channel| channel.settings.defragment) {
             DEFRAGMENT.clone_into(&mut recipient.channel);
         }
@@ -67,7 +72,7 @@ pub(crate) fn lead_large(envelope: &mut Envelope, size: u64, lines: impl Fn() ->
     if !may_lead(envelope, config) {
         return;
     }
-    for recipient in &mut envelope.recipients {
+    for recipient in going(envelope) {
         let Some(channel) = config.channels.by_name(&recipient.channel) else { continue };
         let settings = &channel.settings;
         if !channel.converts()

@@ -5,7 +5,7 @@
 //! the other way, and is done when a lease is taken (`schedule`): what waits stays apart by domain, so that a release may
 //! name one.
 
-use sluice_config::{Channels, Config, Copies};
+use sluice_config::{Channels, Config, Copies, waits_for_filter};
 use sluice_mail::{Envelope, Recipient};
 use sluice_spool::{EntryId, Location};
 
@@ -23,6 +23,9 @@ pub(crate) fn lines_in(bytes: &[u8]) -> u64 {
 /// the alternate channel's own alternate is not asked.
 pub(crate) fn divert(envelope: &mut Envelope, size: u64, lines: impl FnOnce() -> u64, config: &Config) {
     let of = |recipient: &Recipient| {
+        if waits_for_filter(&recipient.channel, &recipient.domain) {
+            return None;
+        }
         config.channels.by_name(&recipient.channel).and_then(|channel| channel.settings.alternate.as_ref())
     };
     if envelope.recipients.iter().all(|recipient| of(recipient).is_none()) {

@@ -390,12 +390,12 @@ impl Store {
         let mut contents = Vec::with_capacity(parts.len());
         for part in parts {
             let (content, safe) = part.commit();
-            if let Ok(Err(refusal)) = safe.try_recv() {
-                // It was refused before anything was asked of the disk: by a database that notices need, for instance.
-                return Err(refusal);
-            }
             contents.push(content);
-            promises.push(safe);
+            match safe.try_recv() {
+                // Answered before anything was asked of the disk: by a database that notices need, for instance, or because all of it is thrown away.
+                Ok(answer) => answer?,
+                Err(_) => promises.push(safe),
+            }
         }
         promises.into_iter().try_for_each(kept)
     }

@@ -202,7 +202,7 @@ impl Named {
             WithoutVerdict::Passes => "mail passes without it",
             WithoutVerdict::Refused => "mail for it is refused for now",
             WithoutVerdict::Waits => {
-                "mail for it waits on the channel reprocess, or where it is from there is refused for now"
+                "mail for it waits on the channel reprocess, or where it is that comes in again is refused for now"
             }
         }
     }

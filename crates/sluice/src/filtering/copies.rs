@@ -17,7 +17,7 @@ use sluice_dispatch::Loaded;
 use sluice_host::{About, Judged, Shown, ShownRecipient, Verdict};
 use sluice_mail::{Address, Envelope, Recipient, Refusal, Status};
 use sluice_smtp::replies;
-use sluice_smtpd::{Accepted, Orders, Session};
+use sluice_smtpd::{Accepted, Orders, Origin, Session};
 
 use super::content::Content;
 use super::waiting::Waiting;
@@ -253,12 +253,12 @@ impl Copies<'_> {
         Ok(Left::Copy(copy))
     }
 
-    /// Whether mail can wait for a filter: it can be brought in again, and does not come from where it would wait, which tries it again
-    /// by itself.
+    /// Whether mail can wait for a filter: it can be brought in again, and is not being brought in again at the moment, by a channel which keeps
+    /// it and tries again by itself.
     fn may_wait(&self) -> bool {
         let channel = self.loaded.config.channels.by_name(WAITING_CHANNEL);
         channel.is_some_and(|channel| channel.plugin.as_deref() == Some("reprocess"))
-            && *self.session.connection.channel != *WAITING_CHANNEL
+            && self.session.origin != Origin::Again
     }
 
     fn shown(&self, sender: &str, asked: &FilterUse, copy: &Copy) -> Shown {

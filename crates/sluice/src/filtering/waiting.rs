@@ -7,12 +7,11 @@
 //! # Not here
 //! Bringing it in again (the plugin `reprocess`), by the channel's `backoff`.
 
-use sluice_config::WAITING_CHANNEL;
+use sluice_config::{
+    DESTINATION_FILTER as DESTINATION, SOURCE_FILTER as SOURCE, WAITING_CHANNEL, waits_for_filter,
+};
 use sluice_mail::Recipient;
 use sluice_smtpd::{Origin, Session};
-
-const SOURCE: &str = "sourcespamfilter";
-const DESTINATION: &str = "destinationspamfilter";
 
 /// For which filter mail has waited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +25,7 @@ pub(crate) enum Waiting<'a> {
 impl Waiting<'_> {
     /// Whether a recipient is to wait for a filter.
     pub(crate) fn has(recipient: &Recipient) -> bool {
-        recipient.channel == WAITING_CHANNEL && Waiting::in_queue(&recipient.domain).is_some()
+        waits_for_filter(&recipient.channel, &recipient.domain)
     }
 
     /// The queue for filter `number`: of the copy for a channel, or of the whole message from `source`.
