@@ -262,6 +262,8 @@ pub(crate) struct Core {
     pub(crate) checkpoint: crate::journal::Checkpoint,
     /// Whether much has gone.
     pub(crate) ebb: Ebb,
+    /// The copy for a checkpoint that is being made.
+    pub(crate) copying: Option<Box<crate::journal::Copying>>,
     /// When stopping: how long deliveries are waited for.
     pub(crate) stopping: Option<Instant>,
 }
@@ -300,6 +302,7 @@ impl Core {
             Event::PlanRenewal { plugins, done } => done(self.plan_renewal(&plugins)),
             Event::Renew { prepared, next, drain, done } => done(self.renew(prepared, &next, drain, now)),
             Event::ActivatorsKept(kept) => self.note_activators(kept, now),
+            Event::Cut(result) => self.begin_copy(result, now),
             Event::Checkpointed(result) => self.checkpointed(result, now),
             Event::Stop { until } => self.stop(until),
         }
@@ -326,12 +329,16 @@ impl Core {
         if self.stopping.is_none() {
             self.lease(now);
         }
+        self.copy_on(now);
         self.checkpoint_if_large(now);
         self.give_back_pages(now);
     }
 
     /// When [`Core::pass`] or [`Core::proceed`] has something to do without an event.
     pub(crate) fn next_wake(&self) -> Time {
+        if self.copying.is_some() {
+            return Time(0);
+        }
         let next = self
             .moments
             .next_service

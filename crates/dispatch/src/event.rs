@@ -13,7 +13,7 @@ use sluice_host::{HostEvent, Report};
 use sluice_mail::{Time, TransferPriority};
 use sluice_queue::{ChannelKey, EntryView, Selector};
 use sluice_rewrite::Rewriter;
-use sluice_spool::{EntryId, Location};
+use sluice_spool::{CheckpointError, Cut, EntryId, Location};
 
 use crate::acts::{Acting, Portion};
 use crate::choose::{Chosen, Filter, Page};
@@ -234,6 +234,8 @@ pub(crate) enum Event {
         drain: Duration,
         done: Answer<Vec<RenewedChannel>>,
     },
+    /// The journal has been cut for a checkpoint, or not.
+    Cut(Result<Cut, CheckpointError>),
     /// A checkpoint has been written, or not.
     Checkpointed(Result<(), String>),
     /// Up to when the moments of each activator have been kept.

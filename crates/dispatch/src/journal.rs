@@ -1,10 +1,15 @@
 //! What is written down: states as they change, notes, and checkpoints so that the next start is quick.
+//!
+//! # A checkpoint
+//! It costs by all that waits, and the loop has other things to do. So its thread cuts the journal, which waits for the disk; the
+//! loop copies the states, some at a time between its rounds ([`COPIED`]); and a thread writes the copy. What changes between
+//! two steps is in the journal behind the cut, whichever of the two states was copied ([`Cut::write`]).
 
 use std::time::Duration;
 
 use sluice_mail::Time;
 use sluice_queue::{MessageKey, State};
-use sluice_spool::{Cut, Done, Durability, EntryId, Location, brief_list};
+use sluice_spool::{CheckpointError, Cut, Done, Durability, EntryId, Location, brief_list};
 
 use crate::core::Core;
 use crate::desk::chain;
@@ -23,6 +28,8 @@ const LOOK: Duration = Duration::from_secs(60);
 
 /// About what the state of a message takes.
 const USUAL_STATE: usize = 80;
+/// Messages that one round of the loop copies: about a millisecond. In the simulation few, so that much happens between two steps.
+pub(crate) const COPIED: u32 = if cfg!(test) { 3 } else { 1024 };
 
 /// The state of checkpointing.
 #[derive(Debug)]
@@ -102,19 +109,30 @@ struct Copy {
 }
 
 impl Copy {
-    fn of(core: &Core) -> Self {
-        let queues = &core.queues;
-        let mut copy = Self {
+    /// The notes, and room for the states.
+    fn begun(core: &Core) -> Self {
+        let messages = core.queues.messages_total();
+        Self {
             notes: core.all_notes(),
-            bytes: brief_list(queues.messages_total() * USUAL_STATE),
-            rows: brief_list(queues.messages_total()),
-        };
-        for (key, message) in queues.messages() {
-            let from = copy.bytes.len();
-            core.encode(key, &mut copy.bytes);
-            copy.rows.push((message.id, message.at, from));
+            bytes: brief_list(messages * USUAL_STATE),
+            rows: brief_list(messages),
         }
+    }
+
+    /// All at once, for when nobody else waits.
+    fn whole(core: &Core) -> Self {
+        let mut copy = Self::begun(core);
+        copy.take(core, 0, u32::MAX, core.queues.message_places());
         copy
+    }
+
+    /// Takes what is in so many places from this one on, before the last. Where to go on, if there are more.
+    fn take(&mut self, core: &Core, from: u32, places: u32, end: u32) -> Option<u32> {
+        core.queues.walk_messages(from, places, end, |key, message| {
+            let at = self.bytes.len();
+            core.encode(key, &mut self.bytes);
+            self.rows.push((message.id, message.at, at));
+        })
     }
 
     fn write(&self, cut: Cut) -> Result<(), String> {
@@ -122,6 +140,16 @@ impl Copy {
         let rows = self.rows.iter().zip(ends).map(|(&(id, at, from), to)| (id, at, &self.bytes[from..to]));
         cut.write(rows, &self.notes).map_err(|error| chain(&error))
     }
+}
+
+/// A copy that is being made.
+pub(crate) struct Copying {
+    cut: Cut,
+    copy: Copy,
+    /// Where to go on.
+    from: u32,
+    /// Messages behind this place have come after the cut, and need not be in the copy.
+    end: u32,
 }
 
 impl Core {
@@ -163,7 +191,7 @@ impl Core {
         self.spool.set_state(message.id, message.at, bytes, durability, done);
     }
 
-    /// Begins a checkpoint when one is called for. The copy is made here, the writing on a thread of its own.
+    /// Begins a checkpoint when one is called for: the journal is cut, on a thread of its own.
     pub(crate) fn checkpoint_if_large(&mut self, now: Time) {
         self.checkpoint.next_look = now.plus(LOOK);
         let is_called_for = self.checkpoint.is_wanted
@@ -176,20 +204,59 @@ impl Core {
         {
             return;
         }
-        let cut = match self.spool.cut() {
-            Ok(cut) => cut,
-            Err(error) => return self.checkpointed(Err(chain(&error)), now),
-        };
         self.checkpoint.begin(self.queues.messages_total());
-        self.reckon_moments(now);
-        let (copy, inbox) = (Copy::of(self), self.inbox.clone());
-        let work = move || {
-            let result = copy.write(cut);
+        let (spool, inbox) = (self.spool.clone(), self.inbox.clone());
+        let cut = move || {
             // Fails only when the dispatcher has gone.
-            let _ = inbox.send(Event::Checkpointed(result));
+            let _ = inbox.send(Event::Cut(spool.cut()));
         };
-        if let Err(error) = self.aside.begin("checkpoint".to_owned(), Box::new(work)) {
-            self.checkpointed(Err(format!("no thread to write it on: {error}")), now);
+        self.begin_aside(Box::new(cut), now);
+    }
+
+    fn begin_aside(&mut self, work: Box<dyn FnOnce() + Send>, now: Time) {
+        if let Err(error) = self.aside.begin("checkpoint".to_owned(), work) {
+            self.checkpointed(Err(format!("no thread for it: {error}")), now);
+        }
+    }
+
+    /// The journal has been cut.
+    pub(crate) fn begin_copy(&mut self, cut: Result<Cut, CheckpointError>, now: Time) {
+        match cut {
+            Err(error) => self.checkpointed(Err(chain(&error)), now),
+            // There will be a last one.
+            Ok(_) if self.stopping.is_some() => self.checkpoint.is_running = false,
+            Ok(cut) => {
+                self.reckon_moments(now);
+                let (copy, end) = (Copy::begun(self), self.queues.message_places());
+                self.copying = Some(Box::new(Copying { cut, copy, from: 0, end }));
+            }
+        }
+    }
+
+    /// One step of the copy. When it is whole, it is written, on a thread of its own.
+    pub(crate) fn copy_on(&mut self, now: Time) {
+        let Some(mut copying) = self.copying.take() else { return };
+        match copying.copy.take(self, copying.from, COPIED, copying.end) {
+            Some(from) => {
+                copying.from = from;
+                self.copying = Some(copying);
+            }
+            None => {
+                let inbox = self.inbox.clone();
+                let write = move || {
+                    let Copying { cut, copy, .. } = *copying;
+                    // Fails only when the dispatcher has gone.
+                    let _ = inbox.send(Event::Checkpointed(copy.write(cut)));
+                };
+                self.begin_aside(Box::new(write), now);
+            }
+        }
+    }
+
+    /// A copy that is being made is not needed any more: there will be a last one.
+    pub(crate) fn drop_copy(&mut self) {
+        if self.copying.take().is_some() {
+            self.checkpoint.is_running = false;
         }
     }
 
@@ -212,7 +279,7 @@ impl Core {
     /// written there is none: the journal has what that one has not.
     pub(crate) fn last_checkpoint(&self) {
         let written = match self.spool.cut() {
-            Ok(cut) => Copy::of(self).write(cut),
+            Ok(cut) => Copy::whole(self).write(cut),
             Err(error) => Err(chain(&error)),
         };
         if let Err(why) = written {

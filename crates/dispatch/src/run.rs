@@ -180,6 +180,7 @@ impl Assembled {
             waiting_for: std::collections::HashMap::new(),
             checkpoint: Checkpoint::starting(now),
             ebb: crate::ebb::Ebb::starting(now),
+            copying: None,
             stopping: None,
         };
         let policies = Policy::of_all(&loaded.config);
@@ -254,6 +255,7 @@ impl Core {
         tracing::info!(deliveries = self.deliveries.len(), "dispatcher is stopping");
         let until = until.checked_sub(WRITE_DOWN).map_or(until, |earlier| earlier.max(Instant::now()));
         self.stopping = Some(until);
+        self.drop_copy();
         let deadline = until.saturating_duration_since(Instant::now());
         for key in self.queues.channels() {
             self.retire_runner(key, deadline);

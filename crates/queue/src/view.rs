@@ -192,7 +192,32 @@ impl Queues {
         self.entries.len()
     }
 
-    /// All messages, for a checkpoint.
+    /// How many places messages have, free ones included: the bound of a [`Queues::walk_messages`] that is to see those that are there now.
+    #[must_use]
+    pub fn message_places(&self) -> u32 {
+        self.messages.places()
+    }
+
+    /// Shows the messages of up to `budget` places from place `from` on, before place `end`, and returns where to go on; `None` when all were
+    /// seen. A message keeps its place as long as it lives: whatever comes and goes between two steps, one that was there before the
+    /// first and is there after the last has been seen.
+    pub fn walk_messages(
+        &self,
+        from: u32,
+        budget: u32,
+        end: u32,
+        mut see: impl FnMut(MessageKey, Message),
+    ) -> Option<u32> {
+        let to = from.saturating_add(budget).min(end);
+        for number in from..to {
+            if let Some(record) = self.messages.get(number) {
+                see(MessageKey(number), record.message());
+            }
+        }
+        (to < end).then_some(to)
+    }
+
+    /// All messages.
     pub fn messages(&self) -> impl Iterator<Item = (MessageKey, Message)> {
         self.messages.iter().map(|(number, record)| (MessageKey(number), record.message()))
     }
