@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use sluice_spool::{Disk, Durability, Options, Spool};
 use sluice_testkit::{Sink, Site, wait_for, watch};
-use sluice_tests::{Destination, SOON, WHILE, arrived, hub, numbers, send};
+use sluice_tests::{Clock, Destination, SOON, WHILE, arrived, hub, numbers, send};
 
 const HOUR: u64 = 3_600_000;
 
@@ -101,5 +101,45 @@ fn a_site_a_channel_and_an_activator_make_up_for_one_missed_moment_each() {
     let once = || asked(&server) == 1 && numbers(&site7.arrived()) == [0, 1, 2];
     watch("no moment is made up for twice, and none where the window is closed", WHILE, once);
     hub.wait_for_waiting(None, 2, SOON);
+    hub.stop();
+}
+
+/// Of two channels the one with `period 2` takes part in every second service, however often the hub is started anew between them.
+#[test]
+fn a_channel_with_a_period_is_served_by_every_nth_service() {
+    let (each, second) = (Sink::start(), Sink::start());
+    let mut hub = hub(
+        "period",
+        &[
+            Destination::held("tcp_each", "each.example", each.port()),
+            Destination {
+                keywords: "periodic period 2",
+                ..Destination::held("tcp_second", "second.example", second.port())
+            },
+        ],
+    );
+    let options = std::fs::read_to_string(hub.configuration().join("option.dat")).unwrap_or_default();
+    hub.write("option.dat", &format!("{options}POST_INTERVAL=1h\n"));
+    let clock = Clock::of(&mut hub);
+    hub.start();
+    for service in 1..=4 {
+        send(&hub, "fred@each.example", service, 1);
+        send(&hub, "fred@second.example", service, 1);
+        hub.wait_for_waiting(Some("tcp_each"), 1, SOON);
+        if service == 4 {
+            hub.stop();
+            hub.start();
+        }
+        // An hour and a minute later.
+        clock.set(i64::try_from(service).unwrap() * 3660);
+        assert_eq!(arrived(&each, service), (1..=service).collect::<Vec<_>>(), "service {service}");
+        if service % 2 == 0 {
+            assert_eq!(arrived(&second, service), (1..=service).collect::<Vec<_>>(), "service {service}");
+        } else {
+            watch("the other channel waits for the next service", WHILE, || {
+                second.count() == service - 1 && hub.waiting(Some("tcp_second")) == 1
+            });
+        }
+    }
     hub.stop();
 }
