@@ -80,6 +80,9 @@ impl<T> Sender<T> {
     /// # Errors
     /// There is no room, or the reader has gone.
     pub fn try_send_gathered(&self, thing: T, gathering: &Gathering) -> Result<(), TrySendError<T>> {
+        if self.is_gone() {
+            return Err(TrySendError::Disconnected(thing));
+        }
         // Before it can be taken.
         let arrived = gathering.arrived.fetch_add(1, Ordering::AcqRel) + 1;
         if let Err(error) = self.queue.try_send(thing) {
@@ -89,7 +92,7 @@ impl<T> Sender<T> {
         // Pairs with the fence in `Bell::wait`: either the reader's last look finds this one arrived, or it is seen here how many it waits for.
         fence(Ordering::SeqCst);
         if arrived >= gathering.enough.load(Ordering::Relaxed) {
-            self.bell.ring();
+            self.ring();
         } else {
             self.ring_in_time(&gathering.patience);
         }

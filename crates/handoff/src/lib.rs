@@ -11,7 +11,8 @@
 //!
 //! # Invariants
 //! What was put into a queue before [`Bell::ring`] is seen by the reader's next look, or wakes it from its sleep. The reader
-//! is one thread at a time.
+//! is one thread at a time. What is in a queue when its reader goes is dropped then, and what is put in later comes back or is
+//! dropped: nobody waits for the answer of somebody who has gone.
 //! That is tried in thousands of orders of steps (`rehearsal`), and with real threads (`tests/threads.rs`).
 //! # Not here
 //! What is in the queues, and in which order their reader takes it.
@@ -29,7 +30,7 @@ use std::time::{Duration, Instant};
 use sync::{AtomicBool, Mutex, Ordering, PoisonError, channel, fence, thread};
 
 pub use gathering::Gathering;
-pub use sync::channel::{Receiver, SendError, TrySendError};
+pub use sync::channel::{SendError, TryRecvError, TrySendError};
 
 /// Wakes one reader.
 #[derive(Debug, Default)]
@@ -61,9 +62,11 @@ impl Bell {
 
     fn of<T>(
         self: &Arc<Bell>,
-        (queue, receiver): (channel::Sender<T>, Receiver<T>),
+        (queue, things): (channel::Sender<T>, channel::Receiver<T>),
     ) -> (Sender<T>, Receiver<T>) {
-        (Sender { queue, bell: Arc::clone(self) }, receiver)
+        let gone = Arc::new(AtomicBool::new(false));
+        let sender = Sender { queue, left: things.clone(), gone: Arc::clone(&gone), bell: Arc::clone(self) };
+        (sender, Receiver { things, gone })
     }
 
     /// Wakes the reader if it sleeps.
@@ -131,15 +134,75 @@ impl Patience {
     }
 }
 
+/// The end of a queue that things are taken out of. When it is dropped the reader has gone, and what is in the queue is dropped with it.
+///
+/// A queue of crossbeam with room for so many things would keep them for as long as there is anybody who might put in more.
+pub struct Receiver<T> {
+    things: channel::Receiver<T>,
+    /// The reader has gone.
+    gone: Arc<AtomicBool>,
+}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Receiver").finish_non_exhaustive()
+    }
+}
+
+impl<T> Receiver<T> {
+    /// The next thing.
+    ///
+    /// # Errors
+    /// There is none now.
+    pub fn try_recv(&self) -> Result<T, TryRecvError> {
+        self.things.try_recv()
+    }
+
+    /// Takes what is there, one after the other.
+    pub fn try_iter(&self) -> impl Iterator<Item = T> {
+        std::iter::from_fn(|| self.try_recv().ok())
+    }
+
+    /// How many things there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.things.len()
+    }
+
+    /// There is nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.things.is_empty()
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        self.gone.store(true, Ordering::Relaxed);
+        // Pairs with the fence that stands between putting something in and `Sender::look_after`: either it is found here, or whoever put it
+        // in sees that the reader has gone.
+        fence(Ordering::SeqCst);
+        while self.things.try_recv().is_ok() {}
+    }
+}
+
 /// The end of a queue that things are put into.
 pub struct Sender<T> {
     queue: channel::Sender<T>,
+    /// What is in it, for when the reader has gone.
+    left: channel::Receiver<T>,
+    gone: Arc<AtomicBool>,
     bell: Arc<Bell>,
 }
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
-        Sender { queue: self.queue.clone(), bell: Arc::clone(&self.bell) }
+        Sender {
+            queue: self.queue.clone(),
+            left: self.left.clone(),
+            gone: Arc::clone(&self.gone),
+            bell: Arc::clone(&self.bell),
+        }
     }
 }
 
@@ -149,14 +212,27 @@ impl<T> fmt::Debug for Sender<T> {
     }
 }
 
+/// What is put in at the moment at which the reader goes is dropped.
 impl<T> Sender<T> {
+    /// The reader has gone.
+    fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    /// Behind a fence, when something was put in: if the reader has gone meanwhile, it may be that nobody else takes it out again.
+    fn look_after(&self) {
+        if self.is_gone() {
+            while self.left.try_recv().is_ok() {}
+        }
+    }
+
     /// Puts something in, when there is room again.
     ///
     /// # Errors
     /// The reader has gone; the thing comes back.
     pub fn send(&self, thing: T) -> Result<(), SendError<T>> {
-        self.queue.send(thing)?;
-        self.bell.ring();
+        self.send_quietly(thing)?;
+        self.ring();
         Ok(())
     }
 
@@ -165,8 +241,11 @@ impl<T> Sender<T> {
     /// # Errors
     /// There is no room, or the reader has gone.
     pub fn try_send(&self, thing: T) -> Result<(), TrySendError<T>> {
+        if self.is_gone() {
+            return Err(TrySendError::Disconnected(thing));
+        }
         self.queue.try_send(thing)?;
-        self.bell.ring();
+        self.ring();
         Ok(())
     }
 
@@ -175,7 +254,7 @@ impl<T> Sender<T> {
     /// # Errors
     /// The reader has gone; the thing comes back.
     pub fn send_in_time(&self, thing: T, patience: &Patience) -> Result<(), SendError<T>> {
-        self.queue.send(thing)?;
+        self.send_quietly(thing)?;
         self.ring_in_time(patience);
         Ok(())
     }
@@ -187,6 +266,7 @@ impl<T> Sender<T> {
         if !patience.0.load(Ordering::Relaxed) {
             self.bell.ring();
         }
+        self.look_after();
     }
 
     /// Puts something in without waking the reader: for who rings a moment later.
@@ -194,11 +274,16 @@ impl<T> Sender<T> {
     /// # Errors
     /// The reader has gone; the thing comes back.
     pub fn send_quietly(&self, thing: T) -> Result<(), SendError<T>> {
+        if self.is_gone() {
+            return Err(SendError(thing));
+        }
         self.queue.send(thing)
     }
 
     /// Wakes the reader.
     pub fn ring(&self) {
+        // Begins with a fence.
         self.bell.ring();
+        self.look_after();
     }
 }

@@ -32,8 +32,7 @@ pub(crate) mod doubles {
         type Things<T> = Arc<Mutex<VecDeque<T>>>;
 
         pub(crate) struct Sender<T>(Things<T>, usize);
-        /// See [`crossbeam_channel::Receiver`].
-        pub struct Receiver<T>(Things<T>);
+        pub(crate) struct Receiver<T>(Things<T>);
 
         pub(crate) fn bounded<T>(length: usize) -> (Sender<T>, Receiver<T>) {
             let things = Things::default();
@@ -69,15 +68,23 @@ pub(crate) mod doubles {
             }
         }
 
+        impl<T> Clone for Receiver<T> {
+            fn clone(&self) -> Self {
+                Self(Arc::clone(&self.0))
+            }
+        }
+
         impl<T> Receiver<T> {
-            /// The next thing, if there is one.
-            pub fn try_recv(&self) -> Result<T, TryRecvError> {
+            pub(crate) fn len(&self) -> usize {
+                self.0.lock().expect("nobody panics with a queue in hand").len()
+            }
+
+            pub(crate) fn try_recv(&self) -> Result<T, TryRecvError> {
                 let next = self.0.lock().expect("nobody panics with a queue in hand").pop_front();
                 next.ok_or(TryRecvError::Empty)
             }
 
-            /// Whether there is none.
-            pub fn is_empty(&self) -> bool {
+            pub(crate) fn is_empty(&self) -> bool {
                 self.0.lock().expect("nobody panics with a queue in hand").is_empty()
             }
         }
@@ -372,4 +379,77 @@ fn one_who_hurries_before_it_puts_something_there_is_found_out() {
         sender.send_quietly(0).expect("somebody reads");
         sender.ring();
     });
+}
+
+/// One thing, whose end is counted.
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Two who put something in, and a reader that goes meanwhile. Nothing is kept, although those who might put in more are still there.
+/// `put` is how one puts it in, `go` how the reader goes.
+fn leave(
+    put: impl Fn(&Sender<Counted>, Counted) + Copy + Send + Sync + 'static,
+    go: impl Fn(Receiver<Counted>) + Send + Sync + 'static,
+) {
+    every_order(move || {
+        let bell = Bell::new();
+        let (sender, things) = bell.bounded(2);
+        let ended = Arc::new(AtomicUsize::new(0));
+        let putting: Vec<_> = (0..2)
+            .map(|_| {
+                let (sender, ended) = (sender.clone(), Arc::clone(&ended));
+                shuttle::thread::spawn(move || put(&sender, Counted(ended)))
+            })
+            .collect();
+        drop(things.try_recv());
+        go(things);
+        putting.into_iter().for_each(|one| one.join().expect("nobody panics"));
+        assert_eq!(ended.load(Ordering::SeqCst), 2, "something is kept that nobody will read");
+        assert!(sender.try_send(Counted(ended)).is_err(), "the reader has gone");
+    });
+}
+
+#[test]
+fn what_is_in_a_queue_goes_with_its_reader() {
+    leave(|sender, thing| drop(sender.send(thing)), drop);
+    leave(|sender, thing| drop(sender.try_send(thing)), drop);
+    leave(|sender, thing| drop(sender.send_in_time(thing, &Patience::default())), drop);
+    leave(|sender, thing| drop(sender.try_send_gathered(thing, &Gathering::default())), drop);
+    let quietly = |sender: &Sender<Counted>, thing| {
+        if sender.send_quietly(thing).is_ok() {
+            sender.ring();
+        }
+    };
+    leave(quietly, drop);
+}
+
+#[test]
+#[should_panic(expected = "something is kept")]
+fn a_reader_that_takes_what_is_left_before_everybody_knows_that_it_goes_is_found_out() {
+    leave(
+        |sender, thing| drop(sender.send(thing)),
+        |things| {
+            while things.try_recv().is_ok() {}
+            things.gone.store(true, Ordering::Relaxed);
+            std::mem::forget(things);
+        },
+    );
+}
+
+#[test]
+#[should_panic(expected = "something is kept")]
+fn one_who_looks_whether_the_reader_has_gone_only_before_it_puts_something_in_is_found_out() {
+    leave(
+        |sender, thing| {
+            if sender.send_quietly(thing).is_ok() {
+                sender.bell.ring();
+            }
+        },
+        drop,
+    );
 }

@@ -101,3 +101,34 @@ fn a_full_queue_and_one_without_a_reader_give_back() {
     assert_eq!(queue.send(3), Err(SendError(3)));
     assert_eq!(queue.try_send(3), Err(TrySendError::Disconnected(3)));
 }
+
+#[test]
+fn what_is_in_a_queue_is_dropped_with_its_reader_though_somebody_might_put_in_more() {
+    for _ in 0..200 {
+        let bell = Bell::new();
+        let (queue, things) = bell.bounded::<std::sync::mpsc::Sender<()>>(4);
+        let asking = queue.clone();
+        let asks = thread::spawn(move || {
+            let mut asked = 0;
+            loop {
+                let (answer, answers) = std::sync::mpsc::channel();
+                if asking.send(answer).is_err() {
+                    return asked;
+                }
+                asked += 1;
+                // There will be no answer, but the word that there is none.
+                assert!(
+                    answers
+                        .recv_timeout(LONG)
+                        .is_err_and(|error| error == std::sync::mpsc::RecvTimeoutError::Disconnected)
+                );
+            }
+        });
+        while things.is_empty() {
+            thread::yield_now();
+        }
+        drop(things);
+        assert!(asks.join().unwrap() > 0);
+        drop(queue);
+    }
+}
