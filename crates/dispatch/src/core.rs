@@ -11,7 +11,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use sluice_handoff::Sender;
 use sluice_mail::Time;
 use sluice_queue::{ChannelKey, EntryKey, Party, Queues, Turns};
 use sluice_spool::Spool;
@@ -40,6 +39,7 @@ use crate::runner::Runner;
 use crate::runs::Run;
 use crate::settle::{PendingNotice, WaitingNotices};
 use crate::sites::SitePlan;
+use crate::sync::Sender;
 use crate::timed::TimedChannels;
 
 /// A channel, configured or not.

@@ -10,7 +10,6 @@
 use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
-use sluice_handoff::Sender;
 use sluice_host::Delivery;
 use sluice_mail::notice::Action;
 use sluice_mail::{Address, Envelope, Recipient};
@@ -23,6 +22,7 @@ use crate::notice::{self, NoticeJob, PROCESS_CHANNEL};
 use crate::policy::Policy;
 use crate::record::{Fact, Facts, Promised};
 use crate::runner::StoredContent;
+use crate::sync::Sender;
 
 /// A lease as the index has it.
 pub(crate) struct LeaseJob {

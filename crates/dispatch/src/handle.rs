@@ -8,13 +8,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
-use crossbeam_channel::Receiver;
-use sluice_handoff::{Sender, TrySendError};
+use sluice_handoff::TrySendError;
 use sluice_mail::{Envelope, EnvelopeError, Recipient, Refusal, Status, Time};
 use sluice_queue::{EntryView, QueueSummary, Selector};
 use sluice_spool::{CameBack, EntryId, Health, ReadError, SealError, Spool, Stats};
@@ -28,6 +26,7 @@ use crate::policy::Policy;
 use crate::record;
 use crate::records::ReleaseRecord;
 use crate::runner::{PluginInfo, Runners};
+use crate::sync::{ArcSwap, AtomicBool, AtomicUsize, Awaited, Sender, bounded};
 use crate::ticket::{divert, lines_in, ticket};
 
 /// Commits that may be between the spool and the index. Each session has one at most, so this is above any sensible
@@ -115,7 +114,7 @@ pub(crate) struct Shared {
     pub(crate) activators_kept: std::sync::Mutex<BTreeMap<String, Time>>,
     pub(crate) thread: std::sync::Mutex<Option<JoinHandle<()>>>,
     /// Closed when the dispatcher's thread has ended: what callers of [`Handle::stop`] wait for.
-    pub(crate) ended: Receiver<()>,
+    pub(crate) ended: Awaited<()>,
 }
 
 /// The dispatcher. Cheap to clone.
@@ -519,7 +518,7 @@ impl Handle {
 /// # Errors
 /// [`Busy`] when it could not be asked, or the dispatcher ended before it answered.
 pub fn ask<T: Send + 'static>(question: impl FnOnce(Answer<T>) -> Result<(), Busy>) -> Result<T, Busy> {
-    let (sender, receiver) = crossbeam_channel::bounded(1);
+    let (sender, receiver) = bounded(1);
     question(Box::new(move |answer| {
         let _ = sender.send(answer);
     }))?;

@@ -52,6 +52,8 @@ mod plugins;
 mod policy;
 mod record;
 mod records;
+#[cfg(test)]
+mod rehearsal;
 mod release;
 mod reload;
 mod renew;
@@ -65,6 +67,7 @@ mod settle;
 mod simulation;
 mod sites;
 mod state;
+mod sync;
 mod ticket;
 mod timed;
 mod told;

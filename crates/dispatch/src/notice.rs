@@ -15,7 +15,6 @@
 use std::sync::Arc;
 
 use sluice_config::{Channel, NoticeTerms, PostmasterCopies};
-use sluice_handoff::Sender;
 use sluice_mail::notice::{Action, Notice, Report, Returned};
 use sluice_mail::wire::{self, Unstuffer};
 use sluice_mail::{
@@ -31,6 +30,7 @@ use crate::desk::{self, open_recipients};
 use crate::event::{Event, Loaded, NoticeEnd};
 use crate::handle::CommitError;
 use crate::record;
+use crate::sync::Sender;
 use crate::ticket::ticket;
 
 /// The source channel of mail that the house itself makes.

@@ -6,13 +6,11 @@
 //! Events are taken in batches, arrivals first: who asks about the queue after a message was acknowledged sees it there.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
-use crossbeam_channel::{Sender, bounded, unbounded};
-use sluice_handoff::{Bell, Receiver};
+use crossbeam_channel::unbounded;
 use sluice_mail::Time;
 use sluice_queue::Queues;
 use sluice_spool::{Live, Spool};
@@ -31,6 +29,7 @@ use crate::notice::NoticeJob;
 use crate::order::ReleaseId;
 use crate::policy::Policy;
 use crate::runner::Runners;
+use crate::sync::{ArcSwap, AtomicBool, AtomicUsize, Bell, Receiver, bounded};
 
 /// Most events taken before what follows from them is started.
 const BATCH: usize = 1024;
@@ -74,10 +73,12 @@ impl Dispatcher {
     /// The machine gives no thread.
     pub fn start(parts: Parts) -> io::Result<Handle> {
         let clock = Arc::clone(&parts.clock);
-        let Assembled { core, ways_in, desk, jobs, ended, handle } = Assembled::of(parts, Arc::new(Threads));
+        let Assembled { mut core, ways_in, desk, jobs, ended, handle } =
+            Assembled::of(parts, Arc::new(Threads));
         std::thread::Builder::new().name("dispatch-desk".to_owned()).spawn(move || desk.run(&jobs))?;
         let thread = std::thread::Builder::new().name("dispatch".to_owned()).spawn(move || {
-            run(core, &ways_in, &*clock);
+            run(&mut core, &ways_in, &*clock);
+            core.end(clock.now());
             drop(ended);
         })?;
         if let Ok(mut place) = handle.shared.thread.lock() {
@@ -108,7 +109,7 @@ pub(crate) struct Assembled {
     pub(crate) desk: Desk,
     pub(crate) jobs: crossbeam_channel::Receiver<Box<NoticeJob>>,
     /// Dropped when the loop has ended.
-    pub(crate) ended: Sender<()>,
+    pub(crate) ended: crossbeam_channel::Sender<()>,
     pub(crate) handle: Handle,
 }
 
@@ -194,7 +195,8 @@ impl Assembled {
     }
 }
 
-fn run(mut core: Core, ways_in: &WaysIn, clock: &dyn Clock) {
+/// The loop, until the dispatcher has stopped; the end is the caller's to make.
+pub(crate) fn run(core: &mut Core, ways_in: &WaysIn, clock: &dyn Clock) {
     loop {
         let reading = clock.reading();
         let now = reading.0;
@@ -211,7 +213,6 @@ fn run(mut core: Core, ways_in: &WaysIn, clock: &dyn Clock) {
             core.take_in(ways_in, reading.0);
         }
     }
-    core.end(clock.now());
 }
 
 /// Whether the loop goes on.
