@@ -13,15 +13,18 @@
 //! The conversation (`asking`), the times (`sluice_config::Timetable`), and the mail, which comes in by the listeners.
 
 mod run;
+mod sync;
 mod watch;
 
-use std::collections::BTreeMap;
+#[cfg(test)]
+mod rehearsal;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
-use parking_lot::Mutex;
 use sluice_admin::protocol::ActivatorRow;
 use sluice_config::{Activator, Config};
 use sluice_dispatch::{Clock as _, ClockWatch, Jump, SystemClock};
@@ -31,6 +34,7 @@ use tokio::runtime::Handle;
 use crate::asking::Standing;
 use crate::hub::Hub;
 use run::Outcome;
+use sync::{AtomicUsize, Mutex};
 
 pub(crate) use watch::Watched;
 
@@ -40,6 +44,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const LATER: [Duration; 6] = [minutes(1), minutes(2), minutes(5), minutes(15), minutes(30), minutes(60)];
 /// The same for one that refuses.
 const REFUSED: [Duration; 4] = [minutes(60), minutes(120), minutes(240), minutes(480)];
+/// Addresses, and domains, of mail that comes while a server is being asked; of more than that none is kept in mind.
+const EARLY_MAX: usize = 1000;
 /// Times outside the windows that are passed over in looking for one inside.
 const TIMES_PASSED_OVER_MAX: usize = 1000;
 
@@ -55,7 +61,7 @@ pub(crate) struct Activators {
     found: Mutex<BTreeMap<String, Time>>,
     /// What the dispatcher has been told of that.
     told: Mutex<BTreeMap<String, Time>>,
-    /// How many of them wait for mail: most of the time none, and then accepted mail is not looked at.
+    /// How many of them wait for mail, or may be promised some now: most of the time none, and then accepted mail is not looked at.
     watching: AtomicUsize,
     /// Whether somebody sets the clock.
     clock: Mutex<ClockWatch>,
@@ -71,6 +77,8 @@ struct State {
     /// The moments of its schedule up to this time need nobody any more: the server has answered.
     kept: Time,
     running: bool,
+    /// What has come while it was being asked: a server may send before its promise is understood.
+    early: Early,
     runs: u64,
     last_run: Option<Time>,
     last: Option<(Standing, String)>,
@@ -86,6 +94,29 @@ struct Watch {
     server: Option<IpAddr>,
     names: Vec<String>,
     promise: String,
+}
+
+/// Mail that came while a server was being asked.
+#[derive(Default)]
+struct Early {
+    from: BTreeSet<IpAddr>,
+    domains: BTreeSet<String>,
+}
+
+impl Early {
+    fn came(&mut self, from: IpAddr, domains: &[String]) {
+        if self.from.len() < EARLY_MAX {
+            self.from.insert(from);
+        }
+        let room = EARLY_MAX - self.domains.len();
+        self.domains.extend(domains.iter().take(room).cloned());
+    }
+
+    /// Whether some of it is what was promised.
+    fn keeps(&self, watch: &Watch) -> bool {
+        self.from.iter().any(|from| watch.is_kept_by(*from, &[]))
+            || self.domains.iter().any(|domain| watch.is_asked(domain))
+    }
 }
 
 /// The clock on the wall, which timetables go by.
@@ -159,12 +190,31 @@ impl Activators {
         }
     }
 
-    /// Brings the states in line with the configuration and gives those that are to run now, marked as running.
+    /// Gives those that are to run now, marked as running.
     fn due(&self, config: &Config, now: Time) -> Vec<Activator> {
         let mut states = self.states.lock();
+        self.bring_in_line(&mut states, config, now);
+        let mut due = Vec::new();
+        for state in states.values_mut() {
+            if !state.running && state.next.is_some_and(|next| next <= now) {
+                state.begins();
+                due.push(state.activator.clone());
+            }
+        }
+        self.count(&states);
+        due
+    }
+
+    /// Whether anybody has to look at mail.
+    fn count(&self, states: &BTreeMap<String, State>) {
+        let watching = states.values().filter(|state| state.running || state.watch.is_some());
+        self.watching.store(watching.count(), Ordering::Relaxed);
+    }
+
+    /// Brings the states in line with the configuration, and says what was waited for in vain.
+    fn bring_in_line(&self, states: &mut BTreeMap<String, State>, config: &Config, now: Time) {
         let list = config.sites.activators();
         states.retain(|name, _| list.iter().any(|one| *one.name == **name));
-        let mut due = Vec::new();
         for activator in list {
             let state = states.entry(activator.name.to_string()).or_insert_with(|| {
                 let kept = self.found.lock().remove(&*activator.name).map_or(now, |kept| kept.min(now));
@@ -172,8 +222,8 @@ impl Activators {
             });
             if state.activator != *activator {
                 // Somebody changed it, perhaps because of what it met: it starts afresh.
-                let (running, runs) = (state.running, state.runs);
-                *state = State { running, runs, ..State::new(activator, now, now) };
+                let (running, runs, early) = (state.running, state.runs, std::mem::take(&mut state.early));
+                *state = State { running, runs, early, ..State::new(activator, now, now) };
             }
             if state.watch.as_ref().is_some_and(|watch| watch.until <= now)
                 && let Some(watch) = state.watch.take()
@@ -183,13 +233,8 @@ impl Activators {
                 tracing::error!(activator = %activator.name, server = %activator.server, alert, "activator: promised mail did not come");
                 state.alert = Some(alert);
             }
-            if !state.running && state.next.is_some_and(|next| next <= now) {
-                state.running = true;
-                due.push(activator.clone());
-            }
         }
-        self.watching.store(states.values().filter(|state| state.watch.is_some()).count(), Ordering::Relaxed);
-        due
+        self.count(states);
     }
 
     /// Has it written down up to when they have been asked, where that has changed.
@@ -222,12 +267,15 @@ impl Activators {
             tracing::warn!(activator = %name, %server, warning, "activator");
         }
         let mut states = self.states.lock();
-        let Some(state) = states.get_mut(&**name) else { return };
+        let Some(state) = states.get_mut(&**name) else { return self.count(&states) };
         state.running = false;
+        let early = std::mem::take(&mut state.early);
+        // As it is now: a reload may have come in the middle.
+        let activator = state.activator.clone();
         state.last_run = Some(now);
         state.runs += 1;
         state.last = Some((standing, words.clone()));
-        let scheduled = first(activator, now);
+        let scheduled = first(&activator, now);
         if asked && standing != Standing::Later {
             state.kept = now;
         }
@@ -235,7 +283,7 @@ impl Activators {
         // Only who is asked by the clock is asked again by it.
         state.next = scheduled.map(|scheduled| match standing {
             Standing::Done => scheduled,
-            Standing::Later => opened(activator, now.plus(nth(&LATER))).unwrap_or(scheduled),
+            Standing::Later => opened(&activator, now.plus(nth(&LATER))).unwrap_or(scheduled),
             Standing::Refused => scheduled.max(now.plus(nth(&REFUSED))),
         });
         match standing {
@@ -253,9 +301,10 @@ impl Activators {
             }
         }
         if let Some((server, names, promise)) = promise {
-            state.watch = Some(Watch { until: now.plus(activator.watch), server, names, promise });
-            self.watching.fetch_add(1, Ordering::Relaxed);
+            let watch = Watch { until: now.plus(activator.watch), server, names, promise };
+            state.watch = (!early.keeps(&watch)).then_some(watch);
         }
+        self.count(&states);
     }
 
     /// Has one ask its server now. Gives its row as it is then: running; the run is over when `runs` has grown.
@@ -289,18 +338,13 @@ impl Activators {
 
     /// Marks one as running; an error when it is.
     fn mark(&self, config: &Config, name: &str, now: Time) -> Result<(), RunError> {
-        // Others that are due stay so: their mark is taken back.
-        let also_due = self.due(config, now);
         let mut states = self.states.lock();
-        for other in &also_due {
-            if let Some(state) = states.get_mut(&*other.name) {
-                state.running = false;
-            }
-        }
+        self.bring_in_line(&mut states, config, now);
         match states.get_mut(name) {
             Some(state) if state.running => Err(RunError::Busy),
             Some(state) => {
-                state.running = true;
+                state.begins();
+                self.count(&states);
                 Ok(())
             }
             None => Err(RunError::Unknown(None)),
@@ -317,13 +361,9 @@ impl Activators {
         // ago would count as late.
         self.watch_clock(reading);
         let now = reading.0;
-        // States are there for all of them then.
-        for activator in self.due(config, now) {
-            if let Some(state) = self.states.lock().get_mut(&*activator.name) {
-                state.running = false;
-            }
-        }
         let mut states = self.states.lock();
+        // States are there for all of them then.
+        self.bring_in_line(&mut states, config, now);
         let marked = states.iter_mut().filter(|(_, state)| state.activator.on_link_up);
         marked
             .map(|(name, state)| {
@@ -356,7 +396,7 @@ impl Activators {
         config.sites.activators().iter().map(row).collect()
     }
 
-    /// Whether some activator waits for mail that was promised.
+    /// Whether some activator waits for mail that was promised, or may be promised some now.
     pub(crate) fn is_watching(&self) -> bool {
         self.watching.load(Ordering::Relaxed) > 0
     }
@@ -368,8 +408,11 @@ impl Activators {
             if state.watch.as_ref().is_some_and(|watch| watch.is_kept_by(from, domains)) {
                 state.watch = None;
             }
+            if state.running {
+                state.early.came(from, domains);
+            }
         }
-        self.watching.store(states.values().filter(|state| state.watch.is_some()).count(), Ordering::Relaxed);
+        self.count(&states);
     }
 }
 
@@ -395,6 +438,7 @@ impl State {
             next,
             kept,
             running: false,
+            early: Early::default(),
             runs: 0,
             last_run: None,
             last: None,
@@ -402,6 +446,12 @@ impl State {
             failures: 0,
             watch: None,
         }
+    }
+
+    /// Its server is asked from now on.
+    fn begins(&mut self) {
+        self.running = true;
+        self.early = Early::default();
     }
 }
 
@@ -439,18 +489,20 @@ fn opened(activator: &Activator, time: Time) -> Option<Time> {
 impl Watch {
     /// Whether such a message is what was promised: from that server, or for a name that was asked for.
     fn is_kept_by(&self, from: IpAddr, domains: &[String]) -> bool {
+        self.server == Some(from) || domains.iter().any(|domain| self.is_asked(domain))
+    }
+
+    /// Whether a recipient's domain is among the names that were asked for.
+    fn is_asked(&self, domain: &str) -> bool {
         // Names are as DNS has them; a recipient's domain may be in its own script.
-        let is_asked = |domain: &String| {
-            let domain = sluice_mail::a_labels(domain);
-            self.names.iter().any(|name| match name.strip_prefix('@') {
-                Some(name) => {
-                    let name = sluice_mail::a_labels(name);
-                    domain.strip_suffix(&*name).is_some_and(|front| front.is_empty() || front.ends_with('.'))
-                }
-                None => domain == sluice_mail::a_labels(name),
-            })
-        };
-        self.server == Some(from) || domains.iter().any(is_asked)
+        let domain = sluice_mail::a_labels(domain);
+        self.names.iter().any(|name| match name.strip_prefix('@') {
+            Some(name) => {
+                let name = sluice_mail::a_labels(name);
+                domain.strip_suffix(&*name).is_some_and(|front| front.is_empty() || front.ends_with('.'))
+            }
+            None => domain == sluice_mail::a_labels(name),
+        })
     }
 }
 
