@@ -16,11 +16,12 @@
 //! `SLUICE_SEEDS=n` runs so many.
 //!
 //! # Not here
-//! Sockets and deadlines of sessions, TLS and logins (`smtpd`), aliases, access tables, filters and headers (the program's own intake), real
-//! plugins, processes and threads (`host`, `isolate`), activators (the program).
+//! Sockets and deadlines of sessions, TLS and logins (`smtpd`), aliases, access tables and headers (the program's own intake), real
+//! plugins, filters, processes and threads (`host`, `isolate`, the program), activators (the program).
 
 mod chance;
 mod door;
+mod filters;
 mod hub;
 mod ledger;
 mod network;
@@ -108,6 +109,12 @@ fn what_may_happen_does_happen_within_a_hundred_seeds() {
         "the line is cut",
         "gives up: 4",
         "HOLDFOR",
+        "will Redirect",
+        "will Mark",
+        "a verdict",
+        "the filter refuses it",
+        "the filter has failed",
+        " and [EntryId",
         "MT-PRIORITY",
         "a peer takes",
         "a peer refuses",

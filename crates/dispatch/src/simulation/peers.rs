@@ -235,7 +235,7 @@ impl Intake for PeerDoor {
     ) -> Result<Vec<Accepted>, Refusal> {
         let is_meant = self.expected.recipients.iter().any(|(address, _)| address == path);
         assert!(is_meant, "{path} is none of {:?}", self.expected);
-        self.mood(6, Some(path))?;
+        self.mood(4, Some(path))?;
         let recipient = sluice_mail::Recipient {
             address: path.to_owned(),
             original: path.to_owned(),

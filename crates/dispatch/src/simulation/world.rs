@@ -23,6 +23,7 @@ use tempfile::TempDir;
 
 use super::chance::Chance;
 use super::door::Wall;
+use super::filters::Questions;
 use super::hub::Hub;
 use super::ledger::{Back, Ledger, by_itself};
 use super::planted::Plant;
@@ -77,6 +78,7 @@ pub(super) type Answers = Arc<Mutex<Vec<Answer>>>;
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Client,
+    Verdict,
     Spool,
     Round,
     Desk,
@@ -112,6 +114,8 @@ pub(super) struct World {
     sessions: Vec<Session>,
     peers: Peers,
     answers: Answers,
+    /// What filters were asked, and have not answered.
+    questions: Questions,
     /// What plugins have said since the dispatcher last took something in.
     said: Vec<Back>,
     /// What was asked for since then.
@@ -175,6 +179,7 @@ impl World {
             sessions: Vec::new(),
             peers: Peers::new(plant),
             answers: Answers::default(),
+            questions: Questions::default(),
             said: Vec::new(),
             asked: Vec::new(),
             acts: Vec::new(),
@@ -246,11 +251,12 @@ impl World {
         let rare = |chance: &mut Chance, most: usize| chance.below(most + 1);
         let weights = [
             (26, Step::Client),
+            (8, Step::Verdict),
             (18, Step::Spool),
             (30, Step::Round),
             (18, Step::Desk),
             (6, Step::Work),
-            (26, Step::Plugin),
+            (34, Step::Plugin),
             (16, Step::Peer),
             (rare(&mut self.chance, 6), Step::Order),
             (rare(&mut self.chance, 8), Step::Act),
@@ -268,6 +274,9 @@ impl World {
         for _ in 0..steps {
             match self.chance.weighed(&weights) {
                 Step::Client => self.client(),
+                Step::Verdict => {
+                    self.verdict();
+                }
                 Step::Spool => self.spool(),
                 Step::Round => {
                     self.round();
@@ -499,6 +508,10 @@ impl World {
         self.wall.store(self.now.0, Ordering::Relaxed);
         self.note(format!("the clock is set {} by {by:?}", if is_back { "back" } else { "forward" }));
         if is_back {
+            // What has ended by itself may have been noted as ended, and by the new time it has not.
+            let ended: Vec<Shut> =
+                self.snapshots[self.answered..].iter().map(|one| one.clone().at(before)).collect();
+            self.snapshots.extend(ended);
             self.snapshots.push(self.shut.clone());
         }
         let core = &alive(&self.hub).core;

@@ -10,11 +10,12 @@ use sluice_mail::Envelope;
 use sluice_spool::EntryId;
 
 use super::super::chance::Chance;
-use super::super::door::{Door, REFUSED, refusal};
+use super::super::door::{Door, Holds, REFUSED, refusal};
+use super::super::filters::{Filter, Verdict};
 use super::super::ledger::Standing;
 use super::super::network::{Heard, Line, Serving};
 use super::super::peers::unstuffed;
-use super::super::scenery::PLACES;
+use super::super::scenery::{CHANNELS, PLACES};
 use super::World;
 
 /// Clients at once.
@@ -65,6 +66,14 @@ struct Client {
     is_over: bool,
 }
 
+/// A copy of a message, as it was handed on: the hub has answered for it, or not yet.
+struct Committed {
+    id: EntryId,
+    envelope: Envelope,
+    content: Vec<u8>,
+    is_safe: bool,
+}
+
 /// A client, its line, and the session that it talks with.
 pub(super) struct Session {
     pub(super) number: u64,
@@ -74,8 +83,9 @@ pub(super) struct Session {
     sent: Sent,
     /// The network may cut it.
     is_doomed: bool,
-    /// What it has committed: the hub has answered for it, or not yet.
-    committed: Option<(EntryId, bool)>,
+    filter: Option<Filter>,
+    /// What it has committed, copy by copy.
+    committed: Vec<Committed>,
 }
 
 impl Client {
@@ -142,20 +152,58 @@ impl Sent {
         self.recipients.iter().map(|(path, _)| path.as_str()).filter(|path| refusal(path).is_none())
     }
 
-    /// What has come of it at the intake: all of it, and nothing else.
-    fn check(&self, envelope: &Envelope, content: &[u8]) {
+    /// Each recipient is accounted for once: in one of the copies, and as the filter wanted it.
+    fn account(&self, copies: &[Committed], filter: Option<&Filter>) {
+        let (mut left, mut has_redirected): (Vec<&str>, bool) = (self.expected().collect(), false);
+        for copy in copies {
+            for one in &copy.envelope.recipients {
+                if filter.is_some_and(|filter| one.original == filter.instead()) {
+                    has_redirected = true;
+                    continue;
+                }
+                let at = left.iter().position(|path| *path == one.original);
+                let at = at.unwrap_or_else(|| panic!("{one:?} is not expected, or comes twice: {self:?}"));
+                left.remove(at);
+                let verdict = filter.filter(|filter| filter.channel == one.channel);
+                match verdict.map_or(Verdict::Accept, |filter| filter.verdict) {
+                    Verdict::Accept => {}
+                    Verdict::Mark => {
+                        let mark = verdict.map(Filter::mark).unwrap_or_default();
+                        assert!(copy.content.starts_with(mark.as_bytes()), "{one:?} has no mark");
+                    }
+                    Verdict::Hold => assert!(copy.envelope.held, "{one:?} is not on hold"),
+                    other => panic!("{one:?} comes all the same: {other:?}"),
+                }
+            }
+        }
+        let is_elsewhere = |path: &&str| {
+            let filter = filter.filter(|one| one.verdict == Verdict::Redirect && has_redirected);
+            let domain = path.split('@').nth(1);
+            filter.is_some_and(|one| {
+                PLACES.iter().any(|place| place.0 == one.channel && Some(place.1) == domain)
+            })
+        };
+        assert!(left.iter().all(is_elsewhere), "{left:?} are in no copy of {self:?}");
+    }
+
+    /// One copy of it at the intake: for some of its recipients, and nothing but what was sent, or what the filter has made of that.
+    fn check(&self, envelope: &Envelope, content: &[u8], filter: Option<&Filter>) {
         assert_eq!(envelope.sender, self.sender);
-        let recipients = envelope.recipients.iter().map(|one| one.original.as_str());
-        assert!(recipients.eq(self.expected()), "{envelope:?} is not for those in {self:?}");
-        for (recipient, (_, params)) in
-            envelope.recipients.iter().zip(self.recipients.iter().filter(|(path, _)| refusal(path).is_none()))
-        {
+        assert!(!envelope.recipients.is_empty(), "a copy for nobody: {self:?}");
+        for recipient in &envelope.recipients {
+            let place = (recipient.channel.as_str(), recipient.domain.as_str());
+            assert!(PLACES.contains(&place), "{recipient:?} goes nowhere");
+            if filter.is_some_and(|filter| recipient.original == filter.instead()) {
+                continue;
+            }
+            let sent = self.recipients.iter().find(|(path, _)| *path == recipient.original);
+            let Some((_, params)) = sent else { panic!("{recipient:?} is none of {self:?}") };
             let notify = recipient.wishes.notify;
             let said = if notify.is_default() { String::new() } else { format!(" NOTIFY={notify}") };
             assert_eq!(said, *params, "{recipient:?}");
-            let place = (recipient.channel.as_str(), recipient.domain.as_str());
-            assert!(PLACES.contains(&place), "{recipient:?} goes nowhere");
         }
+        let mark = filter.filter(|one| one.verdict == Verdict::Mark).map(Filter::mark).unwrap_or_default();
+        let content = content.strip_prefix(mark.as_bytes()).unwrap_or(content);
         let promised = envelope.deferred_until.map(|date| date.since(envelope.arrived).as_secs());
         assert_eq!(promised, self.later_secs, "{envelope:?}");
         assert_eq!(envelope.wishes.priority.map(|one| one.number()), self.priority, "{envelope:?}");
@@ -284,7 +332,7 @@ impl World {
     }
 
     fn answered(&mut self, which: usize, asked: Asked, code: u16, text: &str) {
-        let Session { number, client, sent, committed, .. } = &mut self.sessions[which];
+        let Session { number, client, sent, filter, committed, .. } = &mut self.sessions[which];
         let number = *number;
         let is_fine = (200..400).contains(&code);
         let path = |index: usize| sent.recipients[index].0.as_str();
@@ -297,11 +345,17 @@ impl World {
                 assert!(is_right, "{} is fine, and hears {text}", path(index));
             }
             Asked::End if is_fine => {
-                let Some((id, true)) = *committed else { panic!("{committed:?}, and hears {text}") };
-                assert!(text.contains(&id.to_string()), "{id} hears {text}");
-                let message = self.ledger.messages.get_mut(&id).expect("it was begun");
-                message.standing = Standing::Acknowledged;
-                self.note(format!("250 {id}"));
+                let is_safe = !committed.is_empty() && committed.iter().all(|one| one.is_safe);
+                assert!(is_safe, "nobody answers for all of it, and client {number} hears {text}");
+                sent.account(committed, filter.as_ref());
+                let ids: Vec<EntryId> = committed.iter().map(|one| one.id).collect();
+                assert!(text.contains(&ids[0].to_string()), "{ids:?} hears {text}");
+                for id in &ids {
+                    let message = self.ledger.messages.get_mut(id).expect("it was begun");
+                    message.standing = Standing::Acknowledged;
+                }
+                let others = if ids.len() > 1 { format!(" and {:?}", &ids[1..]) } else { String::new() };
+                self.note(format!("250 {}{others}", ids[0]));
             }
             Asked::Quit => client.is_over = true,
             Asked::End | Asked::Chunk if !is_fine => {
@@ -319,8 +373,9 @@ impl World {
     /// What a session has handed on is what its client has sent.
     pub(super) fn begun(&mut self, number: u64, id: EntryId, envelope: Envelope, content: Vec<u8>) {
         if let Some(session) = self.sessions.iter_mut().find(|one| one.number == number) {
-            session.sent.check(&envelope, &content);
-            session.committed = Some((id, false));
+            session.sent.check(&envelope, &content, session.filter.as_ref());
+            let (envelope, content) = (envelope.clone(), content.clone());
+            session.committed.push(Committed { id, envelope, content, is_safe: false });
         }
         self.note(format!("commit {id}"));
         let core = &self.hub.as_ref().expect("a hub lives between the steps").core;
@@ -331,7 +386,7 @@ impl World {
     pub(super) fn is_safe(&mut self, number: u64, id: EntryId) {
         self.note(format!("safe {id}"));
         if let Some(session) = self.sessions.iter_mut().find(|one| one.number == number) {
-            session.committed = Some((id, true));
+            session.committed.iter_mut().filter(|one| one.id == id).for_each(|one| one.is_safe = true);
         }
     }
 
@@ -341,12 +396,15 @@ impl World {
         let groups = sent.said(&mut self.chance);
         let room = *self.chance.pick(&[16, 300, 4096, 65_536]);
         let line = Line::new(room);
+        let filter = self.filter(number);
         let door = Door {
             session: number,
             handle: self.hub().handle.clone(),
             wall: Arc::clone(&self.wall),
             answers: Arc::clone(&self.answers),
-            holds: self.chance.once_in(15),
+            holds: self.chance.weighed(&[(13, Holds::Nothing), (1, Holds::All), (1, Holds::Some)]),
+            filter: filter.clone(),
+            questions: Arc::clone(&self.questions),
             piece: *self.chance.pick(&[700, 3000, 16_000]),
         };
         let serving = Some(Serving::of(&line, Arc::new(door)));
@@ -354,7 +412,49 @@ impl World {
         self.note(format!("client {number}: {} octets to {count}{}", sent.content.len(), sent.params));
         let is_doomed = !self.is_good && self.chance.once_in(3);
         let client = Client::new(groups);
-        self.sessions.push(Session { number, line, serving, client, sent, is_doomed, committed: None });
+        self.sessions.push(Session {
+            number,
+            line,
+            serving,
+            client,
+            sent,
+            is_doomed,
+            filter,
+            committed: Vec::new(),
+        });
+    }
+
+    /// The filter that looks at what a client sends, where there is one.
+    fn filter(&mut self, number: u64) -> Option<Filter> {
+        if !self.chance.once_in(4) {
+            return None;
+        }
+        let verdict = self.chance.weighed(&[
+            (2, Verdict::Accept),
+            (1, Verdict::Refuse),
+            (1, Verdict::Fail),
+            (2, Verdict::Hold),
+            (2, Verdict::Mark),
+            (2, Verdict::Redirect),
+        ]);
+        let channel = CHANNELS[self.chance.below(CHANNELS.len())];
+        let filter = Filter { channel, verdict, number };
+        self.note(format!("a filter of {} will {verdict:?}", filter.channel));
+        Some(filter)
+    }
+
+    /// One of the filters that were asked has its verdict. Whether there was one.
+    pub(super) fn verdict(&mut self) -> bool {
+        let question = {
+            let mut questions = self.questions.lock().expect("no panic within");
+            let count = questions.len();
+            (count > 0).then(|| questions.remove(self.chance.below(count)))
+        };
+        let Some(question) = question else { return false };
+        question();
+        self.note("a verdict");
+        self.take_answers();
+        true
     }
 
     /// What the next client sends.

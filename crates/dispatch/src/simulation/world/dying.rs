@@ -48,10 +48,11 @@ pub(super) fn process_dies(
             let suspect = here.iter().position(|one| one.delivery.suspect);
             let first = suspect.unwrap_or_else(|| chance.below(here.len()));
             here[first].is_in_hand = true;
-            if chance.once_in(if suspect.is_some() { 8 } else { 2 }) {
-                here.iter_mut().for_each(|one| one.is_in_hand |= chance.once_in(2));
-            }
         }
+    }
+    let is_suspect = had.iter().any(|one| one.is_in_hand && one.delivery.suspect);
+    if chance.once_in(if is_suspect { 6 } else { 2 }) {
+        had.iter_mut().for_each(|one| one.is_in_hand |= chance.once_in(2));
     }
     let alone = had.iter().filter(|one| one.is_in_hand).count() == 1;
     let how: Arc<str> = "died of signal 11".into();
@@ -76,8 +77,12 @@ pub(super) fn process_dies(
                 Some(outcome) => outcomes.push((index, outcome)),
                 None => unsettled.push(index),
             }
-            let is_turned = delivery.next_hop.is_some();
-            said.push((index, if is_turned && word == Said::Deferred { Said::Unreachable } else { word }));
+            said.push((index, word));
+        }
+        if delivery.next_hop.is_some() && !outcomes.is_empty() {
+            // Down a turned connection nothing is put off by a step of the schedule.
+            let put_off = said.iter_mut().filter(|(_, word)| matches!(word, Said::Deferred | Said::Nothing));
+            put_off.for_each(|(_, word)| *word = Said::Unreachable);
         }
         note_words(ledger, id, &outcomes);
         let (cause, end) = match is_in_hand {

@@ -96,6 +96,9 @@ impl World {
                 did = true;
             }
             did |= self.converse();
+            while self.verdict() {
+                did = true;
+            }
             self.all_peers();
             let instant = self.instant();
             let hub = self.hub();

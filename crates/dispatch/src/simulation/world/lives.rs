@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use sluice_spool::testing::{CrashStorage, Loss};
 
 use super::super::chance::Chance;
+use super::super::filters::Questions;
 use super::super::hub::Hub;
 use super::super::plugins::Plugins;
 use super::super::scenery;
@@ -70,6 +71,7 @@ impl World {
     /// What waited for an answer gets none.
     pub(super) fn forget_life(&mut self) {
         self.answers = Answers::default();
+        self.questions = Questions::default();
         self.sessions.clear();
         self.said.clear();
         self.asked.clear();
@@ -126,6 +128,7 @@ impl World {
             }
             self.perform();
             self.converse();
+            while self.verdict() {}
             self.all_peers();
             self.pass(Duration::from_millis(10));
             if self.round() == Loop::Ends {

@@ -86,7 +86,7 @@ impl World {
             };
             if fate == Fate::Settle {
                 let lease = &mut instance.leases[which];
-                if lease.transfer.is_none() && !lease.deliveries.is_empty() && chance.once_in(3) {
+                if lease.transfer.is_none() && !lease.deliveries.is_empty() && chance.once_in(2) {
                     let delivery = lease.deliveries.remove(chance.below(lease.deliveries.len()));
                     lines.push(format!("call a peer for {}", delivery.id));
                     lease.transfer = Some(peers.call(delivery, wall, chance));
@@ -189,7 +189,16 @@ fn return_lease(
             if matches!(fate, Fate::Die | Fate::Hang) && chance.once_in(6) {
                 ledger.delivered(id, index);
             }
-            said.push((index, if fate == Fate::Untried { Said::Untried } else { Said::Nothing }));
+            let is_turned = delivery.next_hop.is_some();
+            said.push((
+                index,
+                match fate {
+                    Fate::Untried => Said::Untried,
+                    // Down a turned connection nothing is put off by a step of the schedule.
+                    _ if is_turned => Said::Unreachable,
+                    _ => Said::Nothing,
+                },
+            ));
         }
         told.push(Back { id, said, end: End::Left });
         let (token, lease, cause) = (delivery.token, lease.lease, cause.clone());
@@ -247,7 +256,8 @@ fn settle(
         }
         // Down a turned connection nothing is put off by a step of the schedule.
         let is_turned = delivery.next_hop.is_some();
-        said.push((index, if is_turned && one == Said::Deferred { Said::Unreachable } else { one }));
+        let is_put_off = matches!(one, Said::Deferred | Said::Nothing);
+        said.push((index, if is_turned && is_put_off { Said::Unreachable } else { one }));
     }
     finished(lease, delivery, said, outcomes, unsettled, ledger, told, news)
 }
