@@ -6,8 +6,23 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parts::{AtomicU32, Mutex, PoisonError};
+
+/// What gates are made of: in the program the standard library's, in the tests of this module each of their steps is, while a rehearsal
+/// goes on, a place at which shuttle decides by chance who goes on.
+pub(crate) mod parts {
+    #[cfg(test)]
+    pub(crate) use super::rehearsal::doubles::{AtomicU32, Mutex};
+    pub(crate) use std::sync::PoisonError;
+    #[cfg(not(test))]
+    pub(crate) use std::sync::{Mutex, atomic::AtomicU32};
+}
+
+#[cfg(test)]
+mod rehearsal;
 
 /// Counts the connections of one service.
 #[derive(Debug)]

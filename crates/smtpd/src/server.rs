@@ -8,7 +8,6 @@
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use sluice_smtp::replies;
@@ -18,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
+use crate::gate::parts::AtomicU32;
 use crate::gate::{Crowded, Gate};
 use crate::intake::{Connection, Intake};
 use crate::session;
