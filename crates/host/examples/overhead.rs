@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use sluice_host::{Delivery, Host, Instance, Lease, Offer, Recipient, Spec};
-use sluice_mail::{Priority, RecipientWishes, Time, Wishes};
+use sluice_mail::RecipientWishes;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::Instant;
@@ -45,15 +45,7 @@ fn main() {
                         })
                         .collect(),
                     content: content.clone(),
-                    attempts: 0,
-                    arrived: Time(0),
-                    priority: Priority::Normal,
-                    eight_bit: false,
-                    smtputf8: false,
-                    wishes: Wishes::default(),
-                    more_follows: false,
-                    next_hop: None,
-                    suspect: false,
+                    ..Delivery::blank()
                 })
                 .collect(),
         });

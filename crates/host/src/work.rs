@@ -90,6 +90,30 @@ pub struct Recipient {
 }
 
 impl Delivery {
+    /// A message from nobody to nobody, without content, that has just been accepted as far as anybody knows. Tests and measurements fill in what they are
+    /// about, and do not change when a message gets another property.
+    #[must_use]
+    pub fn blank() -> Self {
+        Self {
+            token: 0,
+            id: String::new(),
+            sender: String::new(),
+            source_channel: String::new(),
+            domain: "".into(),
+            recipients: Vec::new(),
+            content: Arc::new(Vec::new()),
+            attempts: 0,
+            arrived: Time(0),
+            priority: Priority::Normal,
+            eight_bit: false,
+            smtputf8: false,
+            wishes: Wishes::default(),
+            more_follows: false,
+            next_hop: None,
+            suspect: false,
+        }
+    }
+
     /// How soon it is to be transferred: what MAIL said, else what its header says.
     #[must_use]
     pub fn transfer_priority(&self) -> TransferPriority {

@@ -7,7 +7,7 @@ use sluice_host::{
     Spec,
 };
 use sluice_isolate::{Isolated, Limits, Program};
-use sluice_mail::{Handover, Outcome, Priority, RecipientWishes, Status, Time, Wishes};
+use sluice_mail::{Handover, Outcome, RecipientWishes, Status};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -54,15 +54,7 @@ fn delivery(token: u64, domain: &Arc<str>, content: &Arc<InFile>) -> Delivery {
             wishes: RecipientWishes::default(),
         }],
         content: Arc::clone(content) as Arc<dyn Content>,
-        attempts: 0,
-        arrived: Time(0),
-        priority: Priority::Normal,
-        eight_bit: false,
-        smtputf8: false,
-        wishes: Wishes::default(),
-        more_follows: false,
-        next_hop: None,
-        suspect: false,
+        ..Delivery::blank()
     }
 }
 

@@ -18,7 +18,7 @@ use crate::worker::{Answer, Worker};
 use doubles::{Condvar, Mutex};
 use shuttle::rand::{Rng, thread_rng};
 use sluice_abi as abi;
-use sluice_mail::{Handover, Outcome, Priority, Status, Time, Wishes};
+use sluice_mail::{Handover, Outcome, Status};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::c_void;
@@ -162,20 +162,10 @@ fn delivery(token: u64) -> Delivery {
     Delivery {
         token,
         id: token.to_string(),
-        sender: String::new(),
         source_channel: "l".to_owned(),
         domain: "there.example".into(),
         recipients,
-        content: Arc::new(Vec::new()),
-        attempts: 0,
-        arrived: Time(0),
-        priority: Priority::Normal,
-        eight_bit: false,
-        smtputf8: false,
-        wishes: Wishes::default(),
-        more_follows: false,
-        next_hop: None,
-        suspect: false,
+        ..Delivery::blank()
     }
 }
 

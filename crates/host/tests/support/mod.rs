@@ -2,7 +2,7 @@
 #![allow(dead_code)] // Each test program uses its part.
 
 use sluice_host::{Cause, Delivery, Host, HostEvent, Instance, Lease, Plugin, Recipient, Setting, Spec};
-use sluice_mail::{Outcome, Priority, RecipientWishes, Time, Wishes};
+use sluice_mail::{Outcome, RecipientWishes, Time};
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -112,15 +112,8 @@ pub(crate) fn delivery(number: u64, recipients: &[u32]) -> Delivery {
         domain: "site.example".into(),
         recipients: recipients.iter().map(recipient).collect(),
         content: Arc::new(b"Subject: test\r\n\r\n..dot\r\n".to_vec()),
-        attempts: 0,
         arrived: Time(1_000),
-        priority: Priority::Normal,
-        eight_bit: false,
-        smtputf8: false,
-        wishes: Wishes::default(),
-        more_follows: false,
-        next_hop: None,
-        suspect: false,
+        ..Delivery::blank()
     }
 }
 

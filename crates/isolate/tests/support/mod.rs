@@ -3,7 +3,7 @@
 
 use sluice_host::{Cause, Content, Delivery, Host, HostEvent, Lease, Place, Recipient, Setting, Spec};
 use sluice_isolate::{Isolated, Limits, Program};
-use sluice_mail::{Outcome, Priority, RecipientWishes, Time, Wishes};
+use sluice_mail::{Outcome, RecipientWishes};
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -146,15 +146,7 @@ impl Story {
                 })
                 .to_vec(),
             content: Arc::clone(&self.content) as Arc<dyn Content>,
-            attempts: 0,
-            arrived: Time(0),
-            priority: Priority::Normal,
-            eight_bit: false,
-            smtputf8: false,
-            wishes: Wishes::default(),
-            more_follows: false,
-            next_hop: None,
-            suspect: false,
+            ..Delivery::blank()
         }
     }
 

@@ -13,7 +13,7 @@ use sluice_host::{
     Cause, Content, Delivery, FrontDoor, Guise, Host, HostEvent, Instance, Lease, Plugin, Recipient, Setting,
     Spec, Submission,
 };
-use sluice_mail::{Handover, Outcome, Priority, RecipientWishes, Status, Time, Wishes};
+use sluice_mail::{Handover, Outcome, RecipientWishes, Status, Time};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -404,15 +404,8 @@ pub(super) fn with_content(number: usize, addresses: &[&str], content: Arc<dyn C
         domain: "check.example".into(),
         recipients: addresses.iter().enumerate().map(recipient).collect(),
         content,
-        attempts: 0,
         arrived: Time::from(std::time::SystemTime::now()),
-        priority: Priority::Normal,
-        eight_bit: false,
-        smtputf8: false,
-        wishes: Wishes::default(),
-        more_follows: false,
-        next_hop: None,
-        suspect: false,
+        ..Delivery::blank()
     }
 }
 
