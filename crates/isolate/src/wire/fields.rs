@@ -34,17 +34,25 @@ pub struct Frames {
     at: usize,
     /// How much of `octets` has come.
     filled: usize,
+    /// The last read had room for no more.
+    was_full: bool,
+    /// Reads in a row that used little of the room.
+    small: u8,
     body_max: usize,
 }
 
-/// Room that is offered for one read.
+/// The most room that is offered for one read.
 const ROOM: usize = 256 << 10;
+/// The least. There is one of these for each process that lives, and most of them have nothing to say.
+const ROOM_MIN: usize = 16 << 10;
+/// After so many reads in a row that used little of it, there is half as much.
+const SMALL_READS: u8 = 16;
 
 impl Frames {
     /// For frames with bodies of at most so many octets.
     #[must_use]
     pub fn new(body_max: usize) -> Frames {
-        Frames { octets: vec![0; ROOM], at: 0, filled: 0, body_max }
+        Frames { octets: vec![0; ROOM_MIN], at: 0, filled: 0, was_full: false, small: 0, body_max }
     }
 
     /// Where the next octets are to be put. Then call [`came`](Self::came).
@@ -54,8 +62,17 @@ impl Frames {
             self.filled -= self.at;
             self.at = 0;
         }
-        if self.octets.len() - self.filled < ROOM / 2 {
-            self.octets.resize(self.filled + ROOM, 0);
+        let room = self.octets.len().clamp(ROOM_MIN, ROOM);
+        let free = self.octets.len() - self.filled;
+        if std::mem::take(&mut self.was_full) && room < ROOM {
+            self.octets.resize(self.filled + 2 * room, 0);
+        } else if free < room / 2 {
+            // A frame is larger than what one read gives.
+            self.octets.resize(self.filled + room, 0);
+        } else if self.filled == 0 && self.octets.len() > ROOM_MIN && self.small >= SMALL_READS {
+            self.small = 0;
+            self.octets.truncate((self.octets.len() / 2).max(ROOM_MIN));
+            self.octets.shrink_to_fit();
         }
         &mut self.octets[self.filled..]
     }
@@ -63,6 +80,8 @@ impl Frames {
     /// So many octets were put there.
     pub fn came(&mut self, count: usize) {
         self.filled = (self.filled + count).min(self.octets.len());
+        self.small = if count < self.octets.len() / 8 { self.small.saturating_add(1) } else { 0 };
+        self.was_full = self.filled == self.octets.len();
         // What one large frame needed is not kept for ever.
         if self.octets.len() > 8 * ROOM && self.filled < ROOM {
             self.octets.truncate(2 * ROOM);

@@ -146,6 +146,38 @@ fn a_channel_has_been_created_or_there_is_a_reason() {
 }
 
 #[test]
+fn room_follows_what_comes() {
+    let mut frames = Frames::new(TO_HUB_MAX);
+    let frame = [&[0, 1, 0, 0, 9, 0, 0, 0][..], &[7; 256]].concat();
+    // Whole frames, as many as there is room for or one, and what room there was.
+    let mut read = |fills: bool| {
+        let room = frames.room();
+        let size = room.len();
+        // A frame that ends elsewhere than the room would be taken together with what comes next.
+        let count = if fills { size } else { frame.len() };
+        room[..count].iter_mut().zip(frame.iter().cycle()).for_each(|(to, from)| *to = *from);
+        frames.came(count);
+        while frames.next_frame().expect("frames").is_some() {}
+        if fills {
+            // The rest of the last one.
+            let rest = (frame.len() - size % frame.len()) % frame.len();
+            let room = frames.room();
+            let from = frame.len() - rest;
+            room[..rest].copy_from_slice(&frame[from..]);
+            frames.came(rest);
+            while frames.next_frame().expect("frames").is_some() {}
+        }
+        size
+    };
+    assert_eq!([(); 4].map(|()| read(false)), [16 << 10; 4], "who says little has little");
+    let full = [(); 12].map(|()| read(true));
+    assert!(full.iter().max() >= Some(&(128 << 10)), "{full:?}");
+    assert!(full.iter().all(|size| *size <= 768 << 10), "{full:?}");
+    let quiet = [(); 200].map(|()| read(false));
+    assert_eq!(quiet[199], 16 << 10, "{quiet:?}");
+}
+
+#[test]
 fn heads_that_are_none_are_found_at_once() {
     let put = |head: [u8; 8]| {
         let mut frames = Frames::new(TO_HUB_MAX);
