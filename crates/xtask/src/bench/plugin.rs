@@ -14,6 +14,12 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
+
+/// Turns beside a way of misbehaving of which nothing is decided, at most.
+const TURNS_MAX: usize = 40;
+/// For each way of misbehaving, on the average: fifty of them in nine minutes.
+const TIME: Duration = Duration::from_secs(10);
 
 const RESULTS: &str = "benches/results/plugin.json";
 
@@ -32,8 +38,8 @@ pub(crate) struct PluginOptions {
     /// Only beside this way of misbehaving, such as `hang`; may be repeated. The results are shown and not kept
     #[arg(long, value_name = "MODE", conflicts_with = "edge")]
     mode: Vec<String>,
-    /// Turns beside each way of misbehaving
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    /// Turns beside each way of misbehaving, at least: more where nothing is decided, as long as there is time
+    #[arg(long, value_name = "N", default_value_t = 6)]
     turns: usize,
     /// The profile of the hub in which a plugin misbehaves
     #[arg(long, default_value = "release")]
@@ -54,8 +60,14 @@ pub(crate) fn plugin(options: &PluginOptions) -> Result<()> {
     }
     if !options.edge {
         let size = match options.small {
-            true => Size { bad: 500, good: 300, turns: 1 },
-            false => Size { bad: 10_000, good: 6000, turns: options.turns.max(1) },
+            true => Size { bad: 500, good: 300, turns: 1, turns_max: 1, time: Duration::ZERO },
+            false => Size {
+                bad: 10_000,
+                good: 1500,
+                turns: options.turns.max(1),
+                turns_max: options.turns.max(TURNS_MAX),
+                time: TIME,
+            },
         };
         let mut measured = neighbour(&options.profile, size, &options.mode)?;
         measured["machine"] = machine();

@@ -6,7 +6,7 @@ use crate::bench::sinks::FastSink;
 use crate::bench::usage::cpu_seconds;
 use crate::bench::{listening, soon, sources};
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sluice_testkit::free_port;
 use std::fmt::Write as _;
 use std::fs;
@@ -44,6 +44,59 @@ impl Memory {
     #[allow(clippy::cast_precision_loss)] // KiB of a process
     pub(super) fn own_mib(self) -> f64 {
         self.own as f64 / 1024.0
+    }
+}
+
+/// Octets that a delivery of `leaks` keeps for ever, at most: its recipient and what belongs to it.
+const LEAK: u64 = 512;
+/// What the allocator may keep, in KiB: a mebibyte at the end of each of two arenas for each processor (`spool::allocator`), and one for
+/// what the hub has met since, such as instances of channels.
+pub(super) fn besides() -> u64 {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    (2 * processors + 1) << 10
+}
+
+/// KiB that a thread has beside its stack: what it reads into, and what the allocator keeps for it alone.
+const BESIDE_STACK: u64 = 64;
+
+/// The end of a sentence that begins with the memory.
+pub(super) const fn said(comes_back: bool) -> &'static str {
+    if comes_back { "returns" } else { "does not return" }
+}
+
+/// What is left behind by design, in KiB: threads that were not there before, with their stacks, for nobody can end one that hangs in a
+/// plugin; and what a plugin has lost.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Left {
+    threads: usize,
+    stacks: u64,
+    leaked: u64,
+}
+
+impl Left {
+    pub(super) fn comes_back(&self, before: Memory, now: Memory) -> bool {
+        now.own <= before.own + self.of_threads() + self.leaked + besides()
+    }
+
+    const fn of_threads(&self) -> u64 {
+        self.stacks + self.threads as u64 * BESIDE_STACK
+    }
+
+    pub(super) fn json(&self) -> Value {
+        json!({
+            "threads": self.threads, "stacks": self.stacks, "of_threads": self.of_threads(), "leaked": self.leaked,
+        })
+    }
+}
+
+impl std::fmt::Display for Left {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Left { threads, stacks, leaked } = self;
+        let beside = self.of_threads() - stacks;
+        write!(
+            to,
+            "{threads} threads that were not there before, with {stacks} KiB of stacks and {beside} KiB beside them; at most {leaked} KiB lost by `leaks`"
+        )
     }
 }
 
@@ -154,6 +207,39 @@ impl Hub {
         Ok(Memory { own: own.context("the hub has ended")? })
     }
 
+    /// Its threads.
+    pub(super) fn threads(&self) -> Result<Vec<u32>> {
+        let folder = fs::read_dir(format!("/proc/{}/task", self.child.id())).context("the hub has ended")?;
+        Ok(folder.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+    }
+
+    /// What is there that was not with those threads.
+    pub(super) fn left(&self, before: &[u32], leaked: u64) -> Result<Left> {
+        let id = self.child.id();
+        let new: Vec<u32> = self.threads()?.into_iter().filter(|thread| !before.contains(thread)).collect();
+        let maps = fs::read_to_string(format!("/proc/{id}/smaps")).context("the hub has ended")?;
+        // A thread that waits says where its stack is: the last number but one. One that runs does not, and is soon over.
+        let places = new.iter().filter_map(|thread| {
+            let call = fs::read_to_string(format!("/proc/{id}/task/{thread}/syscall")).ok()?;
+            hexadecimal(call.split_whitespace().rev().nth(1)?)
+        });
+        let stacks = places.filter_map(|place| own_of_mapping(&maps, place)).sum();
+        Ok(Left { threads: new.len(), stacks, leaked })
+    }
+
+    /// What the plugin that loses deliveries has lost at most, in KiB, by its attempts.
+    pub(super) fn leaked(&self) -> Result<u64> {
+        let Ok(said) = self.run(&["queue", "list", "--channel", &channel("leaks"), "--limit", "100000"])
+        else {
+            return Ok(0);
+        };
+        let row = |line: &str| -> Result<u64> {
+            let row: Value = serde_json::from_str(line).context("a row of an answer")?;
+            Ok(row["attempts"].as_u64().unwrap_or(0))
+        };
+        Ok((said.lines().map(row).sum::<Result<u64>>()? * LEAK) >> 10)
+    }
+
     /// Waits until nothing is under way: neither the hub nor a process of its does anything.
     pub(super) fn be_quiet(&self, patience: Duration) -> Result<()> {
         let end = Instant::now() + patience;
@@ -187,5 +273,48 @@ impl Hub {
     pub(super) fn waiting(&self) -> Result<u64> {
         let rows = self.rows(&["queue", "summarize"])?;
         Ok(rows.iter().filter_map(|row| row["messages"].as_u64()).sum())
+    }
+}
+
+fn hexadecimal(text: &str) -> Option<u64> {
+    u64::from_str_radix(text.strip_prefix("0x").unwrap_or(text), 16).ok()
+}
+
+/// KiB of the process's own in the mapping that has this address, by `/proc/PID/smaps`.
+fn own_of_mapping(maps: &str, address: u64) -> Option<u64> {
+    let mut is_there = false;
+    for line in maps.lines() {
+        let range = line.split_whitespace().next().and_then(|range| range.split_once('-'));
+        if let Some((from, to)) = range.and_then(|(from, to)| Some((hexadecimal(from)?, hexadecimal(to)?))) {
+            is_there = (from..to).contains(&address);
+        } else if is_there && let Some(size) = line.strip_prefix("Anonymous:") {
+            return size.split_whitespace().next()?.parse().ok();
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_comes_back_but_for_what_is_left_by_design() {
+        let (before, left) = (Memory { own: 1000 }, Left { threads: 1, stacks: 100, leaked: 10 });
+        let edge = 1000 + 100 + 64 + 10 + besides();
+        assert!(
+            left.comes_back(before, Memory { own: edge })
+                && !left.comes_back(before, Memory { own: edge + 1 })
+        );
+    }
+
+    #[test]
+    fn a_stack_is_the_mapping_that_an_address_is_in() {
+        let maps = "7f0000000000-7f0000001000 ---p 00000000 00:00 0\nSize: 4 kB\nAnonymous: 0 kB\n\
+                    7f0000001000-7f0000201000 rw-p 00000000 00:00 0 \nRss: 16 kB\nAnonymous: 12 kB\n\
+                    7f0000201000-7f0000301000 r--p 00000000 08:01 7 /lib/x\nAnonymous: 8 kB\n";
+        assert_eq!(own_of_mapping(maps, 0x7f00_0020_0ff0), Some(12));
+        assert_eq!(own_of_mapping(maps, 0x7f00_0020_1000), Some(8));
+        assert_eq!(own_of_mapping(maps, 1), None);
     }
 }
