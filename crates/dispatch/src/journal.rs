@@ -60,6 +60,12 @@ impl Checkpoint {
         }
     }
 
+    /// No other is called for, for a rehearsal.
+    #[cfg(test)]
+    pub(crate) const fn is_the_last(&mut self) {
+        self.not_before = Time(u64::MAX);
+    }
+
     /// So many messages were found at the start.
     pub(crate) const fn found(&mut self, messages: usize) {
         self.kept = [messages; 2];

@@ -115,7 +115,7 @@ impl Runners for Nobody {
 
 impl Aside for Nobody {
     fn begin(&self, _: String, work: Work) -> std::io::Result<()> {
-        drop(thread::spawn(work));
+        work();
         Ok(())
     }
 }
@@ -190,8 +190,10 @@ impl House {
             clock: Arc::new(Still),
         };
         let Assembled { mut core, ways_in, ended, handle, .. } = Assembled::of(parts, Arc::new(Nobody));
-        // Waits for the writer, for the checkpoint that follows each start, while nobody else has a turn in hand.
+        // The checkpoint that follows each start waits for the writer: it is made, and is the last, before anybody has a turn in hand.
         core.go_on(Still.now());
+        core.take_in(&ways_in, Still.now());
+        core.checkpoint.is_the_last();
         let spool = Arc::new(Spools { steps, turns: Mutex::new(()) });
         let writer = Arc::clone(&spool);
         let ends = thread::spawn(move || {
