@@ -182,9 +182,21 @@ fn a_worker_that_hangs_breaks_off_nobody_and_the_child_goes_on() {
     assert_eq!(story.story(1), ["2 of 2: 0 2.0.0 (done) 3 2.0.0 (done), last"]);
     assert_eq!(story.channel.children(), 1);
     // Then it has nothing to do, and the next delivery is for a new one.
-    story.offer_soon(4, &[story.delivery("fred")]);
-    assert_eq!(story.story(1), ["4 of 4: 0 2.0.0 (done) 3 2.0.0 (done), last"]);
+    assert_eq!(offer_until_done(&story, 4, "fred"), "4 of 4: 0 2.0.0 (done) 3 2.0.0 (done), last");
     assert_eq!(story.channel.children(), 2);
+}
+
+/// Offers a delivery until somebody has done with it. What comes while an old child is let go may come back, untouched.
+fn offer_until_done(story: &Story, lease: u64, to: &str) -> String {
+    let delivery = story.delivery(to);
+    loop {
+        story.offer_soon(lease, std::slice::from_ref(&delivery));
+        let told = story.story(1).remove(0);
+        if !told.contains("Stopping") {
+            return told;
+        }
+        assert_eq!(story.story(1), [format!("{lease} done")]);
+    }
 }
 
 #[test]
@@ -210,17 +222,7 @@ fn workers_that_hang_while_another_works_leave_the_channel_working() {
     assert_eq!(story.channel.children(), 1);
     std::fs::write(place.path().join("go-on"), "").unwrap();
     assert_eq!(story.story(1), ["4 of 4: 0 2.0.0 (done) 3 2.0.0 (done), last"]);
-    // What comes while the old one is let go may come back, untouched.
-    let fred = story.delivery("fred");
-    let told = loop {
-        story.offer_soon(6, std::slice::from_ref(&fred));
-        let told = story.story(1).remove(0);
-        if !told.contains("Stopping") {
-            break told;
-        }
-        assert_eq!(story.story(1), ["6 done"]);
-    };
-    assert_eq!(told, "6 of 6: 0 2.0.0 (done) 3 2.0.0 (done), last");
+    assert_eq!(offer_until_done(&story, 6, "fred"), "6 of 6: 0 2.0.0 (done) 3 2.0.0 (done), last");
     assert_eq!(story.channel.children(), 2, "a new one, without the threads that hang");
 }
 
@@ -271,11 +273,6 @@ fn a_child_with_many_that_hang_is_replaced_although_it_has_work_without_end() {
         }
     }
     assert_eq!((hung, story.channel.children()), (7, 2));
-    assert!(
-        begun.elapsed() >= Duration::from_millis(3500),
-        "as long as it takes to hang, and as long again, by clocks that tick: {:?}",
-        begun.elapsed()
-    );
     story.channel.stop(Duration::from_secs(30));
     loop {
         match story.next() {
