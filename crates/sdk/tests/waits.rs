@@ -64,11 +64,14 @@ sluice_sdk::export_channel!(Asking);
 
 #[test]
 fn a_stop_ends_what_a_worker_waits_for() {
-    for (sender, told) in [("ask@a.example", "Ok(0)"), ("pause@a.example", "Err(Stopping)")] {
+    // The stop may have come before the wait was entered, and then it does not begin.
+    let asked = ["Ok(0)", "Err(\"the channel is stopping\")"];
+    for (sender, told) in [("ask@a.example", &asked[..]), ("pause@a.example", &["Err(Stopping)"])] {
         let mail = Mail::new(sender).to("b@b.example").stop_meanwhile();
         let report = Bench::<Asking>::new().mail(mail).run();
         report.assert_clean();
         assert_eq!(report.ended, [Ended::Well]);
-        assert_eq!(report.outcome("b@b.example").map(Outcome::text), Some(told), "{}", report.story());
+        let text = report.outcome("b@b.example").map(Outcome::text);
+        assert!(text.is_some_and(|text| told.contains(&text)), "{}", report.story());
     }
 }
