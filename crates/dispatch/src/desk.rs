@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
+use sluice_config::waits_for_filter;
 use sluice_host::Delivery;
 use sluice_mail::notice::Action;
 use sluice_mail::{Address, Envelope, Recipient};
@@ -170,7 +171,9 @@ impl Reader {
     /// The deliveries of a lease.
     pub(crate) fn deliveries(&self, job: LeaseJob) -> Vec<Delivery> {
         let mut deliveries = Vec::with_capacity(job.items.len());
-        let target = job.canonical.and_then(|loaded| canonical(&loaded, &job.domain));
+        // What mail waits for is no host, and has to reach whoever brings it in again as it stands.
+        let waits = waits_for_filter(&job.channel, &job.domain);
+        let target = job.canonical.filter(|_| !waits).and_then(|loaded| canonical(&loaded, &job.domain));
         for item in job.items {
             match self.delivery(&item, &job.channel, &job.domain) {
                 Ok(mut delivery) => {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sluice_config::PerPriority;
+use sluice_config::{PerPriority, waits_for_filter};
 use sluice_host::Offer;
 use sluice_mail::{Priority, Time};
 use sluice_queue::{ChannelKey, Collect, EntryKey, Selector};
@@ -326,7 +326,16 @@ impl Core {
 
     /// Takes the other entries of the message on the channel that are due, to go in the same transaction.
     fn gather(&mut self, entry: EntryKey, most: u64, way: &Way, now: Time) -> Option<Box<Others>> {
+        // Mail that waits for a filter comes in by itself: its queue says for which.
+        let waits = |entry: EntryKey| {
+            let (channel, domain) = self.queues.queue_names(self.queues.entry(entry).queue);
+            waits_for_filter(self.queues.channel_name(channel), domain)
+        };
+        if waits(entry) {
+            return None;
+        }
         let mut siblings = self.queues.due_siblings(entry);
+        siblings.retain(|&other| !waits(other));
         siblings.retain(|&other| self.way_of(self.queues.entry(other).queue) == *way);
         siblings.retain(|&other| self.too_large_now(other, now).is_none());
         let mut recipients = self.recipients_of(entry);

@@ -83,15 +83,15 @@ impl Drop for Room {
 
 /// The filters that mail of this session is shown to. Mail that comes in again under its original source channel has passed them.
 fn source_filters<'a>(loaded: &'a Loaded, session: &Session) -> &'a [FilterUse] {
+    // Where mail has waited says which filters are left, whatever it appears to come from by now (`APPEARS_FROM`).
+    if let Some(Waiting::Source { number, channel }) = Waiting::of(session) {
+        let waited = loaded.config.channels.by_name(channel);
+        return waited.map_or(&[], |channel| from_number(&channel.settings.source_filters, number));
+    }
     let source = session.admission.source_channel.as_str();
     let again = session.origin == Origin::Again && *session.connection.channel != *source;
     let Some(channel) = loaded.config.channels.by_name(source) else { return &[] };
-    let all = &channel.settings.source_filters;
-    match Waiting::of(session) {
-        Some(Waiting::Source { number, channel }) if channel == source => from_number(all, number),
-        _ if again => &[],
-        _ => all,
-    }
+    if again { &[] } else { &channel.settings.source_filters }
 }
 
 /// Those with this number and higher ones.
