@@ -4,6 +4,7 @@ use sluice_testkit::{Batch, Sink, Site, built, number_of, wait_for};
 use sluice_tests::{Destination, Ledger, SOON, Version, hub, numbers, send};
 use std::collections::HashMap;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -452,5 +453,38 @@ fn the_file_of_an_isolated_plugin_is_taken_in_by_itself_where_that_is_wanted() {
         (refusals("is not a shared library for this machine"), refusals("WANTED is impossible")),
         (1, 1)
     );
+    hub.stop();
+}
+
+#[test]
+fn a_link_to_the_file_of_an_isolated_plugin_is_followed_to_what_has_changed() {
+    let (mut hub, ledger) = hub_with_ledger("isolated-watch-link");
+    hub.write("option.dat", "SPOOL_DIR=../spool\nWATCH_PLUGINS=1\n");
+    let (link, first) = (hub.folder().join("link.so"), hub.folder().join("first.so"));
+    fs::copy(ledger.file(), &first).expect("our own file");
+    symlink(&first, &link).expect("a link");
+    hub.write("job_controller.cnf", &format!("[CHANNEL=tcp_ledger]\nMASTER_PLUGIN={}\n", link.display()));
+    hub.start();
+    let delivers = |number: usize, version: u32| {
+        let words = format!("generation {version:07}");
+        let is_in_force = |line: &str| line.contains("the plugin was made anew") && line.contains(&words);
+        wait_for("it is in force", SOON, || version == 1 || hub.log().lines().any(is_in_force));
+        send(&hub, "fred@ledger.example", number, 1);
+        wait_for("it is delivered", SOON, || ledger.delivered().contains_key(&number));
+        let line = ledger.lines().into_iter().find(|line| line.number == number).expect("its line");
+        assert_eq!(line.version, version, "message {number}");
+    };
+    delivers(0, 1);
+    // The link is led to another file, and then that file is changed.
+    ledger.put(Version::Renamed(2));
+    let beside = link.with_extension("new");
+    symlink(ledger.file(), &beside).expect("a link");
+    fs::rename(&beside, &link).expect("our own link");
+    delivers(1, 2);
+    ledger.put(Version::WrittenOver(3));
+    delivers(2, 3);
+    ledger.wait_for_each_once(3, SOON);
+    let renewals = hub.log().lines().filter(|line| line.contains("the plugin was made anew")).count();
+    assert_eq!(renewals, 2, "once for each");
     hub.stop();
 }

@@ -191,7 +191,7 @@ pub struct PluginInfo {
     pub isolated: bool,
     /// Of those the ones that have a process of their own now, with its id.
     pub processes: Vec<(String, u32)>,
-    /// What its file was like when each of those channels' processes opened it last; `None` where there was no file. Empty for one that lives in
+    /// What its file was like when each of those channels' processes opened it last, in their order; `None` where there was no file. Empty for one that lives in
     /// this process.
     pub opened: Vec<Option<Seen>>,
     /// Why it is not loaded.

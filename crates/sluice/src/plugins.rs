@@ -301,18 +301,17 @@ fn changed(hub: &Hub, host: &Host, config: &Config) -> BTreeMap<PathBuf, Seen> {
         _ => None,
     });
     let mut changed: BTreeMap<PathBuf, Seen> = in_hub.collect();
-    let isolated: Vec<PluginInfo> =
-        hub.dispatcher().plugins().into_iter().filter(|info| info.isolated).collect();
-    if isolated.is_empty() {
-        return changed;
-    }
-    for place in names(config).into_iter().filter_map(|name| host.place(name).ok()) {
-        let file = place.display().to_string();
-        let mut opened = isolated.iter().filter(|info| info.file == file).flat_map(|info| &info.opened);
-        if let Some(now) = Seen::of(&place)
-            && opened.any(|opened| *opened != Some(now))
-        {
-            changed.insert(place, now);
+    for info in hub.dispatcher().plugins().into_iter().filter(|info| info.isolated) {
+        for (channel, opened) in info.channels.iter().zip(info.opened) {
+            // The file's own path is not asked: the name in the configuration may be a link, which leads elsewhere by now.
+            let name = config.channels.by_name(channel).and_then(|channel| channel.plugin.as_ref());
+            let place = name.and_then(|name| host.place(name).ok());
+            if let Some(place) = place
+                && let Some(now) = Seen::of(&place)
+                && opened != Some(now)
+            {
+                changed.insert(place, now);
+            }
         }
     }
     changed
