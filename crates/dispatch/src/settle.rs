@@ -249,6 +249,8 @@ impl Core {
             return;
         }
         if self.is_over_age(entry, now) {
+            // As before any notice: until it is durable a crash brings the entry back, and then without those who have it.
+            self.write_state(self.queues.entry(entry).message, Durability::Lazy, now);
             return self.give_up(entry, now);
         }
         let record = self.queues.entry(entry);
