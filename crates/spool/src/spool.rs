@@ -563,3 +563,27 @@ impl Spool {
         self.inner.join();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::Disk;
+
+    #[test]
+    fn a_commit_that_the_writer_did_not_take_is_told_when_it_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage: Arc<dyn Storage> = Arc::new(Disk::open(folder.path()).unwrap());
+        let (spool, writer, _) = Spool::open_stepped(&storage, Options::default(), Instant::now()).unwrap();
+        let (tell, told) = mpsc::channel();
+        spool
+            .draft()
+            .commit(b"envelope".to_vec(), b"body".to_vec(), move |result| tell.send(result).unwrap());
+        assert!(told.try_recv().is_err(), "it lies in the queue");
+        // The writer ends without another turn, and somebody who might commit more is still there.
+        drop(writer.lock().take());
+        assert!(matches!(told.try_recv(), Ok(Err(SealError::Closed))));
+        drop(spool);
+    }
+}
