@@ -300,6 +300,7 @@ fn a_date_of_the_senders_is_the_earliest_time_and_no_window() {
         restart_if(&mut house, "before the date");
         // No request moves what is for later.
         assert_eq!(house.etrn_via("there.example", Via::Channel).messages, 0);
+        house.quiet();
         house.pass(2 * HOUR);
         restart_if(&mut house, "behind the date");
         house.pass(5 * HOUR + 46 * MINUTE);
