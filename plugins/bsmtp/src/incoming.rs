@@ -233,8 +233,8 @@ impl Incoming {
         });
         if size > self.limits.batch {
             let why = format!("it has more than {} octets", self.limits.batch);
-            self.refuse(&manifest, &why)?;
             self.remember_refused(&key(&manifest))?;
+            self.refuse(&manifest, &why)?;
             return Ok(None);
         }
         if !lacks.is_empty() {
@@ -248,8 +248,8 @@ impl Incoming {
         copied?;
         if digits(&whole.finalize()) != manifest.whole {
             sluice_durable::remove(&self.file(&stem, "whole"))?;
-            self.refuse(&manifest, "its parts are right, and together they are not what the manifest says")?;
             self.remember_refused(&key(&manifest))?;
+            self.refuse(&manifest, "its parts are right, and together they are not what the manifest says")?;
             return Ok(None);
         }
         Ok(Some(stem))
@@ -332,12 +332,12 @@ impl Incoming {
                 self.log.write(Level::Info, &format!("batch {} has been brought in", source.name(id)));
             }
             Fate::Bad(why) => {
+                self.remember_refused(&source.key(id))?;
                 match &source {
                     Source::Described(manifest) => self.refuse(manifest, &why)?,
                     Source::ByHand(name) => self.put_bad(std::slice::from_ref(name), &why)?,
                 }
                 self.remove_own(id)?;
-                self.remember_refused(&source.key(id))?;
             }
             Fate::Later(why) => {
                 self.wait(id, format!("batch {} waits: {why}", source.name(id)));

@@ -50,8 +50,13 @@ impl Taken {
         }
         let open = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.path);
         let written = open.and_then(|mut file| {
-            file.write_all(format!("{key}\n").as_bytes())?;
-            file.sync_all()
+            let before = file.metadata()?.len();
+            let written = file.write_all(format!("{key}\n").as_bytes()).and_then(|()| file.sync_all());
+            if written.is_err() {
+                // Half a line would become one with the next.
+                file.set_len(before)?;
+            }
+            written
         });
         written.map_err(|error| Trouble { what: "cannot write", path: self.path.clone(), error })?;
         sluice_durable::sync_folder(self.path.parent().unwrap_or(Path::new(".")))?;

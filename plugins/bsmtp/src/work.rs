@@ -68,7 +68,8 @@ impl Work<'_> {
                 return Fate::Later(format!("cannot write {}: {error}", self.record.display()));
             }
         }
-        let mut reader = match self.reader() {
+        // It kept to the limits when it was begun, and half a batch is not given back.
+        let mut reader = match self.reader(Limits { message: u64::MAX, batch: u64::MAX }) {
             Ok(reader) => reader,
             Err(error) => return Fate::Later(error.to_string()),
         };
@@ -94,7 +95,7 @@ impl Work<'_> {
 
     /// Sees whether it can be taken as a whole.
     fn check(&self) -> Result<(), Fate> {
-        let mut reader = self.reader().map_err(|error| Fate::Later(error.to_string()))?;
+        let mut reader = self.reader(self.limits).map_err(|error| Fate::Later(error.to_string()))?;
         let mut messages = 0;
         while reader.next().map_err(unreadable)?.is_some() {
             messages += 1;
@@ -107,14 +108,14 @@ impl Work<'_> {
         }
     }
 
-    fn reader(&self) -> io::Result<Reader<Box<dyn BufRead>>> {
+    fn reader(&self, limits: Limits) -> io::Result<Reader<Box<dyn BufRead>>> {
         let mut file = BufReader::with_capacity(BUFFER, File::open(self.batch)?);
         let packed = file.fill_buf()?.starts_with(&GZIP);
         let from: Box<dyn BufRead> = match packed {
             true => Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(file))),
             false => Box::new(file),
         };
-        Ok(Reader::new(from, self.limits))
+        Ok(Reader::new(from, limits))
     }
 
     /// One message.

@@ -217,6 +217,21 @@ fn a_batch_by_mail_goes_on_where_it_was_and_leaves_nothing() {
     assert!(report.submissions.is_empty() && report.story().contains(" delivered "), "{}", report.story());
 }
 
+#[test]
+fn limits_that_are_lowered_do_not_give_half_a_batch_back() {
+    let root = folder();
+    let root = root.path();
+    let now = SystemTime::now();
+    deferring(reader(root), "two").mail(batch_by_mail(now)).run().assert_clean();
+    let report = reader(root)
+        .option("message_size_max", "10")
+        .option("batch_size_max", "10")
+        .mail(batch_by_mail(now))
+        .run();
+    report.assert_clean();
+    assert_eq!(subjects(&report.submissions), ["two", "three"], "{}", report.story());
+}
+
 /// Not a test by itself: what [`a_batch_by_mail_survives_a_kill`] runs in a process of its own, and kills.
 #[test]
 fn a_process_to_be_killed() {

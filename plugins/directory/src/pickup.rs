@@ -326,7 +326,11 @@ fn remove_left_answers(taken: &Path) -> io::Result<()> {
         if of.is_some_and(|of| {
             taken.join(of).symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
         }) {
-            fs::remove_file(taken.join(&name))?;
+            // A worker of the generation before may just remove it itself.
+            match fs::remove_file(taken.join(&name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
     }
     Ok(())

@@ -60,14 +60,15 @@ impl Incoming {
         // Not `.whole`: what lies in our folder is looked at without a delivery, too.
         let batch = self.file(id, "batch");
         if !self.has_taken(id) {
-            if delivery.arrived_ms() < self.mail_before()? && !self.file(id, "record").exists() {
+            let is_begun = self.file(id, "record").exists();
+            if !is_begun && delivery.arrived_ms() < self.mail_before()? {
                 let days = RECORD_AGE_MAX.as_secs() / 86_400;
                 let why = format!(
                     "it was not tried for {days} days: how far its batch has been brought in is not known any more"
                 );
                 return Ok(Outcome::failed(Status::new(5, 4, 7), why));
             }
-            if delivery.body_size() > self.limits.batch {
+            if !is_begun && delivery.body_size() > self.limits.batch {
                 let why = format!("it has more than {} octets", self.limits.batch);
                 return Ok(Outcome::failed(Status::new(5, 3, 4), why));
             }
