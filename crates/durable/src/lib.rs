@@ -137,6 +137,17 @@ fn hidden_name(number: u64) -> String {
     format!("{HIDDEN}{}-{:x}-{number}", std::process::id(), std::ptr::from_ref(&COUNT).addr())
 }
 
+/// Whether a file has such a name: others may use the beginning of it for theirs.
+fn is_hidden_name(name: &std::ffi::OsStr) -> bool {
+    let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(HIDDEN)) else { return false };
+    let mut parts = rest.split('-');
+    let (process, copy, number) = (parts.next(), parts.next(), parts.next());
+    process.is_some_and(|process| process.parse::<u32>().is_ok())
+        && copy.is_some_and(|copy| u64::from_str_radix(copy, 16).is_ok())
+        && number.is_some_and(|number| number.parse::<u64>().is_ok())
+        && parts.next().is_none()
+}
+
 /// Makes a file with a hidden name that nobody has: another writer may be at work on one that is there, or a crash has left it.
 fn make_hidden(folder: &Path) -> io::Result<(PathBuf, File)> {
     loop {
@@ -324,7 +335,7 @@ pub fn tidy(folder: &Path) -> Result<usize, Trouble> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
         Err(error) => return Err(Trouble::new("cannot list", folder, error)),
     };
-    let is_left = |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(HIDDEN.as_bytes());
+    let is_left = |entry: &fs::DirEntry| is_hidden_name(&entry.file_name());
     let removed = entries.take(TIDY_MAX).flatten().filter(is_left).filter(|entry| {
         let path = entry.path();
         // A link, a pipe or what has no lock is not ours. What cannot be removed harms nobody.
@@ -461,13 +472,13 @@ mod tests {
     #[test]
     fn hidden_names_are_passed_over_and_left_ones_removed() {
         let root = tempfile::tempdir().unwrap();
-        for name in ["b", "a", ".hidden", ".part-1-1"] {
+        for name in ["b", "a", ".hidden", ".part-1-a-1", ".part-report.zip"] {
             fs::write(root.path().join(name), "").unwrap();
         }
         symlink("a", root.path().join(".part-link")).unwrap();
         assert_eq!(names(root.path(), 100).unwrap(), ["a", "b"]);
         assert_eq!(tidy(root.path()).unwrap(), 1);
-        assert_eq!(listing(root.path()), [".hidden", ".part-link", "a", "b"]);
+        assert_eq!(listing(root.path()), [".hidden", ".part-link", ".part-report.zip", "a", "b"]);
         assert_eq!(tidy(&root.path().join("none")).unwrap(), 0);
         assert!(tidy(&root.path().join("a")).unwrap_err().to_string().starts_with("cannot list"));
     }
