@@ -36,6 +36,15 @@ impl Agenda {
         }
     }
 
+    /// The channel is to be looked at next, even if it is listed already: it is in the middle of something.
+    pub(crate) fn list_first(&mut self, key: ChannelKey) {
+        self.list(key);
+        if let Some(at) = self.turn.iter().position(|&listed| listed == key) {
+            self.turn.remove(at);
+            self.turn.push_front(key);
+        }
+    }
+
     /// The channel whose turn it is.
     pub(crate) fn take(&mut self) -> Option<ChannelKey> {
         let key = self.turn.pop_front()?;
@@ -82,6 +91,11 @@ mod tests {
         assert_eq!(agenda.take(), Some(keys[2]));
         agenda.list(keys[2]);
         assert_eq!(std::iter::from_fn(|| agenda.take()).collect::<Vec<_>>(), [keys[0], keys[1], keys[2]]);
+        agenda.list(keys[0]);
+        agenda.list(keys[1]);
+        agenda.list_first(keys[1]);
+        agenda.list_first(keys[2]);
+        assert_eq!(std::iter::from_fn(|| agenda.take()).collect::<Vec<_>>(), [keys[2], keys[1], keys[0]]);
         agenda.list_at(keys[1], Time(50));
         agenda.list_at(keys[0], Time(20));
         agenda.list_at(keys[1], Time(10));

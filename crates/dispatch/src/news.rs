@@ -24,10 +24,10 @@ impl Core {
                 if cause == Cause::Done && channel.generation == generation {
                     // Only work that was done says that all is well: a plugin may start and then refuse its settings.
                     channel.failures = 0;
-                    channel.error = None;
                     if outcomes.is_empty() {
                         self.said_nothing(key, now);
                     } else {
+                        channel.error = None;
                         channel.mute.spoke();
                     }
                 }
@@ -79,6 +79,10 @@ impl Core {
     /// A plugin has given a delivery back, and said nothing of anybody.
     fn said_nothing(&mut self, key: ChannelKey, now: Time) {
         let channel = &mut self.channels[key.index()];
+        // What comes back while it rests does not say that all is well again.
+        if channel.pause_until <= now {
+            channel.error = None;
+        }
         let Some(rest) = channel.mute.said_nothing(channel.pause_until, now) else { return };
         channel.pause_until = now.plus(rest);
         let error = "its plugin gives deliveries back without a word about any recipient";

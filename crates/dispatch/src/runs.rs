@@ -145,6 +145,10 @@ impl Core {
         let Some(run) = self.runs.get(&id) else { return };
         if !run.is_broken && self.queues.run_has_ready(id.0, None) {
             self.queues.end_turn(id.0, now);
+            // Its plugin was told that more follows, and keeps the connection for it, on which others would wait.
+            if self.queues.run_has_ready(id.0, Some(lease.channel)) {
+                self.agenda.list_first(lease.channel);
+            }
         } else {
             self.end_turned(id, now);
         }

@@ -268,6 +268,7 @@ fn a_plugin_that_says_nothing_of_anybody_rests_and_its_mail_waits() {
     house.wait(says_so, || format!("{:?}, {} were given", house.channel("tcp_site0"), given()));
     rests();
     assert!((10..=12).contains(&given()), "{}", given());
+    assert!(says_so(), "what came back in the rest does not say that all is well");
     // One or two for each rest, which are of 1, 2, 4 … seconds.
     for (number, seconds) in [(1, 1), (2, 2), (3, 4)] {
         let before = given();
