@@ -18,8 +18,10 @@ use std::time::Duration;
 
 /// Turns beside a way of misbehaving of which nothing is decided, at most.
 const TURNS_MAX: usize = 40;
-/// For each way of misbehaving, on the average: fifty of them in nine minutes.
-const TIME: Duration = Duration::from_secs(10);
+/// For each way of misbehaving, on the average: fifty of them in a quarter of an hour.
+const TIME: Duration = Duration::from_secs(15);
+/// Longer than idle threads stay, and than workers that hang are waited for.
+const REST: Duration = Duration::from_secs(40);
 
 const RESULTS: &str = "benches/results/plugin.json";
 
@@ -60,13 +62,14 @@ pub(crate) fn plugin(options: &PluginOptions) -> Result<()> {
     }
     if !options.edge {
         let size = match options.small {
-            true => Size { bad: 500, good: 300, turns: 1, turns_max: 1, time: Duration::ZERO },
+            true => Size { bad: 500, good: 300, turns: 1, turns_max: 1, time: Duration::ZERO, rest: Duration::from_secs(5) },
             false => Size {
                 bad: 10_000,
-                good: 1500,
+                good: 3000,
                 turns: options.turns.max(1),
                 turns_max: options.turns.max(TURNS_MAX),
                 time: TIME,
+                rest: REST,
             },
         };
         let mut measured = neighbour(&options.profile, size, &options.mode)?;

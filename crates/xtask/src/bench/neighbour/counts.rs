@@ -24,10 +24,10 @@ pub(super) struct Counts {
 type Waits = (String, bool);
 
 /// Of each mode; what waits and has been delivered or returned as well, since a crash or a deadline came between, waits.
-pub(super) fn counts(hub: &Hub, modes: &[&str], sent: usize) -> Result<Vec<Counts>> {
+pub(super) fn counts(hub: &Hub, modes: &[&str], sent: &[usize]) -> Result<Vec<Counts>> {
     let look = || -> Result<Vec<Counts>> {
         let mut all = Vec::new();
-        for mode in modes {
+        for (mode, sent) in modes.iter().zip(sent) {
             let channel = channel(mode);
             let limit = (sent + 1000).to_string();
             let rows = hub.rows(&["queue", "list", "--channel", &channel, "--limit", &limit])?;
@@ -68,8 +68,8 @@ fn ended(log: &str) -> Ended<'_> {
     ended
 }
 
-fn account(ended: &Ended<'_>, channels: &[(String, Vec<Waits>)], sent: usize) -> Vec<Counts> {
-    let of = |(channel, waits): &(String, Vec<Waits>)| {
+fn account(ended: &Ended<'_>, channels: &[(String, Vec<Waits>)], sent: &[usize]) -> Vec<Counts> {
+    let of = |((channel, waits), sent): (&(String, Vec<Waits>), &usize)| {
         let waiting: BTreeSet<&str> = waits.iter().map(|(id, _)| id.as_str()).collect();
         let ids = |code: &str| {
             let ids = ended.get(&(channel.as_str(), code)).into_iter().flatten();
@@ -85,7 +85,7 @@ fn account(ended: &Ended<'_>, channels: &[(String, Vec<Waits>)], sent: usize) ->
             lost: sent.saturating_sub(known),
         }
     };
-    channels.iter().map(of).collect()
+    channels.iter().zip(sent).map(of).collect()
 }
 
 #[cfg(test)]
@@ -105,7 +105,7 @@ mod tests {
             ("tcp_hang".to_owned(), waits(&[("00A2", true), ("00A3", false)])),
             ("tcp_leaks".to_owned(), waits(&[("00A2", false)])),
         ];
-        let counts = account(&ended(log), &channels, 3);
+        let counts = account(&ended(log), &channels, &[3, 3]);
         let expected = [
             Counts { delivered: 1, returned: 0, waiting: 2, held: 1, lost: 0 },
             Counts { delivered: 0, returned: 1, waiting: 1, held: 0, lost: 1 },

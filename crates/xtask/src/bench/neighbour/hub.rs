@@ -50,7 +50,7 @@ impl Memory {
 /// Octets that a delivery of `leaks` keeps for ever, at most: its recipient and what belongs to it.
 const LEAK: u64 = 512;
 /// What the allocator may keep, in KiB: a mebibyte at the end of each of two arenas for each processor (`spool::allocator`), and one for
-/// what the hub has met since, such as instances of channels.
+/// what the hub has met since.
 pub(super) fn besides() -> u64 {
     let processors = std::thread::available_parallelism().map_or(1, usize::from) as u64;
     (2 * processors + 1) << 10
@@ -267,6 +267,14 @@ impl Hub {
         let all = soon(super::PATIENCE, || (sink.count() >= wanted).then_some(()));
         all.context("the good channel does not get its mail")?;
         Ok(f64::from(good) / begun.elapsed().as_secs_f64())
+    }
+
+    /// How many messages wait in a channel.
+    pub(super) fn waiting_in(&self, channel: &str) -> Result<usize> {
+        let rows = self.rows(&["queue", "summarize"])?;
+        let of = rows.iter().filter(|row| row["channel"] == channel);
+        let count = of.filter_map(|row| row["messages"].as_u64()).sum::<u64>();
+        usize::try_from(count).context("a count of messages")
     }
 
     /// How many messages wait.

@@ -45,6 +45,8 @@ const TARGET_PERCENT: f64 = 10.0;
 const BEHAVES: &str = "delivers_all";
 /// Octets of a message.
 const SIZE: usize = 600;
+/// Messages that a channel has had before memory is looked at.
+const FIRST: usize = 4;
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +61,8 @@ pub(super) struct Size {
     pub(super) turns_max: usize,
     /// For each of them on the average, undecided ones included.
     pub(super) time: Duration,
+    /// How long channels run before memory is looked at, and how long it then has to come to rest.
+    pub(super) rest: Duration,
 }
 
 /// Measures and shows. `only`: these ways of misbehaving; all when there is none.
@@ -173,12 +177,21 @@ fn half(sluice: &Path, modes: &[&str], is_isolated: bool, size: Size) -> Result<
     let names: Vec<String> = all.iter().map(|mode| hub::channel(mode)).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let bad = &names[1..];
+    let domains: Vec<String> = all.iter().map(|mode| format!("fred@{}", hub::domain(mode))).collect();
+    let send = |to: Vec<String>, count| {
+        Batch { sessions: 4, size: SIZE, to, ..Batch::new(hub.address(), "nobody", count) }.send_all();
+    };
+    // What an instance costs, and the process of an isolated one, is there before and after: each channel has run once.
+    send(domains.clone(), FIRST);
+    std::thread::sleep(size.rest);
     hub.order("stop", &names)?;
     hub.rate(&sink, size.good)?;
+    std::thread::sleep(size.rest);
+    hub.be_quiet(PATIENCE)?;
     let before = hub.memory()?;
     let threads = hub.threads()?;
-    let to = all.iter().map(|mode| format!("fred@{}", hub::domain(mode))).collect();
-    Batch { sessions: 4, size: SIZE, to, ..Batch::new(hub.address(), "nobody", size.bad) }.send_all();
+    send(domains, size.bad);
+    let mut sent = vec![FIRST + size.bad; all.len()];
     let full = hub.memory()?;
 
     let place = if is_isolated { "isolated" } else { "in process" };
@@ -200,7 +213,19 @@ fn half(sluice: &Path, modes: &[&str], is_isolated: bool, size: Size) -> Result<
     let (begun, mut rows_begun) = (Instant::now(), 0);
     let mut measure = |name: &str, channels: &[&str], behaves: Option<&Row>| {
         rows_begun += 1;
-        turns(&hub, &sink, name, channels, size, begun + size.time * rows_begun, behaves)
+        let until = begun + size.time * rows_begun;
+        // Beside a channel that has delivered all of its mail there would soon be nothing.
+        let mut refill = || -> Result<()> {
+            for (mode, sent) in all.iter().zip(&mut sent) {
+                let channel = hub::channel(mode);
+                if channels.contains(&channel.as_str()) && hub.waiting_in(&channel)? < size.bad / 2 {
+                    send(vec![format!("fred@{}", hub::domain(mode))], size.bad);
+                    *sent += size.bad;
+                }
+            }
+            Ok(())
+        };
+        turns(&hub, &sink, name, channels, size, until, behaves, &mut refill)
     };
     show(&measure("nothing", &[], None)?, None)?;
     let behaves = measure(BEHAVES, &names[..1], None)?;
@@ -212,7 +237,7 @@ fn half(sluice: &Path, modes: &[&str], is_isolated: bool, size: Size) -> Result<
     let together = measure("all of them at once", bad, Some(&behaves))?;
     show(&together, Some(together.above(&behaves)))?;
 
-    let counts = counts::counts(&hub, &all, size.bad)?;
+    let counts = counts::counts(&hub, &all, &sent)?;
     let waited = hub.memory()?;
     let lost_by_plugins = if is_isolated { 0 } else { hub.leaked()? };
     let selected: Vec<String> = names.iter().map(|channel| format!("#{channel}")).collect();
@@ -220,7 +245,8 @@ fn half(sluice: &Path, modes: &[&str], is_isolated: bool, size: Size) -> Result<
     hub.run(&[&["queue", "delete", "--yes"], &selected[..]].concat())?;
     let emptied = wait_until(PATIENCE, || hub.waiting().ok().filter(|waiting| *waiting == 0));
     let (after, left) = returned(&hub, before, &threads, lost_by_plugins)?;
-    for (row, count) in rows.iter_mut().skip(1).zip(&counts) {
+    for ((row, count), sent) in rows.iter_mut().skip(1).zip(&counts).zip(&sent) {
+        row["sent"] = (*sent).into();
         row["delivered"] = count.delivered.into();
         row["returned"] = count.returned.into();
         row["waiting"] = count.waiting.into();
@@ -230,7 +256,7 @@ fn half(sluice: &Path, modes: &[&str], is_isolated: bool, size: Size) -> Result<
     let sum = |field: fn(&counts::Counts) -> usize| counts.iter().map(field).sum::<usize>();
     println!(
         "of {}: {} delivered, {} returned, {} wait ({} of them held), {} lost",
-        all.len() * size.bad,
+        sent.iter().sum::<usize>(),
         sum(|one| one.delivered),
         sum(|one| one.returned),
         sum(|one| one.waiting),
@@ -283,10 +309,12 @@ fn turns(
     size: Size,
     until: Instant,
     behaves: Option<&Row>,
+    refill: &mut dyn FnMut() -> Result<()>,
 ) -> Result<Row> {
     let mut row = Row { name: name.to_owned(), turns: Vec::with_capacity(size.turns), delivers: 0.0 };
     let (mut delivered, mut time) = (0, Duration::ZERO);
     loop {
+        refill()?;
         let alone = || -> Result<f64> {
             hub.be_quiet(PATIENCE)?;
             hub.rate(sink, size.good)
@@ -320,10 +348,12 @@ fn turns(
         if row.turns.len() < size.turns || !row.turns.len().is_multiple_of(2) && size.turns > 1 {
             continue;
         }
-        let is_open = behaves.is_some_and(|behaves| row.above(behaves).verdict() == Verdict::NotDecided);
-        // Beside a channel that has delivered nearly all of its mail there would soon be nothing.
-        let has_mail = delivered < size.bad * channels.len().max(1) * 9 / 10;
-        if !is_open || !has_mail || row.turns.len() >= size.turns_max || Instant::now() >= until {
+        let is_open = match behaves {
+            Some(behaves) => row.above(behaves).verdict() == Verdict::NotDecided,
+            // Others are judged by it.
+            None => row.turns.len() < 3 * size.turns,
+        };
+        if !is_open || row.turns.len() >= size.turns_max || Instant::now() >= until {
             return Ok(row);
         }
     }
