@@ -47,6 +47,8 @@ const BEHAVES: &str = "delivers_all";
 const SIZE: usize = 600;
 /// Messages that a channel has had before memory is looked at.
 const FIRST: usize = 4;
+/// Messages in two seconds that are no load: some channels deliver one now and then.
+const FEW: usize = 500;
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
@@ -225,7 +227,11 @@ fn half(sluice: &Path, modes: &[&str], is_isolated: bool, size: Size) -> Result<
             }
             Ok(())
         };
-        turns(&hub, &sink, name, channels, size, until, behaves, &mut refill)
+        // All at once are there for what they do besides delivering.
+        let mut nothing = || Ok(());
+        let refill: &mut dyn FnMut() -> Result<()> =
+            if channels.len() > 1 { &mut nothing } else { &mut refill };
+        turns(&hub, &sink, name, channels, size, until, behaves, refill)
     };
     show(&measure("nothing", &[], None)?, None)?;
     let behaves = measure(BEHAVES, &names[..1], None)?;
@@ -234,6 +240,7 @@ fn half(sluice: &Path, modes: &[&str], is_isolated: bool, size: Size) -> Result<
         let row = measure(mode, &[name], Some(&behaves))?;
         show(&row, Some(row.above(&behaves)))?;
     }
+    deliver_all(&hub, bad)?;
     let together = measure("all of them at once", bad, Some(&behaves))?;
     show(&together, Some(together.above(&behaves)))?;
 
@@ -285,6 +292,21 @@ fn half(sluice: &Path, modes: &[&str], is_isolated: bool, size: Size) -> Result<
             "left_behind": left.json(), "allowed_besides": hub::besides(), "memory": hub::said(comes_back),
         },
     }))
+}
+
+/// Lets these channels deliver what they are going to deliver.
+fn deliver_all(hub: &Hub, channels: &[&str]) -> Result<()> {
+    hub.order("start", channels)?;
+    let end = Instant::now() + PATIENCE;
+    let mut before = counts::delivered(hub, channels);
+    loop {
+        std::thread::sleep(Duration::from_secs(2));
+        let now = counts::delivered(hub, channels);
+        if now.saturating_sub(before) < FEW || Instant::now() >= end {
+            return hub.order("stop", channels);
+        }
+        before = now;
+    }
 }
 
 /// Memory and what is left behind by design, some seconds later, or as soon as it has come back.
