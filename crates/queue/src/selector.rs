@@ -19,7 +19,8 @@ const CHANNEL_LENGTH_MAX: usize = 63;
 /// Which part of the queue is meant. Names are kept in lower case.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Selector {
-    /// `example.com`: what waits for exactly this domain, or for the fixed peer of that name.
+    /// `example.com`: what waits for exactly this domain, or for the fixed peer of that name. For operators also
+    /// `sourcespamfilter1:tcp_local`, the queue in which mail waits for a filter.
     Host(String),
     /// `@example.com`: this domain and everything below it, over all channels.
     Subnet(String),
@@ -102,6 +103,9 @@ impl FromStr for Selector {
                 id => id.parse().map(Self::Message).map_err(|_| SelectorError::Id(id.to_owned())),
             };
         }
+        if waits_for_filter(text) {
+            return Ok(Self::Host(text.to_ascii_lowercase()));
+        }
         domain(text).map(Self::Host)
     }
 }
@@ -130,6 +134,17 @@ fn channel(name: &str) -> Result<String, SelectorError> {
         return Err(SelectorError::ChannelTooLong(name.len()));
     }
     Ok(name.to_ascii_lowercase())
+}
+
+/// Whether it names a queue in which mail waits for a filter: `sourcespamfilter1:tcp_local`, `destinationspamfilter2:tcp_next`. No
+/// host has such a name, and ETRN reads its argument elsewhere, by its own rules.
+fn waits_for_filter(text: &str) -> bool {
+    let Some((filter, name)) = text.split_once(':') else { return false };
+    let filter = filter.to_ascii_lowercase();
+    let number =
+        ["sourcespamfilter", "destinationspamfilter"].iter().find_map(|one| filter.strip_prefix(one));
+    let is_number = |number: &str| !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit());
+    number.is_some_and(is_number) && channel(name).is_ok()
 }
 
 /// A domain as queues have it: labels of letters, digits, `-` and `_`, or an address literal. One label is enough, for
@@ -190,6 +205,20 @@ mod tests {
         assert_eq!(read("[IPv6:2001:DB8::1]"), "[ipv6:2001:db8::1]");
         assert_eq!(read("localhost"), "localhost");
         assert_eq!(read("bücher.example"), "bücher.example");
+    }
+
+    #[test]
+    fn queues_in_which_mail_waits_for_filters_can_be_named() {
+        for queue in ["sourcespamfilter1:tcp_local", "destinationspamfilter2:tcp_next"] {
+            assert_eq!(read(queue), queue);
+            assert_eq!(read(&queue.to_uppercase()), queue);
+        }
+        for other in
+            ["sourcespamfilter:tcp_local", "sourcespamfilter1:", "sourcespamfilterx:y", "next.example:25"]
+        {
+            assert_eq!(read(other), format!("error: `:` cannot be in a domain name: {other:?}"));
+        }
+        assert!(read("sourcespamfilter1:a:b").starts_with("error: "));
     }
 
     #[test]
