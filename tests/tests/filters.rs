@@ -569,8 +569,10 @@ fn a_filter_goes_over_to_a_new_file_that_it_can_be_made_of() {
     );
     let refused = hub.command(&["plugin", "reload", "filter"]);
     assert_eq!(refused.code, 78, "{}{}", refused.out, refused.err);
-    for wanted in ["spamfilter1 cannot be started with", "what is in force stays in force"] {
-        assert!(refused.err.contains(wanted), "{}", refused.err);
+    let file = hub.folder().join("libsluice_filter.so");
+    let first = format!("spamfilter1 cannot be started with {}: ", file.display());
+    for wanted in [&*first, "what is in force stays in force"] {
+        assert!(refused.err.contains(wanted), "{wanted}: {}", refused.err);
     }
     assert!(told("1: tell").0[0].starts_with("tag=one number=1"));
     assert_eq!(calls(), 2, "it was tried once");
@@ -683,7 +685,11 @@ fn mail_waits_for_a_filter_of_its_source_and_is_shown_to_it_and_those_behind_it(
     hub.start();
     assert_eq!(deliver(&hub, &["fred@next.example"], &["1: first top", "2: tell"]).code, 250);
     waits_for(&hub, "sourcespamfilter2:tcp_local");
-    assert!(hub.log().contains("mail for it waits on the channel reprocess"), "{}", hub.log());
+    assert!(
+        hub.log().contains("has no verdict; the message waits on the channel reprocess"),
+        "{}",
+        hub.log()
+    );
     // It is known after an end without a stop.
     hub.kill();
     hub.start();
@@ -761,6 +767,142 @@ fn a_copy_waits_for_a_filter_of_its_destination_and_the_others_go_on() {
 }
 
 #[test]
+fn copies_that_wait_for_different_filters_do_not_wait_for_each_other() {
+    let (sink, far) = (Sink::start(), Sink::start());
+    let options = "SPAMFILTER1_OPTIONAL=3\nSPAMFILTER1_CONFIG_FILE=first.opt\n\
+                   SPAMFILTER2_OPTIONAL=3\nSPAMFILTER2_CONFIG_FILE=second.opt\n";
+    let to = each_with_a_filter(&sink, &far);
+    let mut hub = filtered_with_reprocess("filter-each-waits", "", options, &to);
+    hub.write("first.opt", "CREATE=refuses\n");
+    hub.write("second.opt", "CREATE=refuses\n");
+    hub.start();
+    let both = ["fred@next.example", "kim@other.example"];
+    assert_eq!(deliver(&hub, &both, &["1: tell", "2: tell"]).code, 250);
+    let queues = |hub: &Site| {
+        let rows = hub.json(&["queue", "list"]);
+        let text = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
+        let tried = rows.iter().filter(|row| text(row, "last_error").contains("cannot be looked at now"));
+        let mut queues: Vec<String> = tried.map(|row| text(row, "domain")).collect();
+        queues.sort_unstable();
+        queues
+    };
+    let (one_queue, other_queue) = ("destinationspamfilter1:tcp_next", "destinationspamfilter2:tcp_other");
+    wait_for("both were tried again", SOON, || queues(&hub) == [one_queue, other_queue]);
+    // Both are due, and one of them goes.
+    hub.write("second.opt", "TAG=mended\n");
+    assert_eq!(hub.command(&["reload"]).code, 0);
+    hub.json(&["trigger", "#reprocess"]);
+    let arrived = one(&far);
+    assert_eq!(arrived.to, ["kim@other.example"]);
+    assert!(field(&arrived, "X-Told")[0].contains("number=2"), "{arrived:?}");
+    waits_for(&hub, one_queue);
+    hub.write("first.opt", "TAG=mended\n");
+    assert_eq!(hub.command(&["reload"]).code, 0);
+    // What it waits for is enough of a name.
+    hub.json(&["trigger", one_queue]);
+    let arrived = one(&sink);
+    assert_eq!(arrived.to, ["fred@next.example"]);
+    assert!(field(&arrived, "X-Told")[0].contains("number=1"), "{arrived:?}");
+    hub.wait_for_waiting(None, 0, SOON);
+    assert_eq!((sink.count(), far.count()), (0, 0), "none twice");
+    hub.stop();
+}
+
+#[test]
+fn mail_that_waits_for_a_filter_passes_it_whatever_reprocess_makes_of_its_host_or_source() {
+    // Names of hosts are asked of the rules again, and one of them takes anything; or the mail appears to come from `reprocess`, whose filters are
+    // not those that it has waited for.
+    for (name, incoming, keywords, rule, appears, queue) in [
+        (
+            "canonical",
+            "sourcespamfilter1",
+            "connectcanonical",
+            ". $U%smart.example@TCP_NEXT\n",
+            "",
+            "sourcespamfilter1:tcp_local",
+        ),
+        (
+            "own",
+            "sourcespamfilter1",
+            "sourcespamfilter2",
+            "",
+            "APPEARS_FROM=own\n",
+            "sourcespamfilter1:tcp_local",
+        ),
+        ("own-copy", "", "sourcespamfilter2", "", "APPEARS_FROM=own\n", "destinationspamfilter1:tcp_next"),
+    ] {
+        let sink = Sink::start();
+        let asks = if incoming.is_empty() { "destinationspamfilter1" } else { "" };
+        let to = [Destination { keywords: asks, ..next(&sink) }];
+        let options = "SPAMFILTER1_OPTIONAL=3\nSPAMFILTER1_CONFIG_FILE=first.opt\n";
+        let mut hub = filtered_with_reprocess(&format!("filter-waits-{name}"), incoming, options, &to);
+        hub.replace("sluice.cnf", "reprocess backoff", &format!("reprocess {keywords} backoff"));
+        hub.replace(
+            "sluice.cnf",
+            "hub.example $U@hub.example\n",
+            &format!("hub.example $U@hub.example\n{rule}"),
+        );
+        hub.write("reprocess_option", appears);
+        hub.write("first.opt", "CREATE=refuses\n");
+        hub.start();
+        assert_eq!(deliver(&hub, &["fred@next.example"], &["1: tell", "2: first top"]).code, 250);
+        waits_for(&hub, queue);
+        assert_eq!(sink.count(), 0, "{name}");
+        hub.write("first.opt", "TAG=mended\n");
+        assert_eq!(hub.command(&["reload"]).code, 0);
+        hub.json(&["trigger", "#reprocess"]);
+        let arrived = one(&sink);
+        assert!(field(&arrived, "X-Told")[0].starts_with("tag=mended number=1"), "{name}: {arrived:?}");
+        assert!(field(&arrived, "X-First").is_empty(), "{name}: filter 2 is not one that it has waited for");
+        hub.stop();
+    }
+}
+
+#[test]
+fn mail_waits_on_when_the_channel_whose_filter_it_waits_for_has_gone() {
+    let sink = Sink::start();
+    let options = "SPAMFILTER1_OPTIONAL=3\nSPAMFILTER1_CONFIG_FILE=first.opt\n";
+    let mut hub = filtered_with_reprocess("filter-source-gone", "switchchannel", options, &[next(&sink)]);
+    let inside = "tcp_inside smtp nomx allowswitchchannel sourcespamfilter1\nINSIDE-DAEMON\n";
+    let text = std::fs::read_to_string(hub.configuration().join("sluice.cnf")).expect("the file");
+    hub.write("sluice.cnf", &text.replacen("\nl\n", "[] $U%[$L]@INSIDE-DAEMON\n\nl\n", 1));
+    hub.write(
+        "sluice.cnf",
+        &format!(
+            "{}\n{inside}",
+            std::fs::read_to_string(hub.configuration().join("sluice.cnf")).expect("the file")
+        ),
+    );
+    hub.write("first.opt", "CREATE=refuses\n");
+    hub.start();
+    assert_eq!(deliver(&hub, &["fred@next.example"], &["1: tell"]).code, 250);
+    waits_for(&hub, "sourcespamfilter1:tcp_inside");
+    // Its filter would be there, and nobody can say any more that the channel asked for it.
+    hub.write("first.opt", "TAG=mended\n");
+    hub.replace("sluice.cnf", "tcp_inside smtp", "tcp_within smtp");
+    assert_eq!(hub.command(&["reload"]).code, 0);
+    hub.json(&["trigger", "#reprocess"]);
+    wait_for("it says why", SOON, || waits(&hub).2.contains("there is no such channel any more"));
+    assert_eq!(sink.count(), 0);
+    // The name is there again: it is shown to the filter.
+    hub.replace("sluice.cnf", "tcp_within smtp", "tcp_inside smtp");
+    assert_eq!(hub.command(&["reload"]).code, 0);
+    hub.json(&["trigger", "#reprocess"]);
+    assert!(field(&one(&sink), "X-Told")[0].starts_with("tag=mended number=1"));
+    // Or an operator lets it pass without.
+    hub.write("first.opt", "CREATE=refuses\n");
+    assert_eq!(hub.command(&["reload"]).code, 0);
+    assert_eq!(deliver(&hub, &["fred@next.example"], &["1: tell"]).code, 250);
+    waits_for(&hub, "sourcespamfilter1:tcp_inside");
+    hub.replace("sluice.cnf", "tcp_inside smtp", "tcp_within smtp");
+    hub.replace("option.dat", "SPAMFILTER1_OPTIONAL=3", "SPAMFILTER1_OPTIONAL=1");
+    assert_eq!(hub.command(&["reload"]).code, 0);
+    hub.json(&["trigger", "#reprocess"]);
+    assert!(field(&one(&sink), "X-Told").is_empty());
+    hub.stop();
+}
+
+#[test]
 fn where_no_mail_can_wait_it_is_refused_for_now_and_the_configuration_says_so() {
     let sink = Sink::start();
     let mut hub =
@@ -773,6 +915,7 @@ fn where_no_mail_can_wait_it_is_refused_for_now_and_the_configuration_says_so() 
     hub.start();
     assert_eq!(deliver(&hub, &["fred@next.example"], &["1: panic"]).code, 451);
     assert_eq!(hub.waiting(None), 0);
+    assert!(hub.log().contains("has no verdict; the message is refused for now"), "{}", hub.log());
     hub.stop();
     // A value that there is not.
     for value in ["-1", "5", "often"] {

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use sluice_config::FilterUse;
+use sluice_config::{FilterUse, WithoutVerdict};
 use sluice_dispatch::Loaded;
 use sluice_host::About;
 use sluice_mail::{Envelope, Refusal, Status, Wishes};
@@ -82,16 +82,37 @@ impl Drop for Room {
 }
 
 /// The filters that mail of this session is shown to. Mail that comes in again under its original source channel has passed them.
-fn source_filters<'a>(loaded: &'a Loaded, session: &Session) -> &'a [FilterUse] {
+///
+/// # Errors
+/// It has waited for a filter of a channel that there is no longer, so that nobody can say which ones are left.
+fn source_filters<'a>(loaded: &'a Loaded, session: &Session) -> Result<&'a [FilterUse], Refusal> {
     // Where mail has waited says which filters are left, whatever it appears to come from by now (`APPEARS_FROM`).
-    if let Some(Waiting::Source { number, channel }) = Waiting::of(session) {
-        let waited = loaded.config.channels.by_name(channel);
-        return waited.map_or(&[], |channel| from_number(&channel.settings.source_filters, number));
+    match Waiting::of(session) {
+        Some(Waiting::Source { number, channel }) => {
+            if let Some(channel) = loaded.config.channels.by_name(channel) {
+                return Ok(from_number(&channel.settings.source_filters, number));
+            }
+            let filter = loaded.config.filters.iter().find(|one| one.options.number == number);
+            // One that is switched off is waited for no longer, and one without whose verdict mail passes has none.
+            return match filter.map(|one| one.options.without_verdict) {
+                None | Some(WithoutVerdict::Passes) => Ok(&[]),
+                Some(WithoutVerdict::Waits | WithoutVerdict::Refused) => Err(Refusal::new(
+                    451,
+                    Status::new(4, 7, 1),
+                    format!(
+                        "it waits for filter {number} of {channel}, and there is no such channel any more"
+                    ),
+                )),
+            };
+        }
+        // It had passed them before it came to those of its destination.
+        Some(Waiting::Destination { .. }) => return Ok(&[]),
+        None => {}
     }
     let source = session.admission.source_channel.as_str();
     let again = session.origin == Origin::Again && *session.connection.channel != *source;
-    let Some(channel) = loaded.config.channels.by_name(source) else { return &[] };
-    if again { &[] } else { &channel.settings.source_filters }
+    let Some(channel) = loaded.config.channels.by_name(source) else { return Ok(&[]) };
+    Ok(if again { &[] } else { &channel.settings.source_filters })
 }
 
 /// Those with this number and higher ones.
@@ -117,7 +138,7 @@ impl Filtering {
             |one: &FilterUse| loaded.config.filters.iter().any(|filter| filter.options.number == one.number);
         let to = transaction.recipients.iter().filter(|accepted| accepted.refused.is_none());
         let asked = !loaded.config.filters.is_empty()
-            && (source_filters(&loaded, session).iter().any(is_there)
+            && (source_filters(&loaded, session).map_or(true, |filters| filters.iter().any(is_there))
                 || to
                     .into_iter()
                     .any(|one| destination_filters(&loaded, &one.recipient.channel).iter().any(is_there)));
@@ -196,7 +217,9 @@ impl Filtering {
         let content = Content::new(std::mem::take(&mut self.pieces), std::mem::take(&mut self.room));
         let copies = Copies { hub: &self.hub, loaded: &self.loaded, session: &self.session, about, end };
         let sender = self.transaction.sender.clone();
-        let source = source_filters(&self.loaded, &self.session);
+        let source = source_filters(&self.loaded, &self.session).inspect_err(|refusal| {
+            tracing::error!(id = %self.inner.id(), %refusal, "mail stays where it waits for a filter");
+        })?;
         let Some(filtered) = copies.filter(&sender, source, content, to.clone())? else { return Ok(None) };
         Ok(Some(self.changed(&parcel, &plain, &to, filtered)))
     }

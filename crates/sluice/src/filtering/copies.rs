@@ -194,10 +194,14 @@ impl Copies<'_> {
             let Judged { verdict, edits, added, withdrawn } = match judged {
                 Ok(judged) => judged,
                 Err(why) => {
-                    tracing::error!(%id, filter = number, plugin, %why, "a filter has no verdict; {}", filter.consequence());
-                    match filter.without_verdict() {
+                    let becomes = match filter.without_verdict() {
+                        WithoutVerdict::Waits if !self.may_wait() => WithoutVerdict::Refused,
+                        other => other,
+                    };
+                    tracing::error!(%id, filter = number, plugin, %why, "a filter has no verdict; {}", consequence(becomes));
+                    match becomes {
                         WithoutVerdict::Passes => continue,
-                        WithoutVerdict::Waits if self.may_wait() => {
+                        WithoutVerdict::Waits => {
                             let channel = copy.channel.as_deref();
                             let queue =
                                 Waiting::queue(number, channel, &self.session.admission.source_channel);
@@ -207,7 +211,7 @@ impl Copies<'_> {
                             }
                             return Ok(Left::Copy(copy));
                         }
-                        WithoutVerdict::Waits | WithoutVerdict::Refused => return Err(not_now()),
+                        WithoutVerdict::Refused => return Err(not_now()),
                     }
                 }
             };
@@ -341,6 +345,15 @@ impl Copies<'_> {
             });
         }
         Ok(())
+    }
+}
+
+/// What becomes of a message without a verdict, in words for the log.
+fn consequence(becomes: WithoutVerdict) -> &'static str {
+    match becomes {
+        WithoutVerdict::Passes => "the message passes without it",
+        WithoutVerdict::Refused => "the message is refused for now",
+        WithoutVerdict::Waits => "the message waits on the channel reprocess",
     }
 }
 

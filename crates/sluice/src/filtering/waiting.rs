@@ -2,7 +2,8 @@
 //!
 //! The queue that it waits in says for which: `sourcespamfilter1:tcp_local` for filter 1 of what comes from `tcp_local`, and
 //! `destinationspamfilter2:tcp_next` for filter 2 of what goes to `tcp_next`. Operators see it, and it is kept with the message. When it comes in again
-//! it is shown to that filter and those behind it; the ones before it have had their say. No address has a host of that form, for a colon stands in none.
+//! it is shown to that filter and those behind it; the ones before it have had their say. No address has a host of that form, for a colon stands in none but a
+//! domain literal.
 //!
 //! # Not here
 //! Bringing it in again (the plugin `reprocess`), by the channel's `backoff`.
@@ -28,9 +29,9 @@ impl Waiting<'_> {
         waits_for_filter(&recipient.channel, &recipient.domain)
     }
 
-    /// The queue for filter `number`: of the copy for a channel, or of the whole message from `source`.
-    pub(crate) fn queue(number: u32, copy: Option<&str>, source: &str) -> String {
-        match copy {
+    /// The queue for filter `number`: of the copy for the channel `destination`, or of the whole message from `source`.
+    pub(crate) fn queue(number: u32, destination: Option<&str>, source: &str) -> String {
+        match destination {
             Some(channel) => format!("{DESTINATION}{number}:{channel}"),
             None => format!("{SOURCE}{number}:{source}"),
         }
