@@ -9,16 +9,15 @@
 //! ```
 //!
 //! A file that cannot be moved is not brought in, so that a folder without the rights for that does not send its mail over and
-//! over. Answers whose file has gone are removed when the channel starts. After a crash everything in `.taken` is tried again: what was brought in in the last moment comes in twice.
+//! over. Answers whose file has gone are removed before
+//! another file of the name is moved. After a crash everything in `.taken` is tried again: what was brought in in the last moment comes in twice.
 //!
 //! A file is locked (flock(2)) from before it is moved until it is gone. Two workers, or two generations of the plugin, never have the
 //! same one; and a program that holds a lock on what it writes is waited for.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
-use std::io;
-use std::os::unix::ffi::OsStrExt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -85,8 +84,6 @@ impl Pickup {
         for one in [Some(&taken), Some(&bad), done.as_ref()].into_iter().flatten() {
             sluice_durable::make_folder(one).map_err(|trouble| CreateError::failed(trouble.to_string()))?;
         }
-        remove_left_answers(&taken)
-            .map_err(|error| CreateError::failed(format!("cannot list {}: {error}", taken.display())))?;
         Ok(Some(Pickup {
             folder,
             taken,
@@ -187,12 +184,9 @@ impl Pickup {
         }
         let mine = self.taken.join(name);
         if folder == self.folder
-            && let Err(trouble) = sluice_durable::rename(&path, &mine)
+            && let Some(why) = self.move_in(&path, &mine, &self.record(name))
         {
-            return Fate::Later(match trouble.is_taken() {
-                true => "another file of that name has not been brought in yet".to_owned(),
-                false => trouble.to_string(),
-            });
+            return Fate::Later(why);
         }
         // A program may have put another file under the name between the two looks: what was moved then is not the one that is open.
         if !sluice_durable::is_at(&file, &mine) {
@@ -209,6 +203,38 @@ impl Pickup {
         self.bring_in(worker, &mine, name, &letter)
     }
 
+    /// Moves a file to those that are brought in. Gives why it has to wait.
+    ///
+    /// Answers beside no file are about one that has gone: a crash came between the two, or its worker is just about to remove them. They must
+    /// not count for this file, whose recipients would be taken for answered, and this file's own must not be removed with them.
+    fn move_in(&self, path: &Path, mine: &Path, record: &Path) -> Option<String> {
+        let is_there = |path: &Path| path.symlink_metadata().is_ok();
+        let other = || Some("another file of that name has not been brought in yet".to_owned());
+        // In this order: answers are written while their file is there.
+        if is_there(mine) {
+            return other();
+        }
+        if is_there(record) {
+            let why = "answers of another file of that name are removed first";
+            return Some(
+                sluice_durable::remove(record)
+                    .map_or_else(|trouble| trouble.to_string(), |()| why.to_owned()),
+            );
+        }
+        match sluice_durable::rename(path, mine) {
+            Ok(()) => None,
+            Err(trouble) if trouble.is_taken() => other(),
+            Err(trouble) => Some(trouble.to_string()),
+        }
+    }
+
+    /// Where it is written who has been answered for a file.
+    fn record(&self, name: &OsStr) -> PathBuf {
+        let mut record = OsString::from(ANSWERED);
+        record.push(name);
+        self.taken.join(record)
+    }
+
     fn is_old_enough(&self, file: &File) -> bool {
         if self.min_age.is_zero() {
             return true;
@@ -219,9 +245,7 @@ impl Pickup {
     }
 
     fn bring_in(&self, worker: &Worker<'_>, mine: &Path, name: &OsStr, letter: &Letter) -> Fate {
-        let mut record_name = OsString::from(ANSWERED);
-        record_name.push(name);
-        let record = self.taken.join(record_name);
+        let record = self.record(name);
         let mut answered = match Answered::read(&record) {
             Ok(answered) => answered,
             Err(why) => return Fate::Later(why),
@@ -315,25 +339,6 @@ impl Pickup {
         self.log.write(Level::Error, &format!("{} is not brought in: {why}", new.display()));
         Fate::Bad
     }
-}
-
-/// Removes answers whose file has gone: a crash came between the two. They must not count for another file that gets the same name, whose
-/// recipients would be taken for answered.
-fn remove_left_answers(taken: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(taken)? {
-        let name = entry?.file_name();
-        let of = name.as_encoded_bytes().strip_prefix(ANSWERED.as_bytes()).map(OsStr::from_bytes);
-        if of.is_some_and(|of| {
-            taken.join(of).symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
-        }) {
-            // A worker of the generation before may just remove it itself.
-            match fs::remove_file(taken.join(&name)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Who has been answered for a file that waits for others: nobody is sent a message twice because somebody else has to wait.
