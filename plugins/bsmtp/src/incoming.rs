@@ -33,7 +33,7 @@ use by_hand::id_by_hand;
 use crate::More;
 use crate::manifest::{self, Manifest};
 use crate::outgoing::digits;
-use crate::place::{Later, Place};
+use crate::place::{self, Later, Place};
 use crate::taken::Taken;
 use crate::text::Limits;
 use crate::work::{Fate, Work};
@@ -67,6 +67,8 @@ struct State {
     taken: Option<Taken>,
     /// When records of batches that came by mail were looked at for their age.
     looked_at_records: Option<Instant>,
+    /// What a crash has left half written on the carrier has been removed since it came.
+    tidied: bool,
 }
 
 /// What a batch that lies in our own folder is.
@@ -100,11 +102,6 @@ impl Incoming {
         }))
     }
 
-    /// Where files go that cannot be taken in.
-    pub(crate) fn bad(&self) -> &Path {
-        &self.bad
-    }
-
     /// Takes in what has been brought.
     pub(crate) fn look(&self, worker: &Worker<'_>) -> More {
         let _alone = match self.place.alone() {
@@ -135,6 +132,7 @@ impl Incoming {
         }
         self.answer()?;
         if !self.carrier.is_dir() {
+            self.state().tidied = false;
             self.wait(
                 "carrier",
                 format!("the carrier is not there: {} is no folder", self.carrier.display()),
@@ -142,6 +140,9 @@ impl Incoming {
             return Ok(More::No);
         }
         self.forget("carrier");
+        if !std::mem::replace(&mut self.state().tidied, true) {
+            place::tidy([Some(&*self.bad), self.answers.as_deref()], self.log);
+        }
         let names = sluice_durable::names(&self.carrier, NAMES_MAX)?;
         let names: Vec<&str> = names.iter().filter_map(|name| name.to_str()).collect();
         // Before later ones are taken: the largest number that was taken tells then what was skipped.
@@ -332,10 +333,16 @@ impl Incoming {
                 self.log.write(Level::Info, &format!("batch {} has been brought in", source.name(id)));
             }
             Fate::Bad(why) => {
+                // As above: what nobody has read is not put among the bad ones for the reason of another.
+                let is_there = self.is_on_carrier(&source, id);
                 self.remember_refused(&source.key(id))?;
-                match &source {
-                    Source::Described(manifest) => self.refuse(manifest, &why)?,
-                    Source::ByHand(name) => self.put_bad(std::slice::from_ref(name), &why)?,
+                if let Source::Described(manifest) = &source {
+                    self.owe_refusal(manifest, &why)?;
+                }
+                let names = source.carrier_names();
+                match is_there {
+                    true => self.put_bad(&names, &why)?,
+                    false => self.say_bad(&names, &why),
                 }
                 self.remove_own(id)?;
             }
@@ -391,10 +398,14 @@ impl Incoming {
 
     /// Refuses a batch: its files go to the bad ones, and the other site is told.
     fn refuse(&self, manifest: &Manifest, why: &str) -> Result<(), Trouble> {
+        self.owe_refusal(manifest, why)?;
+        self.put_bad(&carrier_names(manifest), why)
+    }
+
+    fn owe_refusal(&self, manifest: &Manifest, why: &str) -> Result<(), Trouble> {
         let stem = manifest::stem(&manifest.link, manifest.number);
         let whole = &manifest.whole;
-        self.owe(&stem, "refused", &format!("# whole: {whole}\n{}\n", why.replace(char::is_control, " ")))?;
-        self.put_bad(&carrier_names(manifest), why)
+        self.owe(&stem, "refused", &format!("# whole: {whole}\n{}\n", why.replace(char::is_control, " ")))
     }
 
     /// Puts files of the carrier among the bad ones, the reason beside the first.
@@ -415,9 +426,13 @@ impl Incoming {
                 sluice_durable::replace(Path::new(&beside), |out| writeln!(out, "{why}"))?;
             }
         }
+        self.say_bad(names, why);
+        Ok(())
+    }
+
+    fn say_bad(&self, names: &[String], why: &str) {
         let first = names.first().map_or("", String::as_str);
         self.log.write(Level::Error, &format!("{first} is not taken in: {why}"));
-        Ok(())
     }
 
     /// Takes files from the carrier whose batch has been taken in.

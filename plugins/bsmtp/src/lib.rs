@@ -30,9 +30,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sluice_sdk::{
-    Channel, Context, CreateError, Delivery, Level, Next, OptionSpec, Options, RunError, Worker,
-};
+use sluice_sdk::{Channel, Context, CreateError, Delivery, Next, OptionSpec, Options, RunError, Worker};
 
 use incoming::Incoming;
 use outgoing::Outgoing;
@@ -164,16 +162,9 @@ impl Channel for Bsmtp {
             outgoing: Outgoing::new(&written, link, &place, &host, context.logger()),
             incoming: Incoming::new(&written, &place, &host, context.logger())?,
         };
-        let bad = bsmtp.incoming.as_ref().map(|incoming| incoming.bad());
+        // Those on the carrier have their turn when it is there.
         let own = [place.folder().to_owned(), place.folder().join("in")];
-        let written_to =
-            [written.out_dir.as_deref(), written.answer_dir.as_deref(), bad].into_iter().flatten();
-        for folder in own.iter().map(PathBuf::as_path).chain(written_to) {
-            // A carrier that is away has nothing to be removed.
-            if let Err(trouble) = sluice_durable::tidy(folder) {
-                context.logger().write(Level::Warn, &trouble.to_string());
-            }
-        }
+        place::tidy(own.iter().map(|folder| Some(folder.as_path())), context.logger());
         Ok(bsmtp)
     }
 

@@ -18,6 +18,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -28,7 +29,7 @@ use sluice_mail::{Notify, RecipientWishes, Return, Wishes};
 use sluice_sdk::{Delivery, Handover, Level, Log, Outcome, Status};
 
 use crate::manifest::{self, Manifest};
-use crate::place::{Later, Place};
+use crate::place::{self, Later, Place};
 use crate::text::{self, Envelope, Flags};
 use crate::whole::{Counted, is_cut_so, whole_messages};
 
@@ -62,6 +63,8 @@ pub(crate) struct Outgoing {
     last_put: Mutex<Option<Instant>>,
     /// The batch that grows as this instance has left it: its number, its octets, its messages. Read and written under the lock of the folder.
     left: Mutex<Option<(u64, u64, u64)>>,
+    /// What a crash has left half written on the carrier has been removed since it came.
+    tidied: AtomicBool,
 }
 
 /// The batch that grows.
@@ -100,6 +103,7 @@ impl Outgoing {
             wait: written.batch_wait,
             last_put: Mutex::default(),
             left: Mutex::default(),
+            tidied: AtomicBool::new(false),
         })
     }
 
@@ -273,12 +277,14 @@ impl Outgoing {
         }
         for (number, _) in self.numbers()?.iter().filter(|(_, kind)| kind == "bsmtp") {
             // Others go on: what is wrong with one may be its own file.
-            if let Err(trouble) = self.pack(*number) {
-                self.say(&format!("batch {number}"), trouble.to_string());
+            match self.pack(*number) {
+                Ok(()) => self.forget(&format!("batch {number}")),
+                Err(trouble) => self.say(&format!("batch {number}"), trouble.to_string()),
             }
         }
         self.read_answers();
         if !self.carrier.is_dir() {
+            self.tidied.store(false, Ordering::Relaxed);
             if self.numbers()?.iter().any(|(_, kind)| kind == "packed") {
                 self.say(
                     "carrier",
@@ -287,12 +293,16 @@ impl Outgoing {
             }
             return Ok(());
         }
-        self.later.lock().unwrap_or_else(PoisonError::into_inner).forget("carrier");
+        self.forget("carrier");
+        if !self.tidied.swap(true, Ordering::Relaxed) {
+            place::tidy([Some(&*self.carrier), self.answers.as_deref()], self.log);
+        }
         for (number, _) in self.numbers()?.iter().filter(|(_, kind)| kind == "packed") {
-            if self.is_due(*number)
-                && let Err(trouble) = self.copy(*number)
-            {
-                self.say(&format!("batch {number}"), trouble.to_string());
+            if self.is_due(*number) {
+                match self.copy(*number) {
+                    Ok(()) => self.forget(&format!("batch {number}")),
+                    Err(trouble) => self.say(&format!("batch {number}"), trouble.to_string()),
+                }
             }
         }
         Ok(())
@@ -469,8 +479,9 @@ impl Outgoing {
                 }
             };
             // What was heard is done, so that hearing it again changes nothing.
-            if let Err(trouble) = heard.and_then(|()| sluice_durable::remove(&path)) {
-                self.say(name, trouble.to_string());
+            match heard.and_then(|()| sluice_durable::remove(&path)) {
+                Ok(()) => self.forget(name),
+                Err(trouble) => self.say(name, trouble.to_string()),
             }
         }
     }
@@ -523,7 +534,11 @@ impl Outgoing {
                 );
                 self.log.write(Level::Error, &text);
                 let refused = self.place.folder().join("refused");
-                sluice_durable::put_away(&self.file(number, "packed"), &refused)?;
+                match sluice_durable::put_away(&self.file(number, "packed"), &refused) {
+                    Err(trouble) if !trouble.is_missing() => return Err(trouble),
+                    // Where there is none it lies there already: a crash came before the rest.
+                    _ => {}
+                }
                 self.clear_carrier(&manifest, &stem);
                 self.drop_batch(number)
             }
@@ -570,6 +585,10 @@ impl Outgoing {
 
     fn file(&self, number: u64, kind: &str) -> PathBuf {
         self.place.folder().join(format!("{number:08}.{kind}"))
+    }
+
+    fn forget(&self, about: &str) {
+        self.later.lock().unwrap_or_else(PoisonError::into_inner).forget(about);
     }
 
     fn say(&self, about: &str, why: String) {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use sluice_durable::Trouble;
+use sluice_sdk::{Level, Log};
 
 /// How long one generation waits for another to let go.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -58,6 +59,15 @@ impl Place {
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(Alone { _turn: turn, _lock: file })
+    }
+}
+
+/// Removes what a crash has left half written in these folders. Those that are not there have nothing to be removed.
+pub(crate) fn tidy<'p>(folders: impl IntoIterator<Item = Option<&'p Path>>, log: Log) {
+    for folder in folders.into_iter().flatten() {
+        if let Err(trouble) = sluice_durable::tidy(folder) {
+            log.write(Level::Warn, &trouble.to_string());
+        }
     }
 }
 

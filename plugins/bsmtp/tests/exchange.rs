@@ -6,6 +6,7 @@ use sluice_sdk::{Outcome, Status};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -303,4 +304,123 @@ fn a_record_of_long_ago_goes_and_its_batch_does_not_begin_anew() {
     fs::write(state.join("mail-before"), format!("{bound}\n")).expect("a file");
     let report = reader(root).mail(batch_by_mail(old + DAY)).run();
     assert_eq!(subjects(&report.submissions), ["two", "three"]);
+}
+
+#[test]
+fn a_batch_of_a_link_with_the_name_of_a_message_keeps_its_record() {
+    let root = folder();
+    let root = root.path();
+    let mails = ["one", "two", "three"].map(|subject| mail(subject, 10));
+    writer(root).option("link", "mail-2").mails(mails).run().assert_clean();
+    let report = deferring(reader(root), "two").polls(1).run();
+    assert_eq!(subjects(&report.submissions), ["one", "two"]);
+    let record = root.join("state/bsin_ship/in/mail-2-00000001.record");
+    let file = fs::OpenOptions::new().append(true).open(record).expect("a record");
+    file.set_modified(SystemTime::now() - 95 * DAY).expect("a time");
+    let report = reader(root).polls(1).run();
+    report.assert_clean();
+    assert_eq!(subjects(&report.submissions), ["two", "three"], "nothing comes in twice");
+}
+
+/// Text of a batch with a message.
+fn by_hand(subject: &str) -> String {
+    format!(
+        "EHLO hub.example\r\nMAIL FROM:<me@hub.example>\r\nRCPT TO:<fred@ship.example>\r\nDATA\r\nSubject: {subject}\r\n\r\nx\r\n.\r\nQUIT\r\n"
+    )
+}
+
+/// A batch by hand that was copied from the carrier, and not looked through before a kill.
+fn copied(root: &Path, number: u32, name: &str, text: &str) {
+    let state = root.join("state/bsin_ship/in");
+    fs::create_dir_all(&state).expect("a folder");
+    fs::write(state.join(format!("hand-{number:016}-1.manifest")), format!("by hand: {name}\n"))
+        .expect("a file");
+    fs::write(state.join(format!("hand-{number:016}-1.whole")), text).expect("a file");
+}
+
+#[test]
+fn a_file_that_nobody_has_read_is_not_among_the_bad_ones_for_another_of_its_name() {
+    let root = folder();
+    let root = root.path();
+    copied(root, 1, "report.bsmtp", "EHLO hub.example\r\nnonsense\r\n");
+    // Whoever made it has seen it, and put another one there.
+    fs::write(root.join("to-ship/report.bsmtp"), by_hand("mended")).expect("a file");
+    let report = reader(root).polls(1).run();
+    report.assert_clean();
+    assert_eq!(subjects(&report.submissions), ["mended"], "{}", said(&report));
+    assert!(said(&report).contains("report.bsmtp is not taken in: "), "{}", said(&report));
+    assert_eq!(names(root.join("to-ship")), [""; 0]);
+}
+
+#[test]
+fn a_refusal_is_heard_to_its_end_when_a_crash_came_in_its_middle() {
+    let root = folder();
+    let root = root.path();
+    writer(root).mail(mail("one", 10)).run().assert_clean();
+    let state = root.join("state/bsout_ship");
+    let manifest = fs::read_to_string(state.join("00000001.manifest")).expect("a manifest");
+    let whole = manifest.lines().find(|line| line.starts_with("# whole: ")).expect("its sum");
+    fs::create_dir(state.join("refused")).expect("a folder");
+    fs::rename(state.join("00000001.packed"), state.join("refused/00000001.packed")).expect("it is there");
+    fs::write(root.join("to-hub/ship-00000001.refused"), format!("{whole}\nit is too large\n"))
+        .expect("a file");
+    let report = writer(root).polls(1).run();
+    report.assert_clean();
+    assert_eq!(names(root.join("to-hub")), [""; 0], "{}", said(&report));
+    assert_eq!(names(&state), ["last", "refused"]);
+    assert_eq!(names(state.join("refused")), ["00000001.packed"]);
+    assert_eq!(names(root.join("to-ship")), [""; 0]);
+}
+
+#[test]
+fn what_a_crash_has_left_on_a_carrier_goes_when_the_carrier_comes() {
+    let root = tempfile::tempdir().expect("a folder");
+    let root = root.path();
+    let left = ["to-ship/bad/.part-1-a-1", "to-hub/.part-1-a-1"].map(|name| root.join(name));
+    copied(root, 1, "report.bsmtp", &by_hand("one"));
+    let put = left.clone();
+    let report = reader(root)
+        .answers(move |brought| {
+            // The channel has started without it.
+            for file in &put {
+                assert!(!file.exists());
+                fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+                fs::write(file, "half").expect("a file");
+            }
+            Ok(taking(brought))
+        })
+        .polls(1)
+        .run();
+    report.assert_clean();
+    assert_eq!(subjects(&report.submissions), ["one"]);
+    let still: Vec<_> = left.iter().filter(|file| file.exists()).collect();
+    assert!(still.is_empty() && root.join("to-hub").exists(), "{still:?}");
+}
+
+#[test]
+fn what_is_in_the_way_of_an_answer_a_second_time_is_said_a_second_time() {
+    let root = folder();
+    let root = root.path();
+    for number in 1..=3 {
+        copied(root, number, &format!("{number}.bsmtp"), &by_hand("one"));
+    }
+    let owed = root.join("state/bsin_ship/in/ship-00000009.ack.owed");
+    let in_its_way = root.join("to-hub/ship-00000009.ack/full");
+    let turn = AtomicU32::new(0);
+    let report = reader(root)
+        .answers(move |brought| {
+            // Behind each batch answers are given: they fail, go well, and fail once more.
+            if turn.fetch_add(1, Ordering::Relaxed) == 1 {
+                fs::remove_dir_all(in_its_way.parent().expect("a folder")).expect("it is there");
+            } else {
+                let _ = fs::remove_file(in_its_way.parent().expect("a folder"));
+                fs::create_dir_all(&in_its_way).expect("a folder");
+                fs::write(&owed, "# whole: x\n").expect("a file");
+            }
+            Ok(taking(brought))
+        })
+        .polls(1)
+        .run();
+    let said = said(&report);
+    assert_eq!(said.matches("ship-00000009.ack waits: ").count(), 2, "{said}");
 }

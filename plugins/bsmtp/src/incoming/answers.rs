@@ -11,6 +11,7 @@ use crate::manifest;
 
 /// Numbers that are asked for when more are missing.
 const MISSING_MAX: u64 = 100;
+
 impl Incoming {
     /// Writes an answer down that the other site is to get.
     pub(super) fn owe(&self, stem: &str, kind: &str, text: &str) -> Result<(), Trouble> {
@@ -33,8 +34,10 @@ impl Incoming {
                 sluice_durable::remove(&owed)
             });
             // Others are given: what is wrong may be what lies there under this name.
-            if let Err(trouble) = given {
-                self.put_off(&name, &trouble);
+            match given {
+                // What is in its way another time is said again.
+                Ok(()) => self.forget(&name),
+                Err(trouble) => drop(self.put_off(&name, &trouble)),
             }
         }
         Ok(())

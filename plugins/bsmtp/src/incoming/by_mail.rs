@@ -6,7 +6,8 @@
 //! # How long a record stays
 //! Nobody says so when a message with half of its batch brought in is returned, deleted, or given away. Its record stays for [`RECORD_AGE_MAX`] after
 //! the last line in it, and then goes. If the message is there all the same, say, because it was on hold, it must not begin anew: `mail-before`
-//! has the latest arrival of those whose record has gone, and a message that arrived by then and has no record goes back to its sender.
+//! has the time behind the latest arrival of those whose record has gone, and a message that arrived before it and has no record goes back to
+//! its sender.
 
 use std::fs;
 use std::io::{self, Read};
@@ -26,7 +27,7 @@ const LEFT_MIN: Duration = Duration::from_secs(30);
 const RECORD_AGE_MAX: Duration = Duration::from_secs(90 * 86_400);
 /// How often records are looked at for their age.
 const LOOK_INTERVAL: Duration = Duration::from_secs(86_400);
-/// What the names of files begin with that belong to batches which came by mail.
+/// What the names of files begin with that belong to batches which came by mail; but a link can have such a name, too.
 const PREFIX: &str = "mail-";
 
 impl Incoming {
@@ -128,6 +129,10 @@ impl Incoming {
         let mut old = Vec::new();
         for id in self.own("record")? {
             let Some(arrived_ms) = arrived_of(&id) else { continue };
+            // A batch from the carrier, of a link of such a name: it goes on, however long it has waited.
+            if self.file(&id, "whole").exists() {
+                continue;
+            }
             // By both clocks: one that was set wrongly for a while must not put the bound into the future.
             let written = fs::metadata(self.file(&id, "record")).and_then(|about| about.modified());
             if u128::from(arrived_ms) < limit_ms && written.is_ok_and(|at| at < limit) {
