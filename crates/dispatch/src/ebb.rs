@@ -3,7 +3,7 @@
 //!
 //! What waits is known by tables of the index, which give their room back to the allocator; that the allocator gives it back to the
 //! system is asked for here. The call takes its time, so it has a thread of its own, comes at most once a minute, and waits until
-//! the drain, the delete or whatever takes the mail away has come to its end.
+//! the drain, the delete or whatever takes the mail away has nearly come to its end.
 //!
 //! Not here: how it is done (`spool::give_back_pages`), and room within tables (`spool::GivesBack`).
 
