@@ -97,6 +97,12 @@ impl Lines {
         self.rest()
     }
 
+    /// Whether there are some that were not told, and of which nobody has spoken.
+    #[must_use]
+    pub fn has_untold(&self) -> bool {
+        self.untold > 0
+    }
+
     /// How many were not told, whether or not their time is over: there will be no more.
     pub fn rest(&mut self) -> u32 {
         std::mem::take(&mut self.untold)

@@ -1,6 +1,6 @@
 //! The child: an ordinary host with one instance, between the hub's frames and the plugin.
 //!
-//! The main thread reads frames; one thread writes what has come together. Whatever goes wrong with the socket ends the
+//! The main thread reads frames; one thread writes what has come together, and tells of lines that were left out of the log. Whatever goes wrong with the socket ends the
 //! process: the hub has gone, or the plugin has had its hands on it, and both are the hub's to cope with.
 
 use crate::confine::confine;
@@ -8,7 +8,7 @@ use crate::log::{ToTheHub, WARN};
 use crate::raw::{Mapped, close_inherited};
 use crate::socket::receive;
 use crate::wire::{self, Frames, Hello, LentDelivery, Piece, Ready, ToChild, ToHub, write_finished};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use sluice_host::{
     Content, FrontDoor, Host, HostEvent, Instance, Lease, Lines, OptionKind, Plugin, Recorder, Spec,
     Submission,
@@ -21,7 +21,7 @@ use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -37,7 +37,7 @@ const OUTCOMES_AT_ONCE: usize = 256;
 const RECIPIENTS_AT_ONCE: usize = 64;
 const CONTENT_AT_ONCE: usize = 64 << 10;
 
-/// How often it is looked whether lines of the log were left out.
+/// How often it is looked whether the time of lines that were left out of the log is over.
 const UNTOLD: Duration = Duration::from_secs(1);
 
 /// Exit statuses, for the hub's log.
@@ -53,7 +53,9 @@ pub(crate) struct Outgoing {
     /// There is room, or nothing left.
     room: Condvar,
     /// Lines for the log among it. The hub counts them as well, and ends a child that says much more.
-    pub(crate) lines: Mutex<Lines>,
+    lines: Mutex<Lines>,
+    /// Some of them were left out, and nobody has said so: the writer does when their time is over. Changed while `lines` is locked.
+    has_untold: AtomicBool,
 }
 
 #[derive(Default)]
@@ -72,6 +74,7 @@ impl Outgoing {
             something: Condvar::new(),
             room: Condvar::new(),
             lines: Mutex::default(),
+            has_untold: AtomicBool::new(false),
         })
     }
 
@@ -99,24 +102,41 @@ impl Outgoing {
         self.put(|out| frame.write(out));
     }
 
+    /// Counts lines of the log. When the first is left out, the writer wakes, to look from now on whether their time is over.
+    pub(crate) fn count_lines<C>(&self, count: impl FnOnce(&mut Lines) -> C) -> C {
+        let mut lines = self.lines.lock();
+        let counted = count(&mut lines);
+        let has_untold = lines.has_untold();
+        let had = self.has_untold.swap(has_untold, Ordering::Relaxed);
+        drop(lines);
+        if has_untold && !had {
+            let state = self.state.lock();
+            if state.sleeps {
+                self.something.notify_one();
+            }
+        }
+        counted
+    }
+
     /// A word about lines of the log that were left out.
     pub(crate) fn say_untold(&self, untold: u32) {
         if untold > 0 {
-            let text = format!("it said more than fits into the log untold={untold}");
-            self.say(&ToHub::Log { level: WARN, id: String::new(), text });
+            self.say(&left_out(untold));
         }
-    }
-
-    /// The same of those whose time is over, of which nobody else may speak: called now and then.
-    pub(crate) fn tell_untold(&self) {
-        let untold = self.lines.lock().over();
-        self.say_untold(untold);
     }
 
     /// The same at the end, whether or not their time is over.
     pub(crate) fn tell_rest(&self) {
-        let untold = self.lines.lock().rest();
+        let untold = self.count_lines(Lines::rest);
         self.say_untold(untold);
+    }
+
+    /// The same by the writer, of those whose time is over and of which nobody else may come to speak. It waits for no room: it makes it.
+    fn write_untold(&self) {
+        let untold = self.count_lines(Lines::over);
+        if untold > 0 {
+            left_out(untold).write(&mut self.state.lock().octets);
+        }
     }
 
     /// Waits until everything is written, with a word about what was left out of the log.
@@ -129,17 +149,25 @@ impl Outgoing {
     }
 
     /// The life of the writer.
-    fn write_to(&self, mut socket: &UnixStream) {
+    pub(crate) fn write_to(&self, mut socket: &UnixStream) {
         let mut octets = Vec::new();
         loop {
             {
+                if self.has_untold.load(Ordering::Relaxed) {
+                    self.write_untold();
+                }
                 let mut state = self.state.lock();
                 state.writes = false;
                 if state.octets.is_empty() {
                     self.room.notify_all();
                     while state.octets.is_empty() {
                         state.sleeps = true;
-                        self.something.wait(&mut state);
+                        if !self.has_untold.load(Ordering::Relaxed) {
+                            self.something.wait(&mut state);
+                        } else if self.something.wait_for(&mut state, UNTOLD).timed_out() {
+                            state.sleeps = false;
+                            MutexGuard::unlocked(&mut state, || self.write_untold());
+                        }
                     }
                     drop(state);
                     // Who has more to say gets to it first, and it is written in one go.
@@ -157,6 +185,11 @@ impl Outgoing {
             octets.shrink_to(WAITING_MAX);
         }
     }
+}
+
+fn left_out(untold: u32) -> ToHub {
+    let text = format!("it said more than fits into the log untold={untold}");
+    ToHub::Log { level: WARN, id: String::new(), text }
 }
 
 /// Runs a plugin for the hub at the other end of standard input. Does not return.
@@ -259,13 +292,6 @@ fn load(
     let recorder = recorder.map(|file| Recorder::begin(&file)).transpose();
     let recorder = recorder.map_err(|error| format!("no recorder: {error}"))?;
     let confined = confine(hello)?;
-    let telling = Arc::clone(outgoing);
-    let tell = move || loop {
-        thread::sleep(UNTOLD);
-        telling.tell_untold();
-    };
-    let told = thread::Builder::new().name("untold".to_owned()).spawn(tell);
-    told.map_err(|error| format!("no thread for its log: {error}"))?;
     let host = Host::new(Vec::new());
     recorder.into_iter().for_each(|recorder| host.record_in(recorder));
     let plugin = host.load(&hello.file).map_err(|error| chain(&error))?;

@@ -174,8 +174,10 @@ impl State {
     /// The child that was to make the channel, or has made it, is no more, or cannot.
     pub(crate) fn not_created(&mut self, why: &impl ToString) {
         match self.creation {
-            Creation::Wanted | Creation::Asked => self.creation = Creation::Known(Err(why.to_string())),
-            Creation::Known(Ok(())) => self.creation = Creation::Unknown,
+            // Also of one that was made: whoever waits to hear of it may not have come to look, and is told what became of it.
+            Creation::Wanted | Creation::Asked | Creation::Known(Ok(())) => {
+                self.creation = Creation::Known(Err(why.to_string()));
+            }
             Creation::Unknown | Creation::Known(Err(_)) => {}
         }
     }

@@ -6,6 +6,7 @@
 
 use crate::child::Outgoing;
 use crate::wire::ToHub;
+use sluice_host::Lines;
 use std::fmt::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -56,8 +57,8 @@ impl Subscriber for ToTheHub {
         // A word about lines that were left out is none of them: there is one in a second, and it counts for the others.
         let counts = event.metadata().fields().field("untold").is_some();
         let (is_told, untold) = match counts {
-            true => (true, self.outgoing.lines.lock().over()),
-            false => self.outgoing.lines.lock().one_more(),
+            true => (true, self.outgoing.count_lines(Lines::over)),
+            false => self.outgoing.count_lines(Lines::one_more),
         };
         self.outgoing.say_untold(untold);
         if !is_told {
@@ -137,6 +138,31 @@ mod tests {
     }
 
     #[test]
+    fn the_writer_says_what_was_left_out_when_nobody_else_says_anything() {
+        use std::io::Read;
+        let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        theirs.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+        let outgoing = Outgoing::new();
+        let writer = Arc::clone(&outgoing);
+        // It lives as long as this program, and so does the other end: one that has gone would end it.
+        std::thread::spawn(move || writer.write_to(&ours));
+        let log = ToTheHub { outgoing, most: 3, spans: AtomicU64::new(1) };
+        tracing::subscriber::with_default(log, || {
+            // It sleeps already, and is woken by the first that is left out.
+            (0..LINES_MAX).for_each(|number| tracing::error!(number, "the host has something to say"));
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            (0..50).for_each(|number| tracing::error!(number, "the host has something to say"));
+        });
+        let mut came = Vec::new();
+        let mut buffer = [0; 4096];
+        while lines_of(&came) != (LINES_MAX, 50) {
+            let count = theirs.read(&mut buffer).unwrap();
+            came.extend_from_slice(&buffer[..count]);
+        }
+        std::mem::forget(theirs);
+    }
+
+    #[test]
     fn how_many_errors_were_left_out_is_said_when_they_end_and_at_the_end_of_the_child() {
         let outgoing = Outgoing::new();
         let log = ToTheHub { outgoing: Arc::clone(&outgoing), most: 3, spans: AtomicU64::new(1) };
@@ -146,7 +172,7 @@ mod tests {
             assert!(told >= LINES_MAX && told + untold < 500, "some are counted and not told yet");
             // Nobody says anything more; a second later somebody comes by.
             std::thread::sleep(std::time::Duration::from_millis(1100));
-            outgoing.tell_untold();
+            outgoing.say_untold(outgoing.count_lines(Lines::over));
             let (more, counted) = lines_of(&outgoing.take());
             assert_eq!((more, told + untold + counted), (0, 500));
             // Before a second is over it is the end.

@@ -44,7 +44,7 @@ fn each_way_to_have_none_is_told_in_its_words() {
         ("fail_in_create", "the moon is in the wrong house"),
         ("panic_in_create", "a panic in create"),
         ("hang_in_create", "it was not created within 700ms"),
-        ("aborts_in_create", "its process died of signal 6 (SIGABRT)"),
+        ("abort_in_create", "its process died of signal 6 (SIGABRT)"),
         ("no_such_mode", "its plugin refuses the settings: MODE is `no_such_mode`"),
     ] {
         let begun = Instant::now();
@@ -57,6 +57,22 @@ fn each_way_to_have_none_is_told_in_its_words() {
         assert!(again == why || again.contains("it rests"), "{mode}: {again}");
         assert!(story.channel.children() <= 1, "{mode}");
     }
+}
+
+#[test]
+fn of_one_that_died_when_it_had_its_channel_the_words_are_kept() {
+    let (story, result) = created("delivers_all");
+    assert_eq!(result, Ok(()));
+    let pid = story.channel.process().unwrap();
+    let killed = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+    assert!(killed.success());
+    let until = Instant::now() + Duration::from_secs(15);
+    while story.channel.process().is_some() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let why = story.channel.create_now().expect_err("it rests");
+    assert!(why.contains("its process died of signal 9 (SIGKILL)"), "{why}");
+    assert_eq!(story.channel.children(), 1, "and is not started again before its rest is over");
 }
 
 #[test]

@@ -26,7 +26,7 @@ enum Mode {
     PanicInCreate,
     FailInCreate,
     HangInCreate,
-    AbortsInCreate,
+    AbortInCreate,
     PanicInRun,
     PanicOnDelivery,
     PanicOnce,
@@ -73,7 +73,7 @@ const MODES: &[(&str, Mode)] = &[
     ("panic_in_create", Mode::PanicInCreate),
     ("fail_in_create", Mode::FailInCreate),
     ("hang_in_create", Mode::HangInCreate),
-    ("aborts_in_create", Mode::AbortsInCreate),
+    ("abort_in_create", Mode::AbortInCreate),
     ("panic_in_run", Mode::PanicInRun),
     ("panic_on_delivery", Mode::PanicOnDelivery),
     ("panic_once", Mode::PanicOnce),
@@ -178,7 +178,7 @@ impl Channel for Misbehaving {
             Mode::PanicInCreate => panic!("a panic in create"),
             Mode::FailInCreate => return Err(CreateError::failed("the moon is in the wrong house")),
             Mode::HangInCreate => thread::sleep(pause),
-            Mode::AbortsInCreate => std::process::abort(),
+            Mode::AbortInCreate => std::process::abort(),
             _ => {}
         }
         let places = ["PLACE", "FOLDER"].map(|name| context.option_text(name).unwrap_or_default().into());

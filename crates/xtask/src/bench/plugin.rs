@@ -62,7 +62,14 @@ pub(crate) fn plugin(options: &PluginOptions) -> Result<()> {
     }
     if !options.edge {
         let size = match options.small {
-            true => Size { bad: 500, good: 300, turns: 1, turns_max: 1, time: Duration::ZERO, rest: Duration::from_secs(5) },
+            true => Size {
+                bad: 500,
+                good: 300,
+                turns: 1,
+                turns_max: 1,
+                time: Duration::ZERO,
+                rest: Duration::from_secs(5),
+            },
             false => Size {
                 bad: 10_000,
                 good: 3000,
