@@ -5,6 +5,9 @@
 //! system is asked for here. The call takes its time, so it has a thread of its own, comes at most once a minute, and waits until
 //! the drain, the delete or whatever takes the mail away has nearly come to its end.
 //!
+//! It is asked for once more a minute later: threads that had work with it end when they have had none for a while, and what the allocator
+//! keeps for a thread goes with the thread, not before.
+//!
 //! Not here: how it is done (`spool::give_back_pages`), and room within tables (`spool::GivesBack`).
 
 use std::time::Duration;
@@ -29,12 +32,14 @@ pub(crate) struct Ebb {
     most: usize,
     /// When it is looked whether it is calm, and how many there were when that was decided.
     look: Option<(Time, usize)>,
+    /// When pages are given back once more, and how many there were at the ebb.
+    again: Option<(Time, usize)>,
     not_before: Time,
 }
 
 impl Ebb {
     pub(crate) const fn starting(now: Time) -> Self {
-        Self { most: 0, look: None, not_before: now }
+        Self { most: 0, look: None, again: None, not_before: now }
     }
 
     /// There are so many entries now. Whether pages are to be given back.
@@ -42,8 +47,11 @@ impl Ebb {
         self.most = self.most.max(entries);
         if entries > self.most / 2 || self.most - entries < GONE_MIN {
             self.look = None;
-            return false;
+            let after = self.again.take_if(|(time, _)| *time <= now);
+            // Where much has come in since, there will be another ebb.
+            return after.is_some_and(|(_, left)| entries < left + GONE_MIN);
         }
+        self.again = None;
         let (time, before) = match self.look {
             Some((time, _)) if now < time => return false,
             Some(look) => look,
@@ -54,17 +62,19 @@ impl Ebb {
             return false;
         }
         (self.most, self.look, self.not_before) = (entries, None, now.plus(PAUSE));
+        self.again = Some((self.not_before, entries));
         true
     }
 
     pub(crate) fn next_wake(&self) -> Option<Time> {
-        self.look.map(|(time, _)| time)
+        self.look.or(self.again).map(|(time, _)| time)
     }
 
     /// The clock was set back.
     pub(crate) fn no_later_than(&mut self, time: Time) {
         self.not_before = self.not_before.min(time);
         self.look = self.look.map(|(at, entries)| (at.min(time.plus(CALM)), entries));
+        self.again = self.again.map(|(at, entries)| (at.min(time.plus(PAUSE)), entries));
     }
 }
 
@@ -109,7 +119,11 @@ mod tests {
         let times = calm(&mut ebb, 0, flood.chain(drain).chain(rest));
         assert_eq!(times.len(), 1, "{times:?}");
         assert!((219..=241).contains(&times[0]), "two to four seconds behind the end: {times:?}");
-        assert_eq!(ebb.next_wake(), None);
+        // Once more when threads have ended, and then no more.
+        let wake = ebb.next_wake().expect("a second time");
+        assert_eq!(wake, Time(START.0 + times[0] * 100).plus(PAUSE));
+        assert!(!ebb.is_calm(0, Time(wake.0 - 1)) && ebb.is_calm(0, wake));
+        assert_eq!((ebb.is_calm(0, wake), ebb.next_wake()), (false, None));
     }
 
     #[test]
@@ -128,6 +142,9 @@ mod tests {
         let times = calm(&mut ebb, 0, tide().chain(tide()).chain(std::iter::repeat_n(0, 700)));
         assert_eq!(times.len(), 2, "{times:?}");
         assert!(times[1] >= times[0] + 600 && times[1] <= times[0] + 645, "{times:?}");
+        // Not again where much has come in meanwhile, and nobody is woken for it for ever.
+        let wake = ebb.next_wake().expect("a second time");
+        assert_eq!((ebb.is_calm(GONE_MIN, wake), ebb.next_wake()), (false, None));
         // Whoever sleeps until he is woken is woken for it.
         let mut ebb = Ebb::starting(START);
         assert!(!ebb.is_calm(50_000, START) && !ebb.is_calm(10, START));
