@@ -17,6 +17,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -125,6 +126,9 @@ pub struct Misbehaving {
     log: Log,
     /// How many workers of this channel have panicked on purpose.
     panicked: AtomicU32,
+    /// Whether `stop` has been called, in the mode that waits for it.
+    stopped: Mutex<bool>,
+    stops: Condvar,
 }
 
 impl Channel for Misbehaving {
@@ -182,7 +186,15 @@ impl Channel for Misbehaving {
             _ => {}
         }
         let places = ["PLACE", "FOLDER"].map(|name| context.option_text(name).unwrap_or_default().into());
-        Ok(Misbehaving { mode, pause, places, log: context.logger(), panicked: AtomicU32::new(0) })
+        Ok(Misbehaving {
+            mode,
+            pause,
+            places,
+            log: context.logger(),
+            panicked: AtomicU32::new(0),
+            stopped: Mutex::default(),
+            stops: Condvar::new(),
+        })
     }
 
     fn run(&self, worker: &mut Worker<'_>) -> Result<(), RunError> {
@@ -220,13 +232,20 @@ impl Channel for Misbehaving {
                 Next::Poll => self.log.write(Level::Info, "polled"),
                 Next::Stop if self.mode == Mode::IgnoresStop => thread::sleep(self.pause),
                 Next::Stop if self.mode == Mode::PanicWhenStopped => panic!("a panic at the end"),
-                Next::Stop => return Ok(()),
+                Next::Stop => {
+                    if self.mode == Mode::HangInStop {
+                        self.wait_for_stop();
+                    }
+                    return Ok(());
+                }
             }
         }
     }
 
     fn stop(&self) {
         if self.mode == Mode::HangInStop {
+            *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            self.stops.notify_all();
             thread::sleep(self.pause);
         }
     }
@@ -239,6 +258,12 @@ impl Drop for Misbehaving {
 }
 
 impl Misbehaving {
+    /// `stop` is called only while there are workers, and one that goes at once is often gone before.
+    fn wait_for_stop(&self) {
+        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = self.stops.wait_timeout_while(stopped, self.pause, |stopped| !*stopped);
+    }
+
     fn deliver(&self, delivery: Delivery<'_>) {
         let first = delivery.recipients().next().map_or(0, |recipient| recipient.index);
         let done = Outcome::delivered("done");
