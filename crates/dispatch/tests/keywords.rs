@@ -291,13 +291,14 @@ fn priorities_that_share_a_pool_beside_one_with_its_own_do_not_wait_for_ever() {
     let keywords = "immnonurgent threaddepth 1 maxjobs 1 urgentqueue FAST";
     let house = House::with(configuration(&[("tcp_local", keywords)], jobs));
     house.act("tcp_local", Act::Keep);
-    for number in 0..40 {
+    house.send(&["tcp_local!normal@there.example"]);
+    house.wait(|| house.kept() == 1, || "the first job".to_owned());
+    house.act("tcp_local", Act::Deliver);
+    for number in 1..40 {
         house.send(&[&format!("tcp_local!normal{number}@there.example")]);
     }
     house.send_as("s@there.example", Priority::Nonurgent, &["tcp_local!less@there.example"]);
     house.send_as("s@there.example", Priority::Urgent, &["tcp_local!more@there.example"]);
-    house.act("tcp_local", Act::Deliver);
-    house.wait(|| house.kept() == 1, || "the first job".to_owned());
     house.finish_kept(&Act::Deliver);
     house.wait_queue(&[]);
     let got = house.got();

@@ -2,15 +2,16 @@
 //! do what the test says instead of plugins.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sluice_config::{MemoryFiles, Place};
 use sluice_dispatch::{
-    ChannelReport, Clock, Closing, CommitError, Dispatcher, EntryView, Handle, Instance, Loaded, NotTaken,
-    Order, Parts, Peer, PluginInfo, QueueSummary, Released, Requester, Runner, Runners, Via, ask,
+    ChannelReport, ChannelStatus, Clock, Closing, CommitError, Dispatcher, EntryView, Handle, Instance,
+    Loaded, NotTaken, Order, Parts, Peer, PluginInfo, QueueSummary, Released, Requester, Runner, Runners,
+    Via, ask,
 };
 use sluice_host::{Cause, Events, HostEvent, Lease, Offer, StopReason};
 use sluice_mail::{Envelope, Handover, Outcome, Priority, Recipient, Status, Time, Wishes};
@@ -22,29 +23,47 @@ pub const MINUTE: Duration = Duration::from_secs(60);
 /// How long a test waits for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Stands still until the test steps it.
+pub struct Stepping(Mutex<Clocks>);
+
 /// What the wall clock says, and what a clock says that nobody sets, in milliseconds.
-pub struct Stepping(Mutex<(u64, u64)>);
+struct Clocks {
+    wall: u64,
+    steady: u64,
+    /// How often the loop has read them.
+    readings: u64,
+}
 
 impl Stepping {
+    fn at(wall: u64) -> Self {
+        Self(Mutex::new(Clocks { wall, steady: 0, readings: 0 }))
+    }
+
     fn pass(&self, time: Duration) {
         let milliseconds = u64::try_from(time.as_millis()).unwrap();
         let mut clocks = self.0.lock().unwrap();
-        *clocks = (clocks.0 + milliseconds, clocks.1 + milliseconds);
+        clocks.wall += milliseconds;
+        clocks.steady += milliseconds;
     }
 
     fn set(&self, time: Time) {
-        self.0.lock().unwrap().0 = time.0;
+        self.0.lock().unwrap().wall = time.0;
+    }
+
+    fn readings(&self) -> u64 {
+        self.0.lock().unwrap().readings
     }
 }
 
 impl Clock for Stepping {
     fn now(&self) -> Time {
-        Time(self.0.lock().unwrap().0)
+        Time(self.0.lock().unwrap().wall)
     }
 
     fn reading(&self) -> (Time, Option<Duration>) {
-        let (wall, steady) = *self.0.lock().unwrap();
-        (Time(wall), Some(Duration::from_millis(steady)))
+        let mut clocks = self.0.lock().unwrap();
+        clocks.readings += 1;
+        (Time(clocks.wall), Some(Duration::from_millis(clocks.steady)))
     }
 }
 
@@ -87,6 +106,8 @@ struct Kept {
     lease: u64,
     token: u64,
     recipients: Vec<u32>,
+    /// How many entries it was made of: one for each domain.
+    entries: u64,
     events: Events,
 }
 
@@ -97,6 +118,8 @@ struct Stage {
     got: Vec<Got>,
     kept: Vec<Kept>,
     leases_open: HashMap<u64, (usize, Events)>,
+    /// Leases that were taken, and about which not all has been said yet that is said without the test.
+    working: usize,
     polls: Vec<String>,
     started: Vec<Instance>,
     stopped: Vec<String>,
@@ -163,6 +186,7 @@ impl Runner for Actor {
             sender
         });
         thread.send((self.clone(), offer)).unwrap();
+        stage.working += 1;
         Ok(())
     }
 
@@ -214,11 +238,14 @@ impl Actor {
                     .collect();
                 if acts.iter().any(|(_, act)| matches!(act, Act::Keep)) {
                     open += 1;
+                    let domains: HashSet<&str> =
+                        delivery.recipients.iter().filter_map(|one| one.address.rsplit('@').next()).collect();
                     stage.kept.push(Kept {
                         channel: self.channel.clone(),
                         lease: lease.lease,
                         token: delivery.token,
                         recipients: acts.iter().map(|&(index, _)| index).collect(),
+                        entries: domains.len() as u64,
                         events: Arc::clone(&self.events),
                     });
                     continue;
@@ -258,6 +285,7 @@ impl Actor {
             }
         }
         news.into_iter().for_each(|event| (self.events)(event));
+        self.stage.0.lock().unwrap().working -= 1;
     }
 }
 
@@ -419,7 +447,7 @@ impl House {
             folder,
             options,
             storage: None,
-            clock: Arc::new(Stepping(Mutex::new((1_790_000_000_000, 0)))),
+            clock: Arc::new(Stepping::at(1_790_000_000_000)),
             actors: Actors::default(),
             loaded,
             handle: None,
@@ -440,7 +468,7 @@ impl House {
             folder: tempfile::tempdir().unwrap(),
             options: Options { segment_size: 1 << 20, journal_size: 1 << 20, ..Options::default() },
             storage: Some(storage),
-            clock: Arc::new(Stepping(Mutex::new((now.0, 0)))),
+            clock: Arc::new(Stepping::at(now.0)),
             actors: Actors::default(),
             loaded,
             handle: None,
@@ -549,19 +577,66 @@ impl House {
         ask(|done| self.handle().reload(loaded, move || done(()))).unwrap();
     }
 
-    /// Lets time pass.
+    /// Lets time pass, from when all is done that was to be done before until all is done that it has set going.
     pub fn pass(&self, time: Duration) {
+        self.settle();
         self.clock.pass(time);
-        // A question wakes the loop, and the second one comes after what the first has set going.
-        self.summary();
-        self.summary();
+        self.settle();
     }
 
-    /// Somebody sets the clock.
+    /// The same in the middle of whatever is going on.
+    pub fn pass_meanwhile(&self, time: Duration) {
+        self.clock.pass(time);
+        self.round();
+    }
+
+    /// Somebody sets the clock, when all is done that was to be done before.
     pub fn set_clock(&self, time: Time) {
+        self.settle();
         self.clock.set(time);
-        self.summary();
-        self.summary();
+        self.settle();
+    }
+
+    /// What is due at this time is ready when this returns, and what may start has been started once.
+    fn round(&self) {
+        // Each round of the loop reads the clock before it starts things, and again where something has come in. So of the next
+        // two readings one at least is followed by a start, which is over when there is a third.
+        let before = self.clock.readings();
+        let is_over = || {
+            self.summary();
+            self.clock.readings() >= before + 3
+        };
+        self.wait(is_over, || "a round of the loop".to_owned());
+    }
+
+    /// Waits until nothing is on its way but what the test keeps, and nothing starts that could. What cannot start, for whatever
+    /// reason, is not waited for: a round of the loop has not started it.
+    pub fn settle(&self) {
+        let is_settled = || {
+            let Some(before) = self.done_when_still() else { return false };
+            // Were there something that may start, this would start it, and it would be on its way or done at the next look.
+            self.round();
+            self.done_when_still() == Some(before)
+        };
+        let what = || format!("all to be done, but {:?}, kept {}", self.summary(), self.kept());
+        self.wait(is_settled, what);
+    }
+
+    /// How much has been done so far; `None` while something is on its way that the test does not keep.
+    fn done_when_still(&self) -> Option<[usize; 5]> {
+        let channels = ask(|done| self.handle().channels(done)).unwrap();
+        let active: u64 = self.summary().iter().map(|row| row.active).sum();
+        let stage = self.actors.0.lock().unwrap();
+        let is_busy = |channel: &ChannelReport| {
+            let kept = stage.open_by_channel.get(&channel.name).copied().unwrap_or(0);
+            let is_starting = channel.status == ChannelStatus::Starting && !stage.hold_start;
+            channel.jobs as usize > kept || channel.draining > 0 || is_starting
+        };
+        // What is active without a job is a notice that is being made.
+        let kept: u64 = stage.kept.iter().map(|kept| kept.entries).sum();
+        let is_still = stage.working == 0 && active <= kept && !channels.iter().any(is_busy);
+        let (started, stopped) = (stage.started.len(), stage.stopped.len());
+        is_still.then(|| [stage.got.len(), stage.polls.len(), started, stopped, stage.kept.len()])
     }
 
     /// The same while no dispatcher runs.
@@ -740,6 +815,7 @@ impl House {
 
     /// Nothing is under way, and nothing will be without time or an event.
     pub fn quiet(&self) {
+        self.settle();
         self.wait(
             || {
                 let before = self.got().len();
