@@ -225,6 +225,9 @@ impl Core {
                 self.delete(acting, key, Some(latch), now);
             }
             (Act::Return, _) => {
+                if matches!(state, State::Held | State::Deferred) {
+                    self.returning.insert(key, state);
+                }
                 self.queues.take(key, now);
                 self.give_back(acting, key, Some(Arc::clone(latch)), now);
             }
@@ -311,6 +314,7 @@ impl Core {
     /// What is kept by an entry's number, when the entry goes.
     pub(crate) fn forget_entry(&mut self, key: EntryKey) {
         self.wishes.remove(&key);
+        self.returning.remove(&key);
         self.errors.remove(key);
         self.crashes.forget(key);
     }

@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use sluice_mail::Time;
-use sluice_queue::{ChannelKey, EntryKey, Party, Queues, Turns};
+use sluice_queue::{ChannelKey, EntryKey, Party, Queues, State, Turns};
 use sluice_spool::Spool;
 
 use crate::acts::Wishes;
@@ -248,6 +248,9 @@ pub(crate) struct Core {
     pub(crate) timed: TimedChannels,
     /// What operators want done with entries that are in delivery.
     pub(crate) wishes: Wishes,
+    /// Where entries stood that an operator returns, and which neither time nor a release was to move: on hold, or waiting for a date.
+    /// Until the sender has been told a crash brings them back there.
+    pub(crate) returning: HashMap<EntryKey, State>,
     /// Why entries were deferred last.
     pub(crate) errors: LastErrors,
     pub(crate) crashes: Crashes,

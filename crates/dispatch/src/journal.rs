@@ -167,11 +167,12 @@ impl Core {
         for entry_key in queues.entries_of(key) {
             let entry = queues.entry(entry_key);
             let (channel, domain) = queues.queue_names(entry.queue);
+            let state = self.returning.get(&entry_key).copied().unwrap_or(entry.state());
             writer.group(&GroupRef {
                 channel: queues.channel_name(channel),
                 domain,
-                held: entry.state() == State::Held,
-                deferred: entry.state() == State::Deferred,
+                held: state == State::Held,
+                deferred: state == State::Deferred,
                 recipients: entry.recipients,
                 attempts: entry.attempts,
                 step: entry.step,

@@ -172,6 +172,7 @@ impl Assembled {
             sites: crate::sites::SitePlan::default(),
             timed: crate::timed::TimedChannels::default(),
             wishes: std::collections::HashMap::new(),
+            returning: std::collections::HashMap::new(),
             errors: crate::last_error::LastErrors::default(),
             crashes: crate::crashes::Crashes::default(),
             closed: Closed::default(),

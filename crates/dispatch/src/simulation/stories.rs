@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use sluice_host::{Cause, HostEvent};
-use sluice_mail::{Envelope, Outcome, Priority, Recipient, Status, Time, Wishes};
+use sluice_mail::{Envelope, LaterRelease, Outcome, Priority, Recipient, Status, Time, Wishes};
 use sluice_queue::State;
 use sluice_spool::EntryId;
 use sluice_spool::testing::{CrashStorage, Loss};
@@ -118,6 +118,45 @@ fn act(hub: &mut Hub, act: Act, chosen: Vec<Chosen>) {
     let acting = Acting { act, by: "somebody".to_owned(), reason: String::new() };
     assert!(hub.handle.tell(Event::Act { acting: Arc::new(acting), chosen, done: Box::new(|_| ()) }).is_ok());
     hub.take_in((NOW, Duration::ZERO));
+}
+
+#[test]
+fn what_is_being_returned_comes_back_on_hold_or_to_its_date_when_a_crash_comes_before_the_notice() {
+    let until = NOW.plus(Duration::from_secs(7200));
+    let later = Some(LaterRelease::For(7200));
+    let wishes = Wishes { later, ..Wishes::default() };
+    let dated = Envelope { deferred_until: Some(until), wishes, ..envelope() };
+    let held = Envelope { held: true, ..envelope() };
+    // What is done with the other part, so that the state of the message is written meanwhile.
+    for (mut one, state, other) in [(held, State::Held, Act::Release), (dated, State::Deferred, Act::Hold)] {
+        let folders = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
+        let storage = CrashStorage::new(folders[0].path()).expect("a disk");
+        let begun = Instant::now();
+        let mut hub = start(&storage, begun);
+        let (channel, domain) = ("tcp_site".to_owned(), "site.example".to_owned());
+        one.recipients.push(Recipient { channel, domain, ..one.recipients[0].clone() });
+        hub.handle.submit(one, b"Subject: test\r\n\r\n".to_vec(), |result| assert!(result.is_ok()));
+        pump(&mut hub, begun);
+        let mut chosen = BTreeMap::new();
+        hub.core.queues.walk(0, u32::MAX, |key, entry, message| {
+            let domain = hub.core.queues.queue_names(entry.queue).1.to_string();
+            assert_eq!(hub.core.queues.state(key), state);
+            chosen.insert(domain, Chosen { id: message.id, key });
+        });
+        act(&mut hub, Act::Return, vec![chosen["there.example"]]);
+        act(&mut hub, other, vec![chosen["site.example"]]);
+        // And the notice is not made.
+        hub.steps.turn(begun);
+        assert!(storage.survivors(Loss::Unsynced, folders[1].path()).is_ok());
+        let hub = start(&CrashStorage::new(folders[1].path()).expect("a disk"), begun);
+        let mut found = Vec::new();
+        hub.core.queues.walk(0, u32::MAX, |key, entry, _| {
+            if &**hub.core.queues.queue_names(entry.queue).1 == "there.example" {
+                found.push((hub.core.queues.state(key), entry.due()));
+            }
+        });
+        assert_eq!(found, [(state, (state == State::Deferred).then_some(until))], "{other:?}");
+    }
 }
 
 #[test]
