@@ -13,7 +13,8 @@
 //! What was put into a queue before [`Bell::ring`] is seen by the reader's next look, or wakes it from its sleep. The reader
 //! is one thread at a time. What is in a queue when its reader goes is dropped then, and what is put in later comes back or is
 //! dropped: nobody waits for the answer of somebody who has gone.
-//! That is tried in thousands of orders of steps (`rehearsal`), and with real threads (`tests/threads.rs`).
+//! That is tried in thousands of orders of steps (`rehearsal`), and with real threads (`tests/threads.rs`). What loom says of two who ring is
+//! a weakness of its own: see docs/internals/threads.md.
 //! # Not here
 //! What is in the queues, and in which order their reader takes it.
 #![forbid(unsafe_code)]

@@ -19,6 +19,8 @@ pub(super) enum Plant {
     RetriesStayWhereTheyWere,
     /// Nobody remembers which messages processes have died with.
     DeathsAreForgotten,
+    /// Whatever a process had in hand when it died counts as the only thing that it had.
+    DeathsAreAlone,
 }
 
 /// Runs seeds with the fault until one finds it, and looks whether it has found this one.
@@ -46,4 +48,9 @@ fn retries_that_are_not_planned_anew_when_the_clock_was_set_back_are_found() {
 #[test]
 fn deaths_of_processes_that_nobody_counts_are_found() {
     is_found(Plant::DeathsAreForgotten, "processes have died with it, and nobody says so");
+}
+
+#[test]
+fn a_hold_for_a_death_among_others_is_found() {
+    is_found(Plant::DeathsAreAlone, "is on hold and nobody wanted that");
 }

@@ -35,6 +35,7 @@ use crate::order::ReleaseId;
 use crate::run::Loop;
 use checks::{check_core, check_jobs};
 use clients::Session;
+use dying::Company;
 use operators::{Shut, is_meant};
 use peering::Peers;
 use renewals::Renewal;
@@ -43,6 +44,8 @@ use renewals::Renewal;
 const TRACE_SHOWN: usize = 1200;
 /// The window in which a crash delivers twice, where the disk works (`sluice_spool::Options::lazy_delay`).
 const LAZY: Duration = Duration::from_millis(50);
+/// In one of so many worlds processes die with several deliveries in hand, again and again.
+const BUSY_WORLDS: usize = 8;
 /// The time of the wall when a world begins.
 const BEGUN: Time = Time(1_790_000_000_000);
 
@@ -120,9 +123,13 @@ pub(super) struct World {
     said: Vec<Back>,
     /// What was asked for since then.
     asked: Vec<Selector>,
+    /// What this life was asked for.
+    covered: Vec<Selector>,
     acts: Vec<(Act, EntryId, Vec<u32>)>,
     closings: Vec<Closing>,
     has_reloaded: bool,
+    /// Of processes that die, in this world.
+    company: Company,
     renewal: Option<Renewal>,
     journal_syncs: u64,
     moved: u64,
@@ -182,9 +189,11 @@ impl World {
             questions: Questions::default(),
             said: Vec::new(),
             asked: Vec::new(),
+            covered: Vec::new(),
             acts: Vec::new(),
             closings: Vec::new(),
             has_reloaded: false,
+            company: Company::Seldom,
             renewal: None,
             journal_syncs: 0,
             moved: 0,
@@ -271,6 +280,9 @@ impl World {
             (rare(&mut self.chance, 1), Step::Crash),
             (rare(&mut self.chance, 1), Step::Restart),
         ];
+        if self.chance.once_in(BUSY_WORLDS) {
+            self.company = Company::Mostly;
+        }
         for _ in 0..steps {
             match self.chance.weighed(&weights) {
                 Step::Client => self.client(),
@@ -417,6 +429,7 @@ impl World {
         let hub = alive(&self.hub);
         for selector in std::mem::take(&mut self.asked) {
             self.ledger.excuse(|id, recipient| is_meant(&selector, id, recipient));
+            self.covered.push(selector);
         }
         if served {
             let core = &hub.core;

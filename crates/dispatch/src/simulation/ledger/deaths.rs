@@ -83,7 +83,10 @@ impl Ledger {
             recipient.waits_since = None;
             recipient.waits_for_notice = recipient.gone == Word::Asked;
             let (must_be_held, may_be_held) = (alone && least >= DEATHS_MAX, alone && most >= DEATHS_MAX);
-            if must_be_held {
+            if recipient.gone != Word::No {
+                // Whatever the hub does by itself, an operator may have it returned or deleted at the same moment.
+                recipient.held = Word::Asked;
+            } else if must_be_held {
                 (recipient.held, recipient.is_set_aside) = (Word::Promised, true);
             } else if may_be_held && recipient.held == Word::No {
                 recipient.held = Word::Asked;

@@ -8,6 +8,7 @@ use sluice_queue::State;
 
 use super::super::hub::Hub;
 use super::super::ledger::Word;
+use super::operators::is_meant;
 use super::{World, alive};
 use crate::core::Core;
 use crate::desk::open_recipients;
@@ -15,24 +16,37 @@ use crate::desk::open_recipients;
 /// After so many leases that have passed over less urgent mail, one is for that (docs/concepts/priorities.md).
 const URGENT_IN_A_ROW: u32 = 15;
 
+/// Queues, each by its channel and its domain.
+#[derive(Default)]
+pub(super) struct UnderWay {
+    /// Those that are under a run.
+    places: BTreeSet<(Arc<str>, Arc<str>)>,
+    /// All that there are.
+    known: BTreeSet<(Arc<str>, Arc<str>)>,
+}
+
 impl World {
-    /// The queues that are under a run: channel and domain.
-    pub(super) fn under_way(&self) -> BTreeSet<(Arc<str>, Arc<str>)> {
+    /// The queues that there are, and those that are under a run.
+    pub(super) fn under_way(&self) -> UnderWay {
         let queues = &alive(&self.hub).core.queues;
-        let all = queues.channels().flat_map(|key| queues.queues_of_channel(key));
-        let names = all.filter(|&queue| queues.run_of(queue).is_some()).map(|queue| {
+        let mut found = UnderWay::default();
+        for queue in queues.channels().flat_map(|key| queues.queues_of_channel(key)) {
             let (channel, domain) = queues.queue_names(queue);
-            (Arc::clone(queues.channel_name(channel)), Arc::clone(domain))
-        });
-        names.collect()
+            let place = (Arc::clone(queues.channel_name(channel)), Arc::clone(domain));
+            if queues.run_of(queue).is_some() {
+                found.places.insert(place.clone());
+            }
+            found.known.insert(place);
+        }
+        found
     }
 
     /// Mail that has come into a queue under a run goes with it, which may have ended in the same round: `before` has those that there
-    /// were when it began.
-    pub(super) fn excuse_newcomers(&mut self, before: &BTreeSet<(Arc<str>, Arc<str>)>) {
+    /// were when it began. So does mail whose queue has come into being with it, if somebody has asked for all of a channel or of a domain.
+    pub(super) fn excuse_newcomers(&mut self, before: &UnderWay) {
         let hub = alive(&self.hub);
         let core = &hub.core;
-        let ledger = &mut self.ledger;
+        let (ledger, covered) = (&mut self.ledger, &self.covered);
         for (key, found) in core.queues.messages() {
             let Some(message) = ledger.messages.get_mut(&found.id).filter(|message| !message.is_seen) else {
                 continue;
@@ -42,12 +56,14 @@ impl World {
                 let (channel, domain) = core.queues.queue_names(queue);
                 let channel = core.queues.channel_name(channel);
                 let place = (Arc::clone(channel), Arc::clone(domain));
-                if core.queues.run_of(queue).is_none() && !before.contains(&place) {
-                    continue;
-                }
+                let is_new = !before.places.is_empty() && !before.known.contains(&place);
+                let is_under_way = core.queues.run_of(queue).is_some() || before.places.contains(&place);
                 let here = message.recipients.iter_mut();
-                here.filter(|one| *one.channel == **channel && *one.domain == **domain)
-                    .for_each(|one| one.not_before = Time(0));
+                for one in here.filter(|one| *one.channel == **channel && *one.domain == **domain) {
+                    if is_under_way || is_new && covered.iter().any(|all| is_meant(all, found.id, one)) {
+                        one.not_before = Time(0);
+                    }
+                }
             }
         }
     }

@@ -11,6 +11,7 @@ use sluice_host::{Cause, Delivery, Failure, HostEvent};
 use super::super::chance::Chance;
 use super::super::ledger::{Back, End, Ledger, Said};
 use super::super::peers::words;
+use super::super::planted::Plant;
 use super::super::plugins::Living;
 use super::performing::{Told, any, id_of, note_words, outcome};
 
@@ -21,15 +22,24 @@ struct Had {
     is_in_hand: bool,
 }
 
+/// How often a process that dies has more than one delivery in hand. A message that processes have died with is tried alone on its
+/// connection, but other workers of the same process have theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Company {
+    Seldom,
+    Mostly,
+}
+
 /// The process of an instance dies: what it had in hand comes back as such, and all else untouched. One of its leases is that which is
 /// to blame.
 pub(super) fn process_dies(
     instance: &mut Living,
-    blamed: usize,
+    (blamed, company): (usize, Company),
     chance: &mut Chance,
     ledger: &mut Ledger,
     told: &mut Told,
     news: &mut Vec<HostEvent>,
+    plant: Option<Plant>,
 ) -> Vec<String> {
     let mut had: Vec<Had> = Vec::new();
     let mut leases = Vec::new();
@@ -50,8 +60,14 @@ pub(super) fn process_dies(
             here[first].is_in_hand = true;
         }
     }
-    let is_suspect = had.iter().any(|one| one.is_in_hand && one.delivery.suspect);
-    if chance.once_in(if is_suspect { 6 } else { 2 }) {
+    let has_company = match company {
+        Company::Seldom => {
+            let is_suspect = had.iter().any(|one| one.is_in_hand && one.delivery.suspect);
+            chance.once_in(if is_suspect { 6 } else { 2 })
+        }
+        Company::Mostly => !chance.once_in(6),
+    };
+    if has_company {
         had.iter_mut().for_each(|one| one.is_in_hand |= chance.once_in(2));
     }
     let alone = had.iter().filter(|one| one.is_in_hand).count() == 1;
@@ -86,7 +102,10 @@ pub(super) fn process_dies(
         }
         note_words(ledger, id, &outcomes);
         let (cause, end) = match is_in_hand {
-            true => (Cause::Crashed { alone, how: Arc::clone(&how) }, End::Died { alone }),
+            true => {
+                let is_called_alone = alone || plant == Some(Plant::DeathsAreAlone);
+                (Cause::Crashed { alone: is_called_alone, how: Arc::clone(&how) }, End::Died { alone })
+            }
             false => (Cause::Stopping, End::Left),
         };
         if is_in_hand {

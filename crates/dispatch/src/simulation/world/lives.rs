@@ -75,6 +75,7 @@ impl World {
         self.sessions.clear();
         self.said.clear();
         self.asked.clear();
+        self.covered.clear();
         self.acts.clear();
         self.closings.clear();
         self.has_reloaded = false;

@@ -10,7 +10,8 @@ use super::super::chance::Chance;
 use super::super::ledger::{Back, End, Ledger, Said};
 use super::super::peers::{WORDS, words};
 use super::super::plugins::{Living, OpenLease};
-use super::{World, alive, dying};
+use super::dying::{self, Company};
+use super::{World, alive};
 
 /// What happens to a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,8 @@ enum Fate {
 
 /// What has killed a process mostly kills the next one.
 const SUSPECTS_CRASH: usize = 400;
+/// One that dies with many in hand dies often, so that some message is among them each time.
+const BUSY_CRASH: usize = 80;
 /// What peers and the network do at most while a plugin is in a conversation, in one step of its.
 const PEERS_TURNS_MAX: usize = 40;
 
@@ -37,8 +40,8 @@ pub(super) type Told = Vec<Back>;
 impl World {
     /// One thing that a plugin does. False when there is nothing to do.
     pub(super) fn perform(&mut self) -> bool {
-        let Self { chance, ledger, said: told, is_good, peers, wall, .. } = self;
-        let is_good = *is_good;
+        let Self { chance, ledger, said: told, is_good, peers, wall, plant, company, .. } = self;
+        let (is_good, plant, company) = (*is_good, *plant, *company);
         let mut stage = alive(&self.hub).plugins.stage();
         let busy =
             |living: &Living| !living.has_ended && (!living.leases.is_empty() || living.is_asked_to_stop);
@@ -75,7 +78,11 @@ impl World {
                 Fate::Settle
             } else {
                 let is_suspect = instance.leases[which].deliveries.iter().any(|one| one.suspect);
-                let crash = if is_suspect { SUSPECTS_CRASH } else { 8 };
+                let crash = match (is_suspect, company) {
+                    (true, _) => SUSPECTS_CRASH,
+                    (false, Company::Seldom) => 8,
+                    (false, Company::Mostly) => BUSY_CRASH,
+                };
                 chance.weighed(&[
                     (70, Fate::Settle),
                     (5, Fate::Die),
@@ -133,7 +140,15 @@ impl World {
                     instance.leases.remove(which);
                 }
             } else if fate == Fate::Crash {
-                lines.extend(dying::process_dies(instance, which, chance, ledger, told, &mut news));
+                lines.extend(dying::process_dies(
+                    instance,
+                    (which, company),
+                    chance,
+                    ledger,
+                    told,
+                    &mut news,
+                    plant,
+                ));
             } else {
                 let lease = instance.leases.remove(which);
                 lines.push(format!("{fate:?} on {}", instance.channel));
