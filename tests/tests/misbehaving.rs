@@ -3,9 +3,10 @@
 use sluice_testkit::misbehaviour::IN_PROCESS;
 use sluice_tests::Flood;
 
-/// How much more memory than before the hub may have when everything is over: what its allocator keeps of the time when
-/// all of it waited.
-const MEMORY_LEFT: u64 = 96 << 20;
+/// How much more memory than before the hub may have when everything is over: what its allocator keeps of the time when all of it
+/// waited. Right behind the last message that is 13 to 21 MiB, the more the busier the machine is, and some seconds later, when
+/// pages in the middle have gone back, 7 to 10. Twice the most that was seen.
+const MEMORY_LEFT: u64 = 40 << 20;
 
 #[test]
 fn ten_thousand_messages_to_plugins_that_misbehave_are_kept_and_others_go_on() {
