@@ -798,7 +798,9 @@ fn copies_that_wait_for_different_filters_do_not_wait_for_each_other() {
     waits_for(&hub, one_queue);
     hub.write("first.opt", "TAG=mended\n");
     assert_eq!(hub.command(&["reload"]).code, 0);
-    // What it waits for is enough of a name.
+    // What it waits for is enough of a name for an operator, and is none for a client.
+    hub.talk().want(&format!("ETRN {one_queue}"), 501);
+    watch("it goes on waiting", WHILE, || sink.count() == 0);
     hub.json(&["trigger", one_queue]);
     let arrived = one(&sink);
     assert_eq!(arrived.to, ["fred@next.example"]);

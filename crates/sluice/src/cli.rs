@@ -113,7 +113,8 @@ pub(crate) enum Command {
     ///
     /// A selector is what ETRN takes: `example.com` for exactly that domain (or the whole channel, if that is the name
     /// of the host a channel always connects to), `@example.com` for the domain and everything under it,
-    /// `#tcp_dialup` for a channel; and `id:…` for one message. Held mail stays held. Answers what runs and how many
+    /// `#tcp_dialup` for a channel; beyond that `id:…` for one message, and `sourcespamfilter1:tcp_local`, as `sluice queue list` shows it,
+    /// for what waits for that filter. Held mail stays held. Answers what runs and how many
     /// messages that is; exit status 65 when nothing has that name.
     Trigger(Trigger),
     /// Asks a server to send what it holds for us (ETRN, RFC 1985).
