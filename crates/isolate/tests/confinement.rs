@@ -178,6 +178,7 @@ fn a_program_that_outlives_its_starter_holds_nobody_up_and_ends_with_it() {
     let told = story.story(2);
     assert!(told[1].starts_with("its process died of signal 9 (SIGKILL)"), "{told:?}");
     let number = std::fs::read_to_string(number).unwrap();
+    assert!(number.trim().parse().is_ok_and(|number: u32| number > 1), "{number:?}");
     let is_there = || {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", number.trim())).unwrap_or_default();
         // One that nobody has waited for yet runs no more.
