@@ -291,6 +291,10 @@ impl Reader<'_> {
         if matches!(failure, Failure::Hung(_) | Failure::CreateHung(_)) {
             state.retire.get_or_insert_with(Instant::now);
             state.hung += 1;
+            // Its answer to whoever waits for the channel may come after its word that it has stopped, which tells less.
+            if matches!(failure, Failure::CreateHung(_)) && state.creation == Creation::Asked {
+                state.not_created(&failure);
+            }
             shared.changed.notify_all();
         }
         drop(state);
@@ -462,6 +466,29 @@ mod tests {
         reader.bring_in(many).unwrap();
         let state = shared.state.lock();
         assert_eq!((&state.frames, state.submitted), (&expected, WAITING_MAX - (1 << 20)));
+    }
+
+    #[test]
+    fn who_waits_for_a_channel_that_hangs_hears_of_that_and_not_of_the_end_of_its_child() {
+        let shared = Arc::new(Shared::to_look(&Host::new(Vec::new()), &Program::this_one(), "/none".into()));
+        {
+            let mut state = shared.state.lock();
+            (state.creation, state.asked) = (Creation::Asked, true);
+        }
+        let mut reader = Reader { ready: true, ..Reader::new(&shared) };
+        let failure = Failure::CreateHung(Duration::from_millis(700));
+        let words = failure.to_string();
+        // The child's thread that waits for the channel is the last one to say so.
+        let mut events = Vec::new();
+        for frame in [
+            ToHub::Failed { failure, pause: Duration::ZERO },
+            ToHub::Stopped { reason: StopReason::Asked, left_behind: 1 },
+            ToHub::Created(Err(words.clone())),
+        ] {
+            reader.frame(frame, &mut events).unwrap();
+        }
+        assert_eq!(shared.state.lock().creation, Creation::Known(Err(words)));
+        assert_eq!(events.len(), 1, "one failure: {events:?}");
     }
 
     #[test]
