@@ -214,7 +214,9 @@ impl Activators {
     /// Brings the states in line with the configuration, and says what was waited for in vain.
     fn bring_in_line(&self, states: &mut BTreeMap<String, State>, config: &Config, now: Time) {
         let list = config.sites.activators();
-        states.retain(|name, _| list.iter().any(|one| *one.name == **name));
+        // One that is being asked is known until that is over, also where a reload has taken it away: another one may put it back meanwhile,
+        // and its server is not asked twice at a time.
+        states.retain(|name, state| state.running || list.iter().any(|one| *one.name == **name));
         for activator in list {
             let state = states.entry(activator.name.to_string()).or_insert_with(|| {
                 let kept = self.found.lock().remove(&*activator.name).map_or(now, |kept| kept.min(now));
@@ -364,7 +366,8 @@ impl Activators {
         let mut states = self.states.lock();
         // States are there for all of them then.
         self.bring_in_line(&mut states, config, now);
-        let marked = states.iter_mut().filter(|(_, state)| state.activator.on_link_up);
+        let is_known = |name: &str| config.sites.activator(name).is_some();
+        let marked = states.iter_mut().filter(|(name, state)| state.activator.on_link_up && is_known(name));
         marked
             .map(|(name, state)| {
                 state.next = Some(now);

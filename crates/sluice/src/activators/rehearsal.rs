@@ -96,16 +96,17 @@ fn every_order(story: impl Fn() + Send + Sync + 'static) {
 
 /// Two activators, the first of which has this schedule.
 fn read(schedule: &str) -> Arc<Config> {
+    read_sites(format!(
+        "[ACTIVATOR=p]\nSERVER=mail.p.example\nNAMES=h.example\nSCHEDULE={schedule}\n\
+         [ACTIVATOR=q]\nSERVER=mail.q.example\nNAMES=h.example\n"
+    ))
+}
+
+fn read_sites(sites: String) -> Arc<Config> {
     let files = sluice_config::MemoryFiles::new()
         .with("c/sluice.cnf", "h.example $U@h.example\n\nl\nh.example\n\ntcp_local smtp\nTCP-DAEMON\n")
         .with("c/dispatcher.cnf", "[SERVICE=SMTP]\nPORT=2525\n")
-        .with(
-            "c/sites.cnf",
-            format!(
-                "[ACTIVATOR=p]\nSERVER=mail.p.example\nNAMES=h.example\nSCHEDULE={schedule}\n\
-                 [ACTIVATOR=q]\nSERVER=mail.q.example\nNAMES=h.example\n"
-            ),
-        );
+        .with("c/sites.cnf", sites);
     let (config, _, diagnostics) = sluice_config::read(&files, &sluice_config::Place::Folder("c".into()));
     Arc::new(config.unwrap_or_else(|| panic!("{diagnostics:?}")))
 }
@@ -263,5 +264,57 @@ fn a_run_that_plans_by_what_it_began_with_is_found_out() {
         if let Some(state) = activators.states.lock().get_mut(&*run.name) {
             state.next = first(run, NOW);
         }
+    });
+}
+
+/// A reload takes away an activator whose server is being asked, and another one puts it back, when an operator has it ask; `take_away` is what the
+/// first reload does.
+fn put_back_amid(take_away: fn(&Activators, &Config)) {
+    let with = read("every 30m");
+    let without = read_sites("[ACTIVATOR=q]\nSERVER=mail.q.example\nNAMES=h.example\n".to_owned());
+    every_order(move || {
+        let activators = due_at_once(&with);
+        let busy = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let ask = {
+            let activators = Arc::clone(&activators);
+            move |activator: &Activator| {
+                assert!(!busy.swap(true, Ordering::SeqCst), "it is being asked already");
+                step();
+                busy.store(false, Ordering::SeqCst);
+                activators.ended(activator, done(None), NOW);
+            }
+        };
+        let run = activators.due(&with, NOW).remove(0);
+        let reloads = {
+            let (activators, with, without, ask) =
+                (Arc::clone(&activators), Arc::clone(&with), Arc::clone(&without), ask.clone());
+            thread::spawn(move || {
+                take_away(&activators, &without);
+                activators.due(&with, NOW).iter().for_each(&ask);
+                match activators.mark(&with, "p", NOW) {
+                    Ok(()) => ask(&with.sites.activators()[0]),
+                    Err(error) => assert!(matches!(error, RunError::Busy), "{error:?}"),
+                }
+            })
+        };
+        ask(&run);
+        reloads.join().expect("a reload does not panic");
+        assert!(activators.states.lock().values().all(|state| !state.running));
+        activators.due(&without, NOW);
+        assert!(!activators.states.lock().contains_key("p"), "it is known no more");
+    });
+}
+
+#[test]
+fn one_that_is_taken_away_and_put_back_while_it_is_asked_is_not_asked_twice() {
+    put_back_amid(|activators, without| assert!(activators.due(without, NOW).is_empty()));
+}
+
+#[test]
+#[should_panic(expected = "it is being asked already")]
+fn who_forgets_one_that_is_asked_because_it_was_taken_away_is_found_out() {
+    put_back_amid(|activators, without| {
+        let is_known = |name: &String| without.sites.activators().iter().any(|one| *one.name == **name);
+        activators.states.lock().retain(|name, _| is_known(name));
     });
 }
