@@ -416,6 +416,113 @@ fn a_renewal_whose_channel_cannot_be_made_leaves_the_old_process_at_work() {
     hub.stop();
 }
 
+/// Sends a message, and waits until this version of the plugin has delivered it.
+fn delivers(hub: &Site, ledger: &Ledger, number: usize, version: u32) {
+    send(hub, "fred@ledger.example", number, 1);
+    wait_for("it is delivered", SOON, || ledger.delivered().contains_key(&number));
+    let line = ledger.lines().into_iter().find(|line| line.number == number).expect("its line");
+    assert_eq!(line.version, version, "message {number}");
+}
+
+/// Kills the one process that there is, when it has nothing in hand that would be delivered again.
+fn kill_the_child(hub: &Site) {
+    hub.wait_for_waiting(None, 0, SOON);
+    wait_for("one process", SOON, || children(hub).len() == 1);
+    let deaths = times(hub, "died of signal 9");
+    children(hub).into_iter().for_each(kill);
+    wait_for("its death is told", SOON, || times(hub, "died of signal 9") > deaths);
+}
+
+#[test]
+fn a_process_that_died_is_followed_by_one_with_the_plugin_that_is_in_force() {
+    let (mut hub, ledger) = hub_with_ledger("isolated-in-force");
+    hub.start();
+    let good = options_of(&hub, &ledger);
+    delivers(&hub, &ledger, 0, 1);
+    // A file that a reload has refused.
+    hub.write("tcp_ledger_option", &format!("{good}WANTED=impossible\n"));
+    ledger.put(Version::Renamed(2));
+    let ran = hub.command(&["plugin", "reload", "ledger"]);
+    assert_eq!(ran.code, 78, "{}{}", ran.out, ran.err);
+    hub.write("tcp_ledger_option", &good);
+    kill_the_child(&hub);
+    delivers(&hub, &ledger, 1, 1);
+    // One that nobody has looked at, and none at all.
+    fs::write(ledger.file(), "rubbish").expect("our own file");
+    kill_the_child(&hub);
+    delivers(&hub, &ledger, 2, 1);
+    fs::remove_file(ledger.file()).expect("our own file");
+    kill_the_child(&hub);
+    delivers(&hub, &ledger, 3, 1);
+    // One that a reload has taken.
+    ledger.put(Version::Renamed(4));
+    let row = hub.json(&["plugin", "reload", "ledger"]).remove(0);
+    assert_eq!(row["version"], "generation 0000004", "{row}");
+    ledger.put(Version::WrittenOver(5));
+    kill_the_child(&hub);
+    delivers(&hub, &ledger, 4, 4);
+    // A configuration with other options makes an instance anew, of the same plugin.
+    let before = children(&hub);
+    hub.write("tcp_ledger_option", &format!("{good}ISOLATED_MEMORY=300M\n"));
+    hub.command(&["reload"]);
+    delivers(&hub, &ledger, 5, 4);
+    wait_for("the one before has gone", SOON, || children(&hub).len() == 1 && children(&hub) != before);
+    let row = hub.json(&["plugin", "show", "ledger"]).remove(0);
+    let shown = (row["file"].as_str(), row["version"].as_str());
+    assert_eq!(shown, (ledger.file().to_str(), Some("generation 0000004")), "{row}");
+    // Who starts the hub anew has the file.
+    hub.stop();
+    hub.start();
+    delivers(&hub, &ledger, 6, 5);
+    ledger.wait_for_each_once(7, SOON);
+    assert!(!hub.log().contains("deferred"), "nobody was made to wait by it");
+    hub.stop();
+}
+
+#[test]
+fn channels_of_an_isolated_plugin_and_their_processes_have_one_copy_of_it() {
+    let channels = ["tcp_ledger", "tcp_other"];
+    let to = ["ledger.example", "other.example"];
+    let destination = |(channel, domain)| Destination { channel, domain, port: 1, keywords: "isolated" };
+    let mut hub = hub("isolated-copy", &channels.into_iter().zip(to).map(destination).collect::<Vec<_>>());
+    let ledger = Ledger::build(&hub);
+    let plugin = ledger.file().display().to_string();
+    let controller = channels.map(|channel| format!("[CHANNEL={channel}]\nMASTER_PLUGIN={plugin}\n"));
+    hub.write("job_controller.cnf", &controller.concat());
+    channels.iter().for_each(|channel| hub.write(&format!("{channel}_option"), &options_of(&hub, &ledger)));
+    hub.start();
+    // The numbers of the copies that processes have loaded, and how many the hub keeps.
+    let copies = |hub: &Site| {
+        let mut loaded: Vec<String> = Vec::new();
+        for pid in children(hub) {
+            let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("its maps");
+            let of_copy = maps.lines().filter(|line| line.contains("/memfd:libsluice_ledger.so"));
+            loaded.extend(of_copy.filter_map(|line| line.split_ascii_whitespace().nth(4).map(str::to_owned)));
+        }
+        loaded.sort();
+        loaded.dedup();
+        let open = fs::read_dir(format!("/proc/{}/fd", hub.id().expect("it runs"))).expect("its descriptors");
+        let kept = open.flatten().filter_map(|one| fs::read_link(one.path()).ok());
+        let kept = kept.filter(|link| link.to_string_lossy().contains("memfd:libsluice_ledger.so")).count();
+        (loaded, kept)
+    };
+    let both_deliver = |first: usize| {
+        to.iter().zip(first..).for_each(|(to, number)| send(&hub, &format!("fred@{to}"), number, 1));
+        ledger.wait_for_each_once(first + 2, SOON);
+        wait_for("two processes", SOON, || children(&hub).len() == 2);
+    };
+    both_deliver(0);
+    let (first, kept) = copies(&hub);
+    assert_eq!((first.len(), kept), (1, 1), "{first:?}");
+    ledger.put(Version::WrittenOver(2));
+    hub.json(&["plugin", "reload", "ledger"]);
+    both_deliver(2);
+    wait_for("the old copy has gone", SOON, || copies(&hub).1 == 1);
+    let (second, _) = copies(&hub);
+    assert!(second.len() == 1 && second != first, "{first:?} {second:?}");
+    hub.stop();
+}
+
 #[test]
 fn the_file_of_an_isolated_plugin_is_taken_in_by_itself_where_that_is_wanted() {
     let (mut hub, ledger) = hub_with_ledger("isolated-watch");

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use sluice_config::Isolation;
-use sluice_host::{Events, Host, Offer, OptionKind, PluginOption, Refusal, Spec};
+use sluice_host::{Events, Host, Offer, OptionKind, PluginOption, Refusal, Sealed, Spec};
 use sluice_isolate::{Isolated, Limits, Program};
 
+use crate::desk::chain;
 use crate::runner::{NextGeneration, NotTaken, PluginInfo, Runner};
 
 /// An instance of one.
@@ -86,7 +87,8 @@ impl IsolatedChannels {
         Self { all: Mutex::default(), own }
     }
 
-    /// Starts one. Waits until a first process has looked at the plugin.
+    /// Starts one, with the `next` copy of the plugin or what is in force; where nothing is, that is what is in its file now.
+    /// Waits until a first process has looked at the plugin.
     ///
     /// # Errors
     /// The whole reason in one line.
@@ -94,6 +96,7 @@ impl IsolatedChannels {
         &self,
         host: &Host,
         plugin: &str,
+        next: Option<&Arc<Sealed>>,
         spec: Spec,
         isolation: &Isolation,
         events: &Events,
@@ -106,8 +109,11 @@ impl IsolatedChannels {
             own: self.own.clone(),
         };
         let channel = spec.channel.clone();
-        let isolated = Isolated::start(host, &Program::this_one(), plugin, spec, limits, events)?;
-        let isolated = Arc::new(isolated);
+        let program = Program::this_one();
+        let isolated = Arc::new(match next {
+            Some(next) => Isolated::start_next(host, &program, next, spec, limits, events)?,
+            None => Isolated::start(host, &program, plugin, spec, limits, events)?,
+        });
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         let started = all.entry(channel).or_default();
         plugin.clone_into(&mut started.plugin);
@@ -127,13 +133,15 @@ impl IsolatedChannels {
             let users = all.values().filter(|started| started.plugin == plugin);
             users.map(|started| started.generation).max().unwrap_or(0) + 1
         };
-        let looked = Isolated::look(host, &Program::this_one(), plugin);
-        looked.map(|(ready, file)| NextGeneration {
+        let sealed = host.seal_next(plugin).map_err(|error| chain(&error))?;
+        let ready = Isolated::look(host, &Program::this_one(), &sealed)?;
+        Ok(NextGeneration {
             name: ready.plugin,
             generation,
             version: ready.version,
-            file: file.display().to_string(),
+            file: sealed.file().display().to_string(),
             plugin: None,
+            sealed: Some(sealed),
         })
     }
 
@@ -143,7 +151,7 @@ impl IsolatedChannels {
         let channels = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         for (channel, started) in channels.iter() {
             let Some(isolated) = newest(&started.isolated) else { continue };
-            let (plugin, file) = (isolated.plugin(), isolated.file().display().to_string());
+            let (plugin, file) = (isolated.plugin(), isolated.sealed().file().display().to_string());
             let found = rows.iter().position(|row| row.file == file && row.version == plugin.version);
             let at = found.unwrap_or_else(|| {
                 rows.push(PluginInfo {
@@ -161,7 +169,7 @@ impl IsolatedChannels {
                 rows.len() - 1
             });
             rows[at].channels.push(channel.clone());
-            rows[at].opened.push(isolated.opened());
+            rows[at].opened.push(isolated.sealed().seen());
             rows[at].processes.extend(isolated.process().map(|pid| (channel.clone(), pid)));
         }
         rows

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sluice_config::Isolation;
-use sluice_host::{Events, Host, Offer, Report, Setting, Spec};
+use sluice_host::{Events, Host, Offer, Report, Sealed, Setting, Spec};
 
 use crate::desk::chain;
 use crate::isolated::{Instance as Isolated, IsolatedChannels, not_taken};
@@ -78,8 +78,10 @@ impl Plugins {
         instance: &Instance,
         isolation: &Isolation,
         events: &Events,
+        next: Option<&Arc<Sealed>>,
     ) -> Result<Isolated, String> {
-        self.isolated.start(&self.host, &instance.plugin, spec_of(instance), isolation, events)
+        let plugin = &instance.plugin;
+        self.isolated.start(&self.host, plugin, next, spec_of(instance), isolation, events)
     }
 }
 
@@ -99,7 +101,7 @@ fn spec_of(instance: &Instance) -> Spec {
 impl Runners for Plugins {
     fn start(&self, instance: &Instance, events: Events) -> Result<Arc<dyn Runner>, String> {
         if let Some(isolation) = &instance.isolation {
-            return Ok(Arc::new(self.isolated(instance, isolation, &events)?));
+            return Ok(Arc::new(self.isolated(instance, isolation, &events, None)?));
         }
         let loaded = self.host.load(&instance.plugin);
         if let Ok(mut asked) = self.asked.lock() {
@@ -122,6 +124,7 @@ impl Runners for Plugins {
             generation: plugin.generation(),
             version: plugin.version().to_owned(),
             file: plugin.file().display().to_string(),
+            sealed: Some(plugin.sealed().clone()),
             plugin: Some(plugin),
         })
     }
@@ -133,8 +136,7 @@ impl Runners for Plugins {
         next: &NextGeneration,
     ) -> Result<Arc<dyn Runner>, String> {
         if let Some(isolation) = &instance.isolation {
-            // A process of its own opens the file that is there now.
-            let isolated = self.isolated(instance, isolation, &events)?;
+            let isolated = self.isolated(instance, isolation, &events, next.sealed.as_ref())?;
             isolated.prepare();
             return Ok(Arc::new(isolated));
         }
@@ -149,6 +151,8 @@ impl Runners for Plugins {
     fn put_in_force(&self, next: &NextGeneration) {
         if let Some(plugin) = &next.plugin {
             self.host.put_in_force(plugin);
+        } else if let Some(sealed) = &next.sealed {
+            self.host.put_sealed_in_force(sealed);
         }
     }
 

@@ -15,7 +15,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sluice_config::{Channel, Config, Demand, Isolation};
-use sluice_host::{Content, Events, Offer, Place, Plugin, PluginOption, Report, Seen};
+use sluice_host::{Content, Events, Offer, Place, Plugin, PluginOption, Report, Sealed, Seen};
 use sluice_spool::Stored;
 
 use crate::conversions;
@@ -149,6 +149,8 @@ pub struct NextGeneration {
     pub file: String,
     /// The plugin itself, where it lives in this process.
     pub plugin: Option<Arc<Plugin>>,
+    /// The copy of its file, for channels with a process of their own; the plugin was made of the same one.
+    pub sealed: Option<Arc<Sealed>>,
 }
 
 /// A lease was not taken.
@@ -191,9 +193,9 @@ pub struct PluginInfo {
     pub isolated: bool,
     /// Of those the ones that have a process of their own now, with its id.
     pub processes: Vec<(String, u32)>,
-    /// What its file was like when each of those channels' processes opened it last, in their order; `None` where there was no file. Empty for one that lives in
+    /// What its file was like when it had the octets that the processes of each of those channels have, in their order. Empty for one that lives in
     /// this process.
-    pub opened: Vec<Option<Seen>>,
+    pub opened: Vec<Seen>,
     /// Why it is not loaded.
     pub error: Option<String>,
 }

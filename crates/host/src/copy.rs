@@ -8,7 +8,8 @@
 //! in its place in between.
 //!
 //! Only what is loaded is copied, not the debug information behind it. The copy shows as `memfd:libsluice_tcp.so#2` in
-//! `/proc/PID/maps`, by the file's name and its generation, and is `/proc/PID/fd/N` for as long as the process lives.
+//! `/proc/PID/maps`, by the file's name and its generation, and is `/proc/PID/fd/N` for as long as the process lives. A copy
+//! that was made for other processes has the name alone; they are lent its descriptor.
 //!
 //! # Not here
 //! Who may have written the file (`permissions`), what the library has in it (`library`).
@@ -16,7 +17,7 @@
 use crate::elf::{self, Extent};
 use rustix::fs::{MemfdFlags, OFlags, SealFlags};
 use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -86,8 +87,7 @@ impl Opened {
         if let Extent::Short { needed, has } = elf::extent(&copy)? {
             return Ok(Copied::Short { needed, has });
         }
-        let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
-        rustix::fs::fcntl_add_seals(&copy, seals)?;
+        seal(&copy)?;
         Ok(Copied::Whole(Copy { file: copy, len }))
     }
 }
@@ -114,6 +114,43 @@ pub(crate) struct Copy {
 }
 
 impl Copy {
+    /// A copy that another process has made, sealed and lent.
+    pub(crate) fn lent(lent: File, name: &str) -> io::Result<Copy> {
+        let len = lent.metadata()?.len();
+        let copy = Copy { file: lent, len };
+        // Any process of the same user may have changed its mode; the descriptor can be read from all the same.
+        match File::open(copy.path()) {
+            Ok(_) => Ok(copy),
+            Err(_) => copy.again(name),
+        }
+    }
+
+    /// Another copy of the same octets.
+    fn again(&self, name: &str) -> io::Result<Copy> {
+        let mut copy = memory_file(name)?;
+        self.chunks(|chunk| copy.write_all(chunk))?;
+        seal(&copy)?;
+        Ok(Copy { file: copy, len: self.len })
+    }
+
+    /// The octets from the beginning, some at a time. The file has a position, which others may share.
+    fn chunks(&self, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        let mut room = vec![0; CHUNK];
+        let mut at = 0;
+        while at < self.len {
+            let count = CHUNK.min(usize::try_from(self.len - at).unwrap_or(CHUNK));
+            self.file.read_exact_at(&mut room[..count], at)?;
+            take(&room[..count])?;
+            at += count as u64;
+        }
+        Ok(())
+    }
+
+    /// The open file.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// The path that the linker is given.
     pub(crate) fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
@@ -124,18 +161,18 @@ impl Copy {
         if self.len != other.len {
             return Ok(false);
         }
-        let (mut ours, mut theirs) = (vec![0; CHUNK], vec![0; CHUNK]);
-        let mut at = 0;
-        while at < self.len {
-            let count = CHUNK.min(usize::try_from(self.len - at).unwrap_or(CHUNK));
-            self.file.read_exact_at(&mut ours[..count], at)?;
-            other.file.read_exact_at(&mut theirs[..count], at)?;
-            if ours[..count] != theirs[..count] {
-                return Ok(false);
+        let mut theirs = vec![0; CHUNK];
+        let (mut at, mut is_same) = (0, true);
+        self.chunks(|ours| {
+            if is_same {
+                let theirs = &mut theirs[..ours.len()];
+                other.file.read_exact_at(theirs, at)?;
+                at += ours.len() as u64;
+                is_same = ours == theirs;
             }
-            at += count as u64;
-        }
-        Ok(true)
+            Ok(())
+        })?;
+        Ok(is_same)
     }
 
     /// Whether it has these bytes somewhere.
@@ -143,6 +180,12 @@ impl Copy {
         let mut bytes = vec![0; usize::try_from(self.len).unwrap_or(0)];
         self.file.read_exact_at(&mut bytes, 0).is_ok() && bytes.windows(text.len()).any(|part| part == text)
     }
+}
+
+/// Nobody can change it any more.
+fn seal(copy: &File) -> io::Result<()> {
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    Ok(rustix::fs::fcntl_add_seals(copy, seals)?)
 }
 
 /// An empty file in memory. It needs no right to be executed, and a kernel may be told to give out none that has it
@@ -159,7 +202,6 @@ fn memory_file(name: &str) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
 
     fn program() -> Opened {
         Opened::open(&std::env::current_exe().unwrap()).unwrap()
@@ -179,6 +221,11 @@ mod tests {
         assert!(copy.is_same(&again).unwrap());
         assert_ne!(copy.path(), again.path());
         assert!(copy.contains(b"\x7fELF"));
+        let mut other = copy.again("again").unwrap();
+        assert!(other.is_same(&copy).unwrap() && other.path() != copy.path());
+        assert!(other.file.write(b"x").is_err(), "it is sealed, too");
+        let lent = Copy::lent(other.file.try_clone().unwrap(), "lent").unwrap();
+        assert!(lent.is_same(&copy).unwrap());
         let absent: Vec<u8> = (0..=255).rev().flat_map(|byte| [byte; 3]).collect();
         assert!(!copy.contains(&absent));
     }

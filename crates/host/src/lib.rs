@@ -41,6 +41,7 @@ mod recorder;
 #[cfg(test)]
 mod rehearsal;
 mod routine;
+mod sealed;
 mod sending;
 mod spec;
 mod sync;
@@ -58,5 +59,6 @@ pub use log::{LINE_MAX, LINES_MAX, Lines, NAME_MAX, OUTCOME_MAX, REASON_MAX, one
 pub use plugin::{OptionKind, OptionProblem, Plugin, PluginOption};
 pub use recorder::{Call, LastCall, Recorder};
 pub use routine::RoutineError;
+pub use sealed::Sealed;
 pub use spec::{Setting, SettingKind, Spec};
 pub use work::{Content, Delivery, Lease, Offer, Place, Recipient};

@@ -12,6 +12,7 @@ use crate::library::{self, PROGRAM, Unfit};
 use crate::permissions;
 use crate::plugin::Plugin;
 use crate::recorder::Recorder;
+use crate::sealed::Sealed;
 use crate::watchdog::Watchdog;
 use parking_lot::Mutex;
 use sluice_abi::ABI_VERSION;
@@ -289,24 +290,13 @@ impl Host {
         if let Some(plugin) = line.in_force() {
             return Ok(plugin);
         }
-        let plugin = self.load_file(&line, &mut generations)?;
+        let plugin = match line.sealed_in_force() {
+            // Other processes have it.
+            Some(sealed) => self.load_sealed(&mut generations, &sealed)?,
+            None => self.load_file(&line, &mut generations)?,
+        };
         line.put_in_force(&plugin);
         Ok(plugin)
-    }
-
-    /// The file that [`load`](Self::load) would open, for who has another process open it.
-    ///
-    /// # Errors
-    /// As in [`load`](Self::load), as far as that can be told of its name and its owner.
-    pub fn locate(&self, name: &str) -> Result<PathBuf, LoadError> {
-        let place = absolute(&self.find(name)?);
-        let examine = |source| LoadError::Examine { path: place.clone(), source };
-        let opened = Opened::open(&place).map_err(examine)?;
-        if !opened.about.is_file() {
-            return Err(LoadError::NotAFile { path: opened.path });
-        }
-        trusted(&opened.path, &opened.about)?;
-        Ok(opened.path)
     }
 
     /// Loads what is in a plugin's file now, as the next generation. It is not in force yet: [`load`](Self::load) gives
@@ -322,7 +312,7 @@ impl Host {
 
     /// From now on this generation is what [`load`](Self::load) gives.
     pub fn put_in_force(&self, plugin: &Arc<Plugin>) {
-        if let Some(line) = plugin.line.upgrade() {
+        if let Some(line) = plugin.sealed.line.upgrade() {
             line.put_in_force(plugin);
         }
     }
@@ -338,10 +328,10 @@ impl Host {
     /// Whether the file of a plugin is another one than it was when it was loaded last: to be asked now and then. `None`
     /// when nothing of that name is loaded, or there is no file.
     pub fn has_changed(&self, plugin: &Plugin) -> Option<FileState> {
-        let line = plugin.line.upgrade()?;
+        let line = plugin.sealed.line.upgrade()?;
         let now = Identity::of(&fs::metadata(&line.place).ok()?);
         let generations = line.generations.try_lock()?;
-        let is_known = generations.last().is_some_and(|newest| newest.identity == now);
+        let is_known = generations.last().is_some_and(|newest| newest.sealed.identity() == now);
         Some(if is_known { FileState::Known } else { FileState::Changed(Seen(now)) })
     }
 
@@ -351,6 +341,20 @@ impl Host {
         line: &Arc<Line>,
         generations: &mut Vec<Generation>,
     ) -> Result<Arc<Plugin>, LoadError> {
+        let number = 1 + generations.iter().filter(|one| one.result.is_ok()).count();
+        let newest = generations.last().map(|newest| newest.sealed.clone());
+        let sealed = self.seal_file(line, newest, &format!("#{number}"))?;
+        self.load_sealed(generations, &sealed)
+    }
+
+    /// Opens the file of a line, looks at it, and copies it; the copy is called by the file's name and `suffix`. If its octets are those of the
+    /// `known` copy there is no second one.
+    pub(crate) fn seal_file(
+        &self,
+        line: &Arc<Line>,
+        known: Option<Arc<Sealed>>,
+        suffix: &str,
+    ) -> Result<Arc<Sealed>, LoadError> {
         let examine = |source| LoadError::Examine { path: line.place.clone(), source };
         let opened = Opened::open(&line.place).map_err(examine)?;
         let path = opened.path.clone();
@@ -359,41 +363,59 @@ impl Host {
         }
         trusted(&path, &opened.about)?;
         let identity = Identity::of(&opened.about);
-        let number = 1 + generations.iter().filter(|one| one.result.is_ok()).count();
-        let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let copied = opened.copy(&format!("{file_name}#{number}"));
+        let file_name = path.file_name().unwrap_or_default().to_string_lossy();
+        let copied = opened.copy(&format!("{file_name}{suffix}"));
         let copy = match copied.map_err(|source| LoadError::Copy { path: path.clone(), source })? {
             Copied::Whole(copy) => copy,
             Copied::Short { needed, has } => return Err(LoadError::CutShort { path, has, needed }),
             Copied::Changing => return Err(LoadError::Changing { path }),
             Copied::TooLarge(len) => return Err(LoadError::TooLarge { path, len }),
         };
-        if let Some(newest) = generations.last_mut() {
-            let is_same = match newest.copy {
-                Some(known) => copy.is_same(known).map_err(examine)?,
-                None => newest.identity == identity,
-            };
-            if is_same {
-                newest.identity = identity;
+        if let Some(known) = known
+            && known.copy.is_same(&copy).map_err(examine)?
+        {
+            if known.file != path {
+                return Ok(Arc::new(Sealed::of(path, line, identity, known.copy.clone())));
+            }
+            known.see(identity);
+            return Ok(known);
+        }
+        Ok(Arc::new(Sealed::of(path, line, identity, Arc::new(copy))))
+    }
+
+    /// Loads a copy as the next generation of its line, unless it is what the newest one is.
+    pub(crate) fn load_sealed(
+        &self,
+        generations: &mut Vec<Generation>,
+        sealed: &Arc<Sealed>,
+    ) -> Result<Arc<Plugin>, LoadError> {
+        let path = sealed.file.clone();
+        let copy = &sealed.copy;
+        if let Some(newest) = generations.last() {
+            let known = &newest.sealed;
+            let examine = |source| LoadError::Examine { path: path.clone(), source };
+            if Arc::ptr_eq(&known.copy, copy) || known.copy.is_same(copy).map_err(examine)? {
+                known.see(sealed.identity());
                 return newest.result.clone().map_err(|unfit| refusal(&path, unfit));
             }
         }
-        let copy = (!self.shared.in_place).then_some(copy);
-        let lent = copy.as_ref().map_or_else(|| path.clone(), |copy| copy.path());
+        let number = 1 + generations.iter().filter(|one| one.result.is_ok()).count();
+        let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let in_place = self.shared.in_place;
+        let lent = if in_place { path.clone() } else { copy.path() };
         let result = match library::open(&lent) {
             Err(Unfit::NotALibrary(text)) => {
                 // The linker has let go of it, and so do we.
                 let mut text = text.replace(&lent.display().to_string(), &file_name);
-                if copy.is_some_and(|copy| copy.contains(b"$ORIGIN")) {
+                if !in_place && copy.contains(b"$ORIGIN") {
                     text.push_str(ORIGIN_HELP);
                 }
                 return Err(LoadError::NotALibrary { path, text });
             }
             Err(unfit) => Err(unfit),
             Ok(table) => Ok(Arc::new(Plugin {
-                file: path.clone(),
                 generation: u32::try_from(number).unwrap_or(u32::MAX),
-                line: Arc::downgrade(line),
+                sealed: sealed.clone(),
                 name: table.name,
                 version: table.version,
                 description: table.description,
@@ -405,8 +427,11 @@ impl Host {
                 routine_calls: Aside::new("routine"),
             })),
         };
-        let copy = copy.map(|copy| &*Box::leak(Box::new(copy)));
-        generations.push(Generation { identity, copy, result: result.clone() });
+        if !in_place {
+            // The linker has mapped it, and knows it by the number of its descriptor: it is never closed, like the library.
+            std::mem::forget(copy.clone());
+        }
+        generations.push(Generation { sealed: sealed.clone(), result: result.clone() });
         if generations.len() >= GENERATIONS_WARN {
             tracing::warn!(
                 file = %path.display(),
@@ -435,7 +460,7 @@ impl Host {
 
     /// The place of a plugin's file, and what was loaded from there. A file that has been taken away still has what was
     /// loaded from it.
-    fn line(&self, name: &str) -> Result<Arc<Line>, LoadError> {
+    pub(crate) fn line(&self, name: &str) -> Result<Arc<Line>, LoadError> {
         let found = self.find(name);
         let mut lines = self.shared.lines.lock();
         let place = match found {
@@ -443,10 +468,16 @@ impl Host {
             Err(error) => {
                 let LoadError::NotFound { looked, .. } = &error else { return Err(error) };
                 let known = looked.iter().find_map(|place| lines.get(&absolute(place)));
-                return known.filter(|line| line.in_force().is_some()).cloned().ok_or(error);
+                return known.filter(|line| line.sealed_in_force().is_some()).cloned().ok_or(error);
             }
         };
         Ok(lines.entry(place).or_insert_with_key(|place| Arc::new(Line::new(place.clone()))).clone())
+    }
+
+    /// The line of a file that need not be there.
+    pub(crate) fn line_at(&self, file: &Path) -> Arc<Line> {
+        let mut lines = self.shared.lines.lock();
+        lines.entry(absolute(file)).or_insert_with_key(|place| Arc::new(Line::new(place.clone()))).clone()
     }
 
     fn find(&self, name: &str) -> Result<PathBuf, LoadError> {
@@ -499,7 +530,7 @@ pub enum FileState {
 
 /// The file as a look saw it; good for comparing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seen(Identity);
+pub struct Seen(pub(crate) Identity);
 
 impl Seen {
     /// Looks at a file; `None` when there is none, or it cannot be looked at.

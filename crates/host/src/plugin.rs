@@ -1,20 +1,20 @@
 //! What the host knows about a plugin without running any of its code.
 
 use crate::aside::Aside;
-use crate::generations::Line;
 use crate::library::Functions;
+use crate::sealed::Sealed;
 use crate::spec::{Setting, SettingKind};
 use sluice_abi as abi;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 /// A loaded plugin. Its library stays loaded until the process ends.
 pub struct Plugin {
-    pub(crate) file: PathBuf,
     pub(crate) generation: u32,
-    pub(crate) line: Weak<Line>,
+    /// What it was loaded from.
+    pub(crate) sealed: Arc<Sealed>,
     pub(crate) name: String,
     pub(crate) version: String,
     pub(crate) description: String,
@@ -153,7 +153,13 @@ pub enum OptionProblem {
 impl Plugin {
     /// The file it was loaded from.
     pub fn file(&self) -> &Path {
-        &self.file
+        self.sealed.file()
+    }
+
+    /// The copy that it was loaded from, for other processes to load as well.
+    #[must_use]
+    pub fn sealed(&self) -> &Arc<Sealed> {
+        &self.sealed
     }
 
     /// Which loading of a file at that place it is, from 1 on.
@@ -163,18 +169,18 @@ impl Plugin {
 
     /// The place at which its file was found: its path, unless that is behind a link.
     pub fn place(&self) -> PathBuf {
-        self.line.upgrade().map_or_else(|| self.file.clone(), |line| line.place.clone())
+        self.sealed.line.upgrade().map_or_else(|| self.file().to_owned(), |line| line.place.clone())
     }
 
     /// The generation that is in force: this one, until another has taken its place.
     #[must_use]
     pub fn in_force(self: &Arc<Self>) -> Arc<Plugin> {
-        self.line.upgrade().and_then(|line| line.in_force()).unwrap_or_else(|| self.clone())
+        self.sealed.line.upgrade().and_then(|line| line.in_force()).unwrap_or_else(|| self.clone())
     }
 
     /// How many generations from its place are in memory, those included that were refused.
     pub fn generations(&self) -> usize {
-        self.line.upgrade().map_or(1, |line| line.generations.lock().len())
+        self.sealed.line.upgrade().map_or(1, |line| line.generations.lock().len())
     }
 
     /// Its name.
@@ -252,7 +258,7 @@ impl fmt::Debug for Plugin {
         to.debug_struct("Plugin")
             .field("name", &self.name)
             .field("version", &self.version)
-            .field("file", &self.file)
+            .field("file", &self.file())
             .finish_non_exhaustive()
     }
 }

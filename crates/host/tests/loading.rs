@@ -301,6 +301,61 @@ fn a_next_generation_that_cannot_be_used_leaves_the_old_one() {
 }
 
 #[test]
+fn what_other_processes_are_lent_is_what_is_in_force_and_one_copy_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = compile(folder.path(), "drain.c", "drain", &[]);
+    let host = Host::new(vec![folder.path().to_owned()]);
+    let first = host.seal("drain").unwrap();
+    assert_eq!((first.file(), Some(first.seen())), (&*file, sluice_host::Seen::of(&file)));
+    assert!(!Arc::ptr_eq(&first, &host.seal("drain").unwrap()), "nobody could load it yet");
+    assert!(Arc::ptr_eq(&first, &host.hold(&first).unwrap()));
+    // The same octets again are no second copy; and it is known what the file is like now.
+    let again = host.seal_next("drain").unwrap();
+    let beside = file.with_extension("new");
+    std::fs::copy(&file, &beside).unwrap();
+    std::fs::rename(&beside, &file).unwrap();
+    assert_ne!(Some(first.seen()), sluice_host::Seen::of(&file));
+    assert!(Arc::ptr_eq(&first, &again) && Arc::ptr_eq(&first, &host.seal_next("drain").unwrap()));
+    assert_eq!(Some(first.seen()), sluice_host::Seen::of(&file));
+    // Whatever the file is: it is in force for this process too.
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, "no library").unwrap();
+    assert!(Arc::ptr_eq(&first, &host.seal("drain").unwrap()));
+    let rubbish = host.seal_next("drain").unwrap();
+    assert!(host.hold(&rubbish).is_none(), "other octets are in force");
+    std::fs::remove_file(&file).unwrap();
+    assert!(Arc::ptr_eq(&first, &host.seal("drain").unwrap()));
+    assert!(host.seal_next("drain").is_err());
+    let plugin = host.load("drain").unwrap();
+    assert!(Arc::ptr_eq(&first, plugin.sealed()));
+    works(&host, &plugin, "sealed");
+    // Another process loads it by what it was lent.
+    let other = Host::new(Vec::new());
+    let lent = || first.descriptor().try_clone().unwrap();
+    let loaded = other.load_lent(&file, lent()).unwrap();
+    assert_eq!((loaded.file(), loaded.description()), (&*file, plugin.description()));
+    works(&other, &loaded, "lent");
+    let why = other.load_lent(&folder.path().join("text.so"), rubbish.descriptor().try_clone().unwrap());
+    let why = why.unwrap_err().to_string();
+    assert!(why.contains("text.so is not a shared library"), "{why}");
+    // The next one is for both at once.
+    std::fs::write(&file, whole).unwrap();
+    mode(&file, 0o755);
+    replace(&file, How::Rename, &[r#"DESCRIPTION=SLUICE_TEXT("the next generation")"#]);
+    let next = host.seal_next("drain").unwrap();
+    assert!(Arc::ptr_eq(&first, &host.seal("drain").unwrap()), "it is not in force yet");
+    host.put_sealed_in_force(&next);
+    assert!(Arc::ptr_eq(&next, &host.seal("drain").unwrap()));
+    assert_eq!(host.load("drain").unwrap().description(), "the next generation");
+    // And so is what is loaded here first.
+    replace(&file, How::WriteOver, &[r#"DESCRIPTION=SLUICE_TEXT("the one after it")"#]);
+    let plugin = host.load_next("drain").unwrap();
+    host.put_in_force(&plugin);
+    let sealed = host.seal("drain").unwrap();
+    assert!(Arc::ptr_eq(&sealed, plugin.sealed()) && Arc::ptr_eq(&plugin, &host.load("drain").unwrap()));
+}
+
+#[test]
 fn the_copy_that_is_loaded_can_be_told_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("libsluice_named_in_maps.so");

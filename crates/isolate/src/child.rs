@@ -20,6 +20,7 @@ use std::io::Write;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -215,7 +216,11 @@ pub fn run_child() -> ! {
     if let Err(error) = start_writer(&incoming.socket, &outgoing) {
         trouble(&format!("no thread to write: {error}"));
     }
-    match load(&hello, incoming.came.pop_front().map(File::from), &outgoing) {
+    let mut lent = || incoming.came.pop_front().map(File::from);
+    let (Some(recorder), Some(library)) = (lent(), lent()) else {
+        trouble("the hub did not send what comes with its greeting");
+    };
+    match load(&hello, &recorder, library, &outgoing) {
         Ok((host, plugin, ready)) => {
             outgoing.say(&ToHub::Ready(wire::VERSION, ready));
             if !hello.looks {
@@ -282,19 +287,19 @@ fn start_writer(socket: &UnixStream, outgoing: &Arc<Outgoing>) -> std::io::Resul
 /// Confines this process and loads the plugin.
 fn load(
     hello: &Hello,
-    recorder: Option<File>,
+    recorder: &File,
+    library: File,
     outgoing: &Arc<Outgoing>,
 ) -> Result<(Host, Arc<Plugin>, Ready), String> {
     let spans = AtomicU64::new(1);
     let log = ToTheHub { outgoing: Arc::clone(outgoing), most: hello.level, spans };
     // Fails only where the program has a log already, which then has what is said here.
     let _ = tracing::subscriber::set_global_default(log);
-    let recorder = recorder.map(|file| Recorder::begin(&file)).transpose();
-    let recorder = recorder.map_err(|error| format!("no recorder: {error}"))?;
+    let recorder = Recorder::begin(recorder).map_err(|error| format!("no recorder: {error}"))?;
     let confined = confine(hello)?;
     let host = Host::new(Vec::new());
-    recorder.into_iter().for_each(|recorder| host.record_in(recorder));
-    let plugin = host.load(&hello.file).map_err(|error| chain(&error))?;
+    host.record_in(recorder);
+    let plugin = host.load_lent(Path::new(&hello.file), library).map_err(|error| chain(&error))?;
     let options = plugin.options().iter();
     let ready = Ready {
         plugin: plugin.name().to_owned(),
@@ -308,7 +313,7 @@ fn load(
 }
 
 /// An error and what it came from, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {

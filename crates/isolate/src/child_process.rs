@@ -11,7 +11,7 @@ use crate::socket::send;
 use crate::watch::{Knowledge, watch};
 use crate::wire::{self, Hello, Ready, ToChild};
 use rustix::fs::{MemfdFlags, SealFlags};
-use sluice_host::{LastCall, Recorder, Seen, SettingKind};
+use sluice_host::{LastCall, Recorder, SettingKind};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -44,8 +44,6 @@ impl Child {
             (state.over, state.retire, state.answer, state.stopped) = (false, None, None, None);
             state.hung = 0;
             state.asked = false;
-            // Looked at before it is opened: what comes meanwhile has changed for whoever watches.
-            state.opened = Seen::of(&shared.file);
             state.frames.clear();
             state.life += 1;
         }
@@ -119,14 +117,15 @@ impl Child {
             looks,
             hub: std::process::id(),
             memory: shared.limits.memory.unwrap_or(0),
-            file: shared.file.to_string_lossy().into_owned(),
+            file: shared.sealed.file().to_string_lossy().into_owned(),
             read,
             write: if looks { Vec::new() } else { texts(&shared.limits.write) },
             spec,
         };
         let mut octets = Vec::new();
         ToChild::Hello(Box::new(hello)).write(&mut octets);
-        if send(&self.handle.socket, &octets, Some(&self.recorder)).is_err() {
+        let beside = [&self.recorder, shared.sealed.descriptor()];
+        if send(&self.handle.socket, &octets, &beside).is_err() {
             self.handle.kill();
             return Err(String::new());
         }
@@ -142,7 +141,7 @@ impl Child {
             if shared.changed.wait_until(&mut state, until).timed_out() && state.answer.is_none() {
                 drop(state);
                 self.handle.kill();
-                return Err("its process did not open the library in time".to_owned());
+                return Err("its process did not load the library in time".to_owned());
             }
         }
     }

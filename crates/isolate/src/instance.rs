@@ -7,12 +7,15 @@
 //! # Failure
 //! After a death offers are refused for a while, as those of an instance in process are.
 
+use crate::child::chain;
 use crate::child_process::{Child, START_MIN};
 use crate::ledger::Ledger;
 use crate::life::Life;
 use crate::wire::Ready;
 use parking_lot::{Condvar, Mutex};
-use sluice_host::{Events, Host, HostEvent, Offer, OfferError, Refusal, Seen, SettingKind, Spec, StopReason};
+use sluice_host::{
+    Events, Host, HostEvent, Offer, OfferError, Refusal, Sealed, SettingKind, Spec, StopReason,
+};
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -79,7 +82,8 @@ pub(crate) struct Shared {
     pub(crate) events: Events,
     pub(crate) host: Host,
     pub(crate) program: Program,
-    pub(crate) file: PathBuf,
+    /// What each child loads.
+    pub(crate) sealed: Arc<Sealed>,
     /// What the first child said of the plugin.
     looked: Ready,
     pub(crate) state: Mutex<State>,
@@ -108,8 +112,6 @@ pub(crate) struct State {
     pub(crate) creation: Creation,
     /// The child has been asked for it and has not answered.
     pub(crate) asked: bool,
-    /// What the plugin's file was like when the last child was started.
-    pub(crate) opened: Option<Seen>,
     resume: Option<Instant>,
     failures: u32,
     pub(crate) ledger: Ledger,
@@ -146,7 +148,6 @@ impl State {
             queue: VecDeque::new(),
             creation: Creation::Unknown,
             asked: false,
-            opened: None,
             resume: None,
             failures: 0,
             ledger: Ledger::default(),
@@ -188,8 +189,71 @@ impl State {
     }
 }
 
+/// A channel that is to be made, of whichever copy of its plugin.
+struct New<'a> {
+    host: &'a Host,
+    program: &'a Program,
+    spec: Spec,
+    limits: Limits,
+    events: &'a Events,
+}
+
+impl New<'_> {
+    fn shared(&self, sealed: &Arc<Sealed>, limits: Limits, looked: Ready) -> Arc<Shared> {
+        Arc::new(Shared {
+            channel: self.spec.channel.as_str().into(),
+            spec: self.spec.clone(),
+            limits,
+            events: Arc::clone(self.events),
+            host: self.host.clone(),
+            program: self.program.clone(),
+            sealed: Arc::clone(sealed),
+            looked,
+            state: Mutex::new(State::new()),
+            changed: Condvar::new(),
+        })
+    }
+
+    /// What a child says of the plugin, which has nothing yet of what the channel may write.
+    fn look(&self, sealed: &Arc<Sealed>) -> Result<Ready, String> {
+        let limits = Limits { write: Vec::new(), ..self.limits.clone() };
+        Ok(Child::start(&self.shared(sealed, limits, Ready::default()), true)?.looked)
+    }
+
+    fn begin(&self, sealed: &Arc<Sealed>, looked: Ready) -> Result<Isolated, String> {
+        let mut limits = self.limits.clone();
+        let (named, missing) = paths_of(&self.spec, &looked, &limits.own);
+        limits.write.extend(named);
+        for path in missing {
+            tracing::warn!(
+                channel = self.spec.channel,
+                plugin = looked.plugin,
+                "{} is not there, and what lies above it is not opened to the plugin's process: make it, and then \
+                 the channel anew",
+                path.display()
+            );
+        }
+        tracing::info!(
+            channel = self.spec.channel,
+            plugin = looked.plugin,
+            version = looked.version,
+            file = %sealed.file().display(),
+            "the plugin will run in a process of its own: {}",
+            looked.confined
+        );
+        let shared = self.shared(sealed, limits, looked);
+        let life = Life::of(Arc::clone(&shared));
+        thread::Builder::new()
+            .name(shared.thread("isolated"))
+            .spawn(move || life.live())
+            .map_err(|error| format!("no thread for it: {error}"))?;
+        Ok(Isolated { shared })
+    }
+}
+
 impl Isolated {
-    /// Makes a channel. A first child looks at the plugin and ends; the next one is started when there is work, or
+    /// Makes a channel of the plugin that is in force. While none is, it is made of what is in the file, which is in force when
+    /// a child could load it. A first child looks at the plugin and ends; the next one is started when there is work, or
     /// [`prepare`](Self::prepare) is called. Waits for the first: call it on a thread that may wait.
     ///
     /// # Errors
@@ -202,61 +266,41 @@ impl Isolated {
         limits: Limits,
         events: &Events,
     ) -> Result<Isolated, String> {
-        let file = host.locate(plugin).map_err(|error| error.to_string())?;
-        let make = |spec: Spec, limits, looked| Shared {
-            channel: spec.channel.as_str().into(),
-            spec,
-            limits,
-            events: Arc::clone(events),
-            host: host.clone(),
-            program: program.clone(),
-            file: file.clone(),
-            looked,
-            state: Mutex::new(State::new()),
-            changed: Condvar::new(),
-        };
-        let looking =
-            Arc::new(make(spec.clone(), Limits { write: Vec::new(), ..limits.clone() }, Ready::default()));
-        let looked = Child::start(&looking, true)?.looked;
-        let opened = looking.state.lock().opened;
-        let mut limits = limits;
-        let (named, missing) = paths_of(&spec, &looked, &limits.own);
-        limits.write.extend(named);
-        for path in missing {
-            tracing::warn!(
-                channel = spec.channel,
-                plugin = looked.plugin,
-                "{} is not there, and what lies above it is not opened to the plugin's process: make it, and then \
-                 the channel anew",
-                path.display()
-            );
+        let new = New { host, program, spec, limits, events };
+        loop {
+            let sealed = host.seal(plugin).map_err(|error| chain(&error))?;
+            let looked = new.look(&sealed)?;
+            // Somebody may have been faster, with a file that was another one: then it is that.
+            if let Some(sealed) = host.hold(&sealed) {
+                return new.begin(&sealed, looked);
+            }
         }
-        tracing::info!(
-            channel = spec.channel,
-            plugin = looked.plugin,
-            version = looked.version,
-            file = %file.display(),
-            "the plugin will run in a process of its own: {}",
-            looked.confined
-        );
-        let shared = Arc::new(make(spec, limits, looked));
-        shared.state.lock().opened = opened;
-        let life = Life::of(Arc::clone(&shared));
-        thread::Builder::new()
-            .name(shared.thread("isolated"))
-            .spawn(move || life.live())
-            .map_err(|error| format!("no thread for it: {error}"))?;
-        Ok(Isolated { shared })
     }
 
-    /// Has a child look at a plugin: what it says of itself, and its file. Waits for it.
+    /// Makes a channel of a plugin that is not in force, and does not put it in force. All else is as in [`start`](Self::start).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_next(
+        host: &Host,
+        program: &Program,
+        sealed: &Arc<Sealed>,
+        spec: Spec,
+        limits: Limits,
+        events: &Events,
+    ) -> Result<Isolated, String> {
+        let new = New { host, program, spec, limits, events };
+        let looked = new.look(sealed)?;
+        new.begin(sealed, looked)
+    }
+
+    /// Has a child look at a plugin: what it says of itself. Waits for it.
     ///
     /// # Errors
     /// The whole reason why the plugin cannot be run, in one line.
-    pub fn look(host: &Host, program: &Program, plugin: &str) -> Result<(Ready, PathBuf), String> {
-        let file = host.locate(plugin).map_err(|error| error.to_string())?;
-        let shared = Arc::new(Shared::to_look(host, program, file.clone()));
-        Ok((Child::start(&shared, true)?.looked, file))
+    pub fn look(host: &Host, program: &Program, sealed: &Arc<Sealed>) -> Result<Ready, String> {
+        let shared = Arc::new(Shared::to_look(host, program, sealed));
+        Ok(Child::start(&shared, true)?.looked)
     }
 
     /// Name of the channel.
@@ -271,10 +315,10 @@ impl Isolated {
         &self.shared.looked
     }
 
-    /// The file of its plugin.
+    /// The copy of its plugin's file that its children load.
     #[must_use]
-    pub fn file(&self) -> &Path {
-        &self.shared.file
+    pub fn sealed(&self) -> &Arc<Sealed> {
+        &self.shared.sealed
     }
 
     /// Process id of the child, while there is one.
@@ -287,12 +331,6 @@ impl Isolated {
     #[must_use]
     pub fn children(&self) -> u64 {
         self.shared.state.lock().children
-    }
-
-    /// What the file of the plugin was like when it was opened last; `None` when there was none then.
-    #[must_use]
-    pub fn opened(&self) -> Option<Seen> {
-        self.shared.state.lock().opened
     }
 
     /// Starts a child and creates the channel there now rather than with the first lease.
@@ -410,7 +448,7 @@ fn paths_of(spec: &Spec, plugin: &Ready, own: &[PathBuf]) -> (Vec<PathBuf>, Vec<
 
 impl Shared {
     /// For a child that only looks, of no channel.
-    pub(crate) fn to_look(host: &Host, program: &Program, file: PathBuf) -> Shared {
+    pub(crate) fn to_look(host: &Host, program: &Program, sealed: &Arc<Sealed>) -> Shared {
         Shared {
             spec: Spec::new("look", Vec::new()),
             channel: "look".into(),
@@ -418,11 +456,22 @@ impl Shared {
             events: Arc::new(|_| {}),
             host: host.clone(),
             program: program.clone(),
-            file,
+            sealed: Arc::clone(sealed),
             looked: Ready::default(),
             state: Mutex::new(State::new()),
             changed: Condvar::new(),
         }
+    }
+
+    /// For a child that is never started.
+    #[cfg(test)]
+    pub(crate) fn of_nothing() -> Shared {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("nothing.so");
+        std::fs::write(&file, "nothing").unwrap();
+        let host = Host::new(Vec::new());
+        let sealed = host.seal(&file.to_string_lossy()).unwrap();
+        Shared::to_look(&host, &Program::this_one(), &sealed)
     }
 
     pub(crate) fn send(&self, event: HostEvent) {
@@ -504,7 +553,7 @@ mod tests {
 
     #[test]
     fn one_that_brings_mail_in_is_not_silent() {
-        let shared = Shared::to_look(&Host::new(Vec::new()), &Program::this_one(), "/none".into());
+        let shared = Shared::of_nothing();
         let mut progress = (0, Instant::now());
         {
             // A poll that takes its time.

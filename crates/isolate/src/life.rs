@@ -205,7 +205,7 @@ impl Life {
         for offer in offers {
             self.read(offer);
         }
-        let is_sent = self.give(child, &mut out).is_ok() && send(&child.handle.socket, &out, None).is_ok();
+        let is_sent = self.give(child, &mut out).is_ok() && send(&child.handle.socket, &out, &[]).is_ok();
         if !is_sent {
             // It has closed its end, or has died; the reader finds out as well.
             child.handle.kill();
@@ -309,10 +309,10 @@ impl Life {
             for shipment in before {
                 if let Shipment::File(key, length, file) = shipment {
                     // In the order in which they are needed, so what was put together goes first.
-                    send(&child.handle.socket, out, None)?;
+                    send(&child.handle.socket, out, &[])?;
                     out.clear();
                     ToChild::Segment { key, length }.write(out);
-                    send(&child.handle.socket, out, Some(&file))?;
+                    send(&child.handle.socket, out, &[&file])?;
                     out.clear();
                 }
             }
@@ -326,7 +326,7 @@ impl Life {
                 }
             }
             if out.len() > AT_ONCE {
-                send(&child.handle.socket, out, None)?;
+                send(&child.handle.socket, out, &[])?;
                 out.clear();
             }
         }
@@ -339,7 +339,7 @@ impl Life {
         let mut out = Vec::new();
         stop(until).write(&mut out);
         loop {
-            if send(&child.handle.socket, &out, None).is_err() {
+            if send(&child.handle.socket, &out, &[]).is_err() {
                 return Stop::Over;
             }
             out.clear();

@@ -153,6 +153,6 @@ mod tests {
         let socket = &process.handle.socket;
         assert_eq!(socket_timeout(socket, Timeout::Send), Ok(Some(SEND)));
         set_socket_timeout(socket, Timeout::Send, Some(Duration::from_millis(50))).unwrap();
-        assert!(crate::socket::send(socket, &vec![0; 16 << 20], None).is_err());
+        assert!(crate::socket::send(socket, &vec![0; 16 << 20], &[]).is_err());
     }
 }

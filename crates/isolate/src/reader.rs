@@ -409,12 +409,10 @@ fn shorten(outcome: &mut Outcome) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::instance::Program;
-    use sluice_host::Host;
 
     #[test]
     fn an_answer_that_comes_after_the_childs_death_is_not_for_the_next_one() {
-        let shared = Shared::to_look(&Host::new(Vec::new()), &Program::this_one(), "/none".into());
+        let shared = Shared::of_nothing();
         {
             let mut state = shared.state.lock();
             (state.life, state.submissions, state.submitted) = (2, 3, 30);
@@ -431,7 +429,7 @@ mod tests {
 
     #[test]
     fn what_waits_for_an_answer_is_bounded_by_octets() {
-        let shared = Arc::new(Shared::to_look(&Host::new(Vec::new()), &Program::this_one(), "/none".into()));
+        let shared = Arc::new(Shared::of_nothing());
         shared.state.lock().submitted = WAITING_MAX - 100;
         let reader = Reader::new(&shared);
         let coming = |request, size| Coming {
@@ -470,7 +468,7 @@ mod tests {
 
     #[test]
     fn who_waits_for_a_channel_that_hangs_hears_of_that_and_not_of_the_end_of_its_child() {
-        let shared = Arc::new(Shared::to_look(&Host::new(Vec::new()), &Program::this_one(), "/none".into()));
+        let shared = Arc::new(Shared::of_nothing());
         {
             let mut state = shared.state.lock();
             (state.creation, state.asked) = (Creation::Asked, true);
@@ -493,7 +491,7 @@ mod tests {
 
     #[test]
     fn words_without_end_end_the_child() {
-        let shared = Arc::new(Shared::to_look(&Host::new(Vec::new()), &Program::this_one(), "/none".into()));
+        let shared = Arc::new(Shared::of_nothing());
         let mut reader = Reader::new(&shared);
         let most = WORDS_MAX + shared.spec.max_workers;
         let begun = Instant::now();

@@ -9,21 +9,19 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 /// Most descriptors of one call. The system's own limit is 253.
 const DESCRIPTORS_MAX: usize = 16;
 
-/// Writes octets, with a descriptor beside the first of them. A socket that is gone is an error, and no signal.
-pub(crate) fn send(socket: &UnixStream, mut octets: &[u8], descriptor: Option<&File>) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+/// Writes octets, with descriptors beside the first of them. A socket that is gone is an error, and no signal.
+pub(crate) fn send(socket: &UnixStream, mut octets: &[u8], descriptors: &[&File]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut beside = SendAncillaryBuffer::new(&mut space);
-    let lent = descriptor.map(|file| [file.as_fd()]);
-    if let Some(lent) = &lent
-        && !beside.push(SendAncillaryMessage::ScmRights(lent))
-    {
-        return Err(io::Error::other("there is no room for a descriptor"));
+    let lent: Vec<BorrowedFd<'_>> = descriptors.iter().map(|file| file.as_fd()).collect();
+    if !lent.is_empty() && !beside.push(SendAncillaryMessage::ScmRights(&lent)) {
+        return Err(io::Error::other("there is no room for so many descriptors"));
     }
     while !octets.is_empty() {
         match sendmsg(socket, &[IoSlice::new(octets)], &mut beside, SendFlags::NOSIGNAL) {
@@ -72,9 +70,10 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"in the file").unwrap();
         file.rewind().unwrap();
-        send(&one, b"before", None).unwrap();
-        send(&one, b"with", Some(&file)).unwrap();
-        send(&one, b"after", None).unwrap();
+        let other_file = tempfile::tempfile().unwrap();
+        send(&one, b"before", &[]).unwrap();
+        send(&one, b"with", &[&file, &other_file]).unwrap();
+        send(&one, b"after", &[]).unwrap();
         drop(one);
         let (mut octets, mut came) = (Vec::new(), VecDeque::new());
         let mut room = [0; 100];
@@ -91,13 +90,14 @@ mod tests {
         assert_eq!(octets, b"beforewithafter");
         let mut text = String::new();
         File::from(came.pop_front().unwrap()).read_to_string(&mut text).unwrap();
-        assert_eq!((text.as_str(), came.len()), ("in the file", 0));
+        assert_eq!((text.as_str(), came.len()), ("in the file", 1));
+        assert_eq!(File::from(came.pop_front().unwrap()).metadata().unwrap().len(), 0, "in their order");
     }
 
     #[test]
     fn a_socket_that_is_gone_is_an_error() {
         let (one, other) = UnixStream::pair().unwrap();
         drop(other);
-        assert!(send(&one, b"x", None).is_err());
+        assert!(send(&one, b"x", &[]).is_err());
     }
 }

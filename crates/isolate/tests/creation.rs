@@ -108,14 +108,14 @@ fn a_process_that_stands_still_is_not_waited_for_without_end() {
 #[test]
 fn what_was_opened_is_known_by_its_file() {
     let (story, _) = created("delivers_all");
-    let file = story.channel.file().to_owned();
-    let opened = story.channel.opened();
+    let file = story.channel.sealed().file().to_owned();
+    let opened = Some(story.channel.sealed().seen());
     assert_eq!(opened, sluice_host::Seen::of(&file));
     // The same octets in another file: it may be another one.
     let beside = file.with_extension("new");
     std::fs::copy(&file, &beside).unwrap();
     std::fs::rename(&beside, &file).unwrap();
-    assert_eq!(story.channel.opened(), opened);
+    assert_eq!(Some(story.channel.sealed().seen()), opened);
     assert_ne!(sluice_host::Seen::of(&file), opened);
     std::fs::remove_file(&file).unwrap();
     assert_eq!(sluice_host::Seen::of(&file), None);

@@ -325,6 +325,28 @@ fn a_file_that_is_no_plugin_is_not_started() {
 }
 
 #[test]
+fn the_next_process_has_the_plugin_of_the_one_that_died() {
+    let story = Story::of("delivers_all");
+    let file = story.channel.sealed().file().to_owned();
+    let rubbish = || std::fs::write(&file, "rubbish").unwrap();
+    let gone = || std::fs::remove_file(&file).unwrap();
+    let nothing = || ();
+    for (lease, change) in [(1, &nothing as &dyn Fn()), (2, &rubbish), (3, &gone)] {
+        change();
+        let delivery = story.delivery("fred");
+        story.offer_soon(lease, &[delivery]);
+        let told = story.story(1).remove(0);
+        assert!(told.ends_with("0 2.0.0 (done) 3 2.0.0 (done), last"), "{told}");
+        let pid = story.channel.process().unwrap();
+        let killed = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+        assert!(killed.success());
+        let told = story.story(1).remove(0);
+        assert!(told.starts_with("its process died of signal 9"), "{told}");
+    }
+    assert_eq!(story.channel.children(), 3);
+}
+
+#[test]
 fn what_is_done_to_its_descriptors_costs_the_child() {
     for (mode, how) in [
         ("closes", "its process "),

@@ -4,7 +4,7 @@
 //! may end the process that loads it. Then the dispatcher loads it and changes the channels over, with the settings that
 //! their option files have now.
 //!
-//! With `WATCH_PLUGINS=1` a thread looks at the files of the plugins that are loaded, or that processes of isolated channels have opened, and makes those anew that have
+//! With `WATCH_PLUGINS=1` a thread looks at the files of the plugins that are loaded, or that processes of isolated channels have, and makes those anew that have
 //! changed. It goes by their times and sizes, which is as good as being told by the kernel and works on every file
 //! system; two looks that say the same mean that nobody writes to the file at the moment.
 //!
@@ -293,7 +293,7 @@ pub(crate) fn watch(hub: &Arc<Hub>) {
     }
 }
 
-/// Files of plugins that are other ones by now than what is loaded, or what processes of isolated channels opened last.
+/// Files of plugins that are other ones by now than what is loaded, or what processes of isolated channels have.
 fn changed(hub: &Hub, host: &Host, config: &Config) -> BTreeMap<PathBuf, Seen> {
     let loaded = host.loaded();
     let in_hub = loaded.iter().filter_map(|plugin| match host.has_changed(plugin) {
@@ -308,7 +308,7 @@ fn changed(hub: &Hub, host: &Host, config: &Config) -> BTreeMap<PathBuf, Seen> {
             let place = name.and_then(|name| host.place(name).ok());
             if let Some(place) = place
                 && let Some(now) = Seen::of(&place)
-                && opened != Some(now)
+                && opened != now
             {
                 changed.insert(place, now);
             }

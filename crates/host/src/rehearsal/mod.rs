@@ -12,6 +12,7 @@ use crate::instance::Instance;
 use crate::library::Functions;
 use crate::load::Host;
 use crate::plugin::Plugin;
+use crate::sealed::Sealed;
 use crate::spec::Spec;
 use crate::work::{Delivery, Lease, Recipient};
 use crate::worker::{Answer, Worker};
@@ -22,8 +23,7 @@ use sluice_mail::{Handover, Outcome, Status};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::c_void;
-use std::path::PathBuf;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Orders of steps that are tried for each story.
@@ -141,8 +141,7 @@ fn plugin() -> Arc<Plugin> {
     };
     Arc::new(Plugin {
         generation: 1,
-        line: Weak::new(),
-        file: PathBuf::from("played"),
+        sealed: Arc::new(Sealed::of_nothing()),
         name: "played".to_owned(),
         version: String::new(),
         description: String::new(),

@@ -19,7 +19,7 @@ pub(crate) use to_hub::write_finished;
 pub use to_hub::{Ready, ToHub};
 
 /// Version of the frames. Hub and child are the same program, so that another one means that the file was replaced.
-pub(crate) const VERSION: u16 = 2;
+pub(crate) const VERSION: u16 = 3;
 /// Longest body of a frame to the child: a lease of messages with very many recipients.
 pub(crate) const TO_CHILD_MAX: usize = 64 << 20;
 /// Longest body of a frame to the hub: what a hostile child can have the hub keep of it.

@@ -41,6 +41,7 @@ impl World {
             version: generation.to_string(),
             file: "/plugin".to_owned(),
             plugin: None,
+            sealed: None,
         };
         let has_others = !self.chance.once_in(8);
         let settings = |mut instance: Instance| {
