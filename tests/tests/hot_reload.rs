@@ -256,6 +256,67 @@ fn options_are_read_anew_and_the_rest_of_the_configuration_is_not() {
 }
 
 #[test]
+fn a_configuration_with_which_a_channel_cannot_be_made_is_refused_as_a_whole() {
+    for (name, keywords) in [("reload-in-hub", "maxjobs 2"), ("reload-isolated", "isolated maxjobs 2")] {
+        let (mut hub, ledger) = hub_with_ledger(name, keywords, Duration::ZERO);
+        let good = format!("{}ISOLATED_WRITE={}\n", ledger.options(Duration::ZERO), hub.folder().display());
+        let good = if keywords.contains("isolated") { good } else { ledger.options(Duration::ZERO) };
+        hub.write("tcp_ledger_option", &good);
+        hub.start();
+        delivers(&hub, &ledger, 0, 1);
+        let process = |hub: &Site| {
+            let rows = hub.json(&["channel", "list"]);
+            rows.iter().find(|row| row["channel"] == "tcp_ledger").expect("its row")["pid"].clone()
+        };
+        let in_force = process(&hub);
+        let has_other =
+            |hub: &Site| hub.json(&["channel", "list"]).iter().any(|row| row["channel"] == "tcp_other");
+        let before = fs::read_to_string(hub.configuration().join("sluice.cnf")).expect("our own file");
+        hub.write("sluice.cnf", &format!("{before}\ntcp_other smtp\nTCP-OTHER\n"));
+        for (wanted, words) in
+            [("impossible", "WANTED is impossible"), ("elsewhere", "WANTED is elsewhere today")]
+        {
+            hub.write("tcp_ledger_option", &format!("{good}WANTED={wanted}\n"));
+            let ran = hub.command(&["reload"]);
+            assert_eq!(ran.code, 78, "{}{}", ran.out, ran.err);
+            let before =
+                format!("refused: channel tcp_ledger cannot be started with {}: ", ledger.file().display());
+            for part in [&*before, words, "the old one stays in force"] {
+                assert!(ran.err.contains(part), "{part}: {}", ran.err);
+            }
+            assert!(!has_other(&hub), "nothing of it is in force");
+        }
+        // The same instance, with the options that it had.
+        delivers(&hub, &ledger, 1, 1);
+        assert_eq!(process(&hub), in_force);
+        assert!(!hub.log().contains("deferred"), "nobody was made to wait by it");
+        hub.write("tcp_ledger_option", &format!("{good}WANTED=nothing\n"));
+        let ran = hub.command(&["reload"]);
+        assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+        assert!(has_other(&hub));
+        delivers(&hub, &ledger, 2, 1);
+        // A channel that stands still has nothing to lose: what is wrong with it may be mended step by step.
+        hub.stop();
+        hub.write("tcp_ledger_option", &format!("{good}WANTED=impossible\n"));
+        hub.start();
+        send(&hub, "fred@ledger.example", 3, 1);
+        says(&hub, "WANTED is impossible");
+        wait_for("it is known to stand still", SOON, || {
+            let rows = hub.json(&["channel", "list"]);
+            rows.iter().any(|row| row["channel"] == "tcp_ledger" && row.to_string().contains("impossible"))
+        });
+        hub.write("tcp_ledger_option", &format!("{good}WANTED=elsewhere\n"));
+        let ran = hub.command(&["reload"]);
+        assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+        hub.write("tcp_ledger_option", &good);
+        let ran = hub.command(&["reload"]);
+        assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+        ledger.wait_for_each_once(4, SOON);
+        hub.stop();
+    }
+}
+
+#[test]
 fn a_file_that_is_written_over_does_not_hurt_who_runs_it() {
     let (mut hub, ledger) = hub_with_ledger("reload-overwritten", "", Duration::ZERO);
     hub.start();

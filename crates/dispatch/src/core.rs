@@ -298,10 +298,11 @@ impl Core {
             Event::Details { id, done } => done(self.details(id)),
             Event::Act { acting, chosen, done } => self.act(&acting, &chosen, done, now),
             Event::Ask(question) => self.answer(question, now),
-            Event::Reload { loaded, policies, done } => {
-                self.reload(loaded, policies, now);
+            Event::Reload { loaded, policies, tried, done } => {
+                self.reload(loaded, policies, tried, now);
                 done(());
             }
+            Event::PlanReload { instances, done } => done(self.plan_reload(instances, now)),
             Event::PlanRenewal { plugins, done } => done(self.plan_renewal(&plugins)),
             Event::Renew { prepared, next, drain, done } => done(self.renew(prepared, &next, drain, now)),
             Event::ActivatorsKept(kept) => self.note_activators(kept, now),

@@ -25,7 +25,7 @@ use crate::policy::{Policy, Schedule};
 use crate::records::ReleaseRecord;
 use crate::renew::{Planned, Prepared, RenewedChannel};
 use crate::reports::SummaryPage;
-use crate::runner::{NextGeneration, Runner};
+use crate::runner::{Instance, NextGeneration, Runner};
 
 /// A configuration with its rules compiled: what everybody works from until the next reload.
 #[derive(Debug)]
@@ -224,7 +224,9 @@ pub(crate) enum Event {
     Ask(Question),
     /// A new configuration, and what each of its channels is to the dispatcher, in their order: found out beforehand, so
     /// that the loop has little to do.
-    Reload { loaded: Arc<Loaded>, policies: Vec<Policy>, done: Answer<()> },
+    Reload { loaded: Arc<Loaded>, policies: Vec<Policy>, tried: Vec<Prepared>, done: Answer<()> },
+    /// A configuration is to have these instances: which of them take the place of others?
+    PlanReload { instances: Vec<Instance>, done: Answer<Vec<Planned>> },
     /// A plugin is to be made anew: which instances does that need?
     PlanRenewal { plugins: Vec<String>, done: Answer<Vec<Planned>> },
     /// These instances are ready to take the place of those that there are.

@@ -25,6 +25,7 @@ use crate::pieces::{self, Head};
 use crate::policy::Policy;
 use crate::record;
 use crate::records::ReleaseRecord;
+use crate::renew::TriedOut;
 use crate::runner::{PluginInfo, Runners};
 use crate::sync::{ArcSwap, AtomicBool, AtomicUsize, Awaited, Sender, bounded};
 use crate::ticket::{divert, lines_in, ticket};
@@ -475,14 +476,19 @@ impl Handle {
         self.shared.runners.plugins()
     }
 
-    /// Puts another configuration in force. `done` comes when everything goes by the new one. Whoever wants neither the
+    /// Puts another configuration in force, with the instances that were [tried out](Handle::try_out) for it. `done` comes when everything goes by the new one. Whoever wants neither the
     /// dispatcher nor a session to free the old one keeps it ([`Handle::loaded`]) until nobody else has it.
     ///
     /// # Errors
     /// [`Busy`]; the old one then stays.
-    pub fn reload(&self, loaded: Arc<Loaded>, done: impl FnOnce() + Send + 'static) -> Result<(), Busy> {
+    pub fn reload(
+        &self,
+        loaded: Arc<Loaded>,
+        TriedOut(tried): TriedOut,
+        done: impl FnOnce() + Send + 'static,
+    ) -> Result<(), Busy> {
         let policies = Policy::of_all(&loaded.config);
-        self.tell(Event::Reload { loaded, policies, done: Box::new(move |()| done()) })
+        self.tell(Event::Reload { loaded, policies, tried, done: Box::new(move |()| done()) })
     }
 
     /// Ends the dispatcher: no new mail is taken, no new delivery begun, those under way are waited for, and everything

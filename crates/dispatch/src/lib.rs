@@ -86,7 +86,7 @@ pub use order::{Matched, Order, Peer, ReleaseId, Released, Requester, Via};
 pub use plugins::Plugins;
 pub use policy::Schedule;
 pub use records::{End, ReleaseRecord};
-pub use renew::{NotRenewed, Renewed, RenewedChannel};
+pub use renew::{NotRenewed, Renewed, RenewedChannel, TriedOut};
 pub use run::{Dispatcher, Parts};
 pub use runner::{Instance, NextGeneration, NotTaken, PluginInfo, Runner, Runners, loop_mark};
 pub use sluice_queue::{Count, EntryView, QueueSummary, Selector, SelectorError};

@@ -1,9 +1,10 @@
 //! Taking up a configuration: at start, and again whenever the operator says so.
 //!
 //! Mail stays where it is. Channels that have gone keep theirs, and show as not configured. An instance whose settings have changed
-//! finishes what it holds, while a new one takes over; one whose settings are the same goes on.
+//! finishes what it holds, while a new one takes over; one whose settings are the same goes on. Where a channel's instance works, the new
+//! one was tried out before (`renew`), and takes over in this step; else it is started when there is something to do.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::event::Loaded;
 use crate::order::Requester;
 use crate::policy::{Policy, Schedule};
 use crate::records::Kept;
+use crate::renew::Prepared;
 use crate::sites::SitePlan;
 
 /// How many records of releases a configuration wants kept.
@@ -26,8 +28,17 @@ pub(crate) fn kept_records(config: &Config) -> Kept {
 }
 
 impl Core {
-    /// Puts a configuration in force; `policies` are those of its channels, in their order.
-    pub(crate) fn reload(&mut self, loaded: Arc<Loaded>, policies: Vec<Policy>, now: Time) {
+    /// Puts a configuration in force; `policies` are those of its channels, in their order, and `tried` the instances that were tried out for
+    /// it.
+    pub(crate) fn reload(
+        &mut self,
+        loaded: Arc<Loaded>,
+        policies: Vec<Policy>,
+        tried: Vec<Prepared>,
+        now: Time,
+    ) {
+        let mut tried: HashMap<ChannelKey, Prepared> =
+            tried.into_iter().map(|one| (one.planned.key, one)).collect();
         let config = Arc::clone(&loaded.config);
         self.loaded = Arc::clone(&loaded);
         self.shared.loaded.store(loaded);
@@ -53,7 +64,7 @@ impl Core {
         self.sites = SitePlan::of(&config);
         for key in self.queues.channels() {
             let policy = new.get_mut(key.index()).and_then(Option::take);
-            self.change(key, policy, now);
+            self.change(key, policy, tried.remove(&key), now);
             self.agenda.list(key);
         }
         self.know_channels();
@@ -88,7 +99,7 @@ impl Core {
         self.runnable = [operators.into(), peers_etrn.into()];
     }
 
-    fn change(&mut self, key: ChannelKey, policy: Option<Policy>, now: Time) {
+    fn change(&mut self, key: ChannelKey, policy: Option<Policy>, tried: Option<Prepared>, now: Time) {
         let channel = &mut self.channels[key.index()];
         let old = std::mem::replace(&mut channel.policy, policy);
         let instance = |policy: &Option<Policy>| policy.as_ref().and_then(|policy| policy.instance.clone());
@@ -104,7 +115,11 @@ impl Core {
         }
         if !is_same {
             channel.error = None;
-            match channel.runner {
+        }
+        let drain = self.loaded.config.options.delivery_deadline;
+        let has_new = tried.is_some_and(|tried| self.take_over(tried, drain, now));
+        if !is_same && !has_new {
+            match self.channels[key.index()].runner {
                 // The one being started has the old settings: it is stopped when it comes.
                 RunnerState::Starting => {
                     let number = self.number();
@@ -112,7 +127,7 @@ impl Core {
                     channel.generation = number;
                     channel.runner = RunnerState::None;
                 }
-                _ => self.retire_runner(key, self.loaded.config.options.delivery_deadline),
+                _ => self.retire_runner(key, drain),
             }
         }
         if becomes_immediate && old.is_some() {

@@ -11,17 +11,21 @@
 //! # Invariants
 //! Instances have numbers of their own, which are never used again: news of one that was given up, or is draining, is known as such.
 //! # Not here
-//! What a generation is and how it is loaded (`host`); a reload of the configuration (`reload`).
+//! What a generation is and how it is loaded (`host`); a reload of the configuration (`reload`), of which there is here only how
+//! the instances that it changes are tried out, and take over.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sluice_host::Events;
 use sluice_mail::Time;
 use sluice_queue::ChannelKey;
 
 use crate::core::{Core, RunnerState};
-use crate::event::Event;
+use crate::event::{Event, Loaded};
 use crate::handle::{Busy, Handle, ask};
+use crate::policy::Policy;
 use crate::runner::{Instance, NextGeneration, Runner};
 
 /// What a plugin's renewal came to.
@@ -79,15 +83,29 @@ impl From<Busy> for NotRenewed {
 
 /// An instance that is to be started beside the one in force.
 pub(crate) struct Planned {
-    key: ChannelKey,
+    pub(crate) key: ChannelKey,
     number: u64,
     instance: Instance,
 }
 
 /// An instance that has made its channel and has had no work yet.
 pub(crate) struct Prepared {
-    planned: Planned,
+    pub(crate) planned: Planned,
     runner: Arc<dyn Runner>,
+}
+
+/// An instance that could not be started, or has not made its channel.
+pub(crate) struct NotMade {
+    pub(crate) channel: String,
+    /// As the configuration names it.
+    plugin: String,
+    pub(crate) why: String,
+}
+
+impl NotMade {
+    fn of(instance: &Instance, why: String) -> NotMade {
+        NotMade { channel: instance.channel.clone(), plugin: instance.plugin.clone(), why }
+    }
 }
 
 impl Handle {
@@ -129,44 +147,126 @@ impl Handle {
         others: impl FnOnce(&NextGeneration) -> Result<(), NotRenewed>,
         next: &NextGeneration,
     ) -> Result<Vec<Prepared>, NotRenewed> {
-        let mut prepared = Vec::with_capacity(planned.len());
-        let mut refused = None;
-        for mut planned in planned {
-            planned.instance = settings(planned.instance);
-            let (key, generation, inbox) = (planned.key, planned.number, self.shared.inbox.clone());
-            let events = Arc::new(move |event| {
-                let _ = inbox.send(Event::Host { channel: key, generation, event });
-            });
-            match self.shared.runners.start_next(&planned.instance, events, next) {
-                Ok(runner) => prepared.push(Prepared { planned, runner }),
-                Err(why) => {
-                    refused = Some((planned.instance.channel, why));
-                    break;
-                }
-            }
-        }
-        // They make their channels at the same time; here each is waited for.
-        let failed =
-            prepared.iter().find_map(|one| Some((one.channel().to_owned(), one.runner.ready().err()?)));
-        let tried = match refused.or(failed) {
-            Some((channel, why)) => Err(NotRenewed::NotStarted { channel, file: next.file.clone(), why }),
-            None => others(next),
-        };
-        if let Err(why) = tried {
+        let with_settings = |one: Planned| Planned { instance: settings(one.instance), ..one };
+        let planned = planned.into_iter().map(with_settings).collect();
+        let start = |instance: &Instance, events| self.shared.runners.start_next(instance, events, next);
+        let prepared = self.start_all(planned, start).map_err(|NotMade { channel, why, .. }| {
+            let file = next.file.clone();
+            NotRenewed::NotStarted { channel, file, why }
+        })?;
+        if let Err(why) = others(next) {
             prepared.iter().for_each(|one| one.runner.stop(Duration::ZERO));
             return Err(why);
         }
         Ok(prepared)
     }
+
+    /// Starts what is planned, beside what is in force, and waits until all of it can work. Where one cannot, all are stopped, and it is
+    /// told which one and why.
+    pub(crate) fn start_all(
+        &self,
+        planned: Vec<Planned>,
+        start: impl Fn(&Instance, Events) -> Result<Arc<dyn Runner>, String>,
+    ) -> Result<Vec<Prepared>, NotMade> {
+        let mut prepared: Vec<Prepared> = Vec::with_capacity(planned.len());
+        let mut refused = None;
+        for planned in planned {
+            let (key, generation, inbox) = (planned.key, planned.number, self.shared.inbox.clone());
+            let events = Arc::new(move |event| {
+                let _ = inbox.send(Event::Host { channel: key, generation, event });
+            });
+            match start(&planned.instance, events) {
+                Ok(runner) => prepared.push(Prepared { planned, runner }),
+                Err(why) => {
+                    refused = Some(NotMade::of(&planned.instance, why));
+                    break;
+                }
+            }
+        }
+        // Those that have begun to make their channels do so at the same time; here each is waited for.
+        let refused = refused.or_else(|| {
+            let failed = |one: &Prepared| Some(NotMade::of(&one.planned.instance, one.runner.ready().err()?));
+            prepared.iter().find_map(failed)
+        });
+        match refused {
+            Some(refused) => {
+                prepared.iter().for_each(|one| one.runner.stop(Duration::ZERO));
+                Err(refused)
+            }
+            None => Ok(prepared),
+        }
+    }
+
+    /// Starts the instances that a configuration changes, of the channels that have one that works, beside those in force, and
+    /// waits until all of them can work. Waits on the caller's thread; one at a time, and none while a plugin is being renewed.
+    ///
+    /// # Errors
+    /// Which channel could not be made, and why. Nothing has changed.
+    pub fn try_out(&self, loaded: &Loaded) -> Result<TriedOut, NotRenewed> {
+        let policies = Policy::of_all(&loaded.config);
+        let instances = policies.into_iter().filter_map(|policy| policy.instance).collect();
+        let planned = ask(|done| self.tell(Event::PlanReload { instances, done }))?;
+        let start = |instance: &Instance, events| self.shared.runners.start(instance, events);
+        let tried = self.start_all(planned, start).map_err(|NotMade { channel, plugin, why }| {
+            NotRenewed::NotStarted { channel, file: plugin, why }
+        })?;
+        Ok(TriedOut(tried))
+    }
 }
 
-impl Prepared {
-    fn channel(&self) -> &str {
-        &self.planned.instance.channel
+/// Instances that a configuration is to have when it is in force: they have made their channels, and have had no work yet. Where
+/// it is not put in force they end when this is dropped.
+#[derive(Default)]
+pub struct TriedOut(pub(crate) Vec<Prepared>);
+
+impl std::fmt::Debug for TriedOut {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let channels = self.0.iter().map(|one| &one.planned.instance.channel);
+        out.debug_list().entries(channels).finish()
     }
 }
 
 impl Core {
+    /// Which of the instances of a new configuration are other ones than those that work, in the order of the channels' names. A
+    /// channel that is in trouble is not asked: what is wrong with it may be mended by this very configuration, and it has nothing to lose.
+    pub(crate) fn plan_reload(&mut self, instances: Vec<Instance>, now: Time) -> Vec<Planned> {
+        let mut wanted: HashMap<String, Instance> =
+            instances.into_iter().map(|instance| (instance.channel.clone(), instance)).collect();
+        let mut planned = Vec::new();
+        for key in self.queues.channels() {
+            let Some(instance) = wanted.remove(&**self.queues.channel_name(key)) else { continue };
+            let channel = &self.channels[key.index()];
+            let works = matches!(channel.runner, RunnerState::Running(_))
+                && channel.error.is_none()
+                && channel.pause_until <= now;
+            let known = channel.policy.as_ref().and_then(|policy| policy.instance.as_ref());
+            if works && known.is_some_and(|known| *known != instance) {
+                planned.push(Planned { key, number: self.number(), instance });
+            }
+        }
+        planned.sort_by(|one, other| one.instance.channel.cmp(&other.instance.channel));
+        planned
+    }
+
+    /// Has an instance that was tried out with a configuration take over, now that this is in force; `false` where there is no
+    /// use for it any more.
+    pub(crate) fn take_over(&mut self, tried: Prepared, drain: Duration, now: Time) -> bool {
+        let Prepared { planned: Planned { key, number, instance }, runner } = tried;
+        let policy = self.channels[key.index()].policy.as_ref();
+        let is_wanted = policy.is_some_and(|policy| policy.instance.as_ref() == Some(&instance));
+        let is_ready = runner.report().is_none_or(|report| !report.ended);
+        if !is_wanted || !is_ready || self.stopping.is_some() {
+            self.dismiss(key, number, runner);
+            return false;
+        }
+        self.retire_runner(key, drain);
+        let channel = &mut self.channels[key.index()];
+        channel.generation = number;
+        channel.runner = RunnerState::Running(runner);
+        self.went_on(key, now);
+        true
+    }
+
     /// The instances that the channels of a plugin need, in the order of the channels' names.
     pub(crate) fn plan_renewal(&mut self, plugins: &[String]) -> Vec<Planned> {
         let mut planned = Vec::new();

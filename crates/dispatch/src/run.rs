@@ -186,7 +186,7 @@ impl Assembled {
             stopping: None,
         };
         let policies = Policy::of_all(&loaded.config);
-        core.reload(loaded, policies, now);
+        core.reload(loaded, policies, Vec::new(), now);
         core.take_up(crate::notes::read(notes), now);
         core.recover(entries, now);
         core.recover_releases(now);

@@ -192,7 +192,8 @@ pub(crate) enum Command {
     /// Has the running hub read its configuration again.
     ///
     /// The new configuration takes effect whole or not at all: with errors in it (exit status 78, and each error
-    /// shown) the hub stays with the one it has.
+    /// shown) the hub stays with the one it has. So it does where a channel whose plugin works is to have other settings, and
+    /// cannot be made with them: the channel is named, with the plugin's words.
     Reload(Reload),
 }
 

@@ -188,8 +188,7 @@ impl Console {
             tracing::info!("the new configuration is in force");
             return Ok(());
         }
-        let tally = report::tally(&reloaded.diagnostics);
-        let message = format!("the new configuration is refused ({tally}); the old one stays in force");
+        let message = reloaded.refusal();
         tracing::warn!("{message}");
         Err(Fault::new(FaultKind::Configuration, message))
     }

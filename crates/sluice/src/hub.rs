@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use parking_lot::{Mutex, RwLock};
 use sluice_config::Config;
 use sluice_diag::{Diagnostic, Severity, Sources};
-use sluice_dispatch::{Dispatcher, Handle, Loaded, Parts, Plugins, SystemClock, ask};
+use sluice_dispatch::{Dispatcher, Handle, Loaded, NotRenewed, Parts, Plugins, SystemClock, ask};
 use sluice_host::{FrontDoor, Host, Recorder};
 use sluice_mail::Address;
 use sluice_rewrite::{Context, Kind};
@@ -50,10 +50,23 @@ pub(crate) struct Hub {
 pub(crate) struct Reloaded {
     /// Whether the new configuration is in force.
     pub(crate) accepted: bool,
+    /// Why it is not, where nothing is wrong with it by itself.
+    pub(crate) refused: Option<NotRenewed>,
     /// What was noticed while reading it.
     pub(crate) diagnostics: Vec<Diagnostic>,
     /// The texts that the diagnostics point into.
     pub(crate) sources: Sources,
+}
+
+impl Reloaded {
+    /// Why the new configuration is not in force, and what is.
+    pub(crate) fn refusal(&self) -> String {
+        let why = match &self.refused {
+            Some(why) => format!(": {why}"),
+            None => format!(" ({})", report::tally(&self.diagnostics)),
+        };
+        format!("the new configuration is refused{why}; the old one stays in force")
+    }
 }
 
 impl Hub {
@@ -164,21 +177,28 @@ impl Hub {
         work(&self.place)
     }
 
-    /// Reads the configuration again and puts it in force, whole or not at all. Waits until it is.
+    /// Reads the configuration again and puts it in force, whole or not at all: a channel whose instance works and is to have
+    /// another one must have made that first. Waits until it is.
     pub(crate) fn reload(&self) -> Reloaded {
         let _one = self.reloading.lock();
         let old = self.dispatcher.loaded();
         let reading = load::with_keys(load::read(&self.place));
-        let mut accepted = false;
+        let (mut accepted, mut refused) = (false, None);
         if let Some(loaded) = reading.loaded {
-            accepted = ask(|done| self.dispatcher.reload(Arc::new(loaded), move || done(()))).is_ok();
+            let loaded = Arc::new(loaded);
+            let put_in_force = |tried| {
+                ask(|done| self.dispatcher.reload(Arc::clone(&loaded), tried, move || done(())))?;
+                Ok(())
+            };
+            refused = self.dispatcher.try_out(&loaded).and_then(put_in_force).err();
+            accepted = refused.is_none();
             if accepted {
                 *self.keys.write() = Arc::new(reading.keys);
                 self.filters.renew(&self.loaded().config);
                 free(old);
             }
         }
-        Reloaded { accepted, diagnostics: reading.diagnostics, sources: reading.sources }
+        Reloaded { accepted, refused, diagnostics: reading.diagnostics, sources: reading.sources }
     }
 
     /// [`Hub::reload`] for a signal: what is to be said goes into the log.
@@ -188,7 +208,7 @@ impl Hub {
         if reloaded.accepted {
             tracing::info!("the new configuration is in force");
         } else {
-            tracing::error!("the new configuration is refused; the old one stays in force");
+            tracing::error!("{}", reloaded.refusal());
         }
     }
 

@@ -30,6 +30,7 @@ use crate::event::{ChannelReport, Event, Loaded};
 use crate::handle::{Busy, CommitError, Handle, ask};
 use crate::order::ReleaseId;
 use crate::policy::Policy;
+use crate::renew::TriedOut;
 use crate::run::{self, Assembled, Loop, Parts, WaysIn};
 use crate::runner::{Instance, PluginInfo, Runner, Runners};
 use doubles::{Rehearsal, step};
@@ -266,7 +267,7 @@ fn reload_amid(runs: usize, life: Life, reload: fn(&Handle, usize)) {
 
 /// As the program does it.
 fn reload(handle: &Handle, to: usize) {
-    ask(|done| handle.reload(loaded(to), move || done(()))).expect("it is not busy");
+    ask(|done| handle.reload(loaded(to), TriedOut::default(), move || done(()))).expect("it is not busy");
     assert_eq!(number(handle), to, "a reload is over when everybody goes by it");
 }
 
@@ -295,10 +296,10 @@ fn a_loop_that_says_that_a_reload_is_over_before_it_is_is_found_out() {
                     core.handle(arrival, Still.now());
                 }
                 match ways_in.inbox.try_recv() {
-                    Ok(Event::Reload { loaded, policies, done }) => {
+                    Ok(Event::Reload { loaded, policies, tried, done }) => {
                         done(());
                         step();
-                        core.reload(loaded, policies, Still.now());
+                        core.reload(loaded, policies, tried, Still.now());
                     }
                     Ok(event) => core.handle(event, Still.now()),
                     Err(_) => {}
@@ -315,7 +316,7 @@ fn policies_of_another_configuration_are_found_out() {
     reload_amid(RUNS_WITH_A_FAULT, lives, |handle, to| {
         let reload = |done: crate::event::Answer<()>| {
             let policies = Policy::of_all(&handle.loaded().config);
-            handle.tell(Event::Reload { loaded: loaded(to), policies, done })
+            handle.tell(Event::Reload { loaded: loaded(to), policies, tried: Vec::new(), done })
         };
         ask(reload).expect("it is not busy");
     });

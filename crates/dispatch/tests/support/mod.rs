@@ -574,7 +574,8 @@ impl House {
 
     pub fn reload(&mut self, loaded: Arc<Loaded>) {
         self.loaded = Arc::clone(&loaded);
-        ask(|done| self.handle().reload(loaded, move || done(()))).unwrap();
+        let tried = self.handle().try_out(&loaded).unwrap();
+        ask(|done| self.handle().reload(loaded, tried, move || done(()))).unwrap();
     }
 
     /// Lets time pass, from when all is done that was to be done before until all is done that it has set going.

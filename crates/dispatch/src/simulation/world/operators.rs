@@ -19,6 +19,7 @@ use crate::desk::open_recipients;
 use crate::event::Event;
 use crate::order::{Order, Peer, Released, Requester, Via};
 use crate::policy::Policy;
+use crate::renew::NotMade;
 
 /// What is closed: channels, and domains with what is below them and until when.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -233,12 +234,29 @@ impl World {
         if self.renewal.is_some() {
             return;
         }
-        self.variant = self.chance.below(scenery::variants());
-        let loaded = scenery::loaded(self.variant);
+        let variant = self.chance.below(scenery::variants());
+        let loaded = scenery::loaded(variant);
         let policies = Policy::of_all(&loaded.config);
-        self.note(format!("reload {}", self.variant));
+        let tried = match self.chance.once_in(3) {
+            // Whoever does not try instances out has new ones started later.
+            true => Vec::new(),
+            false => {
+                let instances = policies.iter().filter_map(|policy| policy.instance.clone()).collect();
+                let (hub, now) = (self.hub.as_mut().expect("a hub lives between the steps"), self.now);
+                let planned = hub.core.plan_reload(instances, now);
+                let runners = &hub.handle.shared.runners;
+                match hub.handle.start_all(planned, |instance, events| runners.start(instance, events)) {
+                    Ok(tried) => tried,
+                    Err(NotMade { channel, why, .. }) => {
+                        return self.note(format!("reload {variant} is refused: {channel}: {why}"));
+                    }
+                }
+            }
+        };
+        self.variant = variant;
+        self.note(format!("reload {variant}, tried out: {}", tried.len()));
         self.has_reloaded = true;
-        let _ = self.hub().handle.tell(Event::Reload { loaded, policies, done: Box::new(|()| ()) });
+        let _ = self.hub().handle.tell(Event::Reload { loaded, policies, tried, done: Box::new(|()| ()) });
         // What it makes due is due, even if another one follows.
         self.round();
     }
