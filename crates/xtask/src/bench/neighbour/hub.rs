@@ -56,6 +56,9 @@ pub(super) fn besides() -> u64 {
     (2 * processors + 1) << 10
 }
 
+/// KiB by which one look differs from another when all is the same.
+const SCATTER: u64 = 1 << 10;
+
 /// KiB that a thread has beside its stack: what it reads into, and what the allocator keeps for it alone.
 const BESIDE_STACK: u64 = 64;
 
@@ -76,6 +79,15 @@ pub(super) struct Left {
 impl Left {
     pub(super) fn comes_back(&self, before: Memory, now: Memory) -> bool {
         now.own <= before.own + self.of_threads() + self.leaked + besides()
+    }
+
+    /// Whether there is more `now` than there was when that much was left behind.
+    pub(super) fn grew(&self, then: Memory, left: Left, now: Memory) -> bool {
+        now.own
+            > then.own
+                + self.of_threads().saturating_sub(left.of_threads())
+                + self.leaked.saturating_sub(left.leaked)
+                + SCATTER
     }
 
     const fn of_threads(&self) -> u64 {
@@ -314,6 +326,18 @@ mod tests {
             left.comes_back(before, Memory { own: edge })
                 && !left.comes_back(before, Memory { own: edge + 1 })
         );
+    }
+
+    #[test]
+    fn memory_grows_where_there_is_more_than_threads_and_plugins_account_for() {
+        let (then, first) = (Memory { own: 1000 }, Left { threads: 1, stacks: 100, leaked: 10 });
+        let second = Left { threads: 2, stacks: 150, leaked: 30 };
+        let edge = 1000 + 50 + 64 + 20 + SCATTER;
+        assert!(
+            !second.grew(then, first, Memory { own: edge })
+                && second.grew(then, first, Memory { own: edge + 1 })
+        );
+        assert!(!first.grew(then, second, Memory { own: 1000 + SCATTER }), "fewer threads allow no more");
     }
 
     #[test]

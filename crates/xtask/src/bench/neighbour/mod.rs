@@ -14,7 +14,8 @@
 //! that delivers and misbehaves besides (it says too much, or does not end) is held against that one, by the mail that it
 //! delivered meanwhile.
 //!
-//! Then everything is counted by id: of no message may it be unknown, on any channel, whether it was delivered, returned, or waits.
+//! Then everything is counted by id: of no message may it be unknown, on any channel, whether it was delivered, returned, or waits. What waits
+//! is deleted, and the memory of the hub is to be what it was before; and after a second time of all that, not more than after the first.
 
 mod counts;
 mod hub;
@@ -47,6 +48,8 @@ const BEHAVES: &str = "delivers_all";
 const SIZE: usize = 600;
 /// Messages that a channel has had before memory is looked at.
 const FIRST: usize = 4;
+/// How long each channel runs the second time.
+const AGAIN: Duration = Duration::from_secs(2);
 /// Messages in two seconds that are no load: some channels deliver one now and then.
 const FEW: usize = 500;
 
@@ -192,7 +195,7 @@ fn half(sluice: &Path, modes: &[&str], is_isolated: bool, size: Size) -> Result<
     hub.be_quiet(PATIENCE)?;
     let before = hub.memory()?;
     let threads = hub.threads()?;
-    send(domains, size.bad);
+    send(domains.clone(), size.bad);
     let mut sent = vec![FIRST + size.bad; all.len()];
     let full = hub.memory()?;
 
@@ -249,9 +252,24 @@ fn half(sluice: &Path, modes: &[&str], is_isolated: bool, size: Size) -> Result<
     let lost_by_plugins = if is_isolated { 0 } else { hub.leaked()? };
     let selected: Vec<String> = names.iter().map(|channel| format!("#{channel}")).collect();
     let selected: Vec<&str> = selected.iter().map(String::as_str).collect();
-    hub.run(&[&["queue", "delete", "--yes"], &selected[..]].concat())?;
-    let emptied = wait_until(PATIENCE, || hub.waiting().ok().filter(|waiting| *waiting == 0));
+    let empty = || -> Result<bool> {
+        hub.run(&[&["queue", "delete", "--yes"], &selected[..]].concat())?;
+        Ok(wait_until(PATIENCE, || hub.waiting().ok().filter(|waiting| *waiting == 0)).is_some())
+    };
+    let emptied = empty()?;
     let (after, left) = returned(&hub, before, &threads, lost_by_plugins)?;
+
+    // Once more: what somebody keeps for ever adds up.
+    send(domains, size.bad);
+    for name in bad {
+        hub.order("start", &[name])?;
+        std::thread::sleep(AGAIN);
+        hub.order("stop", &[name])?;
+    }
+    let full_again = hub.memory()?;
+    let lost_by_plugins = lost_by_plugins + if is_isolated { 0 } else { hub.leaked()? };
+    empty()?;
+    let (after_again, left_again) = returned(&hub, before, &threads, lost_by_plugins)?;
     for ((row, count), sent) in rows.iter_mut().skip(1).zip(&counts).zip(&sent) {
         row["sent"] = (*sent).into();
         row["delivered"] = count.delivered.into();
@@ -284,12 +302,20 @@ fn half(sluice: &Path, modes: &[&str], is_isolated: bool, size: Size) -> Result<
         hub::besides(),
         hub::said(comes_back)
     );
+    let grows = left_again.grew(after, left, after_again);
+    println!(
+        "once more: {:.1} MiB with what waits, {:.1} without it; left behind: {left_again}: memory {}",
+        full_again.own_mib(),
+        after_again.own_mib(),
+        if grows { "grows" } else { "does not grow" }
+    );
     Ok(json!({
-        "isolated": is_isolated, "rows": rows, "lost": sum(|one| one.lost), "emptied": emptied.is_some(),
+        "isolated": is_isolated, "rows": rows, "lost": sum(|one| one.lost), "emptied": emptied,
         "own_kib": {
             "before": before.own, "with_all_that_was_to_come": full.own, "at_most": most.own,
             "with_what_waits_at_the_end": waited.own, "after": after.own,
             "left_behind": left.json(), "allowed_besides": hub::besides(), "memory": hub::said(comes_back),
+            "once_more": full_again.own, "after_once_more": after_again.own, "grows": grows,
         },
     }))
 }
