@@ -442,6 +442,28 @@ fn plugins_are_listed_and_shown_by_the_hub_and_without_it() {
 }
 
 #[test]
+fn a_plugin_that_is_made_anew_before_its_channel_has_anything_to_do_is_listed_once() {
+    let (mut hub, ledger) = hub_with_ledger("plugin-idle", "", Duration::ZERO);
+    hub.start();
+    let file = ledger.file().display().to_string();
+    for generation in 1..=2 {
+        if generation == 2 {
+            ledger.put(Version::Renamed(2));
+        }
+        reload(&hub);
+        let rows = hub.json(&["plugin", "list"]);
+        let ours: Vec<_> = rows.iter().filter(|row| row["file"] == file.as_str()).collect();
+        assert_eq!(ours.len(), 1, "{rows:#?}");
+        assert_eq!(ours[0]["generation"], generation);
+        assert_eq!(ours[0]["channels"], serde_json::json!(["tcp_ledger"]));
+    }
+    // That is what it begins with.
+    delivers(&hub, &ledger, 0, 2);
+    assert_eq!(hub.json(&["plugin", "list"]).iter().filter(|row| row["file"] == file.as_str()).count(), 1);
+    hub.stop();
+}
+
+#[test]
 fn the_hub_opens_no_library_of_an_isolated_channel_to_make_it_anew() {
     let (mut hub, ledger) = hub_with_ledger("reload-isolated", "isolated", Duration::ZERO);
     hub.start();

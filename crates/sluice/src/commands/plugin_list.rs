@@ -3,8 +3,9 @@
 //! The running hub knows best, of the plugins that it has loaded. Of the others, or without a hub, the files are loaded here in the same way, which runs none of their code
 //! but what the system's loader runs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use sluice_admin::protocol::PluginRow;
 use sluice_admin::{Client, Request};
 use sluice_dispatch::PluginInfo;
 use sluice_host::Host;
@@ -34,24 +35,18 @@ pub(crate) fn plugin_list(common: &Common) -> Result<Exit, Failure> {
     );
     let socket = load::control_socket(common)?;
     let exit = if Client::connect(&socket).is_ok() {
-        let (mut seen, mut files) = (BTreeSet::new(), BTreeSet::new());
+        let mut rows: Vec<PluginRow> = Vec::new();
         let exit = commands::remote::ask(common, &Request::PluginList, |row| {
-            let channels = row["channels"].as_array().into_iter().flatten();
-            seen.extend(channels.filter_map(|channel| channel.as_str().map(str::to_owned)));
-            files.extend(row["file"].as_str().map(str::to_owned));
-            table.row(row)
+            rows.push(serde_json::from_value(row.clone())?);
+            Ok(())
         })?;
         // The hub loads a plugin when its channel first has something to do; the others are looked at here. If the files
         // have mistakes by now, what the hub said is all that can be said.
         for plugin in looked_at(common).unwrap_or_default() {
-            // What has routines alone has no channel to be known by.
-            let is_shown = match plugin.channels.is_empty() {
-                true => files.contains(&plugin.file),
-                false => plugin.channels.iter().all(|channel| seen.contains(channel)),
-            };
-            if !is_shown {
-                table.row(&serde_json::to_value(plugin_row(plugin))?)?;
-            }
+            add(&mut rows, plugin_row(plugin));
+        }
+        for row in rows {
+            table.row(&serde_json::to_value(row)?)?;
         }
         exit
     } else {
@@ -63,6 +58,23 @@ pub(crate) fn plugin_list(common: &Common) -> Result<Exit, Failure> {
     };
     table.finish("the configuration uses no plugins")?;
     Ok(exit)
+}
+
+/// Adds a plugin with those of its channels that have had nothing to do yet. When they have, they get what is in force in the hub, if that has
+/// loaded the file already.
+fn add(rows: &mut Vec<PluginRow>, mut plugin: PluginRow) {
+    // What has routines alone has no channel to be known by.
+    let has_channels = !plugin.channels.is_empty();
+    plugin.channels.retain(|channel| rows.iter().all(|row| !row.channels.contains(channel)));
+    let is_same = |row: &&mut PluginRow| {
+        row.error.is_none() && row.file == plugin.file && row.isolated == plugin.isolated
+    };
+    if let Some(row) = rows.iter_mut().find(is_same) {
+        row.channels.append(&mut plugin.channels);
+        row.channels.sort_unstable();
+    } else if !has_channels || !plugin.channels.is_empty() {
+        rows.push(plugin);
+    }
 }
 
 /// Loads every plugin that the configuration uses: for channels, for filters, which are named like channels, and for routines.
