@@ -5,10 +5,10 @@
 
 use crate::files::Files;
 use crate::instance::Shared;
-use crate::process::{Handle, Process, how};
+use crate::process::how;
 use crate::reader;
-use crate::socket::send;
-use crate::watch::{Knowledge, watch};
+use crate::sync::{Handle, Process, send, thread, watch};
+use crate::watch::Knowledge;
 use crate::wire::{self, Hello, Ready, ToChild};
 use rustix::fs::{MemfdFlags, SealFlags};
 use sluice_host::{LastCall, Recorder, SettingKind};
@@ -16,7 +16,6 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// How long a child has, at least, from its start to its word that it has the library.
@@ -30,7 +29,7 @@ pub(crate) struct Child {
     pub(crate) handle: Arc<Handle>,
     recorder: File,
     pub(crate) known: Knowledge,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<thread::JoinHandle<()>>,
     pub(crate) files: Files,
     pub(crate) looked: Ready,
 }

@@ -11,8 +11,8 @@ use crate::child::chain;
 use crate::child_process::{Child, START_MIN};
 use crate::ledger::Ledger;
 use crate::life::Life;
+use crate::sync::{Condvar, Mutex, thread};
 use crate::wire::Ready;
-use parking_lot::{Condvar, Mutex};
 use sluice_host::{
     Events, Host, HostEvent, Offer, OfferError, Refusal, Sealed, SettingKind, Spec, StopReason,
 };
@@ -20,7 +20,6 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// Which program children are.
@@ -89,6 +88,8 @@ pub(crate) struct Shared {
     pub(crate) state: Mutex<State>,
     /// There may be something to do for the thread.
     pub(crate) changed: Condvar,
+    /// Held while something comes back of a child's and until that is told, so that the end of a lease is told last. Before `state`.
+    pub(crate) telling: Mutex<()>,
 }
 
 /// What is known of the channel in the child, beyond what becomes of its leases.
@@ -211,6 +212,7 @@ impl New<'_> {
             looked,
             state: Mutex::new(State::new()),
             changed: Condvar::new(),
+            telling: Mutex::new(()),
         })
     }
 
@@ -301,6 +303,11 @@ impl Isolated {
     pub fn look(host: &Host, program: &Program, sealed: &Arc<Sealed>) -> Result<Ready, String> {
         let shared = Arc::new(Shared::to_look(host, program, sealed));
         Ok(Child::start(&shared, true)?.looked)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(shared: Arc<Shared>) -> Isolated {
+        Isolated { shared }
     }
 
     /// Name of the channel.
@@ -460,6 +467,7 @@ impl Shared {
             looked: Ready::default(),
             state: Mutex::new(State::new()),
             changed: Condvar::new(),
+            telling: Mutex::new(()),
         }
     }
 
@@ -472,6 +480,20 @@ impl Shared {
         let host = Host::new(Vec::new());
         let sealed = host.seal(&file.to_string_lossy()).unwrap();
         Shared::to_look(&host, &Program::this_one(), &sealed)
+    }
+
+    /// For children that are played.
+    #[cfg(test)]
+    pub(crate) fn of_a_story(events: Events) -> Shared {
+        let mut shared = Shared { events, ..Shared::of_nothing() };
+        // No time passes in a rehearsal: what is to rest rests for no time.
+        (shared.spec.pause_first, shared.spec.pause_max) = (Duration::ZERO, Duration::ZERO);
+        shared
+    }
+
+    /// Until this goes, nobody else tells of what comes back.
+    pub(crate) fn turn_to_tell(&self) -> impl Sized {
+        crate::sync::turn(&self.telling)
     }
 
     pub(crate) fn send(&self, event: HostEvent) {

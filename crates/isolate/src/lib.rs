@@ -27,7 +27,10 @@ mod log;
 mod process;
 mod raw;
 mod reader;
+#[cfg(test)]
+mod rehearsal;
 mod socket;
+mod sync;
 mod watch;
 pub mod wire;
 

@@ -6,7 +6,7 @@
 use crate::child_process::{Child, Ended};
 use crate::files::Shipment;
 use crate::instance::{Creation, Shared, State};
-use crate::socket::send;
+use crate::sync::send;
 use crate::watch::Known;
 use crate::wire::{ToChild, encode_lease};
 use sluice_host::{Cause, Delivery, Failure, HostEvent, Offer, Recipient, StopReason};
@@ -119,6 +119,8 @@ impl Life {
 
     /// What never went to a child is back.
     fn give_back(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let turn = shared.turn_to_tell();
         let (offers, mut events) = {
             let mut state = self.shared.state.lock();
             let mut events = Vec::new();
@@ -133,6 +135,8 @@ impl Life {
             state.leases -= ended + state.queue.len();
             (std::mem::take(&mut state.queue), events)
         };
+        events.drain(..).for_each(|event| shared.send(event));
+        drop(turn);
         for offer in offers {
             let lease = offer.lease;
             events.extend(
@@ -241,6 +245,8 @@ impl Life {
         let (name, poll) = (offer.lease, offer.poll);
         let (good, bad): (Vec<Delivery>, Vec<Delivery>) = (offer.read)().into_iter().partition(is_usable);
         let mut events = Vec::new();
+        let shared = Arc::clone(&self.shared);
+        let _turn = shared.turn_to_tell();
         {
             let mut state = self.shared.state.lock();
             if good.is_empty() && bad.is_empty() && !poll {
@@ -298,6 +304,7 @@ impl Life {
             for (delivery, error) in lost {
                 let id = &delivery.id;
                 tracing::error!(channel = %self.shared.channel, id, %error, "its content cannot be lent to a process");
+                let _turn = self.shared.turn_to_tell();
                 let event = {
                     let mut state = self.shared.state.lock();
                     let event = state.ledger.untouched(lease, &delivery, Cause::WorkerEnded);

@@ -1,4 +1,6 @@
 //! A child as a process: how it is started, and how it ended.
+// In the tests of this crate processes are played (`rehearsal`).
+#![cfg_attr(test, allow(dead_code))]
 
 use crate::instance::Program;
 use std::io::{self, PipeReader};

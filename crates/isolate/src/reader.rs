@@ -4,14 +4,13 @@
 //! A frame that is not as it must be ends the child. What it had said before counts.
 
 use crate::instance::{Creation, Shared};
-use crate::process::Handle;
+use crate::sync::{Handle, thread};
 use crate::watch::{Knowledge, Known};
 use crate::wire::{self, Bad, Frames, SUBMISSION_MAX, ToChild, ToHub};
 use sluice_host::{Cause, Failure, HostEvent, LINES_MAX, Lines, Origin, StopReason, Submission, Submitted};
 use sluice_mail::{Outcome, RecipientWishes, Wishes};
 use std::io::Read;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// Most recipients of a submission, as for plugins in process; and octets of their texts.
@@ -99,8 +98,10 @@ pub(crate) fn read(shared: &Arc<Shared>, handle: &Handle, known: &Knowledge) {
             Err(_) => break,
         };
         frames.came(count);
+        let turn = shared.turn_to_tell();
         let (events, result) = reader.take(&mut frames);
         events.into_iter().for_each(|event| shared.send(event));
+        drop(turn);
         if let Err(bad) = result {
             Known::ended_because(known, format!("was ended: {bad}"));
             was_bad = true;

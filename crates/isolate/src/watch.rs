@@ -1,6 +1,8 @@
 //! One thread for each child: it notices the child's end, holds it to its limits, and writes into the log what it says on standard output and error.
 //!
 //! Woken by the child's end, by what it says, and by the clock; ended by the child's end.
+// In the tests of this crate processes are played (`rehearsal`).
+#![cfg_attr(test, allow(dead_code))]
 
 use crate::instance::{Limits, Shared};
 use crate::process::Handle;
