@@ -228,6 +228,10 @@ impl Socket {
 
 impl Read for &Socket {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        // Who hears may stand still while all others get far.
+        if super::once_in(8) {
+            (0..super::below(60)).for_each(|_| thread::yield_now());
+        }
         let mut line = self.line.lock();
         while line.to_hub.is_empty() && !line.is_shut {
             self.changed.wait(&mut line);

@@ -19,9 +19,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Orders of steps that are tried for each story.
-const RUNS: usize = 1500;
+const RUNS: usize = 1000;
 /// The same of a story with a mistake in it, which ends where that is found.
-const RUNS_WITH_A_MISTAKE: usize = 20 * RUNS;
+const RUNS_WITH_A_MISTAKE: usize = 30 * RUNS;
 /// More steps than any order of a story takes.
 const STEPS_MAX: usize = 100_000;
 const DELIVERIES: u64 = 2;
